@@ -1,0 +1,101 @@
+# Every target makes its own environment where that is missing or stale: there is nothing to install first.
+#
+#   make audit     which statistics the gradient goes through, for the engine and every layer of the installed PyTorch
+#   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
+#   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
+#   make docs      the site, in site/
+#   make test-numpy, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+TEST_EXTRAS ?= test torch
+# More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
+BUILD_OPTIONS ?=
+
+BUILD := build/$(notdir $(VENV))
+python := $(VENV)/bin/python
+# Errors only: pip's warnings are about the machine, not about this project.
+pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
+native := $(shell find src/backnorm/kernels/_native -type f)
+
+.PHONY: audit bench clean coverage docs force format lint sanitize test test-numpy
+.NOTPARALLEL:
+
+audit: $(VENV)/.with-torch
+	$(VENV)/bin/backnorm audit $(ARGS)
+
+test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
+	$(python) -m pytest $(ARGS)
+
+# mypy sees the types of torch, hypothesis and matplotlib: without those packages it would check less than it says.
+lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-bench
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo --cache-dir .import_linter_cache
+
+format: $(VENV)/.with-lint
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(VENV)/.with-bench $(VENV)/.with-torch
+	$(VENV)/bin/backnorm bench $(ARGS)
+
+docs: $(VENV)/.with-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+
+coverage: $(TEST_EXTRAS:%=$(VENV)/.with-%)
+	$(python) -m pytest --cov --cov-report=term $(ARGS)
+
+test-numpy:
+	$(MAKE) test VENV=.venv-numpy TEST_EXTRAS=test
+
+# Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
+# the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.
+in_gcc = $(shell $(CXX) -print-file-name=$(1))
+sanitize:
+	BACKNORM_REQUIRE_NATIVE=1 $(MAKE) .venv-sanitize/.with-test VENV=.venv-sanitize \
+	    BUILD_OPTIONS='-C cmake.build-type=Debug -C cmake.define.BACKNORM_SANITIZE=ON'
+	LD_PRELOAD='$(call in_gcc,libasan.so) $(call in_gcc,libubsan.so) $(call in_gcc,libstdc++.so)' \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    .venv-sanitize/bin/python -m pytest --capture=sys $(or $(ARGS),tests/kernels)
+
+clean:
+	rm -rf .venv .venv-* build out site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+
+# --- environments -----------------------------------------------------------------------------------------------------
+# $(VENV)/.made-in, .installed and .with-EXTRA are stamps. An environment does not survive a move of the project, nor of its
+# interpreter: the first two lines find out, and have it made again.
+
+ifneq ($(shell cat $(VENV)/.made-in 2>/dev/null && $(python) -c 'import pip' 2>/dev/null && echo works),$(CURDIR) works)
+$(VENV)/.made-in: force
+endif
+
+$(VENV)/.made-in: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "backnorm needs Python 3.10 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@echo "== making $(VENV)"
+	@rm -rf $(VENV) $(BUILD)
+	@$(PYTHON) -m venv $(VENV)
+	@$(pip_install) --upgrade pip
+	@$(pip_install) scikit-build-core nanobind
+	@echo '$(CURDIR)' > $@
+
+# Editable: Python files are used where they lie, so only a change of the C++ part or of the metadata comes by here.
+# cmake and ninja come from the machine, or else from pip: scikit-build-core says which it lacks.
+$(VENV)/.installed: $(VENV)/.made-in pyproject.toml CMakeLists.txt $(native)
+	@echo "== building backnorm"
+	@lacks=$$($(python) -c 'import scikit_build_core.build as b; print(*b.get_requires_for_build_editable())') && \
+	    { [ -z "$$lacks" ] || $(pip_install) $$lacks; }
+	@$(pip_install) --no-build-isolation -C build-dir=$(BUILD) $(BUILD_OPTIONS) --editable .
+	@[ -n "$$(find $(VENV)/lib -name '_native_ext*')" ] || \
+	    echo "note: the C++ part could not be built; the slower NumPy kernel is used. BACKNORM_REQUIRE_NATIVE=1 shows why."
+	@touch $@
+
+$(VENV)/.with-%: $(VENV)/.made-in pyproject.toml | $(VENV)/.installed
+	@echo "== installing what backnorm[$*] needs"
+	@$(pip_install) 'backnorm[$*]'
+	@touch $@

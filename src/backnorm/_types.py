@@ -1,0 +1,18 @@
+"""Names for the types that signatures use."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Activation", "AnyArray", "Float64Array", "Request", "Shape", "Through"]
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+Shape: TypeAlias = tuple[int, ...]
+
+Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]
+Request: TypeAlias = Literal["write", "add", "null"]
+Through: TypeAlias = Literal["both", "mean", "variance", "none"]

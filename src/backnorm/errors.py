@@ -1,0 +1,539 @@
+"""Every exception and every message of backnorm.
+
+A message says: what must hold and what was got, where the requirement comes from, what to do.
+Each is built by a constructor here, so that a ``raise`` line elsewhere holds no string.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "BacknormError",
+    "BenchmarkError",
+    "ConversionError",
+    "DtypeError",
+    "NotInstalledError",
+    "RangeError",
+    "ShapeError",
+    "SubjectError",
+    "UnknownNameError",
+]
+
+
+class BacknormError(Exception):
+    """Base of all errors that backnorm raises on purpose.
+
+    Attributes
+    ----------
+    name
+        The argument (or file, layer, target) that is at fault.
+    requirement
+        What it must do or be.
+    got
+        What was found instead, as text.
+    why
+        Where the requirement comes from.
+    advice
+        What to do.
+    """
+
+    def __init__(self, name: str, requirement: str, got: str, why: str, advice: str) -> None:
+        super().__init__(name, requirement, got, why, advice)
+        self.name = name
+        self.requirement = requirement
+        self.got = got
+        self.why = why
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.name} must {self.requirement}, got {self.got}. {self.why} {self.advice}"
+
+
+class ShapeError(BacknormError, ValueError):
+    """An array has the wrong number of axes, or the wrong length along one."""
+
+    @classmethod
+    def per_channel(cls, name: str, got: Sequence[int], c: int, channel_axis: int) -> ShapeError:
+        """A per-channel array is not of shape (C,)."""
+        return cls(
+            name,
+            f"have shape ({c},)",
+            _tuple(got),
+            f"{c} is x.shape[{channel_axis}], since channel_axis={channel_axis}.",
+            "Pass one value per channel, or set channel_axis.",
+        )
+
+    @classmethod
+    def same_as(cls, name: str, got: Sequence[int], other: str, want: Sequence[int]) -> ShapeError:
+        """An array that must have another's shape has not."""
+        return cls(
+            name,
+            f"have the shape of {other}, {_tuple(want)}",
+            _tuple(got),
+            f"Each element of {name} belongs to one element of {other}.",
+            f"Reshape {name}, or pass the {other} it belongs to.",
+        )
+
+    @classmethod
+    def axes(cls, name: str, got: Sequence[int]) -> ShapeError:
+        """x has no channel axis at all."""
+        return cls(
+            name,
+            "have at least 1 axis",
+            f"shape {_tuple(got)}",
+            "One axis holds the channels; the statistics are taken over the others.",
+            "Pass an array such as (N, C) or (N, C, H, W).",
+        )
+
+    @classmethod
+    def empty(cls, got: Sequence[int], channel_axis: int) -> ShapeError:
+        """There is nothing to reduce over: n = 0."""
+        return cls(
+            "x",
+            "have at least one value per channel",
+            f"shape {_tuple(got)} with channel_axis={channel_axis}",
+            "The mean of no values is undefined.",
+            "Skip empty batches, or pass running_mean and running_var.",
+        )
+
+
+class DtypeError(BacknormError, TypeError):
+    """An array has a format that cannot be used here."""
+
+    @classmethod
+    def unsupported(cls, name: str, got: object, supported: Iterable[str]) -> DtypeError:
+        """The format is none of those the engine computes in."""
+        return cls(
+            name,
+            f"have one of the formats {', '.join(supported)}",
+            str(got),
+            "Normalization needs fractions, and the kernels are written for these formats.",
+            f"Convert it, for example {name}.astype(numpy.float32).",
+        )
+
+    @classmethod
+    def same_as(cls, name: str, got: object, other: str, want: object) -> DtypeError:
+        """An array that must have another's format has not."""
+        return cls(
+            name,
+            f"have the format of {other}, {want}",
+            str(got),
+            "Mixed formats would hide a rounding.",
+            f"Convert it with {name}.astype({other}.dtype).",
+        )
+
+    @classmethod
+    def narrower(cls, name: str, got: object, other: str, want: object) -> DtypeError:
+        """A parameter's format cannot hold every value of x's format."""
+        return cls(
+            name,
+            f"have the format of {other}, {want}, or a wider one",
+            str(got),
+            f"A narrower format would limit the accuracy of the result below that of {other}.",
+            f"Convert it with {name}.astype({other}.dtype).",
+        )
+
+    @classmethod
+    def not_an_array(cls, name: str, got: object) -> DtypeError:
+        """The argument is no NumPy array."""
+        return cls(
+            name,
+            "be a numpy.ndarray",
+            type(got).__name__,
+            "The functions of backnorm work on NumPy arrays; backnorm.torch works on tensors.",
+            f"Convert it with numpy.asarray({name}).",
+        )
+
+
+class RangeError(BacknormError, ValueError):
+    """A value, or a combination of arguments, is outside what is defined."""
+
+    @classmethod
+    def eps(cls, got: object) -> RangeError:
+        """eps is negative, infinite, or no number."""
+        return cls(
+            "eps",
+            "be a finite number, 0 or greater",
+            repr(got),
+            "It is added to the variance, and has its unit.",
+            "Pass for example eps=1e-5.",
+        )
+
+    @classmethod
+    def negative_slope(cls, got: object) -> RangeError:
+        """The slope of leaky_relu is not positive."""
+        return cls(
+            "negative_slope",
+            "be a finite number greater than 0",
+            repr(got),
+            "The backward pass reads the activation's branch from the sign of y.",
+            "Pass for example negative_slope=0.01, or activation='relu' for slope 0.",
+        )
+
+    @classmethod
+    def channel_axis(cls, got: object, ndim: int) -> RangeError:
+        """The axis does not exist."""
+        return cls(
+            "channel_axis",
+            f"be an integer from {-ndim} to {ndim - 1}",
+            repr(got),
+            f"x has {ndim} axes.",
+            "Use 1 for (N, C, ...) and -1 for (N, ..., C).",
+        )
+
+    @classmethod
+    def threads(cls, got: object) -> RangeError:
+        """The number of threads is no whole number of at least 1."""
+        return cls(
+            "n",
+            "be a whole number, 1 or greater",
+            repr(got),
+            "It is the number of threads that share one call.",
+            "Pass for example os.cpu_count().",
+        )
+
+    @classmethod
+    def cache_limit(cls, got: object) -> RangeError:
+        """The limit of idle memory is no whole number of at least 0."""
+        return cls(
+            "limit",
+            "be a whole number of bytes, 0 or greater",
+            repr(got),
+            "It bounds the output memory that lies idle.",
+            "Pass for example 1 << 30, or 0 to recycle nothing.",
+        )
+
+    @classmethod
+    def running_pair(cls, missing: str, given: str) -> RangeError:
+        """One of running_mean and running_var is missing."""
+        return cls(
+            missing,
+            f"be given together with {given}",
+            "None",
+            "Frozen statistics are a mean and a variance.",
+            f"Pass {missing}, or leave {given} out to use the statistics of the batch.",
+        )
+
+    @classmethod
+    def negative_variance(cls, got: float, channel: int) -> RangeError:
+        """running_var + eps is negative somewhere."""
+        return cls(
+            "running_var",
+            "be such that running_var + eps is not negative",
+            f"{got!r} in channel {channel}",
+            "Its square root is taken.",
+            "Check where the running variance comes from.",
+        )
+
+    @classmethod
+    def missing_buffer(cls, name: str) -> RangeError:
+        """A gradient is to be added, and there is nothing to add it to."""
+        return cls(
+            f"into.{name}",
+            f"be an array when {name}='add'",
+            "None",
+            "'add' adds the gradient to what the buffer holds.",
+            f"Pass into=Gradients({name}=...), or {name}='write'.",
+        )
+
+    @classmethod
+    def useless_buffer(cls, name: str, reason: str) -> RangeError:
+        """A buffer is given for a gradient that there is not."""
+        return cls(
+            f"into.{name}",
+            f"be None when {reason}",
+            "an array",
+            "There is no such gradient, so nothing would be written to it.",
+            f"Leave {name} out of into.",
+        )
+
+    @classmethod
+    def read_only(cls, name: str) -> RangeError:
+        """An output buffer cannot be written to."""
+        return cls(
+            name,
+            "be writeable",
+            "a read-only array",
+            "The result is stored in it.",
+            f"Pass a copy, {name}.copy().",
+        )
+
+    @classmethod
+    def overlap(cls, name: str, other: str) -> RangeError:
+        """An output shares memory with something that is still needed."""
+        return cls(
+            name,
+            f"not share memory with {other}",
+            "overlapping arrays",
+            f"{other} is read while {name} is written, and again by the backward pass.",
+            f"Pass a buffer of its own as {name}.",
+        )
+
+    @classmethod
+    def stale_forward(cls, got: object) -> RangeError:
+        """The second argument of a backward function is no result of batch_norm."""
+        return cls(
+            "fwd",
+            "be what batch_norm returned",
+            type(got).__name__,
+            "The backward pass needs the input and the statistics of the forward pass.",
+            "Call fwd = batch_norm(x, ...) first.",
+        )
+
+    @classmethod
+    def no_parameter(cls, name: str, parameter: str) -> RangeError:
+        """A tangent or cotangent is given for a parameter that the forward pass had not."""
+        return cls(
+            name,
+            f"be None when batch_norm was called without {parameter}",
+            "an array",
+            f"There is no {parameter} that it could belong to.",
+            f"Leave {name} out, or pass {parameter} to batch_norm.",
+        )
+
+
+class UnknownNameError(BacknormError, ValueError):
+    """A name stands for nothing that is known here."""
+
+    @classmethod
+    def choice(cls, name: str, got: object, known: Sequence[str]) -> UnknownNameError:
+        """The value is none of a fixed set of names."""
+        near = difflib.get_close_matches(str(got), known, n=1)
+        advice = f"Did you mean {near[0]!r}?" if near else f"Pass for example {known[0]!r}."
+        return cls(
+            name,
+            f"be one of {', '.join(map(repr, known))}",
+            repr(got),
+            "These are all there are.",
+            advice,
+        )
+
+
+class NotInstalledError(BacknormError, ImportError):  # type: ignore[misc] # both have a name
+    """A package that this function needs is not there."""
+
+    @classmethod
+    def package(cls, package: str, extra: str, used_for: str) -> NotInstalledError:
+        """An optional package is missing."""
+        return cls(
+            package,
+            "be installed",
+            "no such package in this environment",
+            f"{used_for} needs it.",
+            f"Install it with: pip install 'backnorm[{extra}]'",
+        )
+
+    @classmethod
+    def native_kernel(cls) -> NotInstalledError:
+        """The C++ part was not built."""
+        return cls(
+            "the native kernel",
+            "be built",
+            "an installation without it",
+            "No C++ compiler was at hand when backnorm was installed, or the build failed.",
+            "Install a compiler and reinstall backnorm, or use kernel='numpy'.",
+        )
+
+
+class BenchmarkError(BacknormError, RuntimeError):
+    """Something cannot be timed, or is not worth timing."""
+
+    @classmethod
+    def wrong_result(
+        cls, op: str, shape: Sequence[int], difference: float, allowed: float
+    ) -> BenchmarkError:
+        """The engine's result is not the reference's: there is nothing to time."""
+        return cls(
+            f"{op} of {_tuple(shape)}",
+            f"differ from the reference by at most {allowed:.1e} of the largest value",
+            f"{difference:.1e}",
+            "Only a right result is timed.",
+            "Run the tests, and report this with what `backnorm env` prints.",
+        )
+
+    @classmethod
+    def peer_failed(cls, peer: str, interpreter: str, words: str) -> BenchmarkError:
+        """A framework under another interpreter could not be timed."""
+        return cls(
+            f"the peer {peer}",
+            f"run under {interpreter}",
+            _short(words.strip()),
+            "It is timed by a child process that needs that framework and nothing else.",
+            f"Check with: {interpreter} -c 'import {peer}'",
+        )
+
+
+class ConversionError(BacknormError, ValueError):
+    """A state cannot be carried from one dialect to another."""
+
+
+class SubjectError(BacknormError, RuntimeError):
+    """Something that was to be audited cannot be audited.
+
+    Attributes
+    ----------
+    code
+        The finding that says so; see docs/audit.md.
+    """
+
+    code: str = "G20"
+
+    @classmethod
+    def raised(cls, name: str, error: BaseException) -> SubjectError:
+        """The subject's own code raised."""
+        return cls._coded(
+            "G20",
+            name,
+            "run without an error",
+            f"{type(error).__name__}: {_short(str(error))}",
+            "It was given x, gamma, beta and dy of the shapes it asks for.",
+            "Run it on an input of its own first; if it needs other arguments, pass --args.",
+        )
+
+    @classmethod
+    def hung(cls, name: str, seconds: float) -> SubjectError:
+        """The subject did not come back."""
+        return cls._coded(
+            "G21",
+            name,
+            f"be done within {seconds:g} s",
+            "no answer",
+            "The others have to be audited too.",
+            "Look for a loop without an end, or a lock that is never given back.",
+        )
+
+    @classmethod
+    def returned_none(cls, name: str, what: str) -> SubjectError:
+        """The subject returned None, or no gradient at all."""
+        return cls._coded(
+            "G22",
+            name,
+            f"give {what}",
+            "None",
+            f"There is nothing to judge without {what}.",
+            "Return it; if y is detached from x, let the graph reach x.",
+        )
+
+    @classmethod
+    def wrong_shape(
+        cls, name: str, what: str, got: Sequence[int], want: Sequence[int]
+    ) -> SubjectError:
+        """An array that the subject returned has a wrong shape."""
+        return cls._coded(
+            "G23",
+            name,
+            f"give {what} of shape {_tuple(want)}",
+            _tuple(got),
+            "Each array has the shape of what it belongs to.",
+            "Check the axes of its sums; if it is of another kind, pass --kind.",
+        )
+
+    @classmethod
+    def no_array(cls, name: str, what: str, got: object) -> SubjectError:
+        """What the subject returned is no array."""
+        return cls._coded(
+            "G23",
+            name,
+            f"give {what} as an array",
+            type(got).__name__,
+            "Values are compared element by element.",
+            f"Return {what} as a numpy.ndarray.",
+        )
+
+    @classmethod
+    def no_tuple(cls, name: str, what: str, got: object) -> SubjectError:
+        """A pair's function does not return what the protocol says."""
+        length = f" of {len(got)}" if isinstance(got, tuple | list) else ""
+        return cls._coded(
+            "G23",
+            name,
+            f"return {what}",
+            type(got).__name__ + length,
+            "A pair has forward(x, gamma, beta) and backward(dy, cache).",
+            "See docs/audit.md for a pair in ten lines.",
+        )
+
+    @classmethod
+    def not_finite(cls, name: str, what: str, count: int) -> SubjectError:
+        """The subject returned NaN or infinity."""
+        return cls._coded(
+            "G24",
+            name,
+            f"give a finite {what}",
+            f"{count} values that are NaN or infinite",
+            "Its input was finite and its variance was not 0.",
+            "Look for uninitialized memory, and for a root of something negative.",
+        )
+
+    @classmethod
+    def died(cls, name: str, how: str, last_words: str) -> SubjectError:
+        """The process in which the subject ran has ended."""
+        return cls._coded(
+            "G25",
+            name,
+            "leave its process alive",
+            how + (f", last words: {_short(last_words)}" if last_words else ""),
+            "It runs in a process of its own, so that the others are audited all the same.",
+            "Run it alone under python -X faulthandler.",
+        )
+
+    @classmethod
+    def cannot_build(cls, name: str, arguments: str, error: BaseException) -> SubjectError:
+        """A class cannot be constructed, or a function cannot be called."""
+        return cls._coded(
+            "G26",
+            name,
+            f"accept the arguments {arguments}",
+            f"{type(error).__name__}: {_short(str(error))}",
+            "A class is constructed before it is audited.",
+            "Pass its arguments, for example --args '{\"num_features\": 4}' or --args '[4]'.",
+        )
+
+    @classmethod
+    def unknown_object(cls, name: str, got: object) -> SubjectError:
+        """Nothing here knows how to run the object."""
+        return cls._coded(
+            "G26",
+            name,
+            "be a pair of forward and backward, or a layer or function of a known framework",
+            type(got).__name__,
+            "Only those can be given an x and asked for a gradient.",
+            "See docs/audit.md for a pair in ten lines.",
+        )
+
+    @classmethod
+    def not_importable(cls, name: str, got: str, near: Sequence[str]) -> SubjectError:
+        """A target does not exist, or its import fails."""
+        advice = f"Did you mean {' or '.join(near)}?" if near else "Check its spelling."
+        return cls._coded(
+            "G27",
+            name,
+            "be importable",
+            _short(got),
+            "A target is package.module:Name, package.module.Name, path/file.py:Name, or a "
+            "framework.",
+            advice,
+        )
+
+    @classmethod
+    def _coded(  # noqa: PLR0917 - the five parts of a message and its code
+        cls, code: str, name: str, requirement: str, got: str, why: str, advice: str
+    ) -> SubjectError:
+        error = cls(name, requirement, got, why, advice)
+        error.code = code
+        return error
+
+
+def _short(text: str, limit: int = 300) -> str:
+    """Fit foreign text on a line or two: of a long one the end, where the reason stands."""
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= limit else "..." + line[-limit:]
+
+
+def _tuple(shape: Sequence[Any]) -> str:
+    return str(tuple(int(length) for length in shape))

@@ -1,0 +1,215 @@
+"""The rules of the house that no linter checks."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backnorm
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "backnorm"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+NO_SOURCE = {".git", "__pycache__", "build", "dist", "htmlcov", "out", "site"}
+TEXT = {"", ".cpp", ".hpp", ".md", ".py", ".pyi", ".toml", ".txt", ".yml"}
+
+
+def name_of(path: Path) -> str:
+    """Name of the module in a file, as it is imported."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_public(path: Path) -> bool:
+    """Tell whether users may import the module: no part of its name is private."""
+    return not any(part.startswith("_") for part in name_of(path).split("."))
+
+
+def imported(path: Path) -> set[str]:
+    """All modules that a file names in an import, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            names.update({base} | {f"{base}.{alias.name}" for alias in node.names})
+    return names
+
+
+def imports(path: Path, module: str) -> bool:
+    """Tell whether a file imports a module or something inside it."""
+    return any(name == module or name.startswith(f"{module}.") for name in imported(path))
+
+
+def outside_functions(tree: ast.Module) -> list[ast.AST]:
+    """Everything in a module that runs when it is imported."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def in_tree() -> list[Path]:
+    """Text files of the project, without what is built from them."""
+    return [
+        path
+        for path in ROOT.rglob("*")
+        if path.suffix in TEXT
+        and not any(
+            part in NO_SOURCE or (part.startswith(".") and part != ".ci")
+            for part in path.relative_to(ROOT).parts[:-1]
+        )
+        and path.is_file()
+    ]
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax", "tensorflow", "mxnet", "caffe"])
+def test_a_framework_appears_in_its_adapter_only(framework: str) -> None:
+    """Nothing but backnorm/torch, and the benchmark of torch, imports torch, however late."""
+    homes = {PACKAGE / framework, PACKAGE / "bench" / "peers.py"}
+    strangers = [p for p in SOURCES if not homes & {p, *p.parents} and imports(p, framework)]
+    assert strangers == []
+
+
+def test_the_compiled_module_has_one_door() -> None:
+    """kernels/native_kernel.py alone names the compiled module: all else works without."""
+    doors = [name_of(p) for p in SOURCES if "_native_ext" in p.read_text()]
+    assert doors == ["backnorm.kernels.native_kernel"]
+
+
+def test_imports_are_absolute() -> None:
+    """Without relative imports the search above, and any other, finds every import by its name."""
+    relative = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+def test_oracles_do_not_know_the_package() -> None:
+    """What judges backnorm must not be made of it."""
+    oracles = sorted((ROOT / "tests" / "oracles").rglob("*.py"))
+    assert oracles
+    assert [p.name for p in oracles if imports(p, "backnorm")] == []
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if is_public(p)], ids=name_of)
+def test_a_public_module_says_what_it_shows(path: Path) -> None:
+    """``__all__`` is there, sorted (constants, classes, functions), with nothing private."""
+    lists = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        and ast.unparse(node).startswith("__all__")
+        and node.value
+    ]
+    assert len(lists) == 1
+    names = lists[0]
+    assert names == sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+    assert [n for n in names if n.startswith("_") and n != "__version__"] == []
+
+
+def test_no_drawer_for_odds_and_ends() -> None:
+    """A module is named after its one concern."""
+    drawers = {"common", "helper", "helpers", "misc", "util", "utils"}
+    assert [name_of(p) for p in SOURCES if p.stem.strip("_") in drawers] == []
+
+
+def test_nothing_reads_the_environment_at_import() -> None:
+    """A choice is an argument: what a module does must not depend on when it was imported."""
+    readers = [
+        name_of(path)
+        for path in SOURCES
+        for node in outside_functions(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Attribute, ast.Name))
+        and re.fullmatch(r"(os\.)?(environ|getenv)", ast.unparse(node))
+    ]
+    assert readers == []
+
+
+def test_no_public_function_takes_whatever_it_is_given() -> None:
+    """With ``**kwargs`` a misspelled argument would be no error."""
+    takers = [
+        f"{name_of(path)}.{node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.args.kwarg
+        and not node.name.startswith("_")
+    ]
+    assert takers == []
+
+
+def test_a_raise_line_holds_no_message() -> None:
+    """Errors are built by the constructors in errors.py, where all messages stand together."""
+    spoken = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise)
+        and isinstance(node.exc, ast.Call)
+        and isinstance(node.exc.func, ast.Name)
+        and any(isinstance(arg, (ast.Constant, ast.JoinedStr)) for arg in node.exc.args)
+    ]
+    assert spoken == []
+
+
+def test_no_path_of_a_machine_in_the_project() -> None:
+    """A path that exists on one machine only is of no use in a project that others clone."""
+    machine = re.compile(r"/(?:work|farm|root|home)/|/tmp/[a-z]")
+    files = in_tree()
+    assert ROOT / "pyproject.toml" in files
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if machine.search(line)
+    ]
+    assert found == []
+
+
+def run(code: str) -> str:
+    """Run code in a fresh interpreter, away from the project, and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT.anchor, text=True
+    ).stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """``backnorm.__version__`` and pyproject.toml agree."""
+    assert backnorm.__version__ == importlib.metadata.version("backnorm")
+
+
+def test_import_loads_numpy_and_nothing_heavier() -> None:
+    """``import backnorm`` adds no package to those that ``import numpy`` loads."""
+    loaded = run(
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import backnorm\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    assert set(loaded.split()) - set(sys.stdlib_module_names) - {"numpy"} == {"backnorm"}
+
+
+def test_import_takes_less_than_twice_the_time_of_numpy() -> None:
+    """The least of several runs, since anything else on the machine only ever adds."""
+    code = "import time\nt = time.perf_counter()\nimport {}\nprint(time.perf_counter() - t)"
+    times = {
+        module: min(float(run(code.format(module))) for _ in range(5))
+        for module in ("numpy", "backnorm")
+    }
+    assert times["backnorm"] < 2 * times["numpy"]
