@@ -1,0 +1,232 @@
+"""All argument checks of the public functions: each returns the argument in its one usual form."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
+
+import numpy as np
+
+from backnorm._types import Activation, AnyArray, Request, Through
+from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from backnorm._types import Float64Array, Shape
+
+__all__ = [
+    "ACTIVATIONS",
+    "FORMATS",
+    "REQUESTS",
+    "THROUGHS",
+    "array",
+    "axis",
+    "buffer",
+    "eps",
+    "format_name",
+    "like",
+    "limit",
+    "name_of",
+    "no_overlap",
+    "parameter",
+    "per_channel",
+    "running_statistics",
+    "slope",
+    "threads",
+]
+
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+REQUESTS: tuple[str, ...] = get_args(Request)
+THROUGHS: tuple[str, ...] = get_args(Through)
+
+# Each format with its rank: a parameter may have x's format or one of a higher rank. The two
+# 16-bit formats share a rank because neither holds all values of the other.
+FORMATS = {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
+
+# dtype.name is slow (it builds a string); a dict from dtype to name is not.
+_names: dict[np.dtype[Any], str] = {
+    np.dtype(name): name for name in ("float16", "float32", "float64")
+}
+
+
+def format_name(name: str, dtype: np.dtype[Any]) -> str:
+    """Return which of FORMATS dtype is; bfloat16 is known by its name, so ml_dtypes is not needed.
+
+    Raises
+    ------
+    DtypeError
+        If it is none of them, or not in this machine's byte order.
+    """
+    known = _names.get(dtype)
+    if known is None:
+        if dtype.name != "bfloat16" or not dtype.isnative:
+            raise DtypeError.unsupported(name, dtype, FORMATS)
+        known = _names[dtype] = "bfloat16"
+    return known
+
+
+def array(name: str, value: object) -> AnyArray:
+    """Return value if it is a NumPy array in one of FORMATS, without a subclass' own ways."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise DtypeError.not_an_array(name, value)
+    format_name(name, value.dtype)
+    return value if type(value) is np.ndarray else value.view(np.ndarray)
+
+
+def like(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
+    """Return value if it has the shape and the format of reference."""
+    checked = array(name, value)
+    if checked.shape != reference.shape:
+        raise ShapeError.same_as(name, checked.shape, other, reference.shape)
+    if checked.dtype != reference.dtype:
+        raise DtypeError.same_as(name, checked.dtype, other, reference.dtype)
+    return checked
+
+
+def axis(x: AnyArray, channel_axis: SupportsIndex, *, allow_empty: bool) -> int:
+    """Return channel_axis counted from 0, once x has values to reduce over."""
+    if x.ndim == 0:
+        raise ShapeError.axes("x", x.shape)
+    try:
+        index = operator.index(channel_axis)
+    except TypeError:
+        raise RangeError.channel_axis(channel_axis, x.ndim) from None
+    if not -x.ndim <= index < x.ndim:
+        raise RangeError.channel_axis(channel_axis, x.ndim)
+    index %= x.ndim
+    if not allow_empty and x.size == 0 and math.prod(_without(x.shape, index)) == 0:
+        raise ShapeError.empty(x.shape, index)
+    return index
+
+
+def _without(shape: Shape, index: int) -> Shape:
+    return shape[:index] + shape[index + 1 :]
+
+
+def per_channel(name: str, value: npt.ArrayLike, x: AnyArray, channel_axis: int) -> AnyArray:
+    """Return value as an array of shape (C,) in one of FORMATS."""
+    values = np.asarray(value)
+    format_name(name, values.dtype)
+    if values.shape != (x.shape[channel_axis],):
+        raise ShapeError.per_channel(name, values.shape, x.shape[channel_axis], channel_axis)
+    return values
+
+
+def parameter(
+    name: str, value: npt.ArrayLike | None, x: AnyArray, channel_axis: int
+) -> AnyArray | None:
+    """Return gamma or beta, of shape (C,), in the format of x or a wider one."""
+    if value is None:
+        return None
+    values = per_channel(name, value, x, channel_axis)
+    if values.dtype != x.dtype:
+        rank = FORMATS[format_name(name, values.dtype)]
+        if rank <= FORMATS[format_name("x", x.dtype)]:
+            raise DtypeError.narrower(name, values.dtype, "x", x.dtype)
+    return values
+
+
+def running_statistics(
+    mean: npt.ArrayLike | None,
+    var: npt.ArrayLike | None,
+    x: AnyArray,
+    channel_axis: int,
+    eps: float,
+) -> tuple[Float64Array, Float64Array] | None:
+    """Return frozen statistics as float64, or None when the batch's own are to be used."""
+    if mean is None and var is None:
+        return None
+    if mean is None:
+        raise RangeError.running_pair("running_mean", "running_var")
+    if var is None:
+        raise RangeError.running_pair("running_var", "running_mean")
+    means = per_channel("running_mean", mean, x, channel_axis).astype(np.float64)
+    variances = per_channel("running_var", var, x, channel_axis).astype(np.float64)
+    wrong = variances + eps < 0
+    if wrong.any():
+        channel = int(wrong.argmax())
+        raise RangeError.negative_variance(float(variances[channel]), channel)
+    return means, variances
+
+
+def eps(value: float) -> float:
+    """Return eps as a float, finite and not negative."""
+    number = _number(value)
+    if not 0.0 <= number < math.inf:
+        raise RangeError.eps(value)
+    return number
+
+
+def slope(value: float) -> float:
+    """Return leaky_relu's slope as a float, finite and positive."""
+    number = _number(value)
+    if not 0.0 < number < math.inf:
+        raise RangeError.negative_slope(value)
+    return number
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def threads(value: SupportsIndex) -> int:
+    """Return a number of threads, at least 1."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise RangeError.threads(value) from None
+    if count < 1:
+        raise RangeError.threads(value)
+    return count
+
+
+def limit(value: SupportsIndex) -> int:
+    """Return a number of bytes, 0 or greater."""
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise RangeError.cache_limit(value) from None
+    if size < 0:
+        raise RangeError.cache_limit(value)
+    return size
+
+
+def name_of(argument: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise unless value is one of the known names."""
+    if value not in known:
+        raise UnknownNameError.choice(argument, value, known)
+
+
+def buffer(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
+    """Return an output buffer that has reference's shape and format and can be written to."""
+    checked = like(name, value, other, reference)
+    if not checked.flags.writeable:
+        raise RangeError.read_only(name)
+    return checked
+
+
+def no_overlap(outputs: dict[str, AnyArray | None], inputs: dict[str, AnyArray | None]) -> None:
+    """Raise if an output shares memory with an input or with another output."""
+    written = {name: array for name, array in outputs.items() if array is not None}
+    others = {name: array for name, array in inputs.items() if array is not None}
+    for name, output in written.items():
+        for other, array_ in others.items():
+            if _overlap(output, array_):
+                raise RangeError.overlap(name, other)
+        others[name] = output
+
+
+def _overlap(a: AnyArray, b: AnyArray) -> bool:
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        # Exact, since the halves of one buffer, such as buf[:, :32] and buf[:, 32:], lie between
+        # each other without overlap. The bound keeps odd strides from taking for ever.
+        return bool(np.shares_memory(a, b, max_work=10_000))  # type: ignore[arg-type] # any number
+    except RuntimeError:  # TooHardError, which moved between modules from NumPy 1 to 2
+        return True

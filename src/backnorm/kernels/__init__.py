@@ -1,0 +1,61 @@
+"""The kernels: the engine's computations, fast. `get` gives one by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from backnorm.errors import NotInstalledError, UnknownNameError
+from backnorm.kernels import native_kernel, numpy_kernel
+
+if TYPE_CHECKING:
+    from backnorm.kernels._contract import Kernel
+
+__all__ = ["available", "describe", "get"]
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """Return the names `get` knows here; the first is the fastest."""
+    return (*(f"native-{level}" for level in native_kernel.levels()), "numpy")
+
+
+@cache
+def get(name: str = "auto") -> Kernel:
+    """Return the kernel of this name.
+
+    Parameters
+    ----------
+    name
+        "auto" (the fastest there is), "numpy", "native", or "native-LEVEL" with one of the
+        instruction-set levels that this processor has.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such kernel.
+    NotInstalledError
+        If it is a native one, and the C++ part was not built.
+    """
+    best = available()[0]
+    if name.startswith("native") and best == "numpy":
+        raise NotInstalledError.native_kernel()
+    if name in ("auto", "native"):
+        name = best
+    if name not in available():
+        raise UnknownNameError.choice("kernel", name, ("auto", "native", *available()))
+    if name == "numpy":
+        return numpy_kernel.KERNEL
+    return native_kernel.at_level(name.removeprefix("native-"))
+
+
+def describe() -> dict[str, str]:
+    """Return which kernels there are and which one is in use, as text for people."""
+    kernel = get()
+    built = kernel.name == "native"
+    return {
+        "kernel": kernel.name,
+        "instruction set": kernel.level,
+        "kernels available": ", ".join(available()),
+        "native part": "built" if built else "not built: NumPy is used, which is slower",
+    }

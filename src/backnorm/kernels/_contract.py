@@ -1,0 +1,125 @@
+"""What every kernel offers, and what it may assume.
+
+All arrays are checked and arranged before a kernel sees them:
+
+- ``x``, ``y``, ``residual``, ``dy``, ``dx``, ``dresidual`` have shape (outer, C, inner) and one
+  format; they are aligned; the innermost axis that is longer than 1 is contiguous; outer and
+  channel strides are free.
+- per-channel arrays are contiguous float64 of shape (C,).
+- ``statistics`` is a C-contiguous float64 array of shape (4, C) with the rows of `state.Row`.
+- outputs overlap neither inputs nor each other. There is at least one value per channel, or no
+  channel at all, or the statistics are frozen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backnorm._types import Activation, AnyArray, Float64Array
+
+__all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
+
+
+class ForwardCall(NamedTuple):
+    """Write y, and the statistics unless they are frozen.
+
+    With frozen statistics all four rows are given.
+    """
+
+    x: AnyArray
+    y: AnyArray
+    residual: AnyArray | None
+    gamma: Float64Array | None
+    beta: Float64Array | None
+    statistics: Float64Array
+    frozen: bool
+    eps: float
+    activation: Activation
+    negative_slope: float
+
+
+class BackwardCall(NamedTuple):
+    """Write dx, dresidual (unless None) and the sums: row 0 dgamma, row 1 dbeta, shape (2, C).
+
+    y is needed for the activation's derivative only; None with activation identity. add_dx and
+    add_dresidual: add to what the output holds.
+    """
+
+    dy: AnyArray
+    x: AnyArray
+    y: AnyArray | None
+    dx: AnyArray | None
+    dresidual: AnyArray | None
+    sums: Float64Array
+    gamma: Float64Array | None
+    statistics: Float64Array
+    frozen: bool
+    through_mean: bool
+    through_variance: bool
+    add_dx: bool
+    add_dresidual: bool
+    activation: Activation
+    negative_slope: float
+
+
+class TangentCall(NamedTuple):
+    """Write y_tangent from x_tangent, the parameters' tangents and the residual's."""
+
+    x_tangent: AnyArray
+    x: AnyArray
+    y: AnyArray | None
+    y_tangent: AnyArray
+    residual_tangent: AnyArray | None
+    gamma: Float64Array | None
+    gamma_tangent: Float64Array | None
+    beta_tangent: Float64Array | None
+    statistics: Float64Array
+    through_mean: bool
+    through_variance: bool
+    activation: Activation
+    negative_slope: float
+
+
+class SecondCall(NamedTuple):
+    """Write x_out, dy_out and gamma_out, shape (C,), of the second derivative.
+
+    ddx, ddgamma, ddbeta and ddresidual are what arrives for dx, dgamma, dbeta and dresidual.
+    """
+
+    ddx: AnyArray | None
+    ddgamma: Float64Array | None
+    ddbeta: Float64Array | None
+    ddresidual: AnyArray | None
+    dy: AnyArray
+    x: AnyArray
+    y: AnyArray | None
+    x_out: AnyArray
+    dy_out: AnyArray
+    gamma_out: Float64Array
+    gamma: Float64Array | None
+    statistics: Float64Array
+    frozen: bool
+    activation: Activation
+    negative_slope: float
+
+
+class Kernel(NamedTuple):
+    """One implementation of the engine's four computations.
+
+    Attributes
+    ----------
+    name
+        What `backnorm.kernels.get` knows it by.
+    level
+        The instruction set it uses.
+    """
+
+    name: str
+    level: str
+    forward: Callable[[ForwardCall], None]
+    backward: Callable[[BackwardCall], None]
+    tangent: Callable[[TangentCall], None]
+    second: Callable[[SecondCall], None]

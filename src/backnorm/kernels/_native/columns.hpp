@@ -1,0 +1,364 @@
+// Interleaved layouts (NHWC, NC) and small planes: the array as rows of columns, where neighbouring
+// columns belong to different channels (inner = 1) or each channel owns a few (inner = 49 for 7x7).
+//
+// Few rows: a tile of columns at a time, both passes, so that the second finds it in cache.
+// Many rows: parts of the rows for the sums, then again, backwards, for the result.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "call.hpp"
+#include "gradient.hpp"
+#include "normalize.hpp"
+#include "statistics.hpp"
+#include "threads.hpp"
+
+namespace backnorm {
+namespace BACKNORM_LEVEL {
+
+constexpr int tile_columns = 512;  // a tile's float64 sums and coefficients fit a first-level cache
+constexpr int64_t block_rows = 64;
+constexpr int64_t few_rows = 512;
+
+// The array as rows x columns. Where rows are short and follow each other in memory, `fold` of
+// them count as one, so that vectors are full.
+struct Grid {
+    int64_t rows, columns, fold, channels, inner;
+
+    template <class Call>
+    static Grid of(const Call& call, std::initializer_list<const Operand*> operands) {
+        const Shape& s = call.shape;
+        const int64_t width = s.channels * s.inner;
+        int64_t fold = 1;
+        const bool dense = std::all_of(operands.begin(), operands.end(), [&](const Operand* a) {
+            return !*a || a->outer_stride == width;
+        });
+        if (dense)
+            while (width * fold < 64 && s.outer % (fold * 2) == 0) fold *= 2;
+        return {s.outer / fold, width * fold, fold, s.channels, s.inner};
+    }
+    // Where rows are few, tiles hold whole channels.
+    int64_t tile_width() const { return std::min(columns, tile_columns / inner * inner); }
+    int64_t tiles() const { return (columns + tile_width() - 1) / tile_width(); }
+    int64_t channel_of(int64_t column) const { return column / inner % channels; }
+    int64_t parts() const {
+        if (rows <= few_rows) return 1;
+        const int64_t by_size = std::clamp<int64_t>(rows * columns >> 17, 2, 64);
+        return std::min(by_size, (rows + block_rows - 1) / block_rows);
+    }
+};
+
+// The columns [first, first + count) of a grid.
+struct Tile {
+    const Grid& grid;
+    int64_t first, count;
+
+    Tile(const Grid& g, int64_t index)
+        : grid(g), first(index * g.tile_width()),
+          count(std::min(g.tile_width(), g.columns - first)) {}
+
+    // Every tile holds all columns of its channels, `fold` times each.
+    int64_t channels() const { return count / grid.fold / grid.inner; }
+    int64_t first_channel() const { return grid.channel_of(first); }
+
+    template <class Body>  // body(channel in the tile, its first column in the tile)
+    void each_group(Body&& body) const {
+        const int64_t of = channels();
+        for (int64_t group = 0; group < count / grid.inner; ++group)
+            body(group % of, group * grid.inner);
+    }
+};
+
+inline double sum_of(const double* p, int64_t count) {
+    double lane[8] = {};
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        BACKNORM_UNROLL for (int k = 0; k < 8; ++k) lane[k] += p[i + k];
+    for (int k = 0; i < count; ++i, ++k) lane[k] += p[i];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+// A row of an operand, from a tile's first column on.
+template <class S>
+struct Rows {
+    S* start;
+    int64_t stride;
+    Rows(const Operand& a, const Tile& tile)
+        : start(a ? static_cast<S*>(a.data) + tile.first : nullptr),
+          stride(a.outer_stride * tile.grid.fold) {}
+    S* operator[](int64_t row) const { return start ? start + row * stride : nullptr; }
+};
+
+// Arrays are padded to whole packs.
+template <class T>
+struct alignas(64) Column {
+    T at[tile_columns + lanes];
+    T& operator[](int64_t j) { return at[j]; }
+    const T& operator[](int64_t j) const { return at[j]; }
+};
+
+// ---- statistics
+
+template <class S>
+struct MomentTile {
+    const Tile& tile;
+    const Rows<const S> x;
+    Column<double> reference, first, second;
+
+    MomentTile(const Tile& t, const Operand& from) : tile(t), x(from, t) {}
+
+    void run(int64_t begin, int64_t end) {
+        std::fill_n(reference.at, tile.count + lanes, 0.0);
+        const int64_t some = is_double<S> ? end : std::min(end, begin + 8);
+        sum(begin, some);
+        share_reference(double(some - begin));
+        sum(begin, end);
+    }
+
+    // A channel's sums: those of its columns, which share one reference.
+    void add_to(Moments* channels, int64_t rows) const {
+        tile.each_group([&](int64_t c, int64_t j) {
+            const int64_t inner = tile.grid.inner;
+            channels[c].add(
+                {reference[j], sum_of(first.at + j, inner), sum_of(second.at + j, inner), rows * inner});
+        });
+    }
+
+  private:
+    // Block by block, so that a block's rows, read a few columns at a time, stay in cache.
+    void sum(int64_t begin, int64_t end) {
+        std::fill_n(first.at, tile.count + lanes, 0.0);
+        std::fill_n(second.at, tile.count + lanes, 0.0);
+        for (int64_t row = begin; row < end; row += block_rows)
+            for (int64_t j = 0; j < tile.count; j += lanes)
+                sum_block(row, std::min(end, row + block_rows), j);
+    }
+
+    BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
+        const Pack around = load(static_cast<const double*>(reference.at) + j);
+        const int64_t left = tile.count - j;
+        MomentSums sums;
+        sums.first[0] = load(static_cast<const double*>(first.at) + j);
+        sums.second[0] = load(static_cast<const double*>(second.at) + j);
+        for (int64_t row = begin; row < end; ++row)
+            sums.add(0, load_up_to(x[row] + j, left) - around);
+        store(first.at + j, sums.first[0]);
+        store(second.at + j, sums.second[0]);
+    }
+
+    // Every column gets its channel's mean, over the rows just summed, as reference.
+    void share_reference(double rows) {
+        const int64_t inner = tile.grid.inner, each = tile.count / tile.grid.fold;
+        for (int64_t j = 0; j < each; j += inner) {
+            double mean = 0.0;
+            for (int64_t from = j; from < tile.count; from += each)
+                mean += sum_of(first.at + from, inner);
+            mean /= rows * double(inner * tile.grid.fold);
+            for (int64_t from = j; from < tile.count; from += each)
+                std::fill_n(reference.at + from, inner, mean);
+        }
+    }
+};
+
+// ---- forward
+
+template <class S>
+inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t begin, int64_t end,
+                           bool streaming) {
+    Column<double> mean, scale, shift;
+    tile.each_group([&](int64_t c, int64_t j) {
+        const NormalizeChannel k(call, tile.first_channel() + c);
+        for (int64_t i = j; i < j + tile.grid.inner; ++i)
+            mean[i] = k.mean, scale[i] = k.scale, shift[i] = k.shift;
+    });
+    const Rows<const S> x(call.x, tile), residual(call.residual, tile);
+    const Rows<S> y(call.y, tile);
+    with_activation(call.activation, [&](auto kind) {
+        const EachNormalize at{mean.at, scale.at, shift.at};
+        for (int64_t row = end; row-- > begin;)
+            normalize_run<decltype(kind)::value>(x[row], residual[row], y[row], tile.count, at,
+                                                 call.slope, streaming);
+    });
+    if (streaming) finish_stream();
+}
+
+// Rows [part begin, part end) of a grid cut into parts.
+struct RowPart {
+    int64_t begin, end;
+    RowPart(const Grid& g, int64_t part, int64_t parts)
+        : begin(g.rows * part / parts), end(g.rows * (part + 1) / parts) {}
+};
+
+template <class S>
+inline void columns_forward(const ForwardCall& call) {
+    const Grid grid = Grid::of(call, {&call.x, &call.y, &call.residual});
+    const int64_t parts = grid.parts(), tiles = grid.tiles();
+    const bool streaming = worth_streaming<S>(call.shape, grid.tile_width());
+    if (parts == 1) {
+        const int threads = threads_for(call.threads, call.shape.size(), tiles);
+        parallel_for(tiles, threads, [&](int64_t index) {
+            const Tile tile(grid, index);
+            const int64_t first = tile.first_channel(), last = first + tile.channels();
+            if (!call.frozen) {
+                MomentTile<S> sums(tile, call.x);
+                Moments channels[tile_columns];
+                sums.run(0, grid.rows);
+                sums.add_to(channels, grid.rows);
+                for (int64_t c = first; c < last; ++c)
+                    store_moments(channels[c - first], call.eps, call.statistics, c);
+            }
+            normalize_tile<S>(call, tile, 0, grid.rows, streaming);
+        });
+        return;
+    }
+    const int threads = threads_for(call.threads, call.shape.size(), parts);
+    if (!call.frozen) {
+        std::vector<Moments> pieces(size_t(parts * grid.channels));
+        parallel_neighbours(parts, threads, false, [&](int64_t part) {
+            const RowPart rows(grid, part, parts);
+            for (int64_t index = 0; index < tiles; ++index) {
+                const Tile tile(grid, index);
+                MomentTile<S> sums(tile, call.x);
+                sums.run(rows.begin, rows.end);
+                sums.add_to(&pieces[size_t(part * grid.channels + tile.first_channel())],
+                            rows.end - rows.begin);
+            }
+        });
+        parallel_neighbours(grid.channels, threads, false, [&](int64_t c) {
+            Moments all;
+            for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
+            store_moments(all, call.eps, call.statistics, c);
+        });
+    }
+    parallel_neighbours(parts, threads, true, [&](int64_t part) {
+        const RowPart rows(grid, part, parts);
+        for (int64_t index = 0; index < tiles; ++index)
+            normalize_tile<S>(call, Tile(grid, index), rows.begin, rows.end, streaming);
+    });
+}
+
+// ---- backward
+
+template <class S>
+struct ComomentTile {
+    const BackwardCall& call;
+    const Tile& tile;
+    const Rows<const S> dy, x, y;
+    Column<double> mean, plain, product;
+
+    ComomentTile(const BackwardCall& c, const Tile& t)
+        : call(c), tile(t), dy(c.dy, t), x(c.x, t), y(c.y, t) {
+        std::fill_n(plain.at, tile.count + lanes, 0.0);
+        std::fill_n(product.at, tile.count + lanes, 0.0);
+        tile.each_group([&](int64_t channel, int64_t j) {
+            const double centre = call.statistics.mean[tile.first_channel() + channel];
+            std::fill_n(mean.at + j, tile.grid.inner, centre);
+        });
+        std::fill_n(mean.at + tile.count, lanes, 0.0);
+    }
+
+    template <Activation kind>
+    void run(int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; row += block_rows)
+            for (int64_t j = 0; j < tile.count; j += lanes)
+                sum_block<kind>(row, std::min(end, row + block_rows), j);
+    }
+
+    void add_to(Comoments* channels) const {
+        tile.each_group([&](int64_t c, int64_t j) {
+            const int64_t inner = tile.grid.inner;
+            channels[c].add({sum_of(plain.at + j, inner), sum_of(product.at + j, inner)});
+        });
+    }
+
+  private:
+    template <Activation kind>
+    BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
+        const auto column = [j](const Column<double>& all) { return load(all.at + j); };
+        const Pack around = column(mean);
+        const int64_t left = tile.count - j;
+        ComomentSums<S> sums;
+        sums.plain[0] = column(plain);
+        sums.product[0] = column(product);
+        for (int64_t row = begin; row < end; ++row) {
+            const Pack arrives = load_up_to(dy[row] + j, left);
+            const Pack out = kind == Activation::identity ? arrives : load_up_to(y[row] + j, left);
+            sums.add(0, arriving<kind>(arrives, out, call.slope),
+                     load_up_to(x[row] + j, left) - around);
+        }
+        store(plain.at + j, sums.plain[0]);
+        store(product.at + j, sums.product[0]);
+    }
+};
+
+template <class S>
+inline void gradient_tile(const BackwardCall& call, const Tile& tile, int64_t begin, int64_t end,
+                          bool streaming) {
+    Column<double> mean, scale, b, c;
+    tile.each_group([&](int64_t channel, int64_t j) {
+        const GradientChannel k(call, tile.first_channel() + channel);
+        for (int64_t i = j; i < j + tile.grid.inner; ++i)
+            mean[i] = k.mean, scale[i] = k.scale, b[i] = k.b, c[i] = k.c;
+    });
+    const Rows<const S> dy(call.dy, tile), x(call.x, tile), y(call.y, tile);
+    const Rows<S> dx(call.dx, tile), dresidual(call.dresidual, tile);
+    const bool through = call.through_mean || call.through_variance;
+    with_activation(call.activation, [&](auto kind) {
+        const EachGradient at{mean.at, scale.at, b.at, c.at};
+        for (int64_t row = end; row-- > begin;) {
+            const GradientRun<S> run{dy[row], x[row], y[row], dx[row], dresidual[row], tile.count,
+                                     through, call.add_dx, call.add_dresidual, streaming};
+            gradient_run<decltype(kind)::value>(run, at, call.slope);
+        }
+    });
+    if (streaming) finish_stream();
+}
+
+template <class S>
+inline void columns_backward(const BackwardCall& call) {
+    const Grid grid = Grid::of(call, {&call.dy, &call.x, &call.y, &call.dx, &call.dresidual});
+    const int64_t parts = grid.parts(), tiles = grid.tiles();
+    const bool streaming = worth_streaming<S>(call.shape, grid.tile_width());
+    const auto sum_rows = [&](const Tile& tile, int64_t begin, int64_t end, Comoments* into) {
+        ComomentTile<S> sums(call, tile);
+        with_activation(call.activation,
+                        [&](auto kind) { sums.template run<decltype(kind)::value>(begin, end); });
+        sums.add_to(into);
+    };
+    if (parts == 1) {
+        const int threads = threads_for(call.threads, call.shape.size(), tiles);
+        parallel_for(tiles, threads, [&](int64_t index) {
+            const Tile tile(grid, index);
+            const int64_t first = tile.first_channel(), last = first + tile.channels();
+            Comoments channels[tile_columns];
+            sum_rows(tile, 0, grid.rows, channels);
+            for (int64_t c = first; c < last; ++c) store_sums(channels[c - first], call, c);
+            gradient_tile<S>(call, tile, 0, grid.rows, streaming);
+        });
+        return;
+    }
+    const int threads = threads_for(call.threads, call.shape.size(), parts);
+    std::vector<Comoments> pieces(size_t(parts * grid.channels));
+    parallel_neighbours(parts, threads, false, [&](int64_t part) {
+        const RowPart rows(grid, part, parts);
+        for (int64_t index = 0; index < tiles; ++index) {
+            const Tile tile(grid, index);
+            sum_rows(tile, rows.begin, rows.end,
+                     &pieces[size_t(part * grid.channels + tile.first_channel())]);
+        }
+    });
+    parallel_neighbours(grid.channels, threads, false, [&](int64_t c) {
+        Comoments all;
+        for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
+        store_sums(all, call, c);
+    });
+    parallel_neighbours(parts, threads, true, [&](int64_t part) {
+        const RowPart rows(grid, part, parts);
+        for (int64_t index = 0; index < tiles; ++index)
+            gradient_tile<S>(call, Tile(grid, index), rows.begin, rows.end, streaming);
+    });
+}
+
+}  // namespace BACKNORM_LEVEL
+}  // namespace backnorm

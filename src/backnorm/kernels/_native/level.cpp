@@ -1,0 +1,61 @@
+// The kernels at one instruction-set level: this file is compiled once a level, with its flags.
+#include "columns.hpp"
+#include "planar.hpp"
+
+#define BACKNORM_TEXT_(word) #word
+#define BACKNORM_TEXT(word) BACKNORM_TEXT_(word)
+
+namespace backnorm {
+namespace BACKNORM_LEVEL {
+namespace {
+
+// Planes shorter than this are handled many channels at a time.
+constexpr int64_t small_plane = 256;
+
+template <class Call, class Operands>
+bool as_columns(const Call& call, const Operands& operands) {
+    const Shape& s = call.shape;
+    if (s.inner == 1 && s.channels > 1) return true;
+    if (s.inner >= small_plane) return false;
+    for (const Operand* a : operands)
+        if (*a && a->channel_stride != s.inner) return false;
+    return true;
+}
+
+template <class Body>
+void with_format(Format format, Body&& body) {
+    switch (format) {
+        case Format::float32: return body(float());
+        case Format::float64: return body(double());
+        case Format::bfloat16: return body(bfloat16());
+        case Format::float16: return body(float16());
+    }
+}
+
+void forward(const ForwardCall& call) {
+    if (call.shape.size() == 0) return;
+    const std::initializer_list<const Operand*> operands{&call.x, &call.y, &call.residual};
+    with_format(call.format, [&](auto s) {
+        if (as_columns(call, operands)) columns_forward<decltype(s)>(call);
+        else planar_forward<decltype(s)>(call);
+    });
+}
+
+void backward(const BackwardCall& call) {
+    for (int64_t c = 0; c < call.shape.channels; ++c) call.dgamma[c] = call.dbeta[c] = 0.0;
+    if (call.shape.size() == 0) return;
+    const std::initializer_list<const Operand*> operands{&call.dy, &call.x, &call.y, &call.dx,
+                                                         &call.dresidual};
+    with_format(call.format, [&](auto s) {
+        if (as_columns(call, operands)) columns_backward<decltype(s)>(call);
+        else planar_backward<decltype(s)>(call);
+    });
+}
+
+}  // namespace
+
+extern const Level level;
+const Level level{BACKNORM_TEXT(BACKNORM_LEVEL), forward, backward};
+
+}  // namespace BACKNORM_LEVEL
+}  // namespace backnorm

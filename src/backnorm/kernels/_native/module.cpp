@@ -1,0 +1,159 @@
+// The Python module: takes arrays through the buffer protocol, fills a call, runs it without the GIL.
+//
+// The callers (native_kernel.py) have checked and arranged everything: see _contract.py. The two
+// 16-bit formats come as unsigned integers, since NumPy exports no buffer of bfloat16.
+#include <nanobind/nanobind.h>
+
+#include <memory>
+
+#include "call.hpp"
+#include "copy.hpp"
+#include "levels.hpp"
+#include "memory.hpp"
+#include "threads.hpp"
+
+namespace nb = nanobind;
+
+namespace backnorm {
+namespace {
+
+// A view of an array's memory, held as long as the object lives; None gives an empty one.
+class Buffer {
+  public:
+    explicit Buffer(nb::handle array, bool writable = false) {
+        if (array.is_none()) return;
+        const int flags = writable ? PyBUF_STRIDES | PyBUF_WRITABLE : PyBUF_STRIDES;
+        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) throw nb::python_error();
+        held_ = true;
+    }
+    ~Buffer() {
+        if (held_) PyBuffer_Release(&view_);
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    explicit operator bool() const { return held_; }
+    int64_t extent(int axis) const { return view_.shape[axis]; }
+    int64_t stride(int axis) const { return view_.strides[axis] / view_.itemsize; }
+    void* data() const { return view_.buf; }
+    int64_t bytes() const { return view_.len; }
+    double* numbers() const { return held_ ? static_cast<double*>(view_.buf) : nullptr; }
+
+    Operand operand() const {
+        if (!held_) return {};
+        return {view_.buf, stride(0), stride(1)};
+    }
+    Shape shape() const { return {extent(0), extent(1), extent(2)}; }
+
+  private:
+    Py_buffer view_{};
+    bool held_ = false;
+};
+
+Statistics statistics_of(const Buffer& rows) {
+    double* p = rows.numbers();
+    const int64_t c = rows.extent(1);
+    return {p, p + c, p + 2 * c, p + 3 * c};
+}
+
+void forward(int level, int format, nb::handle x, nb::handle y, nb::handle residual,
+             nb::handle gamma, nb::handle beta, nb::handle statistics, bool frozen, double eps,
+             int activation, double slope) {
+    const Buffer x_(x), y_(y, true), residual_(residual), gamma_(gamma), beta_(beta);
+    const Buffer statistics_(statistics, !frozen);
+    const ForwardCall call{x_.shape(), Format(format), x_.operand(), y_.operand(),
+                           residual_.operand(), gamma_.numbers(), beta_.numbers(),
+                           statistics_of(statistics_), frozen, eps, Activation(activation), slope,
+                           thread_count()};
+    const nb::gil_scoped_release released;
+    levels()[level]->forward(call);
+}
+
+void backward(int level, int format, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
+              nb::handle dresidual, nb::handle sums, nb::handle gamma, nb::handle statistics,
+              bool frozen, bool through_mean, bool through_variance, bool add_dx,
+              bool add_dresidual, int activation, double slope) {
+    const Buffer dy_(dy), x_(x), y_(y), dx_(dx, true), dresidual_(dresidual, true);
+    const Buffer sums_(sums, true), gamma_(gamma), statistics_(statistics);
+    const BackwardCall call{x_.shape(), Format(format), dy_.operand(), x_.operand(), y_.operand(),
+                            dx_.operand(), dresidual_.operand(), sums_.numbers(),
+                            sums_.numbers() + sums_.extent(1), gamma_.numbers(),
+                            statistics_of(statistics_), frozen, through_mean, through_variance,
+                            add_dx, add_dresidual, Activation(activation), slope, thread_count()};
+    const nb::gil_scoped_release released;
+    levels()[level]->backward(call);
+}
+
+// Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
+class Memory {
+  public:
+    explicit Memory(size_t size) : loan_(borrow(size)), size_(size) {}
+    ~Memory() {
+        if (loan_.data) give_back(loan_);
+    }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+
+    static int get_buffer(PyObject* self, Py_buffer* view, int flags) {
+        const Memory& memory = *nb::inst_ptr<Memory>(self);
+        return PyBuffer_FillInfo(view, self, memory.loan_.data, Py_ssize_t(memory.size_), 0, flags);
+    }
+    explicit operator bool() const { return loan_.data != nullptr; }
+
+  private:
+    Loan loan_;
+    size_t size_;
+};
+
+PyType_Slot memory_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(Memory::get_buffer)},
+                              {0, nullptr}};
+
+nb::object borrow_memory(size_t bytes) {
+    auto memory = std::make_unique<Memory>(bytes);
+    return *memory ? nb::cast(memory.release(), nb::rv_policy::take_ownership) : nb::none();
+}
+
+void copy_bytes(nb::handle target, nb::handle source, bool streaming) {
+    const Buffer target_(target, true), source_(source);
+    const nb::gil_scoped_release released;
+    copy(target_.data(), source_.data(), size_t(source_.bytes()), streaming, thread_count());
+}
+
+nb::dict usage() {
+    const MemoryUsage now = memory_usage();
+    nb::dict result;
+    result["limit"] = now.limit;
+    result["idle"] = now.idle;
+    result["lent"] = now.lent;
+    result["fresh"] = now.fresh;
+    result["recycled"] = now.recycled;
+    return result;
+}
+
+nb::tuple level_names() {
+    nb::list names;
+    for (const Level* const* level = levels(); *level; ++level) names.append((*level)->name);
+    return nb::tuple(names);
+}
+
+}  // namespace
+}  // namespace backnorm
+
+NB_MODULE(_native_ext, m) {
+    m.def("levels", &backnorm::level_names);
+    m.def("forward", &backnorm::forward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+    m.def("backward", &backnorm::backward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+    m.def("set_thread_count", &backnorm::set_thread_count);
+    m.def("thread_count", &backnorm::thread_count);
+    nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));
+    m.def("borrow", &backnorm::borrow_memory);
+    m.def("copy", &backnorm::copy_bytes);
+    m.def("empty_cache", &backnorm::empty_cache);
+    m.def("set_cache_limit", &backnorm::set_cache_limit);
+    m.def("memory_usage", &backnorm::usage);
+}

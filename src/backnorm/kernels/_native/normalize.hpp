@@ -1,0 +1,87 @@
+// y = act((x - mean)*scale + shift + residual) along a run of memory.
+#pragma once
+
+#include "activation.hpp"
+#include "call.hpp"
+#include "pack.hpp"
+#include "statistics.hpp"
+
+namespace backnorm {
+namespace BACKNORM_LEVEL {
+
+// A channel's coefficients: y = (x - mean)*scale + shift, where the shift takes in what the mean's
+// low part says.
+struct NormalizeChannel {
+    double mean, scale, shift;
+
+    NormalizeChannel(const ForwardCall& call, int64_t c) {
+        const Statistics& s = call.statistics;
+        mean = s.mean[c];
+        scale = (call.gamma ? call.gamma[c] : 1.0) * s.inv_std[c];
+        shift = (call.beta ? call.beta[c] : 0.0) - s.mean_low[c] * scale;
+    }
+};
+
+// The same coefficients all along a run (planar), or one set for each value (interleaved).
+struct SameNormalize {
+    Pack mean, scale, shift;
+    explicit SameNormalize(const NormalizeChannel& k)
+        : mean(Pack::all(k.mean)), scale(Pack::all(k.scale)),
+          shift(Pack::all(k.shift)) {}
+    BACKNORM_INLINE Pack operator()(const Pack& x, int64_t) const {
+        return multiply_add(x - mean, scale, shift);
+    }
+};
+struct EachNormalize {
+    const double *mean, *scale, *shift;
+    BACKNORM_INLINE Pack operator()(const Pack& x, int64_t i) const {
+        return multiply_add(x - load(mean + i), load(scale + i), load(shift + i));
+    }
+};
+
+// Streaming stores spare the read of the lines they overwrite, which pays for outputs that no cache
+// keeps; short runs would leave lines half written.
+constexpr int64_t streaming_bytes = int64_t(8) << 20, streaming_run_bytes = 2048;
+
+template <class S>
+inline bool worth_streaming(const Shape& shape, int64_t run) {
+    return shape.size() * int64_t(sizeof(S)) >= streaming_bytes &&
+           run * int64_t(sizeof(S)) >= streaming_run_bytes;
+}
+
+// How many values before p is aligned to sixteen of them; 0 when streaming stores are not wanted.
+template <class S>
+BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming) {
+    if (!streaming) return 0;
+    constexpr uintptr_t size = lanes * sizeof(S);
+    const int64_t head = int64_t((size - reinterpret_cast<uintptr_t>(p) % size) % size / sizeof(S));
+    return head < count ? head : count;
+}
+
+// Coefficient arrays must be readable for sixteen values past the run's end.
+template <Activation kind, class S, class Coefficients>
+inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
+                          const Coefficients& at, double slope, bool streaming) {
+    const auto value = [&](int64_t i, const Pack& from, const Pack& add) BACKNORM_LAMBDA {
+        Pack z = at(from, i);
+        if (residual) z = z + add;
+        return activate<kind>(z, slope);
+    };
+    const auto part = [&](int64_t i, int some) {
+        const Pack add = residual ? load_part(residual + i, some) : Pack::zero();
+        store_part(y + i, value(i, load_part(x + i, some), add), some);
+    };
+    const auto full = [&](int64_t i) BACKNORM_LAMBDA {
+        return value(i, load(x + i), residual ? load(residual + i) : Pack::zero());
+    };
+    int64_t i = until_aligned(y, count, streaming);
+    if (i) part(0, int(i));
+    if (streaming)
+        for (; i + lanes <= count; i += lanes) stream(y + i, full(i));
+    else
+        for (; i + lanes <= count; i += lanes) store(y + i, full(i));
+    if (i < count) part(i, int(count - i));
+}
+
+}  // namespace BACKNORM_LEVEL
+}  // namespace backnorm

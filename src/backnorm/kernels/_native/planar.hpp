@@ -1,0 +1,203 @@
+// Planar layouts (NCHW and anything with long runs per channel): one channel at a time per thread,
+// so that the second pass finds in cache what the first one read. Where channels are few, each is
+// cut into parts.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "call.hpp"
+#include "gradient.hpp"
+#include "normalize.hpp"
+#include "statistics.hpp"
+#include "threads.hpp"
+
+namespace backnorm {
+namespace BACKNORM_LEVEL {
+
+// Some whole planes of a channel, or a piece of one: `planes` runs of `length` values.
+struct Block {
+    int64_t outer, planes, inner, length;
+    int64_t count() const { return planes * length; }
+};
+
+// How a channel is cut into blocks, the units of what its parts are made of.
+class Blocks {
+  public:
+    static constexpr int64_t values = 2048;
+
+    explicit Blocks(const Shape& shape)
+        : outer_(shape.outer), inner_(shape.inner),
+          planes_(std::max<int64_t>(1, values / shape.inner)),
+          pieces_((shape.inner + values - 1) / values) {}
+
+    int64_t count() const { return (outer_ + planes_ - 1) / planes_ * pieces_; }
+
+    Block operator[](int64_t index) const {
+        const int64_t outer = index / pieces_ * planes_, inner = index % pieces_ * values;
+        return {outer, std::min(planes_, outer_ - outer), inner, std::min(values, inner_ - inner)};
+    }
+
+  private:
+    int64_t outer_, inner_, planes_, pieces_;
+};
+
+// Channels that are fewer than this are cut into parts, as many as make up the number.
+constexpr int64_t enough_pieces = 16;
+
+inline int64_t parts_of(const Shape& shape, const Blocks& blocks) {
+    if (shape.channels >= enough_pieces || shape.channels == 0) return 1;
+    return std::min(blocks.count(), (enough_pieces + shape.channels - 1) / shape.channels);
+}
+
+// body(channel, first block, last block, piece) for each part of each channel.
+template <class Body>
+inline void each_part(const Shape& shape, int64_t parts, int threads, const Body& body) {
+    const int64_t blocks = Blocks(shape).count();
+    parallel_for(shape.channels * parts, threads, [&](int64_t piece) {
+        const int64_t part = piece % parts;
+        body(piece / parts, blocks * part / parts, blocks * (part + 1) / parts, piece);
+    });
+}
+
+// body(outer, inner, length) for each run of memory in the blocks [begin, end).
+template <class Body>
+inline void each_run(const Shape& shape, int64_t begin, int64_t end, const Body& body) {
+    const Blocks blocks(shape);
+    for (int64_t index = begin; index < end; ++index) {
+        const Block b = blocks[index];
+        for (int64_t k = 0; k < b.planes; ++k) body(b.outer + k, b.inner, b.length);
+    }
+}
+// The same from the end, to meet what a first walk left in cache.
+template <class Body>
+inline void each_run_backwards(const Shape& shape, int64_t begin, int64_t end, const Body& body) {
+    const Blocks blocks(shape);
+    for (int64_t index = end; index-- > begin;) {
+        const Block b = blocks[index];
+        for (int64_t k = b.planes; k-- > 0;) body(b.outer + k, b.inner, b.length);
+    }
+}
+
+template <class S>
+inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    int64_t count = 0;
+    const auto sums_around = [&](double shift, int64_t last) {
+        MomentSums sums;
+        count = 0;
+        each_run(call.shape, begin, last, [&](int64_t o, int64_t i, int64_t length) {
+            sums.add_run(call.x.at<const S>(o, c) + i, length, shift);
+            count += length;
+        });
+        return sums;
+    };
+    Moments m;
+    m.reference = sums_around(0.0, is_double<S> ? end : begin + 1).total_first() / double(count);
+    const MomentSums sums = sums_around(m.reference, end);
+    m.first = sums.total_first();
+    m.second = sums.total_second();
+    m.count = count;
+    return m;
+}
+
+template <class S>
+inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, int64_t end,
+                             bool streaming) {
+    const SameNormalize at(NormalizeChannel(call, c));
+    with_activation(call.activation, [&](auto kind) {
+        each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
+            normalize_run<decltype(kind)::value>(call.x.at<const S>(o, c) + i, residual,
+                                                 call.y.at<S>(o, c) + i, length, at, call.slope,
+                                                 streaming);
+        });
+    });
+    if (streaming) finish_stream();
+}
+
+template <class S>
+inline void planar_forward(const ForwardCall& call) {
+    const int64_t parts = parts_of(call.shape, Blocks(call.shape));
+    const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
+    const bool streaming = worth_streaming<S>(call.shape, call.shape.inner);
+    if (parts == 1 || call.frozen) {
+        each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
+            if (!call.frozen) store_moments(moments_of<S>(call, c, begin, end), call.eps, call.statistics, c);
+            normalize_blocks<S>(call, c, begin, end, streaming);
+        });
+        return;
+    }
+    std::vector<Moments> pieces(size_t(call.shape.channels * parts));
+    each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
+        pieces[size_t(piece)] = moments_of<S>(call, c, begin, end);
+    });
+    for (int64_t c = 0; c < call.shape.channels; ++c) {
+        Moments all;
+        for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
+        store_moments(all, call.eps, call.statistics, c);
+    }
+    each_part(call.shape, parts, threads,
+              [&](int64_t c, int64_t begin, int64_t end, int64_t) { normalize_blocks<S>(call, c, begin, end, streaming); });
+}
+
+template <class S>
+inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    ComomentSums<S> sums;
+    with_activation(call.activation, [&](auto kind) {
+        each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            const S* y = call.y ? call.y.at<const S>(o, c) + i : nullptr;
+            sums.template add_run<decltype(kind)::value>(
+                call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y, length,
+                call.statistics.mean[c], call.slope);
+        });
+    });
+    return sums.totals();
+}
+
+template <class S>
+inline void gradient_blocks(const BackwardCall& call, int64_t c, int64_t begin, int64_t end,
+                            bool streaming) {
+    const SameGradient at(GradientChannel(call, c));
+    const bool through = call.through_mean || call.through_variance;
+    const auto place = [&](const Operand& a, int64_t o, int64_t i) -> S* {
+        return a ? a.at<S>(o, c) + i : nullptr;
+    };
+    with_activation(call.activation, [&](auto kind) {
+        each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
+                                     place(call.y, o, i),  place(call.dx, o, i),
+                                     place(call.dresidual, o, i), length, through, call.add_dx,
+                                     call.add_dresidual, streaming};
+            gradient_run<decltype(kind)::value>(run, at, call.slope);
+        });
+    });
+    if (streaming) finish_stream();
+}
+
+template <class S>
+inline void planar_backward(const BackwardCall& call) {
+    const int64_t parts = parts_of(call.shape, Blocks(call.shape));
+    const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
+    const bool streaming = worth_streaming<S>(call.shape, call.shape.inner);
+    if (parts == 1) {
+        each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
+            store_sums(comoments_of<S>(call, c, begin, end), call, c);
+            gradient_blocks<S>(call, c, begin, end, streaming);
+        });
+        return;
+    }
+    std::vector<Comoments> pieces(size_t(call.shape.channels * parts));
+    each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
+        pieces[size_t(piece)] = comoments_of<S>(call, c, begin, end);
+    });
+    for (int64_t c = 0; c < call.shape.channels; ++c) {
+        Comoments all;
+        for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
+        store_sums(all, call, c);
+    }
+    each_part(call.shape, parts, threads,
+              [&](int64_t c, int64_t begin, int64_t end, int64_t) { gradient_blocks<S>(call, c, begin, end, streaming); });
+}
+
+}  // namespace BACKNORM_LEVEL
+}  // namespace backnorm

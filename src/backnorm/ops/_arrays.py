@@ -1,0 +1,69 @@
+"""Between the arrays of a public function and those a kernel takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backnorm._layout import arrange
+from backnorm.errors import RangeError
+from backnorm.state import Forward, Saved
+
+if TYPE_CHECKING:
+    from backnorm._layout import Layout
+    from backnorm._types import AnyArray, Float64Array, Request
+
+__all__ = ["Target", "activated", "reduced", "saved_of", "wide"]
+
+
+class Target:
+    """An output array, and `view`, what the kernel writes: the array arranged, or a stand-in."""
+
+    def __init__(self, array: AnyArray, layout: Layout, *, load: bool = False) -> None:
+        self.array = array
+        self.view = arrange(array, layout)
+        self._layout = layout
+        self._stands_in = not np.may_share_memory(self.view, array)
+        if self._stands_in and not load:
+            self.view = np.empty_like(self.view)
+
+    def finish(self) -> AnyArray:
+        """Return the array, after the kernel has written the view."""
+        if self._stands_in:
+            order = self._layout.order
+            ordered = self.array.transpose(order)
+            ordered[...] = self.view.reshape(ordered.shape)
+        return self.array
+
+
+def wide(values: AnyArray | None) -> Float64Array | None:
+    """Return per-channel values as the kernels take them: contiguous float64."""
+    return None if values is None else np.ascontiguousarray(values, dtype=np.float64)
+
+
+def saved_of(fwd: object) -> Saved:
+    """Return what the forward pass kept for the backward pass."""
+    if not isinstance(fwd, Forward):
+        raise RangeError.stale_forward(fwd)
+    return fwd.saved
+
+
+def activated(fwd: Forward, layout: Layout) -> AnyArray | None:
+    """Return y where the activation's derivative has to be read from it."""
+    if fwd.saved.activation == "identity":
+        return None
+    return arrange(fwd.y, layout)
+
+
+def reduced(
+    request: Request, sums: Float64Array, buffer: AnyArray | None, parameter: AnyArray | None
+) -> AnyArray | None:
+    """Return a per-channel gradient in its parameter's format, or stored in buffer."""
+    if request == "null" or parameter is None:
+        return None
+    total = sums + buffer if request == "add" and buffer is not None else sums
+    if buffer is None:
+        return total.astype(parameter.dtype)
+    buffer[...] = total
+    return buffer

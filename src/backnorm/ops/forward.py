@@ -1,0 +1,153 @@
+"""Forward: check, lay out, call the kernel, wrap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backnorm import _check, kernels
+from backnorm._layout import arrange, layout_of
+from backnorm.kernels._contract import ForwardCall
+from backnorm.kernels.memory import empty_like
+from backnorm.ops._arrays import Target, wide
+from backnorm.state import Forward, Saved
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    import numpy.typing as npt
+
+    from backnorm._types import Activation, AnyArray, Float64Array
+
+__all__ = ["batch_norm"]
+
+
+def batch_norm(
+    x: AnyArray,
+    gamma: npt.ArrayLike | None = None,
+    beta: npt.ArrayLike | None = None,
+    *,
+    channel_axis: SupportsIndex = 1,
+    eps: float = 1e-5,
+    running_mean: npt.ArrayLike | None = None,
+    running_var: npt.ArrayLike | None = None,
+    activation: Activation = "identity",
+    negative_slope: float = 0.01,
+    residual: AnyArray | None = None,
+    out: AnyArray | None = None,
+    kernel: str = "auto",
+) -> Forward:
+    """Normalize each channel of x over all other axes: y = act(gamma*x_hat + beta + residual).
+
+    With x_hat = (x - mean)*inv_std and inv_std = 1/sqrt(var + eps); mean and biased variance are
+    those of x itself unless frozen ones are given.
+
+    Parameters
+    ----------
+    x
+        Input, any shape with channels along channel_axis, for example (N, C, H, W); float16,
+        bfloat16 (of ml_dtypes), float32 or float64; any strides. [x]
+    gamma, beta
+        Scale and shift, shape (C,), in the format of x or a wider one; None stands for 1 and
+        for 0. [gamma]
+    channel_axis
+        The axis that holds the channels: 1 for (N, C, ...), -1 for (N, ..., C).
+    eps
+        Added to the variance, inside the root. [x]^2
+    running_mean, running_var
+        Frozen statistics, shape (C,); both or none. They are constants: no gradient goes through
+        them. [x], [x]^2
+    activation
+        "identity", "relu", "relu6" or "leaky_relu", applied last.
+    negative_slope
+        Slope of leaky_relu below 0.
+    residual
+        Added before the activation; shape and format of x. [gamma]
+    out
+        Where to store y; shape and format of x, any strides, no memory of x.
+    kernel
+        "auto", or one of `backnorm.kernels.available()`.
+
+    Returns
+    -------
+    Forward
+        y, and the statistics in float64. It keeps x and y (not copies) for the backward pass:
+        change neither in place before that.
+
+    Raises
+    ------
+    ShapeError
+        Wrong shapes, or no value per channel and no frozen statistics.
+    DtypeError
+        A format that is not supported, or a parameter narrower than x.
+    RangeError
+        A bad eps, axis, slope, running variance or buffer.
+    UnknownNameError
+        An activation or kernel that does not exist.
+
+    Notes
+    -----
+    Source: Ioffe and Szegedy 2015, Algorithm 1; docs/mathematics.md.
+    Accuracy: that of float64 arithmetic rounded once, plus 2 units in the last place of the
+    channel's largest value, for abs(mean)/std up to 1e6 (tests/kernels/test_accuracy.py).
+    Cost: one read of x, one write of y; layouts that are neither outer x C x inner nor channels
+    last in memory are copied first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import backnorm as bn
+    >>> fwd = bn.batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> fwd.y.ravel().tolist()
+    [-1.0, 1.0]
+    >>> float(fwd.mean[0]), float(fwd.var[0]), fwd.n
+    (2.0, 1.0, 2)
+    """
+    x = _check.array("x", x)
+    frozen = running_mean is not None or running_var is not None
+    axis = _check.axis(x, channel_axis, allow_empty=frozen)
+    eps = _check.eps(eps)
+    scale = _check.parameter("gamma", gamma, x, axis)
+    shift = _check.parameter("beta", beta, x, axis)
+    running = _check.running_statistics(running_mean, running_var, x, axis, eps)
+    _check.name_of("activation", activation, _check.ACTIVATIONS)
+    negative_slope = _check.slope(negative_slope)
+    if residual is not None:
+        residual = _check.like("residual", residual, "x", x)
+    if out is not None:
+        out = _check.buffer("out", out, "x", x)
+        _check.no_overlap({"out": out}, {"x": x, "residual": residual})
+    chosen = kernels.get(kernel)
+
+    layout = layout_of(x, axis)
+    statistics = frozen_rows(running, eps) if running else np.empty((4, x.shape[axis]))
+    target = Target(empty_like(x) if out is None else out, layout)
+    chosen.forward(
+        ForwardCall(
+            arrange(x, layout),
+            target.view,
+            None if residual is None else arrange(residual, layout),
+            wide(scale),
+            wide(shift),
+            statistics,
+            frozen,
+            eps,
+            activation,
+            negative_slope,
+        )
+    )
+    y = target.finish()
+    has_residual = residual is not None
+    saved = Saved(
+        x, scale, shift, has_residual, statistics, axis, eps, frozen, activation, negative_slope
+    )
+    statistics.flags.writeable = False  # the backward pass relies on them
+    return Forward(y, layout.n, saved)
+
+
+def frozen_rows(running: tuple[Float64Array, Float64Array], eps: float) -> Float64Array:
+    """Return the statistics array of constants; var + eps = 0 gives an infinite inv_std."""
+    mean, var = running
+    with np.errstate(divide="ignore"):
+        return np.stack([mean, np.zeros_like(mean), var, 1.0 / np.sqrt(var + eps)])

@@ -1,0 +1,217 @@
+"""Forward mode and second derivative: check, lay out, call the kernel, wrap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backnorm import _check, kernels
+from backnorm._layout import arrange, layout_of
+from backnorm.errors import RangeError
+from backnorm.kernels._contract import SecondCall, TangentCall
+from backnorm.kernels.memory import empty_like
+from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
+from backnorm.state import SecondGradients
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from backnorm._types import AnyArray, Through
+    from backnorm.state import Forward, Saved
+
+__all__ = ["batch_norm_double_backward", "batch_norm_jvp"]
+
+
+def batch_norm_jvp(
+    x_tangent: AnyArray,
+    fwd: Forward,
+    *,
+    gamma_tangent: npt.ArrayLike | None = None,
+    beta_tangent: npt.ArrayLike | None = None,
+    residual_tangent: AnyArray | None = None,
+    through: Through = "both",
+    kernel: str = "auto",
+) -> AnyArray:
+    """Return how y moves when x and the parameters move: forward mode, the adjoint of backward.
+
+    Parameters
+    ----------
+    x_tangent
+        Direction of x, shape and format of x. [x]
+    fwd
+        What `batch_norm` returned.
+    gamma_tangent, beta_tangent
+        Directions of the parameters, shape (C,); None stands for 0. [gamma]
+    residual_tangent
+        Direction of the residual, shape and format of x; None stands for 0. [gamma]
+    through
+        As in `batch_norm_backward`.
+    kernel
+        "auto", or one of `backnorm.kernels.available()`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Tangent of y, shape and format of x. [gamma]
+
+    Raises
+    ------
+    ShapeError, DtypeError, RangeError, UnknownNameError
+        As `batch_norm_backward`.
+
+    Notes
+    -----
+    Source: docs/mathematics.md.
+    Accuracy: float64 inside, rounded once (tests/ops/test_higher_order.py).
+    Cost: NumPy in every kernel, some ten passes over cached tiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import backnorm as bn
+    >>> fwd = bn.batch_norm(np.array([[-1.0], [1.0]]), eps=0.0)
+    >>> bn.batch_norm_jvp(np.array([[5.0], [5.0]]), fwd).ravel().tolist()  # a shift changes nothing
+    [0.0, 0.0]
+    """
+    saved = saved_of(fwd)
+    x_tangent = _check.like("x_tangent", x_tangent, "x", saved.x)
+    _check.name_of("through", through, _check.THROUGHS)
+    gamma_step = per_channel_step("gamma_tangent", gamma_tangent, "gamma", saved.gamma, saved)
+    beta_step = per_channel_step("beta_tangent", beta_tangent, "beta", saved.beta, saved)
+    residual_step = residual_step_of("residual_tangent", residual_tangent, saved)
+    chosen = kernels.get(kernel)
+
+    layout = layout_of(saved.x, saved.channel_axis)
+    target = Target(empty_like(saved.x), layout)
+    chosen.tangent(
+        TangentCall(
+            arrange(x_tangent, layout),
+            arrange(saved.x, layout),
+            activated(fwd, layout),
+            target.view,
+            None if residual_step is None else arrange(residual_step, layout),
+            wide(saved.gamma),
+            wide(gamma_step),
+            wide(beta_step),
+            saved.statistics,
+            not saved.frozen and through in ("both", "mean"),
+            not saved.frozen and through in ("both", "variance"),
+            saved.activation,
+            saved.negative_slope,
+        )
+    )
+    return target.finish()
+
+
+def batch_norm_double_backward(
+    ddx: AnyArray | None,
+    dy: AnyArray,
+    fwd: Forward,
+    *,
+    ddgamma: npt.ArrayLike | None = None,
+    ddbeta: npt.ArrayLike | None = None,
+    ddresidual: AnyArray | None = None,
+    kernel: str = "auto",
+) -> SecondGradients:
+    """Return the gradient of sum(ddx*dx) + sum(ddgamma*dgamma) + sum(ddbeta*dbeta).
+
+    dx, dgamma and dbeta are the exact gradients that `batch_norm_backward` gives for dy; what is
+    returned are the derivatives with respect to x, dy and gamma.
+
+    Parameters
+    ----------
+    ddx
+        What arrives for dx, shape and format of x; None stands for 0.
+    dy
+        What `batch_norm_backward` was called with.
+    fwd
+        What `batch_norm` returned.
+    ddgamma, ddbeta
+        What arrives for dgamma and dbeta, shape (C,); None stands for 0.
+    ddresidual
+        What arrives for dresidual, shape and format of x; None stands for 0.
+    kernel
+        "auto", or one of `backnorm.kernels.available()`.
+
+    Returns
+    -------
+    SecondGradients
+        x, dy, and gamma (None when the forward pass had none).
+
+    Raises
+    ------
+    ShapeError, DtypeError, RangeError, UnknownNameError
+        As `batch_norm_backward`.
+
+    Notes
+    -----
+    Source: docs/mathematics.md. There is no `through` here: what a detached statistic means
+    at second order depends on where it was detached, and no answer is better than a wrong one.
+    Accuracy: float64 inside, rounded once (tests/ops/test_higher_order.py).
+    Cost: NumPy in every kernel, some twenty passes over cached tiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import backnorm as bn
+    >>> x, dy = np.array([[-1.0], [1.0]]), np.array([[1.0], [0.0]])
+    >>> fwd = bn.batch_norm(x, running_mean=[0.0], running_var=[0.25], eps=0.0)
+    >>> bn.batch_norm_double_backward(np.array([[3.0], [4.0]]), dy, fwd).dy.ravel().tolist()
+    [6.0, 8.0]
+    """
+    saved = saved_of(fwd)
+    dy = _check.like("dy", dy, "fwd.y", fwd.y)
+    if ddx is not None:
+        ddx = _check.like("ddx", ddx, "x", saved.x)
+    gamma_step = per_channel_step("ddgamma", ddgamma, "gamma", saved.gamma, saved)
+    beta_step = per_channel_step("ddbeta", ddbeta, "beta", saved.beta, saved)
+    residual_step = residual_step_of("ddresidual", ddresidual, saved)
+    chosen = kernels.get(kernel)
+
+    layout = layout_of(saved.x, saved.channel_axis)
+    for_x = Target(empty_like(saved.x), layout)
+    for_dy = Target(empty_like(saved.x), layout)
+    for_gamma = np.empty_like(fwd.mean)
+    chosen.second(
+        SecondCall(
+            None if ddx is None else arrange(ddx, layout),
+            wide(gamma_step),
+            wide(beta_step),
+            None if residual_step is None else arrange(residual_step, layout),
+            arrange(dy, layout),
+            arrange(saved.x, layout),
+            activated(fwd, layout),
+            for_x.view,
+            for_dy.view,
+            for_gamma,
+            wide(saved.gamma),
+            saved.statistics,
+            saved.frozen,
+            saved.activation,
+            saved.negative_slope,
+        )
+    )
+    with np.errstate(over="ignore"):
+        gamma = reduced("write", for_gamma, None, saved.gamma)
+    return SecondGradients(for_x.finish(), for_dy.finish(), gamma)
+
+
+def per_channel_step(
+    name: str, value: npt.ArrayLike | None, of: str, parameter: AnyArray | None, saved: Saved
+) -> AnyArray | None:
+    """Return a parameter's tangent or cotangent, shape (C,), in any format."""
+    if value is None:
+        return None
+    if parameter is None:
+        raise RangeError.no_parameter(name, of)
+    return _check.per_channel(name, value, saved.x, saved.channel_axis)
+
+
+def residual_step_of(name: str, value: AnyArray | None, saved: Saved) -> AnyArray | None:
+    """Return the residual's tangent or cotangent."""
+    if value is None:
+        return None
+    if not saved.has_residual:
+        raise RangeError.no_parameter(name, "residual")
+    return _check.like(name, value, "x", saved.x)
