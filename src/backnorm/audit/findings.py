@@ -1,0 +1,256 @@
+"""Every finding: its code, what it says, what usually causes it, and what to do.
+
+Codes G01 to G19 say that a gradient is wrong, G20 to G29 that a subject could not be audited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from backnorm.audit.record import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backnorm.errors import SubjectError
+
+__all__ = ["CATALOG", "FAULTS", "fault", "finding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known about a finding before it is made."""
+
+    what: str
+    expected: str
+    causes: tuple[str, ...]
+    remedy: str
+
+
+CATALOG: Final[Mapping[str, Entry]] = {
+    "G01": Entry(
+        "The gradient does not go through the mean, which the forward pass takes from the batch.",
+        "coefficients 1, 1, 1",
+        (
+            "the mean is detached (detach, stop_gradient, no_grad) before it is subtracted",
+            "a backward pass written by hand leaves out -sum(d)/n",
+            "the mean is computed outside the graph, in NumPy or a kernel of its own",
+        ),
+        "Let the mean be a function of x, or subtract the mean of d from dx.",
+    ),
+    "G02": Entry(
+        "The gradient does not go through the variance, which the forward pass takes from the "
+        "batch.",
+        "coefficients 1, 1, 1",
+        (
+            "the variance or the standard deviation is detached before it divides",
+            "a backward pass written by hand leaves out -x_hat*sum(d*x_hat)/n",
+            "the variance is computed outside the graph",
+        ),
+        "Let the variance be a function of x, or add -x_hat*sum(d*x_hat)/n to dx.",
+    ),
+    "G03": Entry(
+        "The gradient takes mean and variance for constants, though the forward pass takes both "
+        "from the batch.",
+        "coefficients 1, 1, 1",
+        (
+            "both statistics are detached, or computed under no_grad",
+            "the backward pass is the one for frozen statistics",
+            "the layer writes the batch's statistics into buffers and normalizes with those",
+        ),
+        "Let both be functions of x, or use the gradient for training.",
+    ),
+    "G04": Entry(
+        "The gradient goes through statistics that are constants in the forward pass.",
+        "coefficients 1, 0, 0: dx = gamma*inv_std*dy",
+        (
+            "forward pass for evaluation, backward pass for training",
+            "the backward pass does not look at the flag that chose the running statistics",
+            "training normalizes with running statistics by mistake",
+        ),
+        "Use one flag for both passes; with constants dx = gamma*inv_std*dy.",
+    ),
+    "G05": Entry(
+        "dx is not the derivative of the forward pass, and no combination of the three paths.",
+        "a rest near 0",
+        (
+            "a term has a wrong factor, sign, or axis",
+            "the backward pass belongs to another forward pass",
+            "the kind of normalization is another one (see --kind)",
+        ),
+        "Compare each term of the backward pass with docs/mathematics.md.",
+    ),
+    "G06": Entry(
+        "The mean is cut out of one half of the variance, E[x^2] - E[x]^2: the gradient is wrong "
+        "wherever the mean is not 0.",
+        "coefficients 1, 1, 1 at any mean",
+        (
+            "the mean is detached, and E[x]^2 uses the detached one",
+            "E[x]^2 is taken for a constant in a backward pass written by hand",
+            "the running mean is subtracted in one half",
+        ),
+        "Use sum((x-mean)^2)/n, where cutting the mean changes nothing, or do not cut it.",
+    ),
+    "G07": Entry(
+        "The variance is divided by n in one pass and by n - 1 in the other.",
+        "the same divisor in both",
+        (
+            "var() of a framework divides by n - 1 unless told not to",
+            "the unbiased variance, meant for the running statistics, is used to normalize",
+            "a formula for the gradient was copied that assumes the other one",
+        ),
+        "Divide by n in both passes (correction=0, unbiased=False, ddof=0).",
+    ),
+    "G08": Entry(
+        "gamma is missing in dx.",
+        "d = gamma*inv_std*dy",
+        (
+            "the backward pass starts from dy where it should start from gamma*dy",
+            "the gradient was tested with gamma = 1 only",
+            "gamma belongs to another layer (Scale), which is not part of this gradient",
+        ),
+        "Multiply dy by gamma first.",
+    ),
+    "G09": Entry(
+        "A sum over the batch stands where its mean belongs.",
+        "-sum(d)/n and -x_hat*sum(d*x_hat)/n",
+        (
+            "a division by n is missing",
+            "n is the number of samples, not of samples times positions",
+            "mean and sum were confused when axes were merged",
+        ),
+        "Divide both sums by the number of values that share the statistics.",
+    ),
+    "G10": Entry(
+        "eps stands outside the root in the forward pass and inside in the backward pass.",
+        "the same place in both",
+        (
+            "the forward pass divides by sqrt(var) + eps",
+            "the backward pass uses 1/sqrt(var + eps), or a formula that assumes it",
+            "the gradient was tested with a variance near 1, where eps hardly counts",
+        ),
+        "Use 1/sqrt(var + eps) in both passes.",
+    ),
+    "G11": Entry(
+        "The forward pass normalizes with statistics that are not the batch's, and the gradient is "
+        "the batch's.",
+        "the derivative of what the forward pass computes",
+        (
+            "running statistics, already updated, are used in training",
+            "the backward pass ignores how the statistics were blended",
+            "statistics are clipped or rescaled in the forward pass only",
+        ),
+        "Normalize with the batch's statistics in training, or differentiate the blend.",
+    ),
+    "G12": Entry(
+        "The paths have their right shares, yet dx is not the derivative of the forward pass.",
+        "an error of dx below the limit",
+        (
+            "eps differs between the passes",
+            "the passes compute in different formats",
+            "something between x and y, such as a clamp, is left out of the gradient",
+        ),
+        "Run it with small variances, where eps weighs most, and compare both passes.",
+    ),
+    "G13": Entry(
+        "dgamma is not the derivative of the forward pass.",
+        "dgamma = sum(dy*x_hat)",
+        (
+            "x_hat is missing, or x stands in its place",
+            "the sign is wrong",
+            "the sum is a mean, or goes over the wrong axes",
+        ),
+        "Sum dy*x_hat over all values that share one gamma.",
+    ),
+    "G14": Entry(
+        "dbeta is not the derivative of the forward pass.",
+        "dbeta = sum(dy)",
+        (
+            "it is never computed, or written elsewhere",
+            "the sum is a mean, or goes over the wrong axes",
+            "it is multiplied by gamma",
+        ),
+        "Sum dy over all values that share one beta.",
+    ),
+    "G15": Entry(
+        "y has kinks nearly everywhere, so that there is no derivative to compare with.",
+        "a smooth forward pass",
+        (
+            "the output is rounded or quantized",
+            "the layer draws random numbers in each call",
+            "the layer keeps state outside of what can be restored",
+        ),
+        "Audit the normalization without the rounding or the noise.",
+    ),
+    "G16": Entry(
+        "Two calls from the same state on the same input do not give the same y.",
+        "the same y",
+        (
+            "the layer draws random numbers that cannot be repeated",
+            "it keeps state outside of what can be restored, such as a global",
+            "it reads uninitialized memory, or threads race",
+        ),
+        "Make the layer repeat itself, or audit the normalization alone.",
+    ),
+    "G20": Entry("", "", ("see the message",), ""),
+    "G21": Entry(
+        "",
+        "",
+        ("an endless loop", "waiting for input, a lock or the network", "a very slow layer"),
+        "",
+    ),
+    "G22": Entry(
+        "",
+        "",
+        ("a return statement is missing", "y does not depend on x: all of it is detached"),
+        "",
+    ),
+    "G23": Entry(
+        "",
+        "",
+        ("an axis is summed or kept by mistake", "the kind is another one (see --kind)"),
+        "",
+    ),
+    "G24": Entry(
+        "",
+        "",
+        ("a division by a variance of 0", "uninitialized memory", "E[x^2] - E[x]^2 below 0"),
+        "",
+    ),
+    "G25": Entry(
+        "",
+        "",
+        ("a fault in compiled code", "a call of exit", "the system ended it to save memory"),
+        "",
+    ),
+    "G26": Entry(
+        "",
+        "",
+        ("it needs other arguments", "it is no normalization layer"),
+        "",
+    ),
+    "G27": Entry(
+        "",
+        "",
+        ("a typing mistake", "the package is not installed", "its own imports fail"),
+        "",
+    ),
+}
+"""All findings. Those of faults get their words from the error that was raised."""
+
+FAULTS: Final = frozenset(code for code in CATALOG if code >= "G20")
+"""Codes which say that a subject could not be audited."""
+
+
+def finding(code: str, got: str) -> Finding:
+    """Make a finding of the catalog."""
+    entry = CATALOG[code]
+    return Finding(code, entry.what, entry.expected, got, entry.causes, entry.remedy)
+
+
+def fault(error: SubjectError) -> Finding:
+    """Make the finding which says that a subject could not be audited."""
+    what = f"It could not be audited: {error.name} must {error.requirement}. {error.why}"
+    causes = CATALOG[error.code].causes
+    return Finding(error.code, what, error.requirement, error.got, causes, error.advice)

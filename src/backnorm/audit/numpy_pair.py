@@ -1,0 +1,141 @@
+"""NumPy pairs: a forward and a backward function, audited as a subject.
+
+A pair is an object, a class or a module with two functions::
+
+    class MyNorm:
+        @staticmethod
+        def forward(x, gamma, beta):
+            ...
+            return y, cache
+
+        @staticmethod
+        def backward(dy, cache):
+            ...
+            return dx, dgamma, dbeta
+
+and, where the defaults do not suit, with any of the attributes ``kind``, ``sample_shape``,
+``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from backnorm.audit.fitting import fitted
+from backnorm.audit.subject import Run, Subject
+from backnorm.errors import SubjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backnorm._types import AnyArray, Shape
+    from backnorm.audit.kinds import Kind
+
+__all__ = ["is_pair", "pair_subject"]
+
+CHANNELS: Final[Mapping[Kind, int]] = {"batch": 3, "layer": 6, "group": 4, "instance": 3, "rms": 6}
+"""Channels of a pair that does not tell its shapes: few, so that the audit is quick."""
+
+
+class Pair(Protocol):
+    """Two functions."""
+
+    def forward(
+        self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None
+    ) -> tuple[AnyArray, Any]:
+        """Return y and whatever the backward pass needs."""
+        ...
+
+    def backward(
+        self, dy: AnyArray, cache: Any
+    ) -> tuple[AnyArray, AnyArray | None, AnyArray | None]:
+        """Return dx, dgamma, dbeta."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairBox:
+    """A pair as a black box: a fresh copy for each call, so that state starts from the same."""
+
+    name: str
+    pair: Any
+
+    def _fresh(self) -> Pair:
+        if isinstance(self.pair, ModuleType):
+            return cast("Pair", self.pair)
+        return cast(
+            "Pair", self.pair() if isinstance(self.pair, type) else copy.deepcopy(self.pair)
+        )
+
+    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
+        """Return y."""
+        y, _ = self._split(self._fresh().forward(*_copies(x, gamma, beta)), "(y, cache)", 2)
+        return cast("AnyArray", y)
+
+    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
+        """Return y and the gradients."""
+        pair = self._fresh()
+        y, cache = self._split(pair.forward(*_copies(x, gamma, beta)), "(y, cache)", 2)
+        y = copy.copy(y)
+        gradients = pair.backward(dy.copy(), cache)
+        dx, dgamma, dbeta = self._split(gradients, "(dx, dgamma, dbeta)", 3)
+        return Run(y, dx, dgamma, dbeta)
+
+    def _split(self, value: object, what: str, count: int) -> tuple[Any, ...]:
+        if value is None:
+            raise SubjectError.returned_none(self.name, what)
+        if not isinstance(value, tuple | list) or len(value) != count:
+            raise SubjectError.no_tuple(self.name, what, value)
+        return tuple(value)
+
+
+def _copies(*arrays: AnyArray | None) -> tuple[Any, ...]:
+    return tuple(None if array is None else array.copy() for array in arrays)
+
+
+def is_pair(candidate: object) -> bool:
+    """Whether an object follows the protocol."""
+    return all(callable(getattr(candidate, name, None)) for name in ("forward", "backward"))
+
+
+def pair_subject(pair: Any, kind: Kind | None = None, name: str = "") -> Subject:
+    """Make a subject of a pair.
+
+    Parameters
+    ----------
+    pair
+        An object, a class without arguments, or a module.
+    kind
+        The kind of normalization; None for the pair's own ``kind``, or batch.
+    name
+        What the report calls it.
+
+    Returns
+    -------
+    Subject
+        The black box.
+    """
+    own = _kind_of(pair) if kind is None else kind
+    title = name or getattr(pair, "__name__", type(pair).__name__)
+    sample: Shape = tuple(getattr(pair, "sample_shape", (CHANNELS[own],)))
+    default = sample if own in ("layer", "rms") else sample[:1]
+    subject = Subject(
+        name=title,
+        kind=own,
+        box=PairBox(title, pair),
+        sample_shape=sample,
+        parameter_shape=tuple(getattr(pair, "parameter_shape", default)),
+        has_gamma=getattr(pair, "has_gamma", True),
+        has_beta=getattr(pair, "has_beta", own != "rms"),
+        dtypes=tuple(getattr(pair, "dtypes", ("float32", "float64"))),
+        groups=getattr(pair, "groups", 0),
+    )
+    return subject if hasattr(pair, "sample_shape") else fitted(subject)
+
+
+def _kind_of(pair: Any) -> Kind:
+    kind: Kind = getattr(pair, "kind", "batch")
+    return kind

@@ -1,0 +1,157 @@
+"""What an audit says about one subject: the T of the JSON schema."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backnorm.audit.kinds import Kind
+
+__all__ = ["Coefficients", "Errors", "Expected", "Finding", "Mode", "Path", "Record"]
+
+Mode: TypeAlias = Literal["batch", "frozen", "other"]
+Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    code
+        Its name, such as G01; docs/audit.md lists them.
+    what
+        What was found, in a sentence.
+    expected, got
+        What a right subject gives, and what this one gave.
+    causes
+        Likely causes, the likeliest first.
+    remedy
+        What to do.
+    """
+
+    code: str
+    what: str
+    expected: str
+    got: str
+    causes: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """How much of each path is in dx: 1 all of it, 0 nothing; None where it cannot be told."""
+
+    direct: float | None = None
+    mean: float | None = None
+    variance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Largest errors, relative to the size of the exact value; None where there is none.
+
+    Attributes
+    ----------
+    y
+        Against the forward law that was recovered from y itself.
+    dx, dgamma, dbeta
+        Against the derivative of the subject's own forward pass.
+    """
+
+    y: float | None = None
+    dx: float | None = None
+    dgamma: float | None = None
+    dbeta: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The verdict that a specimen must get."""
+
+    mode: Mode
+    through: Path
+    sound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The verdict on one subject, with its numbers.
+
+    Attributes
+    ----------
+    target
+        Name of the subject.
+    kind
+        batch, layer, group, instance or rms.
+    mode
+        Whether the forward pass uses the batch's statistics, constants, or something else.
+    through
+        Which statistics the gradient goes through; "mean" means that only the mean takes part.
+    coefficients
+        Shares of the three paths in dx.
+    unexplained
+        What the three paths leave of dx, relative to the direct path.
+    sound
+        Whether the gradient is the derivative of the subject's own forward pass.
+    findings
+        What is wrong.
+    errors
+        How far the gradient is from that derivative.
+    audited
+        False when the subject could not be audited; then the findings say why.
+    law
+        The forward law in words.
+    notes
+        What is worth knowing and no fault.
+    expected
+        For specimens: the verdict they must get.
+    """
+
+    target: str
+    kind: Kind
+    mode: Mode = "other"
+    through: Path = "unexplained"
+    coefficients: Coefficients = Coefficients()
+    unexplained: float | None = None
+    sound: bool = False
+    findings: tuple[Finding, ...] = ()
+    errors: Errors = Errors()
+    audited: bool = True
+    law: str = ""
+    notes: tuple[str, ...] = ()
+    expected: Expected | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, ready for JSON."""
+        plain = asdict(self)
+        plain["notes"] = list(self.notes)
+        plain["findings"] = [{**asdict(f), "causes": list(f.causes)} for f in self.findings]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Record:
+        """Build a record from what `to_dict` gave."""
+        expected = plain["expected"]
+        return cls(
+            **{
+                **plain,
+                "coefficients": Coefficients(**plain["coefficients"]),
+                "errors": Errors(**plain["errors"]),
+                "findings": tuple(
+                    Finding(**{**f, "causes": tuple(f["causes"])}) for f in plain["findings"]
+                ),
+                "notes": tuple(plain["notes"]),
+                "expected": Expected(**expected) if expected else None,
+            }
+        )
+
+    def as_expected(self) -> bool | None:
+        """Whether a specimen got its verdict; None when the subject is no specimen."""
+        if self.expected is None:
+            return None
+        return self.audited and self.expected == Expected(self.mode, self.through, self.sound)

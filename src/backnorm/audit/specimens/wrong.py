@@ -1,0 +1,137 @@
+"""Other faults that have been seen: terms forgotten, and passes that do not belong together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backnorm.audit.specimens import parts
+from backnorm.audit.specimens.plain import Frozen, Plain
+
+if TYPE_CHECKING:
+    from backnorm._types import AnyArray
+    from backnorm.audit.specimens.parts import Cache, Gradients
+
+__all__ = [
+    "BetaForgotten",
+    "EpsOutsideThenInside",
+    "EvalThenTraining",
+    "GammaForgotten",
+    "GammaSign",
+    "InputForgotten",
+    "MeanNotDivided",
+    "RunningInTraining",
+    "UnbiasedThenBiased",
+    "VarianceNotDivided",
+]
+
+
+class UnbiasedThenBiased:
+    """The forward pass divides by n - 1, the backward pass by n."""
+
+    @staticmethod
+    def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
+        inv_std = 1 / np.sqrt(x.var(parts.AXES, ddof=1, keepdims=True) + parts.EPS)
+        return parts.normalize(x, gamma, beta, parts.mean_of(x), inv_std)
+
+    backward = staticmethod(Plain.backward)
+
+
+class GammaForgotten:
+    """dx starts from dy where it should start from gamma*dy."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        return Plain.backward(dy, replace(cache, gamma=np.ones_like(cache.gamma)))
+
+
+class EpsOutsideThenInside:
+    """The forward pass divides by sqrt(var) + eps; the gradient is the one for sqrt(var + eps)."""
+
+    @staticmethod
+    def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
+        inv_std = 1 / (x.std(parts.AXES, keepdims=True) + parts.EPS)
+        return parts.normalize(x, gamma, beta, parts.mean_of(x), inv_std)
+
+    backward = staticmethod(Plain.backward)
+
+
+class RunningInTraining:
+    """Running statistics, just updated, normalize in training; the gradient is the batch's."""
+
+    @staticmethod
+    def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
+        mean = 0.9 * parts.RUNNING_MEAN + 0.1 * parts.mean_of(x)
+        var = 0.9 * parts.RUNNING_VAR + 0.1 * x.var(parts.AXES, keepdims=True)
+        return parts.normalize(x, gamma, beta, mean, 1 / np.sqrt(var + parts.EPS))
+
+    backward = staticmethod(Plain.backward)
+
+
+class EvalThenTraining:
+    """The forward pass for evaluation, followed by the backward pass for training."""
+
+    forward = staticmethod(Frozen.forward)
+    backward = staticmethod(Plain.backward)
+
+
+class VarianceNotDivided:
+    """The sum in the path through the variance is not divided by n."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        d = parts.direct(dy, cache)
+        total = (d * cache.x_hat).sum(parts.AXES, keepdims=True)
+        dx = d + parts.through_mean(dy, cache) - cache.x_hat * total
+        return dx, *parts.parameters(dy, cache)
+
+
+class MeanNotDivided:
+    """The sum in the path through the mean is not divided by n."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        d = parts.direct(dy, cache)
+        dx = d - d.sum(parts.AXES, keepdims=True) + parts.through_variance(dy, cache)
+        return dx, *parts.parameters(dy, cache)
+
+
+class GammaSign:
+    """dgamma has the wrong sign."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        dx, _, dbeta = Plain.backward(dy, cache)
+        return dx, -(dy * cache.x_hat).sum(parts.AXES), dbeta
+
+
+class InputForgotten:
+    """dgamma is the sum of dy: x_hat is missing."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        dx, _, dbeta = Plain.backward(dy, cache)
+        return dx, dbeta, dbeta
+
+
+class BetaForgotten:
+    """There is no dbeta."""
+
+    forward = staticmethod(Plain.forward)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+        dx, dgamma, _ = Plain.backward(dy, cache)
+        return dx, dgamma, None

@@ -1,0 +1,23 @@
+"""The command line: one file for each command, none with arithmetic."""
+
+from __future__ import annotations
+
+import click
+
+from backnorm import __version__
+from backnorm.cli.audit import audit
+from backnorm.cli.bench import bench
+from backnorm.cli.env import env
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Batch normalization with the whole gradient, and an audit that finds what is left out."""
+
+
+main.add_command(audit)
+main.add_command(bench)
+main.add_command(env)

@@ -1,0 +1,130 @@
+"""backnorm bench: the engine beside a copy of the same bytes and beside other frameworks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from backnorm.bench import Options
+    from backnorm.bench.summary import Row
+
+__all__ = ["bench"]
+
+SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
+LAYOUTS = ("nchw", "nhwc")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
+LEAST_WIDTH = 110  # of the table; a narrower terminal wraps it, which loses nothing
+PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
+
+
+def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Read --peers; without it, every framework that is installed."""
+    if text is None:
+        return tuple(name for name in PEERS if importlib.util.find_spec(name))
+    names = tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name not in PEERS:
+            message = f"must be some of {', '.join(PEERS)}, got {name}"
+            raise click.BadParameter(message)
+        if not importlib.util.find_spec(name):
+            message = f"{name} must be installed here; for another environment see --peer-python"
+            raise click.BadParameter(message)
+    return names
+
+
+def _interpreters(
+    _: click.Context, __: click.Parameter, pairs: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Read each --peer-python NAME=INTERPRETER."""
+    result = []
+    for pair in pairs:
+        name, _equals, interpreter = pair.partition("=")
+        if name not in PEERS or not interpreter:
+            message = f"must be NAME=INTERPRETER with NAME one of {', '.join(PEERS)}, got {pair}"
+            raise click.BadParameter(message)
+        result.append((name, interpreter))
+    return tuple(result)
+
+
+@click.command()
+@click.option("--suite", type=click.Choice(SUITES), default="resnet50", show_default=True)
+@click.option("--layout", "layouts", type=click.Choice(LAYOUTS), multiple=True, default=LAYOUTS)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option(
+    "--op",
+    "operations",
+    type=click.Choice(OPERATIONS),
+    multiple=True,
+    default=("forward", "backward"),
+    show_default=True,
+)
+@click.option("--peers", metavar="LIST", callback=_peers, help="Such as torch,jax; default: all.")
+@click.option(
+    "--peer-python",
+    "interpreters",
+    metavar="NAME=INTERPRETER",
+    multiple=True,
+    callback=_interpreters,
+    help="Time a framework of another environment.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path))
+def bench(
+    *,
+    suite: str,
+    layouts: tuple[str, ...],
+    dtype: str,
+    operations: tuple[str, ...],
+    peers: tuple[str, ...],
+    interpreters: tuple[tuple[str, str], ...],
+    rounds: int,
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
+    """Time the engine beside a copy of the same bytes and beside other frameworks."""
+    from backnorm.bench import Options
+    from backnorm.errors import BacknormError
+
+    options = Options(suite, layouts, dtype, operations, peers, interpreters, rounds)
+    try:
+        rows = _measure(options)
+        _write(rows, json_file, plot_file)
+    except BacknormError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _measure(options: Options) -> list[Row]:
+    from rich.console import Console
+    from rich.progress import track
+
+    from backnorm.bench import run
+    from backnorm.bench.suites import cases
+    from backnorm.bench.summary import summary
+    from backnorm.bench.table import rows_table, summary_table
+
+    total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
+    talk = Console(stderr=True)
+    rows = list(track(run(options), "timing", total=total, console=talk, transient=True))
+    console = Console()
+    console = Console(width=max(console.width, LEAST_WIDTH))
+    console.print(rows_table(rows))
+    console.print(summary_table(summary(rows)))
+    return rows
+
+
+def _write(rows: list[Row], json_file: Path | None, plot_file: Path | None) -> None:
+    from backnorm.bench.plot import plot
+    from backnorm.bench.run import result
+    from backnorm.cli._files import write_atomically
+
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
+    if plot_file is not None:
+        plot(rows, plot_file)

@@ -1,0 +1,9 @@
+"""From records of an audit to text and JSON."""
+
+from __future__ import annotations
+
+from backnorm.report.environment import environment
+from backnorm.report.to_json import SCHEMA, to_json
+from backnorm.report.to_text import to_text
+
+__all__ = ["SCHEMA", "environment", "to_json", "to_text"]

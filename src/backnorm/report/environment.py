@@ -1,0 +1,41 @@
+"""In what environment something was measured: versions and the platform, no names."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Final
+
+__all__ = ["environment"]
+
+PACKAGES: Final = ("numpy", "torch")
+"""Packages whose version changes what is measured."""
+
+
+def _version_of(package: str) -> str | None:
+    """Return the version of an installed package; None if there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that a measurement depends on.
+
+    Returns
+    -------
+    dict
+        Python, the platform, and each package that is installed.
+
+    Examples
+    --------
+    >>> sorted(environment())[0]
+    'numpy'
+    """
+    known = {package: _version_of(package) for package in PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        **{package: version for package, version in known.items() if version is not None},
+    }

@@ -1,0 +1,144 @@
+"""Records as a table for people, with the findings below."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from backnorm.audit.record import Finding, Record
+
+__all__ = ["to_text"]
+
+LABEL: Final = 10
+"""Width of "expected" and the like in the findings."""
+
+NARROW: Final = 72
+"""Paragraphs are not set wider than this plus a margin: longer lines are hard to read."""
+
+
+def to_text(records: Sequence[Record], *, width: int = 100, color: bool = False) -> str:
+    """Write a table of records, then notes, then findings, then a summary.
+
+    Parameters
+    ----------
+    records
+        One for each target.
+    width
+        Columns to fill at most.
+    color
+        Whether to add the escape codes of a terminal.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    page = io.StringIO()
+    console = Console(
+        file=page, width=width, force_terminal=color, no_color=not color, highlight=False
+    )
+    console.print(_table(records))
+    for line in (*_notes(records), *_findings(records, width), summary(records)):
+        console.print(Text(line), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Say in one line how many are sound."""
+    audited = [record for record in records if record.audited]
+    sound = sum(record.sound for record in audited)
+    parts = [f"{len(audited)} audited: {sound} sound, {len(audited) - sound} not."]
+    if len(audited) < len(records):
+        parts.append(f"{len(records) - len(audited)} could not be audited.")
+    if any(record.expected for record in records):
+        met = [record.as_expected() for record in records if record.expected]
+        parts.append(f"{sum(map(bool, met))} of {len(met)} got the verdict that they must get.")
+    return " ".join(parts)
+
+
+def _table(records: Sequence[Record]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("target", overflow="fold")
+    for name in ("kind", "mode", "through"):
+        table.add_column(name, no_wrap=True)
+    for name in ("direct", "mean", "var", "rest"):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("sound", no_wrap=True)
+    gallery = any(record.expected for record in records)
+    if gallery:
+        table.add_column("expected", overflow="fold")
+    for record in records:
+        table.add_row(*_cells(record, gallery=gallery))
+    return table
+
+
+def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
+    yield Text(record.target)
+    yield Text(record.kind)
+    if not record.audited:
+        yield from (Text("?"), Text("?"), *(Text("") for _ in range(4)), Text("?", style="yellow"))
+    else:
+        shares = record.coefficients
+        yield Text(record.mode)
+        yield Text(record.through)
+        for share in (shares.direct, shares.mean, shares.variance):
+            yield Text(_share(share))
+        yield Text("" if record.unexplained is None else f"{record.unexplained:.0e}")
+        yield Text("yes", style="green") if record.sound else Text("NO", style="bold red")
+    if gallery:
+        words = {True: Text("yes"), False: Text("NO", style="bold red"), None: Text("")}
+        yield words[record.as_expected()]
+
+
+def _share(share: float | None) -> str:
+    """Three digits, and a plain 0 for what is nearly 0 or below."""
+    return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
+
+
+def _notes(records: Sequence[Record]) -> Iterator[str]:
+    """Each note once, with all the targets that it holds for."""
+    holders: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.notes:
+            holders.setdefault(note, []).append(record.target)
+    for note, targets in holders.items():
+        yield ""
+        yield from _wrapped(f"{', '.join(targets)}: {note}", "", NARROW + 20)
+    yield ""
+
+
+def _findings(records: Sequence[Record], width: int) -> Iterator[str]:
+    room = min(width, NARROW + 20)
+    for record in records:
+        if record.findings:
+            yield record.target
+        for finding in record.findings:
+            yield from _finding(finding, room)
+            yield ""
+
+
+def _finding(finding: Finding, width: int) -> Iterator[str]:
+    yield from _wrapped(finding.what, f"  {finding.code}  ", width)
+    yield from _wrapped(finding.expected, _label("expected"), width)
+    yield from _wrapped(finding.got, _label("got"), width)
+    for number, cause in enumerate(finding.causes):
+        label = _label("causes" if number == 0 else "")
+        yield from _wrapped(cause, f"{label}({chr(ord('a') + number)}) ", width)
+    yield from _wrapped(finding.remedy, _label("remedy"), width)
+
+
+def _label(word: str) -> str:
+    return " " * 7 + word.ljust(LABEL)
+
+
+def _wrapped(text: str, first: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))

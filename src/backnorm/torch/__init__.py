@@ -1,0 +1,11 @@
+"""What needs PyTorch. Importing this makes modules and functions of PyTorch known to the audit."""
+
+from __future__ import annotations
+
+from backnorm.torch._require import require_torch
+
+require_torch()
+
+from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
+
+__all__ = ["ADAPTER"]

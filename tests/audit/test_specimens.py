@@ -1,0 +1,73 @@
+"""Every specimen gets its verdict, and its fault is called by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from backnorm.audit import audit
+from backnorm.audit.specimens import SPECIMENS, specimen_subjects
+from backnorm.audit.thresholds import COEFFICIENT_LIMIT, REST_LIMIT
+
+BY_NAME = {subject.name: subject for subject in specimen_subjects()}
+
+CODES = {
+    "mean cut": {"G01"},
+    "variance cut": {"G02"},
+    "both cut": {"G03"},
+    "mean cut in E[x^2] - E[x]^2": {"G06"},
+    "E[x]^2 cut": {"G06"},
+    "layer, mean cut": {"G01"},
+    "group, variance cut": {"G02"},
+    "instance, both cut": {"G03"},
+    "rms, variance cut": {"G02"},
+    "unbiased forward, biased backward": {"G07"},
+    "eps outside forward, inside backward": {"G10"},
+    "gamma forgotten": {"G08"},
+    "layer, gamma forgotten": {"G08"},
+    "variance not divided by n": {"G09"},
+    "mean not divided by n": {"G09"},
+    "running values in training": {"G11"},
+    "eval forward, training backward": {"G04"},
+    "dgamma with wrong sign": {"G13"},
+    "dgamma without x_hat": {"G13"},
+    "dbeta forgotten": {"G14"},
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_specimen_gets_its_verdict(name: str, seed: int) -> None:
+    """Mode, path and soundness are those in the table, and the finding names the fault."""
+    record = audit(BY_NAME[name], seed=seed)
+    assert record.as_expected() is True
+    assert {finding.code for finding in record.findings} == CODES.get(name, set())
+
+
+def test_the_gallery_is_mixed() -> None:
+    """There are 30 specimens at least, sound and unsound, of all kinds and modes."""
+    verdicts = [expected for _, expected in SPECIMENS.values()]
+    assert len(SPECIMENS) >= 30
+    assert sum(v.sound for v in verdicts) >= 12
+    assert sum(not v.sound for v in verdicts) == len(CODES)
+    assert {v.mode for v in verdicts} == {"batch", "frozen", "other"}
+    assert {subject.kind for subject in BY_NAME.values()} == {
+        "batch",
+        "layer",
+        "group",
+        "instance",
+        "rms",
+    }
+
+
+@pytest.mark.parametrize("name", [n for n, (_, v) in SPECIMENS.items() if v.sound])
+def test_a_sound_specimen_is_far_from_every_limit(name: str) -> None:
+    """A right gradient is no close call: ten times within the limits."""
+    record = audit(BY_NAME[name])
+    assert record.unexplained is not None
+    assert record.unexplained < REST_LIMIT / 10
+    assert record.errors.dx is not None
+    assert record.errors.dx < 1e-7
+    if record.mode == "batch":
+        shares = record.coefficients
+        known = [s for s in (shares.direct, shares.mean, shares.variance) if s is not None]
+        assert max(abs(share - 1) for share in known) < COEFFICIENT_LIMIT / 10

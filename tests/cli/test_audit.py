@@ -1,0 +1,95 @@
+"""The command backnorm audit: exit status, stdout, stderr, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from backnorm.audit.specimens import SPECIMENS
+from backnorm.cli import main
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+FILE = Path(__file__).with_name("targets.py")
+
+
+def run(*arguments: str) -> Result:
+    """Run backnorm audit."""
+    return CliRunner().invoke(main, ["audit", *arguments])
+
+
+STATUS = {
+    "all sound": (("engine",), 0),
+    "one not": (("engine", f"{FILE}:Cut"), 1),
+    "one lost": (("engine", f"{FILE}:Cut", f"{FILE}:Raises"), 2),
+    "no such target": (("engine", "no.such.target"), 2),
+}
+
+
+@pytest.mark.parametrize("name", STATUS)
+def test_the_exit_status_says_how_it_went(name: str) -> None:
+    """0 all sound, 1 some not, 2 something could not be audited; the engine is there each time."""
+    arguments, status = STATUS[name]
+    result = run(*arguments)
+    assert result.exit_code == status
+    assert "backnorm.batch_norm (frozen)" in result.stdout
+    assert result.stderr == ""
+
+
+def test_specimens_get_their_verdicts(tmp_path: Path) -> None:
+    """The gallery as JSON: every specimen as its table says, and status 1."""
+    file = tmp_path / "f.json"
+    result = run("specimens", "--json", str(file))
+    assert result.exit_code == 1
+    assert f"{len(SPECIMENS)} of {len(SPECIMENS)} got the verdict" in result.stdout
+    targets = json.loads(file.read_text())["targets"]
+    got = {t["target"]: (t["mode"], t["through"], t["sound"]) for t in targets}
+    assert got == {n: (v.mode, v.through, v.sound) for n, (_, v) in SPECIMENS.items()}
+
+
+def test_json_on_stdout_is_nothing_but_json() -> None:
+    """With - the document takes the place of the table."""
+    result = run("engine", "--json", "-")
+    assert [t["through"] for t in json.loads(result.stdout)["targets"]] == ["both", "none"]
+
+
+@pytest.mark.parametrize(("mode", "names"), [("train", [""]), ("eval", [" (frozen)"])])
+def test_a_mode_can_be_chosen(mode: str, names: list[str]) -> None:
+    """--mode train and --mode eval leave one of the engine's subjects."""
+    targets = json.loads(run("engine", "--mode", mode, "--json", "-").stdout)["targets"]
+    assert [t["target"] for t in targets] == [f"backnorm.batch_norm{name}" for name in names]
+
+
+WRONG_USE = {
+    "no JSON": (("engine", "--args", "{"), "Expecting property name"),
+    "JSON of a number": (("engine", "--args", "4"), "must be a JSON object or array, got 4"),
+    "unknown kind": (("engine", "--kind", "bach"), "'bach' is not one of 'batch', 'layer'"),
+    "unknown mode": (("engine", "--mode", "test"), "'test' is not one of 'train', 'eval', 'both'"),
+    "no directory": (("engine", "--json", "no/such/f.json"), "must be a directory that exists"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_USE)
+def test_wrong_use_is_refused_before_the_audit(name: str) -> None:
+    """Status 2, the reason on stderr, nothing on stdout."""
+    arguments, message = WRONG_USE[name]
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a target and without PyTorch the engine is audited, and a line says what is not."""
+    monkeypatch.setattr("backnorm.cli._targets.is_installed", lambda _: False)
+    result = run()
+    assert result.exit_code == 0
+    assert "2 audited: 2 sound" in result.stdout
+    assert result.stderr == (
+        "torch is not installed: its layers are left out. "
+        "Install it with: pip install 'backnorm[torch]'\n"
+    )

@@ -1,0 +1,115 @@
+"""Targets in a child process: what takes the child along is reported, and the rest goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from backnorm.cli._jobs import Job, audit_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backnorm.audit.record import Record
+
+FILE = Path(__file__).with_name("targets.py")
+
+
+def audited(*names: str, seconds: float = 60.0) -> list[Record]:
+    """Audit names in targets.py."""
+    return list(audit_jobs([Job(f"{FILE}:{name}") for name in names], seconds=seconds))
+
+
+def codes(records: list[Record]) -> list[list[str]]:
+    """Codes of the findings, record after record."""
+    return [[finding.code for finding in record.findings] for record in records]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """After each test no child of this process is left."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    after = psutil.Process().children(recursive=True)
+    assert [process for process in after if process.pid not in before] == []
+
+
+def test_the_others_are_audited_all_the_same() -> None:
+    """A crash, an exit, an error, and between them right and wrong ones."""
+    records = audited("Right", "Crashes", "Cut", "Exits", "Raises", "Right")
+    assert codes(records) == [[], ["G25"], ["G01"], ["G25"], ["G20"], []]
+    assert [r.audited for r in records] == [True, False, True, False, False, True]
+    assert records[1].findings[0].got == "signal SIGSEGV, last words: goodbye"
+    assert records[3].findings[0].got == "exit status 7"
+
+
+@pytest.mark.parametrize("name", ["Hangs", "HangsLater"])
+def test_a_target_that_hangs_is_given_up(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its time, whether it hangs when it is looked at or in an audit."""
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(tmp_path / "pids"))
+    start = time.monotonic()
+    records = audited(name, "Right", seconds=4.0)
+    assert codes(records) == [["G21"], []]
+    assert records[0].findings[0].expected == "be done within 4 s"
+    assert time.monotonic() - start < 40
+
+
+def test_no_process_is_left_of_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the child nor the processes that the target started."""
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
+    assert codes(audited("HangsLater", seconds=4.0)) == [["G21"]]
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    gone = time.monotonic() + 10
+    while any(map(_runs, started)) and time.monotonic() < gone:
+        time.sleep(0.05)
+    assert not any(map(_runs, started))
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie that nobody has buried yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_what_a_target_prints_is_not_taken_for_an_answer() -> None:
+    """Megabytes on stdout and stderr, looking like answers, change nothing."""
+    (record,) = audited("Loud")
+    assert record.sound
+
+
+def test_a_lost_child_loses_one_subject() -> None:
+    """Of a target with several subjects the others are audited, before and after."""
+    jobs = [Job("specimens"), Job(f"{FILE}:Crashes"), Job("engine")]
+    records = list(audit_jobs(jobs))
+    assert sum(record.as_expected() is True for record in records) == len(records) - 3
+    assert codes(records[-3:]) == [["G25"], [], []]
+
+
+def test_giving_up_early_leaves_nothing() -> None:
+    """Who stops after the first record leaves no child behind."""
+    records = audit_jobs([Job("specimens")])
+    assert next(iter(records)).sound
+    records.close()  # type: ignore[attr-defined]
+
+
+def test_progress_is_told() -> None:
+    """Each subject is named when it is begun."""
+    begun: list[str] = []
+    list(audit_jobs([Job("engine")], begun.append))
+    assert list(dict.fromkeys(begun)) == [
+        "engine",
+        "backnorm.batch_norm",
+        "backnorm.batch_norm (frozen)",
+    ]

@@ -1,0 +1,116 @@
+"""From the text of a target to subjects."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backnorm.audit.registry import Request
+from backnorm.audit.specimens import SPECIMENS
+from backnorm.cli._targets import find_subjects, is_installed
+from backnorm.errors import NotInstalledError, SubjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+FILE = HERE / "targets.py"
+PLAIN = "backnorm.audit.specimens.plain"
+
+GOOD = {
+    "engine": 2,
+    "specimens": len(SPECIMENS),
+    f"{PLAIN}:Plain": 1,
+    f"{PLAIN}.Plain": 1,
+    "backnorm.audit.specimens:plain.Plain": 1,
+    f"{FILE}:Right": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test imports from files is forgotten after it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in ("targets", "broken", "target_json"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("target", GOOD)
+def test_a_target_becomes_subjects(target: str) -> None:
+    """Own targets, a name in a module in both spellings, and a name in a file."""
+    subjects = find_subjects(target, Request())
+    assert len(subjects) == GOOD[target]
+    if ":" in target or "." in target:
+        assert [subject.name for subject in subjects] == [target]
+
+
+BAD = {
+    # target: what was got, nearest names
+    f"{PLAIN}:Plane": (f"no Plane in {PLAIN}", "Did you mean Plain?"),
+    f"{PLAIN}.plain": (f"no plain in {PLAIN}", "Did you mean Plain?"),
+    "backnorm.audi.engine": ("no audi in backnorm", "Did you mean audit?"),
+    "jsonn:loads": ("no module jsonn", "Did you mean json"),
+    "engin": ("no module engin", "Did you mean engine?"),
+    "specimen": ("no module specimen", "Did you mean specimens?"),
+    f"{HERE}/target.py:Right": (f"no file {HERE}/target.py", "Did you mean targets.py?"),
+    f"{HERE}/broken.py:X": (
+        "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
+        "Check its spelling.",
+    ),
+}
+
+
+@pytest.mark.parametrize("target", BAD)
+def test_a_target_that_does_not_import_says_why(target: str) -> None:
+    """What was missing, and the nearest names."""
+    got, advice = BAD[target]
+    with pytest.raises(SubjectError, match=r"must be importable") as caught:
+        find_subjects(target, Request())
+    assert caught.value.code == "G27"
+    assert caught.value.got == got
+    assert caught.value.advice.startswith(advice.rstrip("?"))
+
+
+def test_a_target_that_is_no_layer_is_refused() -> None:
+    """It imports, and is nothing that can be audited."""
+    with pytest.raises(SubjectError, match=r"must be a pair of forward and backward") as caught:
+        find_subjects(f"{FILE}:NOT_A_LAYER", Request())
+    assert caught.value.code == "G26"
+
+
+def test_a_file_is_imported_once() -> None:
+    """Two targets in one file are of one module."""
+    first, second = (find_subjects(f"{FILE}:{name}", Request())[0] for name in ("Right", "Cut"))
+    assert first.box.pair.__module__ == second.box.pair.__module__  # type: ignore[attr-defined]
+    assert sys.modules[first.box.pair.__module__].Right is first.box.pair  # type: ignore[attr-defined]
+
+
+def test_a_file_may_have_the_name_of_a_module(tmp_path: Path) -> None:
+    """A file named json.py is loaded under another name."""
+    (tmp_path / "json.py").write_text(FILE.read_text())
+    (subject,) = find_subjects(f"{tmp_path / 'json.py'}:Right", Request())
+    assert subject.box.pair.__module__ == "target_json"  # type: ignore[attr-defined]
+    assert sys.modules["json"] is json
+
+
+def test_installed_is_told_without_import() -> None:
+    """A package is looked for, not loaded."""
+    assert is_installed("numpy")
+    assert not is_installed("a_module_that_nobody_has")
+
+
+def test_a_framework_that_is_missing_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name, it is a target that does not import, with what to install."""
+
+    def missing(framework: str) -> None:
+        raise NotInstalledError.package(framework, framework, f"backnorm.{framework}")
+
+    monkeypatch.setattr("backnorm.cli._targets.adapter_of", missing)
+    with pytest.raises(SubjectError, match=r"pip install 'backnorm\[torch\]'") as caught:
+        find_subjects("torch", Request())
+    assert caught.value.code == "G27"

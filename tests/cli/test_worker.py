@@ -1,0 +1,39 @@
+"""The child's side: what it answers to a job."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from backnorm.cli._worker import _answer
+
+
+def answers(**job: Any) -> list[dict[str, Any]]:
+    """Return what the child says to a job."""
+    pipe = io.StringIO()
+    _answer({"kind": None, "arguments": None, "calls": "both", "skip": 0, **job}, pipe)
+    return [json.loads(line) for line in pipe.getvalue().splitlines()]
+
+
+def test_all_subjects_are_named_before_the_first_is_begun() -> None:
+    """So that the parent knows whom it lost."""
+    first, *others = answers(target="engine")
+    names = ["backnorm.batch_norm", "backnorm.batch_norm (frozen)"]
+    assert first == {"subjects": [[name, "batch"] for name in names]}
+    assert [next(iter(one)) for one in others] == ["starting", "record"] * 2 + ["done"]
+
+
+def test_subjects_that_are_done_are_skipped() -> None:
+    """A new child goes on where the lost one was."""
+    said = answers(target="engine", skip=1)
+    records = [one["record"]["target"] for one in said if "record" in one]
+    assert records == ["backnorm.batch_norm (frozen)"]
+    assert len(said[0]["subjects"]) == 2
+
+
+def test_a_target_that_is_none_has_one_record() -> None:
+    """Without subjects, and with the finding that says why."""
+    record, done = answers(target="engin")
+    assert [finding["code"] for finding in record["record"]["findings"]] == ["G27"]
+    assert done == {"done": True}

@@ -1,0 +1,71 @@
+"""The normalization layers of PyTorch itself."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from backnorm.audit import audit  # noqa: E402
+from backnorm.audit.registry import adapter_of  # noqa: E402
+
+VERDICTS = {
+    # name: kind, mode, path
+    "torch.nn.BatchNorm1d": ("batch", "batch", "both"),
+    "torch.nn.BatchNorm1d (eval)": ("batch", "frozen", "none"),
+    "torch.nn.BatchNorm2d": ("batch", "batch", "both"),
+    "torch.nn.BatchNorm2d (eval)": ("batch", "frozen", "none"),
+    "torch.nn.BatchNorm3d": ("batch", "batch", "both"),
+    "torch.nn.BatchNorm3d (eval)": ("batch", "frozen", "none"),
+    "torch.nn.LayerNorm": ("layer", "batch", "both"),
+    "torch.nn.GroupNorm": ("group", "batch", "both"),
+    "torch.nn.InstanceNorm1d": ("instance", "batch", "both"),
+    "torch.nn.InstanceNorm1d (eval)": ("instance", "frozen", "none"),
+    "torch.nn.InstanceNorm2d": ("instance", "batch", "both"),
+    "torch.nn.InstanceNorm2d (eval)": ("instance", "frozen", "none"),
+    "torch.nn.InstanceNorm3d": ("instance", "batch", "both"),
+    "torch.nn.InstanceNorm3d (eval)": ("instance", "frozen", "none"),
+    "torch.nn.RMSNorm": ("rms", "batch", "both"),
+}
+
+
+def test_every_layer_is_sound() -> None:
+    """All layers in all modes: through both statistics, or frozen; the coefficients are 0 or 1."""
+    records = {s.name: audit(s) for s in adapter_of("torch").layers("both")}
+    got = {name: (r.kind, r.mode, r.through) for name, r in records.items()}
+    assert got == VERDICTS
+    for record in records.values():
+        assert record.sound, record
+        assert record.unexplained is not None
+        assert record.unexplained < 1e-4
+    assert records["torch.nn.RMSNorm"].notes == (
+        "This kind has no mean: the variance is all there is to go through.",
+    )
+
+
+def test_a_mode_can_be_chosen() -> None:
+    """Asked for evaluation only, nothing is named after it."""
+    names = [s.name for s in adapter_of("torch").layers("eval")]
+    assert len(names) == 9
+    assert {s.call for s in adapter_of("torch").layers("eval")} == {"eval"}
+
+
+@pytest.mark.parametrize(("train", "mode"), [(True, "batch"), (False, "frozen")])
+def test_an_instance_is_audited_as_it_is_set(mode: str, *, train: bool) -> None:
+    """A module in evaluation is audited in evaluation, and is left as it was."""
+    module = torch.nn.BatchNorm2d(3).train(train)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert audit(module).mode == mode
+    assert module.training is train
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_the_callers_random_numbers_and_threads_are_left_alone() -> None:
+    """An audit draws from generators of its own."""
+    torch.manual_seed(3)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    audit(torch.nn.LayerNorm(6))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
