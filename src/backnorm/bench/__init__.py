@@ -1,0 +1,7 @@
+"""The benchmark: the engine beside a copy of the same bytes and beside each framework."""
+
+from __future__ import annotations
+
+from backnorm.bench.run import Options, run
+
+__all__ = ["Options", "run"]

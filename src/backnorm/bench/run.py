@@ -1,0 +1,83 @@
+"""The run: each case of a suite timed beside its copies and its peers, and what comes of it."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from backnorm.bench import engine, peers
+from backnorm.bench.others import outside
+from backnorm.bench.suites import Case, cases
+from backnorm.bench.summary import Row, summary
+from backnorm.bench.timing import alternate
+from backnorm.kernels.threads import get_num_threads
+from backnorm.report.environment import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
+
+__all__ = ["Options", "run"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is to be timed.
+
+    Attributes
+    ----------
+    suite, layouts, dtype, operations
+        Which cases, and what is done with each.
+    peers
+        Frameworks of this environment, by their names in `peers.PEERS`.
+    interpreters
+        Frameworks of other environments: name -> interpreter.
+    rounds
+        Samples of each call.
+    """
+
+    suite: str = "resnet50"
+    layouts: tuple[str, ...] = ("nchw", "nhwc")
+    dtype: str = "float32"
+    operations: tuple[str, ...] = ("forward", "backward")
+    peers: tuple[str, ...] = ()
+    interpreters: tuple[tuple[str, str], ...] = ()
+    rounds: int = 7
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Time one case after another; each gives a row when it is done."""
+    for case in cases(options.suite):
+        for layout in options.layouts:
+            for op in options.operations:
+                yield _time(case, layout, op, options)
+
+
+def result(rows: list[Row]) -> dict[str, Any]:
+    """Return the rows and their summary, ready for JSON."""
+    return {
+        "schema": 1,
+        "environment": environment(),
+        "rows": [asdict(row) for row in rows],
+        "summary": summary(rows),
+    }
+
+
+def _time(case: Case, layout: str, op: str, options: Options) -> Row:
+    job = engine.data(case.shape, layout, options.dtype)
+    threads = get_num_threads()
+    calls = engine.calls(op, job)
+    ours = set(calls)
+    if op in peers.OPERATIONS:
+        for peer in options.peers:
+            make: Peer = peers.PEERS[peer]
+            calls |= make(op, layout, options.dtype, list(case.shape), threads)
+    seconds = alternate(calls, options.rounds)
+    others = {name: value for name, value in seconds.items() if name not in ours}
+    for peer, interpreter in options.interpreters:
+        others |= outside(peer, interpreter, case, op, layout, options, threads)
+    del job, calls
+    gc.collect()
+    return Row.of(case, op, layout, options.dtype, threads, seconds, others)

@@ -1,0 +1,105 @@
+"""From seconds to ratios, and from rows to a summary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backnorm._types import Shape
+    from backnorm.bench.suites import Case
+
+__all__ = ["LARGE_BYTES", "Row", "summary"]
+
+# "Large" shapes: no cache keeps them, so a copy runs at the speed of memory.
+LARGE_BYTES = 50_000_000
+
+_WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shape, layout and operation: seconds, and two ratios.
+
+    Attributes
+    ----------
+    backnorm, backnorm_given
+        The engine, with recycled output and with a given one.
+    copy
+        A copy of x, the faster of plain and streaming stores, with the same threads.
+    peers
+        Each framework's seconds.
+    to_copy
+        backnorm / copy.
+    to_fastest_peer
+        Fastest peer / backnorm: above 1 the engine is faster. None without a peer.
+    """
+
+    suite: str
+    op: str
+    layout: str
+    dtype: str
+    shape: Shape
+    weight: int
+    threads: int
+    backnorm: float
+    backnorm_given: float
+    copy: float
+    peers: dict[str, float]
+    to_copy: float
+    to_fastest_peer: float | None
+
+    @classmethod
+    def of(  # noqa: PLR0917 - the words of one job
+        cls,
+        case: Case,
+        op: str,
+        layout: str,
+        dtype: str,
+        threads: int,
+        seconds: dict[str, float],
+        peers: dict[str, float],
+    ) -> Row:
+        """Make a row of measured seconds."""
+        ours, given = seconds["backnorm"], seconds["backnorm (out given)"]
+        copy = min(seconds["copy (plain)"], seconds["copy (streaming)"])
+        fastest = min(peers.values()) / ours if peers else None
+        return cls(
+            case.suite, op, layout, dtype, case.shape, case.weight, threads,
+            ours, given, copy, peers, ours / copy, fastest,
+        )  # fmt: skip
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of x."""
+        return math.prod(self.shape) * _WIDTH[self.dtype]
+
+
+def summary(rows: list[Row]) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+    """Return layout -> operation -> "all" or "large" -> weighted geometric means and the worst."""
+    result: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
+    for layout, op in sorted({(row.layout, row.op) for row in rows}):
+        members = [row for row in rows if (row.layout, row.op) == (layout, op)]
+        large = [row for row in members if row.bytes >= LARGE_BYTES]
+        groups = {"all": members} | ({"large": large} if large else {})
+        result.setdefault(layout, {})[op] = {name: _group(some) for name, some in groups.items()}
+    return result
+
+
+def _group(rows: list[Row]) -> dict[str, float | None]:
+    ratios = [(row.to_fastest_peer, row.weight) for row in rows if row.to_fastest_peer is not None]
+    return {
+        "to_copy": _mean((row.to_copy, row.weight) for row in rows),
+        "to_fastest_peer": _mean(ratios) if ratios else None,
+        "slowest_to_fastest_peer": min(ratio for ratio, _ in ratios) if ratios else None,
+    }
+
+
+def _mean(weighted: Iterable[tuple[float, int]]) -> float:
+    """Geometric mean, since a ratio of 2 and one of 1/2 make up for each other."""
+    pairs = list(weighted)
+    total = sum(weight for _, weight in pairs)
+    return math.exp(sum(weight * math.log(ratio) for ratio, weight in pairs) / total)

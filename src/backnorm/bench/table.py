@@ -1,0 +1,67 @@
+"""Rows and summary as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from backnorm.bench.summary import Row
+
+__all__ = ["rows_table", "summary_table"]
+
+BAR = 20  # characters for the slowest of a row
+
+
+def rows_table(rows: list[Row]) -> Table:
+    """Return a line a row: milliseconds, ratios, a bar for engine, copy and peer."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("op", "layout", "shape"):
+        table.add_column(name, no_wrap=True)
+    for name in ("backnorm", "copy", "peer", "to copy", "to peer"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("# backnorm  : copy  - peer", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    peer = min(row.peers.values()) if row.peers else None
+    shape = "x".join(map(str, row.shape))
+    ratio = "-" if row.to_fastest_peer is None else f"{row.to_fastest_peer:.2f}"
+    times = (_milliseconds(row.backnorm), _milliseconds(row.copy), _milliseconds(peer))
+    return (row.op, row.layout, shape, *times, f"{row.to_copy:.2f}", ratio, _bar(row, peer))
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.3f}"
+
+
+def _bar(row: Row, peer: float | None) -> str:
+    longest = max(row.backnorm, row.copy, peer or 0.0)
+    marks = {"-": peer or 0.0, "#": row.backnorm, ":": row.copy}
+    lengths = {mark: round(BAR * seconds / longest) for mark, seconds in marks.items()}
+    line = ""
+    for mark, length in sorted(lengths.items(), key=lambda item: item[1]):
+        line += mark * (length - len(line))
+    return line
+
+
+def summary_table(summary: dict[str, dict[str, dict[str, dict[str, float | None]]]]) -> Table:
+    """Return a line for each layout, operation and group of shapes."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("layout", "op", "shapes"):
+        table.add_column(name)
+    for name in ("to copy", "to peer", "slowest to peer"):
+        table.add_column(name, justify="right")
+    for layout, operations in summary.items():
+        for op, groups in operations.items():
+            for group, ratios in groups.items():
+                table.add_row(layout, op, group, *(_ratio(value) for value in ratios.values()))
+    return table
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,175 @@
+"""The benchmark: what it times, what it makes of it, what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from backnorm import kernels
+from backnorm.bench import Options, engine, run
+from backnorm.bench.suites import SUITES, cases
+from backnorm.bench.summary import LARGE_BYTES, Row, summary
+from backnorm.bench.table import _bar
+from backnorm.bench.timing import alternate
+from backnorm.cli import main
+from backnorm.errors import BenchmarkError
+from backnorm.state import Gradients
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_native = pytest.mark.skipif(
+    kernels.get().name != "native", reason="the C++ part was not built: nothing to compare with"
+)
+
+LAYERS = {"resnet50": 53, "mobilenetv2": 52}
+"""How many batch normalizations each network has."""
+
+
+def row(**changes: object) -> Row:
+    """A row of made-up seconds, 4 MB large."""
+    known = {
+        "suite": "made up",
+        "op": "forward",
+        "layout": "nchw",
+        "dtype": "float32",
+        "shape": (1000, 1000),
+        "weight": 1,
+        "threads": 2,
+        "backnorm": 2.0,
+        "backnorm_given": 2.0,
+        "copy": 1.0,
+        "peers": {"a": 8.0, "b": 4.0},
+        "to_copy": 2.0,
+        "to_fastest_peer": 2.0,
+    }
+    return Row(**(known | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", LAYERS)
+def test_suites_hold_every_layer_of_the_network(network: str) -> None:
+    """The weights add up to the network's number of batch normalizations."""
+    assert sum(case.weight for case in SUITES[network]) == LAYERS[network]
+    assert len({case.shape for case in SUITES[network]}) == len(SUITES[network])
+
+
+def test_all_is_every_suite() -> None:
+    """The suite "all" leaves no case out."""
+    assert len(cases("all")) == sum(len(members) for members in SUITES.values())
+
+
+def test_row_compares_with_the_faster_copy_and_the_fastest_peer() -> None:
+    """Ratios are taken to the best of what there is."""
+    seconds = {
+        "backnorm": 4.0,
+        "backnorm (out given)": 3.0,
+        "copy (plain)": 2.0,
+        "copy (streaming)": 8.0,
+    }
+    made = Row.of(SUITES["dense"][0], "forward", "nchw", "float32", 2, seconds, {"a": 8, "b": 6})
+    assert (made.to_copy, made.to_fastest_peer) == (2.0, 1.5)
+
+
+def test_summary_weighs_ratios_geometrically() -> None:
+    """A ratio of 8 once and of 1 twice gives 2."""
+    rows = [row(to_copy=8.0), row(to_copy=1.0, weight=2, to_fastest_peer=0.5)]
+    group = summary(rows)["nchw"]["forward"]["all"]
+    assert group["to_copy"] == pytest.approx(2.0, rel=1e-12)
+    assert group["slowest_to_fastest_peer"] == 0.5
+
+
+def test_summary_has_a_group_for_large_shapes() -> None:
+    """Shapes of 50 MB and more stand alone as well."""
+    large = row(shape=(LARGE_BYTES // 4, 1), to_copy=1.0)
+    assert summary([row()])["nchw"]["forward"].keys() == {"all"}
+    groups = summary([row(to_copy=4.0), large])["nchw"]["forward"]
+    assert groups["large"]["to_copy"] == 1.0
+
+
+def test_bar_is_as_long_as_the_slowest() -> None:
+    """The copy is drawn to a quarter of the peer, the engine to half of it."""
+    assert _bar(row(), 4.0) == ":" * 5 + "#" * 5 + "-" * 10
+
+
+def test_alternate_calls_in_turn() -> None:
+    """Each round takes one sample of each call."""
+    seen: list[str] = []
+    calls = {name: lambda name=name: seen.append(name) or sum(range(60_000)) for name in "ab"}
+    alternate(calls, 3)
+    assert "".join(seen).endswith("ababab")
+
+
+@needs_native
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("op", engine.OPERATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_every_operation_is_checked_and_runs(op: str, layout: str, dtype: str) -> None:
+    """The engine and both copies run for each format, and the copies copy."""
+    job = engine.data((4, 8, 5, 5), layout, dtype)
+    calls = engine.calls(op, job)
+    for call in calls.values():
+        call()
+    assert np.array_equal(job.out, job.x)  # the copies came last
+
+
+@needs_native
+def test_wrong_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that is off stops the benchmark."""
+    job = engine.data((4, 3), "nchw", "float32")
+    wrong = Gradients(dx=np.zeros_like(job.x))
+    monkeypatch.setattr(engine.ops, "batch_norm_backward", lambda *_, **__: wrong)
+    with pytest.raises(BenchmarkError, match=r"^backward of .* must differ from the reference by"):
+        engine.calls("backward", job)
+
+
+@needs_native
+def test_run_gives_a_row_for_each_case_layout_and_operation() -> None:
+    """A real run without peers."""
+    rows = list(run(Options("dense", rounds=1)))
+    assert [(r.shape, r.layout, r.op) for r in rows[:4]] == [
+        ((64, 256), layout, op) for layout in ("nchw", "nhwc") for op in ("forward", "backward")
+    ]
+    assert all(r.backnorm > 0 and r.copy > 0 and r.to_fastest_peer is None for r in rows)
+
+
+@needs_native
+def test_command_writes_json(tmp_path: Path) -> None:
+    """The file holds schema, environment, rows and summary."""
+    file = tmp_path / "bench.json"
+    arguments = ["bench", "--suite", "dense", "--layout", "nchw", "--rounds", "1", "--peers", ""]
+    result = CliRunner().invoke(main, [*arguments, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    written = json.loads(file.read_text())
+    assert written["schema"] == 1
+    assert {"op", "layout", "dtype", "shape", "weight", "to_copy"} <= written["rows"][0].keys()
+    assert written["summary"]["nchw"]["backward"]["all"]["to_copy"] > 0
+    assert "4096x1024" in result.output
+
+
+@needs_native
+def test_peer_of_another_environment_that_fails_is_named() -> None:
+    """An interpreter without the framework gives its last words."""
+    options = Options("dense", ("nchw",), interpreters=(("mxnet", sys.executable),), rounds=1)
+    with pytest.raises(BenchmarkError, match=r"(?s)the peer mxnet must run under .*mxnet"):
+        next(run(options))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--suite", "vgg"], "Invalid value for '--suite'"),
+        (["--peers", "theano"], "must be some of torch, jax"),
+        (["--peer-python", "mxnet"], "must be NAME=INTERPRETER"),
+        (["--rounds", "0"], "Invalid value for '--rounds'"),
+    ],
+)
+def test_wrong_use_says_what_is_right(arguments: list[str], words: str) -> None:
+    """Wrong words end with status 2 before anything is timed."""
+    result = CliRunner().invoke(main, ["bench", *arguments])
+    assert result.exit_code == 2
+    assert words in result.output
