@@ -253,6 +253,17 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def no_gradients(cls, got: object) -> RangeError:
+        """The buffers are not given as a `Gradients`."""
+        return cls(
+            "into",
+            "be a Gradients, or None",
+            type(got).__name__,
+            "Each buffer goes by the name of its gradient.",
+            "Pass for example into=Gradients(dx=...).",
+        )
+
+    @classmethod
     def read_only(cls, name: str) -> RangeError:
         """An output buffer cannot be written to."""
         return cls(

@@ -38,7 +38,7 @@ def get(name: str = "auto") -> Kernel:
         If it is a native one, and the C++ part was not built.
     """
     best = available()[0]
-    if name.startswith("native") and best == "numpy":
+    if str(name).startswith("native") and best == "numpy":
         raise NotInstalledError.native_kernel()
     if name in ("auto", "native"):
         name = best

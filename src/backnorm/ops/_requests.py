@@ -19,6 +19,8 @@ NOTHING = Gradients()
 
 def buffers(into: Gradients, requests: dict[str, Request], fwd: Forward, dy: AnyArray) -> Gradients:
     """Return into, once each buffer fits its request, its array and the other buffers."""
+    if not isinstance(into, Gradients):
+        raise RangeError.no_gradients(into)
     for name, request in requests.items():
         _check.name_of(name, request, _check.REQUESTS)
     if into is NOTHING and "add" not in requests.values():

@@ -95,7 +95,7 @@ def batch_norm_backward(
     dy = _check.like("dy", dy, "fwd.y", fwd.y)
     _check.name_of("through", through, _check.THROUGHS)
     requests = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta, "dresidual": dresidual}
-    into = buffers(into or NOTHING, requests, fwd, dy)
+    into = buffers(NOTHING if into is None else into, requests, fwd, dy)
     chosen = kernels.get(kernel)
 
     layout = layout_of(saved.x, saved.channel_axis)

@@ -72,8 +72,8 @@ def batch_norm(
     Returns
     -------
     Forward
-        y, and the statistics in float64. It keeps x and y (not copies) for the backward pass:
-        change neither in place before that.
+        y, and the statistics in float64. It keeps x, y and gamma (not copies) for the backward
+        pass: change none of them in place before that.
 
     Raises
     ------
@@ -117,7 +117,8 @@ def batch_norm(
         residual = _check.like("residual", residual, "x", x)
     if out is not None:
         out = _check.buffer("out", out, "x", x)
-        _check.no_overlap({"out": out}, {"x": x, "residual": residual})
+        inputs = {"x": x, "residual": residual, "gamma": scale, "beta": shift}
+        _check.no_overlap({"out": out}, inputs)
     chosen = kernels.get(kernel)
 
     layout = layout_of(x, axis)

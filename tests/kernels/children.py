@@ -1,0 +1,109 @@
+"""Programs that test_processes.py runs in a process of their own: python children.py NAME."""
+
+# ruff: noqa: T201 - a child answers on standard output
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+
+import backnorm as bn
+from backnorm.testing.cases import make
+
+SHAPE = (6, 9, 60, 41)
+"""Enough values for every thread to get some."""
+
+
+def checksum(seed: int = 0) -> str:
+    """Run forward and backward, and return a digest of all bits that came out."""
+    batch = make(SHAPE, seed=seed)
+    fwd = bn.batch_norm(batch.x, batch.gamma, batch.beta)
+    g = bn.batch_norm_backward(batch.dy, fwd)
+    digest = hashlib.sha256()
+    for array in (fwd.y, fwd.mean, fwd.var, g.dx, g.dgamma, g.dbeta):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def fork() -> None:
+    """Print two checksums: the parent's, whose threads are running, and the child's."""
+    bn.set_num_threads(3)
+    print(checksum(), flush=True)
+    child = os.fork()
+    if child == 0:
+        print(checksum(), flush=True)
+        print(bn.get_num_threads(), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(status, checksum() and bn.get_num_threads())
+
+
+def fork_while_busy() -> None:
+    """Fork while other threads are in the middle of calls; print what went wrong, which is 0."""
+    bn.set_num_threads(2)
+    want, stop = checksum(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            checksum()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    wrong = 0
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if checksum() == want else 1)
+        wrong += os.waitpid(child, 0)[1] != 0
+    stop.set()
+    for worker in workers:
+        worker.join()
+    print(wrong)
+
+
+def pool(method: str) -> None:
+    """Print the checksums of three seeds, from here and from a pool of processes."""
+    here = [checksum(seed) for seed in range(3)]
+    with multiprocessing.get_context(method).Pool(2) as workers:
+        there = workers.map(checksum, range(3))
+    print(*here)
+    print(*there)
+
+
+def threads() -> None:
+    """Print how many threads a call may use, before anything was set."""
+    print(bn.get_num_threads())
+
+
+def released() -> None:
+    """Print the part of a long computation's time in which another Python thread was running."""
+    bn.set_num_threads(1)
+    x = make((64, 4, 256, 64)).x
+    fwd, into = bn.batch_norm(x), bn.Gradients(dx=np.empty_like(x))
+    span = []
+
+    def call() -> None:
+        begin = time.perf_counter()
+        for _ in range(10):
+            bn.batch_norm_backward(x, fwd, into=into)
+        span.extend((begin, time.perf_counter()))
+
+    worker = threading.Thread(target=call)
+    seen = []
+    worker.start()
+    while worker.is_alive():
+        seen.append(time.perf_counter())
+    begin, end = span
+    gaps = np.diff([begin, *(moment for moment in seen if begin < moment < end), end])
+    # A step takes a microsecond; a gap of a millisecond is time that this thread did not have.
+    print(gaps[gaps < 1e-3].sum() / (end - begin))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,72 @@
+"""fork, pools of processes, the environment, the GIL: each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backnorm.testing.cases import LEVELS
+
+CHILDREN = Path(__file__).with_name("children.py")
+
+MOST_SECONDS = 120
+"""A process that hangs would hang for ever; none of these needs 5 s, or 50 under the sanitizers."""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no os.fork")
+needs_native = pytest.mark.skipif(not LEVELS, reason="the C++ part is not built")
+
+
+def run(*arguments: str, **environment: str) -> list[str]:
+    """Run one of the children, and return the lines it printed."""
+    done = subprocess.run(
+        [sys.executable, str(CHILDREN), *arguments],
+        capture_output=True,
+        check=True,
+        env=os.environ | environment,
+        text=True,
+        timeout=MOST_SECONDS,
+    )
+    return done.stdout.splitlines()
+
+
+@needs_fork
+def test_a_child_after_fork_gets_the_same_bits() -> None:
+    """It does not wait for threads it has not got: it has one, its parent goes on with three."""
+    parent, child, child_threads, after = run("fork")
+    assert child == parent
+    assert child_threads == "1"
+    assert after == f"0 {3 if LEVELS else 1}"
+
+
+@needs_fork
+def test_fork_amid_other_calls_is_safe() -> None:
+    """No lock that another thread held at the moment of the fork stays closed in the child."""
+    assert run("fork_while_busy") == ["0"]
+
+
+METHODS = ["spawn", pytest.param("fork", marks=needs_fork)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_of_processes_gets_the_same_bits(method: str) -> None:
+    """Whether its processes are forked or started afresh."""
+    here, there = run("pool", method)
+    assert there == here
+
+
+@needs_native
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_the_environment_sets_the_number_of_threads(count: str) -> None:
+    """OMP_NUM_THREADS holds until set_num_threads is called."""
+    assert run("threads", OMP_NUM_THREADS=count) == [count]
+
+
+@needs_native
+def test_other_python_threads_run_during_a_call() -> None:
+    """Without the GIL a second thread gets a core of its own; with it, next to nothing."""
+    (share,) = run("released")
+    assert float(share) > 0.1
