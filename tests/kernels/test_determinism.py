@@ -27,7 +27,7 @@ SHAPES = {
     "folded": (20000, 3),
 }
 
-STREAMED = {"planes": (2, 2, 1024, 520), "rows": (1030, 2052), "few rows": (500, 4200)}
+STREAMED = {"planes": (2, 2, 1024, 520), "rows": (1032, 2048), "few rows": (500, 4224)}
 """Outputs above 8 MiB in float32, which are stored past the cache, from an aligned address on."""
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
@@ -114,7 +114,8 @@ def test_any_alignment_gives_the_same_bits(kernel: str, shape: tuple[int, ...], 
         assert_all_bits(run(moved(batch, by), kernel), want)
 
 
-@pytest.mark.parametrize("kernel", LEVELS)
+@pytest.mark.skipif(not LEVELS, reason="the C++ part, which streams, is not built")
+@pytest.mark.parametrize("kernel", LEVELS or ["native"])
 @pytest.mark.parametrize("shape", STREAMED)
 @pytest.mark.usefixtures("threads")
 def test_streaming_changes_no_bits(kernel: str, shape: str) -> None:

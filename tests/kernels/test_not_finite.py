@@ -7,7 +7,7 @@ import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import assert_bits
-from backnorm.testing.cases import KERNELS, THROUGHS, Batch, make
+from backnorm.testing.cases import KERNELS, LAYOUTS, THROUGHS, Batch, make
 
 SHAPES = {
     "small planes": (5, 4, 3, 3),
@@ -152,3 +152,15 @@ def test_no_eps_and_no_variance_is_nan(kernel: str) -> None:
     assert np.isinf(fwd.inv_std[BAD])
     assert np.isnan(fwd.y[:, BAD]).all()
     assert np.isfinite(others(fwd.y)).all()
+
+
+@by_kernel
+@by_order
+def test_a_frozen_variance_of_zero_is_infinite(kernel: str, order: str) -> None:
+    """Without eps (x - mean)/0: infinity of the right sign, NaN where x is the mean."""
+    x = np.array([[1.0, 5.0], [2.0, 2.0], [3.0, 4.0]], "f4")[..., None]
+    frozen = {"running_mean": [2.0, 2.0], "running_var": [0.0, 4.0]}
+    fwd = bn.batch_norm(LAYOUTS[order](x), eps=0.0, kernel=kernel, **frozen)
+    assert fwd.y[::2, 0, 0].tolist() == [-np.inf, np.inf]
+    assert np.isnan(fwd.y[1, 0, 0])
+    assert fwd.y[:, 1, 0].tolist() == [1.5, 0.0, 1.0]

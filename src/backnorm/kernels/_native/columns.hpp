@@ -17,8 +17,12 @@
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
-constexpr int tile_columns = 512;  // a tile's float64 sums and coefficients fit a first-level cache
-constexpr int64_t block_rows = 64;
+// A tile's float64 sums and coefficients fit a second-level cache, and where channels own several
+// columns, so that less is read of each row at a time, a first-level one.
+constexpr int tile_columns = 2048, small_tile_columns = 512;
+// Rows are summed this many at a time: enough for the sums to stay in registers, few enough for the
+// processor to fetch them ahead as so many streams.
+constexpr int64_t block_rows = 8;
 constexpr int64_t few_rows = 512;
 
 // The array as rows x columns. Where rows are short and follow each other in memory, `fold` of
@@ -39,13 +43,17 @@ struct Grid {
         return {s.outer / fold, width * fold, fold, s.channels, s.inner};
     }
     // Where rows are few, tiles hold whole channels.
-    int64_t tile_width() const { return std::min(columns, tile_columns / inner * inner); }
+    int64_t tile_width() const {
+        if (inner == 1) return std::min<int64_t>(columns, tile_columns);
+        return std::min(columns, small_tile_columns / inner * inner);
+    }
     int64_t tiles() const { return (columns + tile_width() - 1) / tile_width(); }
     int64_t channel_of(int64_t column) const { return column / inner % channels; }
     int64_t parts() const {
         if (rows <= few_rows) return 1;
-        const int64_t by_size = std::clamp<int64_t>(rows * columns >> 17, 2, 64);
-        return std::min(by_size, (rows + block_rows - 1) / block_rows);
+        constexpr int64_t values_per_part = 1 << 17, most_sums = 1 << 15;  // their sums take 1 MiB
+        const int64_t by_size = rows * columns / values_per_part, by_rows = rows / few_rows + 1;
+        return std::clamp<int64_t>(by_size, 2, std::min(by_rows, std::max<int64_t>(2, most_sums / channels)));
     }
 };
 
@@ -69,6 +77,15 @@ struct Tile {
             body(group % of, group * grid.inner);
     }
 };
+
+// Streaming stores need whole cache lines: rows and tiles that begin on one.
+template <class S>
+inline bool columns_worth_streaming(const Shape& shape, const Grid& grid, const Operand& out) {
+    constexpr int64_t line = 64;
+    const auto whole = [](int64_t values) { return values * int64_t(sizeof(S)) % line == 0; };
+    return worth_streaming<S>(shape) && whole(out.outer_stride * grid.fold) &&
+           whole(grid.tile_width()) && reinterpret_cast<uintptr_t>(out.data) % line == 0;
+}
 
 inline double sum_of(const double* p, int64_t count) {
     double lane[8] = {};
@@ -98,6 +115,15 @@ struct alignas(64) Column {
     const T& operator[](int64_t j) const { return at[j]; }
 };
 
+// From the end, to meet what a first walk left in cache, but a few rows at a time in their order:
+// processors fetch ahead along rising addresses.
+template <class Body>
+inline void each_row_backwards(int64_t begin, int64_t end, const Body& body) {
+    constexpr int64_t together = 64;
+    for (int64_t stop = end; stop > begin; stop -= together)
+        for (int64_t row = std::max(begin, stop - together); row < stop; ++row) body(row);
+}
+
 // ---- statistics
 
 template <class S>
@@ -126,7 +152,6 @@ struct MomentTile {
     }
 
   private:
-    // Block by block, so that a block's rows, read a few columns at a time, stay in cache.
     void sum(int64_t begin, int64_t end) {
         std::fill_n(first.at, tile.count + lanes, 0.0);
         std::fill_n(second.at, tile.count + lanes, 0.0);
@@ -176,9 +201,10 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
     const Rows<S> y(call.y, tile);
     with_activation(call.activation, [&](auto kind) {
         const EachNormalize at{mean.at, scale.at, shift.at};
-        for (int64_t row = end; row-- > begin;)
+        each_row_backwards(begin, end, [&](int64_t row) {
             normalize_run<decltype(kind)::value>(x[row], residual[row], y[row], tile.count, at,
                                                  call.slope, streaming);
+        });
     });
     if (streaming) finish_stream();
 }
@@ -194,7 +220,7 @@ template <class S>
 inline void columns_forward(const ForwardCall& call) {
     const Grid grid = Grid::of(call, {&call.x, &call.y, &call.residual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
-    const bool streaming = worth_streaming<S>(call.shape, grid.tile_width());
+    const bool streaming = columns_worth_streaming<S>(call.shape, grid, call.y);
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
         parallel_for(tiles, threads, [&](int64_t index) {
@@ -306,11 +332,11 @@ inline void gradient_tile(const BackwardCall& call, const Tile& tile, int64_t be
     const bool through = call.through_mean || call.through_variance;
     with_activation(call.activation, [&](auto kind) {
         const EachGradient at{mean.at, scale.at, b.at, c.at};
-        for (int64_t row = end; row-- > begin;) {
+        each_row_backwards(begin, end, [&](int64_t row) {
             const GradientRun<S> run{dy[row], x[row], y[row], dx[row], dresidual[row], tile.count,
                                      through, call.add_dx, call.add_dresidual, streaming};
             gradient_run<decltype(kind)::value>(run, at, call.slope);
-        }
+        });
     });
     if (streaming) finish_stream();
 }
@@ -319,7 +345,7 @@ template <class S>
 inline void columns_backward(const BackwardCall& call) {
     const Grid grid = Grid::of(call, {&call.dy, &call.x, &call.y, &call.dx, &call.dresidual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
-    const bool streaming = worth_streaming<S>(call.shape, grid.tile_width());
+    const bool streaming = call.dx && columns_worth_streaming<S>(call.shape, grid, call.dx);
     const auto sum_rows = [&](const Tile& tile, int64_t begin, int64_t end, Comoments* into) {
         ComomentTile<S> sums(call, tile);
         with_activation(call.activation,

@@ -10,7 +10,7 @@ namespace BACKNORM_LEVEL {
 namespace {
 
 // Planes shorter than this are handled many channels at a time.
-constexpr int64_t small_plane = 256;
+constexpr int64_t small_plane = 128;
 
 template <class Call, class Operands>
 bool as_columns(const Call& call, const Operands& operands) {

@@ -18,7 +18,9 @@ struct NormalizeChannel {
         const Statistics& s = call.statistics;
         mean = s.mean[c];
         scale = (call.gamma ? call.gamma[c] : 1.0) * s.inv_std[c];
-        shift = (call.beta ? call.beta[c] : 0.0) - s.mean_low[c] * scale;
+        // Where var + eps is 0, scale is infinite, and 0 times that no number.
+        const double low = s.mean_low[c] == 0.0 ? 0.0 : s.mean_low[c] * scale;
+        shift = (call.beta ? call.beta[c] : 0.0) - low;
     }
 };
 
@@ -40,13 +42,12 @@ struct EachNormalize {
 };
 
 // Streaming stores spare the read of the lines they overwrite, which pays for outputs that no cache
-// keeps; short runs would leave lines half written.
-constexpr int64_t streaming_bytes = int64_t(8) << 20, streaming_run_bytes = 2048;
+// keeps.
+constexpr int64_t streaming_bytes = int64_t(8) << 20;
 
 template <class S>
-inline bool worth_streaming(const Shape& shape, int64_t run) {
-    return shape.size() * int64_t(sizeof(S)) >= streaming_bytes &&
-           run * int64_t(sizeof(S)) >= streaming_run_bytes;
+inline bool worth_streaming(const Shape& shape) {
+    return shape.size() * int64_t(sizeof(S)) >= streaming_bytes;
 }
 
 // How many values before p is aligned to sixteen of them; 0 when streaming stores are not wanted.

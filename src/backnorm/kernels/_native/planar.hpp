@@ -79,6 +79,13 @@ inline void each_run_backwards(const Shape& shape, int64_t begin, int64_t end, c
     }
 }
 
+// Short planes would leave cache lines half written.
+template <class S>
+inline bool planar_worth_streaming(const Shape& shape) {
+    constexpr int64_t least_run_bytes = 2048;
+    return worth_streaming<S>(shape) && shape.inner * int64_t(sizeof(S)) >= least_run_bytes;
+}
+
 template <class S>
 inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
     int64_t count = 0;
@@ -119,7 +126,7 @@ template <class S>
 inline void planar_forward(const ForwardCall& call) {
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
-    const bool streaming = worth_streaming<S>(call.shape, call.shape.inner);
+    const bool streaming = planar_worth_streaming<S>(call.shape);
     if (parts == 1 || call.frozen) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
             if (!call.frozen) store_moments(moments_of<S>(call, c, begin, end), call.eps, call.statistics, c);
@@ -178,7 +185,7 @@ template <class S>
 inline void planar_backward(const BackwardCall& call) {
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
-    const bool streaming = worth_streaming<S>(call.shape, call.shape.inner);
+    const bool streaming = planar_worth_streaming<S>(call.shape);
     if (parts == 1) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
             store_sums(comoments_of<S>(call, c, begin, end), call, c);

@@ -1,0 +1,411 @@
+"""Every message, in full. That wrong arguments give them is shown in ops/test_refusals.py."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+from backnorm import errors
+from backnorm.errors import (
+    BacknormError,
+    BenchmarkError,
+    ConversionError,
+    DtypeError,
+    NotInstalledError,
+    RangeError,
+    ShapeError,
+    SubjectError,
+    UnknownNameError,
+)
+
+MESSAGES: list[tuple[BacknormError, str]] = [
+    (
+        ShapeError.per_channel("gamma", (32,), 64, 1),
+        (
+            "gamma must have shape (64,), got (32,). 64 is x.shape[1], since "
+            "channel_axis=1. Pass one value per channel, or set channel_axis."
+        ),
+    ),
+    (
+        ShapeError.same_as("dy", (2, 3), "fwd.y", (3, 2)),
+        (
+            "dy must have the shape of fwd.y, (3, 2), got (2, 3). Each element of dy "
+            "belongs to one element of fwd.y. Reshape dy, or pass the fwd.y it belongs to."
+        ),
+    ),
+    (
+        ShapeError.axes("x", ()),
+        (
+            "x must have at least 1 axis, got shape (). One axis holds the channels; the "
+            "statistics are taken over the others. Pass an array such as (N, C) or (N, C, "
+            "H, W)."
+        ),
+    ),
+    (
+        ShapeError.empty((0, 3), 1),
+        (
+            "x must have at least one value per channel, got shape (0, 3) with "
+            "channel_axis=1. The mean of no values is undefined. Skip empty batches, or "
+            "pass running_mean and running_var."
+        ),
+    ),
+    (
+        DtypeError.unsupported("x", "int64", ("float16", "float32")),
+        (
+            "x must have one of the formats float16, float32, got int64. Normalization "
+            "needs fractions, and the kernels are written for these formats. Convert it, "
+            "for example x.astype(numpy.float32)."
+        ),
+    ),
+    (
+        DtypeError.same_as("residual", "float32", "x", "float64"),
+        (
+            "residual must have the format of x, float64, got float32. Mixed formats would "
+            "hide a rounding. Convert it with residual.astype(x.dtype)."
+        ),
+    ),
+    (
+        DtypeError.narrower("beta", "float16", "x", "float32"),
+        (
+            "beta must have the format of x, float32, or a wider one, got float16. A "
+            "narrower format would limit the accuracy of the result below that of x. "
+            "Convert it with beta.astype(x.dtype)."
+        ),
+    ),
+    (
+        DtypeError.not_an_array("x", [1.0]),
+        (
+            "x must be a numpy.ndarray, got list. The functions of backnorm work on NumPy "
+            "arrays; backnorm.torch works on tensors. Convert it with numpy.asarray(x)."
+        ),
+    ),
+    (
+        RangeError.eps(-1.0),
+        (
+            "eps must be a finite number, 0 or greater, got -1.0. It is added to the "
+            "variance, and has its unit. Pass for example eps=1e-5."
+        ),
+    ),
+    (
+        RangeError.negative_slope(0),
+        (
+            "negative_slope must be a finite number greater than 0, got 0. The backward "
+            "pass reads the activation's branch from the sign of y. Pass for example "
+            "negative_slope=0.01, or activation='relu' for slope 0."
+        ),
+    ),
+    (
+        RangeError.channel_axis(4, 4),
+        (
+            "channel_axis must be an integer from -4 to 3, got 4. x has 4 axes. Use 1 for "
+            "(N, C, ...) and -1 for (N, ..., C)."
+        ),
+    ),
+    (
+        RangeError.threads(0),
+        (
+            "n must be a whole number, 1 or greater, got 0. It is the number of threads "
+            "that share one call. Pass for example os.cpu_count()."
+        ),
+    ),
+    (
+        RangeError.cache_limit(-1),
+        (
+            "limit must be a whole number of bytes, 0 or greater, got -1. It bounds the "
+            "output memory that lies idle. Pass for example 1 << 30, or 0 to recycle "
+            "nothing."
+        ),
+    ),
+    (
+        RangeError.running_pair("running_var", "running_mean"),
+        (
+            "running_var must be given together with running_mean, got None. Frozen "
+            "statistics are a mean and a variance. Pass running_var, or leave running_mean "
+            "out to use the statistics of the batch."
+        ),
+    ),
+    (
+        RangeError.negative_variance(-0.5, 3),
+        (
+            "running_var must be such that running_var + eps is not negative, got -0.5 in "
+            "channel 3. Its square root is taken. Check where the running variance comes "
+            "from."
+        ),
+    ),
+    (
+        RangeError.missing_buffer("dgamma"),
+        (
+            "into.dgamma must be an array when dgamma='add', got None. 'add' adds the "
+            "gradient to what the buffer holds. Pass into=Gradients(dgamma=...), or "
+            "dgamma='write'."
+        ),
+    ),
+    (
+        RangeError.useless_buffer("dbeta", "dbeta='null'"),
+        (
+            "into.dbeta must be None when dbeta='null', got an array. There is no such "
+            "gradient, so nothing would be written to it. Leave dbeta out of into."
+        ),
+    ),
+    (
+        RangeError.no_gradients({}),
+        (
+            "into must be a Gradients, or None, got dict. Each buffer goes by the name of "
+            "its gradient. Pass for example into=Gradients(dx=...)."
+        ),
+    ),
+    (
+        RangeError.read_only("out"),
+        (
+            "out must be writeable, got a read-only array. The result is stored in it. Pass "
+            "a copy, out.copy()."
+        ),
+    ),
+    (
+        RangeError.overlap("out", "x"),
+        (
+            "out must not share memory with x, got overlapping arrays. x is read while out "
+            "is written, and again by the backward pass. Pass a buffer of its own as out."
+        ),
+    ),
+    (
+        RangeError.stale_forward(None),
+        (
+            "fwd must be what batch_norm returned, got NoneType. The backward pass needs "
+            "the input and the statistics of the forward pass. Call fwd = batch_norm(x, "
+            "...) first."
+        ),
+    ),
+    (
+        RangeError.no_parameter("gamma_tangent", "gamma"),
+        (
+            "gamma_tangent must be None when batch_norm was called without gamma, got an "
+            "array. There is no gamma that it could belong to. Leave gamma_tangent out, or "
+            "pass gamma to batch_norm."
+        ),
+    ),
+    (
+        UnknownNameError.choice("through", "bth", ("both", "mean")),
+        (
+            "through must be one of 'both', 'mean', got 'bth'. These are all there are. Did "
+            "you mean 'both'?"
+        ),
+    ),
+    (
+        NotInstalledError.package("torch", "torch", "backnorm.torch"),
+        (
+            "torch must be installed, got no such package in this environment. "
+            "backnorm.torch needs it. Install it with: pip install 'backnorm[torch]'"
+        ),
+    ),
+    (
+        NotInstalledError.native_kernel(),
+        (
+            "the native kernel must be built, got an installation without it. No C++ "
+            "compiler was at hand when backnorm was installed, or the build failed. Install "
+            "a compiler and reinstall backnorm, or use kernel='numpy'."
+        ),
+    ),
+    (
+        BenchmarkError.wrong_result("forward", (2, 3), 0.5, 1e-6),
+        (
+            "forward of (2, 3) must differ from the reference by at most 1.0e-06 of the "
+            "largest value, got 5.0e-01. Only a right result is timed. Run the tests, and "
+            "report this with what `backnorm env` prints."
+        ),
+    ),
+    (
+        BenchmarkError.peer_failed("mxnet", "python3.7", " no module "),
+        (
+            "the peer mxnet must run under python3.7, got no module. It is timed by a child "
+            "process that needs that framework and nothing else. Check with: python3.7 -c "
+            "'import mxnet'"
+        ),
+    ),
+    (
+        SubjectError.raised("net:Norm", ValueError("bad  shape.")),
+        (
+            "net:Norm must run without an error, got ValueError: bad shape. It was given x, "
+            "gamma, beta and dy of the shapes it asks for. Run it on an input of its own "
+            "first; if it needs other arguments, pass --args."
+        ),
+    ),
+    (
+        SubjectError.hung("net:Norm", 60.0),
+        (
+            "net:Norm must be done within 60 s, got no answer. The others have to be "
+            "audited too. Look for a loop without an end, or a lock that is never given "
+            "back."
+        ),
+    ),
+    (
+        SubjectError.returned_none("net:Norm", "dx"),
+        (
+            "net:Norm must give dx, got None. There is nothing to judge without dx. Return "
+            "it; if y is detached from x, let the graph reach x."
+        ),
+    ),
+    (
+        SubjectError.wrong_shape("net:Norm", "dx", (3,), (3, 2)),
+        (
+            "net:Norm must give dx of shape (3, 2), got (3,). Each array has the shape of "
+            "what it belongs to. Check the axes of its sums; if it is of another kind, pass "
+            "--kind."
+        ),
+    ),
+    (
+        SubjectError.no_array("net:Norm", "y", "text"),
+        (
+            "net:Norm must give y as an array, got str. Values are compared element by "
+            "element. Return y as a numpy.ndarray."
+        ),
+    ),
+    (
+        SubjectError.no_tuple("net:Norm", "(y, cache)", (1, 2, 3)),
+        (
+            "net:Norm must return (y, cache), got tuple of 3. A pair has forward(x, gamma, "
+            "beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.not_finite("net:Norm", "dx", 7),
+        (
+            "net:Norm must give a finite dx, got 7 values that are NaN or infinite. Its "
+            "input was finite and its variance was not 0. Look for uninitialized memory, "
+            "and for a root of something negative."
+        ),
+    ),
+    (
+        SubjectError.died("net:Norm", "exit status -11", "Segmentation fault"),
+        (
+            "net:Norm must leave its process alive, got exit status -11, last words: "
+            "Segmentation fault. It runs in a process of its own, so that the others are "
+            "audited all the same. Run it alone under python -X faulthandler."
+        ),
+    ),
+    (
+        SubjectError.cannot_build("net:Norm", "()", TypeError("missing an argument")),
+        (
+            "net:Norm must accept the arguments (), got TypeError: missing an argument. A "
+            "class is constructed before it is audited. Pass its arguments, for example "
+            "--args '{\"num_features\": 4}' or --args '[4]'."
+        ),
+    ),
+    (
+        SubjectError.unknown_object("net:Norm", 3),
+        (
+            "net:Norm must be a pair of forward and backward, or a layer or function of a "
+            "known framework, got int. Only those can be given an x and asked for a "
+            "gradient. See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.not_importable("nett:Norm", "No module named 'nett'", ["net:Norm"]),
+        (
+            "nett:Norm must be importable, got No module named 'nett'. A target is "
+            "package.module:Name, package.module.Name, path/file.py:Name, or a framework. "
+            "Did you mean net:Norm?"
+        ),
+    ),
+]
+"""One of each constructor in errors.py, and its text."""
+
+MORE: list[tuple[BacknormError, str]] = [
+    (
+        UnknownNameError.choice("through", 3, ("both", "mean")),
+        (
+            "through must be one of 'both', 'mean', got 3. These are all there are. Pass for "
+            "example 'both'."
+        ),
+    ),
+    (
+        SubjectError.no_tuple("net:Norm", "(y, cache)", None),
+        (
+            "net:Norm must return (y, cache), got NoneType. A pair has forward(x, gamma, beta) and "
+            "backward(dy, cache). See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.died("net:Norm", "exit status 3", ""),
+        (
+            "net:Norm must leave its process alive, got exit status 3. It runs in a process of its "
+            "own, so that the others are audited all the same. Run it alone under python -X "
+            "faulthandler."
+        ),
+    ),
+    (
+        SubjectError.not_importable("nett", "x" * 400, []),
+        (
+            f"nett must be importable, got ...{'x' * 300}. A target is package.module:Name, "
+            "package.module.Name, path/file.py:Name, or a framework. Check its spelling."
+        ),
+    ),
+]
+"""What the same constructors say where there is less to say, or more."""
+
+CLASSES: list[type[BacknormError]] = [
+    cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
+]
+
+
+def words_of(error: BacknormError) -> str:
+    """The first words of a message, as the name of a test."""
+    return f"{type(error).__name__}-{error.name}-{error.requirement[:20]}"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    MESSAGES + MORE,
+    ids=lambda value: words_of(value) if isinstance(value, BacknormError) else "",
+)
+def test_the_message_stands_in_full(error: BacknormError, text: str) -> None:
+    """As in the table above, with its parts as attributes."""
+    assert str(error) == text
+    for part in (error.name, error.requirement, error.got, error.why, error.advice):
+        assert part in text
+
+
+def test_no_message_is_missing_above() -> None:
+    """Every constructor of every error class made exactly one line of the table."""
+    there = [
+        f"{cls.__name__}.{name}"
+        for cls in CLASSES
+        for name, value in vars(cls).items()
+        if isinstance(value, classmethod) and not name.startswith("_")
+    ]
+    source = inspect.getsource(inspect.getmodule(test_no_message_is_missing_above))
+    table = source[source.index("MESSAGES") : source.index("MORE")]
+    assert re.findall(r"^        (\w+Error\.\w+)\(", table, re.MULTILINE) == there
+    assert len(there) == len(MESSAGES)
+
+
+@pytest.mark.parametrize("error", [error for error, _ in MESSAGES], ids=words_of)
+def test_errors_survive_pickling(error: BacknormError) -> None:
+    """They cross from a worker process to its parent whole."""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - what it has just made itself
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+BASES = {
+    ShapeError: ValueError,
+    DtypeError: TypeError,
+    RangeError: ValueError,
+    UnknownNameError: ValueError,
+    NotInstalledError: ImportError,
+    ConversionError: ValueError,
+    SubjectError: RuntimeError,
+    BenchmarkError: RuntimeError,
+}
+
+
+def test_each_error_is_one_of_pythons_own() -> None:
+    """Code that catches ValueError or ImportError catches ours as well."""
+    assert set(BASES) == set(CLASSES) - {BacknormError}
+    assert all(issubclass(cls, BacknormError) for cls in BASES)
+    assert all(issubclass(cls, base) for cls, base in BASES.items())
+    assert errors.__all__ == sorted(cls.__name__ for cls in CLASSES)
