@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from backnorm.errors import NotInstalledError, UnknownNameError
-from backnorm.kernels import native_kernel, numpy_kernel
+from backnorm.kernels import memory, native_kernel, numpy_kernel
 
 if TYPE_CHECKING:
     from backnorm.kernels._contract import Kernel
@@ -58,4 +58,15 @@ def describe() -> dict[str, str]:
         "instruction set": kernel.level,
         "kernels available": ", ".join(available()),
         "native part": "built" if built else "not built: NumPy is used, which is slower",
+        "output memory": _memory(),
     }
+
+
+def _memory() -> str:
+    now = memory.usage()
+    if not now:
+        return "not recycled"
+    return (
+        f"{now['lent'] >> 20} MiB lent, {now['idle'] >> 20} MiB idle of at most "
+        f"{now['limit'] >> 20} MiB, {now['fresh']} buffers fresh, {now['recycled']} recycled"
+    )
