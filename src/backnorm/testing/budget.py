@@ -91,7 +91,8 @@ def units(
         Shape (C,), float64 or long double.
     """
     wrong, unit = _errors(got, exact, channel_axis, scale)
-    return np.asarray(wrong.max(axis=1, initial=0) / unit)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(wrong.max(axis=1, initial=0) / unit)
 
 
 def assert_within_budget(
@@ -175,11 +176,13 @@ def _judge(  # noqa: PLR0917 - private
         return
     channel = int(bad.any(axis=1).argmax())
     place = int(np.where(bad[channel], np.nan_to_num(wrong[channel], nan=np.inf), -1).argmax())
+    with np.errstate(invalid="ignore"):
+        count = float(wrong[channel, place] / unit[channel])
     message = (
         f"channel {channel}, value {place}: "
         f"got {_rows(got, channel_axis)[channel, place]}, "
         f"exact {_rows(exact, channel_axis)[channel, place]}: "
-        f"{float(wrong[channel, place] / unit[channel]):.3g} units, "
+        f"{count:.3g} units, "
         f"allowed {float(allowed[channel]):.3g} ({rule}); "
         f"{int(bad.sum())} of {bad.size} values exceed it"
     )
