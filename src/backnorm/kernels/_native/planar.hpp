@@ -147,12 +147,24 @@ inline void planar_forward(const ForwardCall& call) {
               [&](int64_t c, int64_t begin, int64_t end, int64_t) { normalize_blocks<S>(call, c, begin, end, streaming); });
 }
 
+// Short runs end before the processor has learnt where they lead: ask for those of a sample further
+// on. Measured on 32x1024x14x14: 15 to 20 % of the whole backward.
+template <class S>
+inline void fetch_ahead(const Operand& a, const Shape& shape, int64_t outer, int64_t c) {
+    constexpr int64_t ahead = 2, line = 64 / int64_t(sizeof(S));
+    if (shape.inner >= Blocks::values || outer + ahead >= shape.outer) return;
+    const S* run = a.at<const S>(outer + ahead, c);
+    for (int64_t i = 0; i < shape.inner; i += line) __builtin_prefetch(run + i);
+}
+
 template <class S>
 inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
     ComomentSums<S> sums;
     with_activation(call.activation, [&](auto kind) {
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
             const S* y = call.y ? call.y.at<const S>(o, c) + i : nullptr;
+            fetch_ahead<S>(call.dy, call.shape, o, c);
+            fetch_ahead<S>(call.x, call.shape, o, c);
             sums.template add_run<decltype(kind)::value>(
                 call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y, length,
                 call.statistics.mean[c], call.slope);
