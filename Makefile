@@ -13,6 +13,9 @@ TEST_EXTRAS ?= test torch
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
+# What `make bench` times without ARGS
+BENCH := --suite all --op forward --op backward --op forward_relu --op forward_residual_relu --rounds 5
+
 BUILD := build/$(notdir $(VENV))
 python := $(VENV)/bin/python
 # Errors only: pip's warnings are about the machine, not about this project.
@@ -40,7 +43,8 @@ format: $(VENV)/.with-lint
 	$(VENV)/bin/ruff check --fix .
 
 bench: $(VENV)/.with-bench $(VENV)/.with-torch
-	$(VENV)/bin/backnorm bench $(ARGS)
+	@mkdir -p out
+	$(VENV)/bin/backnorm bench $(or $(ARGS),$(BENCH)) --json out/bench.json --plot out/bench.png
 
 docs: $(VENV)/.with-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
