@@ -3,7 +3,7 @@
 #   make audit     which statistics the gradient goes through, for the engine and every layer of the installed PyTorch
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
-#   make docs      the site, in site/
+#   make docs      the site, in site/           make bench                          everything timed, into out/
 #   make test-numpy, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
