@@ -114,6 +114,7 @@ struct GradientRun {
     S *dx, *dresidual;
     int64_t count;
     bool through, add_dx, add_dresidual, streaming;
+    const S *next_dy = nullptr, *next_x = nullptr;  // fetched along: what is read next
 };
 
 template <Activation kind, class S, class Coefficients>
@@ -140,7 +141,11 @@ inline void gradient_run(const GradientRun<S>& run, const Coefficients& at, doub
     if (i) part(0, int(i));
     const int64_t end = run.count - lanes;
     if (streaming && run.through)
-        for (; i <= end; i += lanes) stream(run.dx + i, at(arrived(i), load(run.x + i), i));
+        for (; i <= end; i += lanes) {
+            fetch(plus(run.next_dy, i));
+            fetch(plus(run.next_x, i));
+            stream(run.dx + i, at(arrived(i), load(run.x + i), i));
+        }
     else if (streaming)
         for (; i <= end; i += lanes) stream(run.dx + i, at.direct(arrived(i), i));
     else

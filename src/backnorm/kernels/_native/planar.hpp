@@ -54,7 +54,7 @@ inline int64_t parts_of(const Shape& shape, const Blocks& blocks) {
 template <class Body>
 inline void each_part(const Shape& shape, int64_t parts, int threads, const Body& body) {
     const int64_t blocks = Blocks(shape).count();
-    parallel_for(shape.channels * parts, threads, [&](int64_t piece) {
+    parallel_neighbours(shape.channels * parts, threads, false, [&](int64_t piece) {
         const int64_t part = piece % parts;
         body(piece / parts, blocks * part / parts, blocks * (part + 1) / parts, piece);
     });
@@ -107,6 +107,15 @@ inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int
     return m;
 }
 
+// The next channel of an operand, to be fetched while this one's result is streamed out: reads and
+// writes then overlap, as they do in a copy. Null where a second-level cache would not hold it.
+template <class S>
+inline const S* next_channel(const Operand& a, const Shape& shape, int64_t o, int64_t c, int64_t i) {
+    constexpr int64_t most_bytes = int64_t(1) << 20;
+    const bool fits = shape.per_channel() * int64_t(sizeof(S)) <= most_bytes;
+    return fits && c + 1 < shape.channels ? a.at<const S>(o, c + 1) + i : nullptr;
+}
+
 template <class S>
 inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, int64_t end,
                              bool streaming) {
@@ -116,7 +125,8 @@ inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, 
             const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
             normalize_run<decltype(kind)::value>(call.x.at<const S>(o, c) + i, residual,
                                                  call.y.at<S>(o, c) + i, length, at, call.slope,
-                                                 streaming);
+                                                 streaming,
+                                                 next_channel<S>(call.x, call.shape, o, c, i));
         });
     });
     if (streaming) finish_stream();
@@ -186,7 +196,9 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, int64_t begin, 
             const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                      place(call.y, o, i),  place(call.dx, o, i),
                                      place(call.dresidual, o, i), length, through, call.add_dx,
-                                     call.add_dresidual, streaming};
+                                     call.add_dresidual, streaming,
+                                     next_channel<S>(call.dy, call.shape, o, c, i),
+                                     next_channel<S>(call.x, call.shape, o, c, i)};
             gradient_run<decltype(kind)::value>(run, at, call.slope);
         });
     });
