@@ -70,7 +70,7 @@ def _normalize(call: ForwardCall, channels: slice, block: Block) -> None:
 
 
 def backward(call: BackwardCall) -> None:
-    """Compute the gradients as `_contract.BackwardCall` says; Eq. of docs/mathematics.md."""
+    """Compute the gradients as `_contract.BackwardCall` says."""
     with np.errstate(all="ignore"):
         n = call.x.shape[0] * call.x.shape[2]
         for channels, blocks in _tiles(call.x.shape):

@@ -74,7 +74,7 @@ def batch_norm_backward(
 
     Notes
     -----
-    Source: design of all three paths in docs/mathematics.md.
+    Source: docs/mathematics.md, Eq. (12), all three paths.
     Accuracy: as `batch_norm`, relative to the largest value of the channel.
     Cost: two reads of x and dy (the second from cache where a channel fits), one write of dx;
     one more read of y with an activation.
