@@ -76,14 +76,32 @@ BACKNORM_INLINE Floats narrow(const Doubles& v) {
 
 // ---- from float32 to the 16-bit formats and back; ties to even, NaN stays NaN
 
+BACKNORM_INLINE Words words_of(const Halves& v) {
+#if defined(__AVX512F__)
+    return Words(_mm256_cvtepu16_epi32(__m128i(v)));
+#elif defined(__AVX2__)
+    return Words(_mm_cvtepu16_epi32(_mm_cvtsi64_si128(same_bits<long long>(v))));
+#else
+    return __builtin_convertvector(v, Words);
+#endif
+}
+BACKNORM_INLINE Halves upper_halves(const Words& v) {
+#if defined(__AVX512F__)
+    return Halves(_mm256_cvtepi32_epi16(__m256i(v >> 16)));
+#elif defined(__AVX2__)
+    const __m128i halves = _mm_packus_epi32(__m128i(v >> 16), _mm_setzero_si128());
+    return read<Halves>(&halves);
+#else
+    return __builtin_convertvector(v >> 16, Halves);
+#endif
+}
 BACKNORM_INLINE Halves to_bfloat16(const Floats& v) {
     const Words bits = same_bits<Words>(v);
     const Words rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-    const Words kept = ((bits & 0x7fffffffu) > 0x7f800000u) ? (bits | 0x400000u) : rounded;
-    return __builtin_convertvector(kept >> 16, Halves);
+    return upper_halves(v != v ? bits | 0x400000u : rounded);
 }
 BACKNORM_INLINE Floats from_bfloat16(const Halves& v) {
-    return same_bits<Floats>(__builtin_convertvector(v, Words) << 16);
+    return same_bits<Floats>(words_of(v) << 16);
 }
 
 #if defined(__AVX512F__)
