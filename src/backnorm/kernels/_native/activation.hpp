@@ -9,14 +9,14 @@
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
-template <Activation kind>
-BACKNORM_INLINE Pack activate(Pack z, double slope) {
+template <Activation kind, class T>
+BACKNORM_INLINE Pack<T> activate(Pack<T> z, double slope) {
     if constexpr (kind == Activation::identity) return z;
-    using V = Doubles;
-    const V zero{}, six = zero + 6.0;
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) {
+    using V = Native<T>;
+    const V zero{}, six = zero + T(6);
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
         V v = z.part[k];
-        if constexpr (kind == Activation::leaky_relu) v = v < zero ? v * slope : v;
+        if constexpr (kind == Activation::leaky_relu) v = v < zero ? v * T(slope) : v;
         if constexpr (kind == Activation::relu) v = v < zero ? zero : v;
         if constexpr (kind == Activation::relu6) v = v < zero ? zero : (v > six ? six : v);
         z.part[k] = v;
@@ -25,14 +25,14 @@ BACKNORM_INLINE Pack activate(Pack z, double slope) {
 }
 
 // What arrives before the activation, dy times its derivative, read from its output y.
-template <Activation kind>
-BACKNORM_INLINE Pack arriving(Pack dy, const Pack& y, double slope) {
+template <Activation kind, class T>
+BACKNORM_INLINE Pack<T> arriving(Pack<T> dy, const Pack<T>& y, double slope) {
     if constexpr (kind == Activation::identity) return dy;
-    using V = Doubles;
-    const V zero{}, six = zero + 6.0;
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) {
+    using V = Native<T>;
+    const V zero{}, six = zero + T(6);
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
         V v = dy.part[k];
-        if constexpr (kind == Activation::leaky_relu) v = y.part[k] > zero ? v : v * slope;
+        if constexpr (kind == Activation::leaky_relu) v = y.part[k] > zero ? v : v * T(slope);
         if constexpr (kind == Activation::relu) v = y.part[k] > zero ? v : zero;
         if constexpr (kind == Activation::relu6) {
             v = y.part[k] > zero ? v : zero;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "call.hpp"
@@ -107,14 +108,6 @@ struct Rows {
     S* operator[](int64_t row) const { return start ? start + row * stride : nullptr; }
 };
 
-// Arrays are padded to whole packs.
-template <class T>
-struct alignas(64) Column {
-    T at[tile_columns + lanes];
-    T& operator[](int64_t j) { return at[j]; }
-    const T& operator[](int64_t j) const { return at[j]; }
-};
-
 // From the end, to meet what a first walk left in cache, but a few rows at a time in their order:
 // processors fetch ahead along rising addresses.
 template <class Body>
@@ -123,6 +116,71 @@ inline void each_row_backwards(int64_t begin, int64_t end, const Body& body) {
     for (int64_t stop = end; stop > begin; stop -= together)
         for (int64_t row = std::max(begin, stop - together); row < stop; ++row) body(row);
 }
+
+// Arrays are padded to whole packs.
+template <class T>
+struct alignas(64) Column {
+    T at[tile_columns + lanes];
+    T& operator[](int64_t j) { return at[j]; }
+    const T& operator[](int64_t j) const { return at[j]; }
+    BACKNORM_INLINE Pack<T> pack(int64_t j) const { return load<T>(at + j); }
+};
+
+// A tile's coefficients, in float32 or float64: each channel's are repeated for all its columns.
+template <class Channel, class T>
+struct TileCoefficients {
+    Column<T> of[Channel::count];
+    void set(const Channel& k, int64_t first, int64_t count) {
+        for (int each = 0; each < Channel::count; ++each)
+            std::fill_n(of[each].at + first, count, T(k.coefficient(each)));
+    }
+};
+
+// The results of a tile's rows. `channel(c)` gives the coefficients of the tile's channel c, and
+// `run(coefficients, row, into, last)` computes a row; `last` is false when it will be computed again.
+// Where some channels need float64, all columns are computed in both formats, and those channels' taken
+// from the second: what is computed for the others must not depend on them.
+template <class S, class Channel>
+class TileResults {
+  public:
+    template <class Of>
+    TileResults(const Tile& tile, const Of& channel) : tile_(tile) {
+        tile.each_group([&](int64_t c, int64_t j) {
+            const Channel k = channel(tile.first_channel() + c);
+            if (!is_double<S> && !k.fits_float()) precise_.push_back(j);
+            fast_.set(is_double<S> ? k : k.for_float(), j, tile.grid.inner);
+        });
+        if (precise_.empty()) return;
+        wide_ = std::make_unique<TileCoefficients<Channel, double>>();
+        tile.each_group([&](int64_t c, int64_t j) {
+            wide_->set(channel(tile.first_channel() + c), j, tile.grid.inner);
+        });
+    }
+
+    // Whether the fast results are all there is: only then may they be stored past the cache.
+    bool fast_alone() const { return precise_.empty(); }
+
+    template <class Run>
+    void each_row(const Rows<S>& out, bool add, int64_t begin, int64_t end, const Run& run) const {
+        if (fast_alone() || !out.start)
+            return each_row_backwards(
+                begin, end, [&](int64_t row) { run(fast_, row, out[row], true); });
+        Column<S> precise;
+        each_row_backwards(begin, end, [&](int64_t row) {
+            if (add) std::copy_n(out[row], tile_.count, precise.at);
+            run(*wide_, row, precise.at, false);
+            run(fast_, row, out[row], true);
+            for (const int64_t j : precise_)
+                std::copy_n(precise.at + j, tile_.grid.inner, out[row] + j);
+        });
+    }
+
+  private:
+    const Tile& tile_;
+    TileCoefficients<Channel, Fast<S>> fast_;
+    std::unique_ptr<TileCoefficients<Channel, double>> wide_;
+    std::vector<int64_t> precise_;  // the first columns of the groups that need float64
+};
 
 // ---- statistics
 
@@ -161,13 +219,13 @@ struct MomentTile {
     }
 
     BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
-        const Pack around = load(static_cast<const double*>(reference.at) + j);
+        const Pack<double> around = reference.pack(j);
         const int64_t left = tile.count - j;
         MomentSums sums;
-        sums.first[0] = load(static_cast<const double*>(first.at) + j);
-        sums.second[0] = load(static_cast<const double*>(second.at) + j);
+        sums.first[0] = first.pack(j);
+        sums.second[0] = second.pack(j);
         for (int64_t row = begin; row < end; ++row)
-            sums.add(0, load_up_to(x[row] + j, left) - around);
+            sums.add(0, load_up_to<double>(x[row] + j, left) - around);
         store(first.at + j, sums.first[0]);
         store(second.at + j, sums.second[0]);
     }
@@ -191,18 +249,15 @@ struct MomentTile {
 template <class S>
 inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t begin, int64_t end,
                            bool streaming) {
-    Column<double> mean, scale, shift;
-    tile.each_group([&](int64_t c, int64_t j) {
-        const NormalizeChannel k(call, tile.first_channel() + c);
-        for (int64_t i = j; i < j + tile.grid.inner; ++i)
-            mean[i] = k.mean, scale[i] = k.scale, shift[i] = k.shift;
-    });
+    const TileResults<S, NormalizeChannel> results(
+        tile, [&](int64_t c) { return NormalizeChannel(call, c); });
     const Rows<const S> x(call.x, tile), residual(call.residual, tile);
-    const Rows<S> y(call.y, tile);
+    streaming = streaming && results.fast_alone();
     with_activation(call.activation, [&](auto kind) {
-        const EachNormalize at{mean.at, scale.at, shift.at};
-        each_row_backwards(begin, end, [&](int64_t row) {
-            normalize_run<decltype(kind)::value>(x[row], residual[row], y[row], tile.count, at,
+        results.each_row(Rows<S>(call.y, tile), false, begin, end,
+                         [&](const auto& k, int64_t row, S* into, bool) {
+            const auto at = each_normalize(k.of);
+            normalize_run<decltype(kind)::value>(x[row], residual[row], into, tile.count, at,
                                                  call.slope, streaming);
         });
     });
@@ -271,12 +326,12 @@ struct ComomentTile {
     const BackwardCall& call;
     const Tile& tile;
     const Rows<const S> dy, x, y;
-    Column<double> mean, plain, product;
+    Column<double> mean, plain, product, square;
 
     ComomentTile(const BackwardCall& c, const Tile& t)
         : call(c), tile(t), dy(c.dy, t), x(c.x, t), y(c.y, t) {
-        std::fill_n(plain.at, tile.count + lanes, 0.0);
-        std::fill_n(product.at, tile.count + lanes, 0.0);
+        for (Column<double>* sums : {&plain, &product, &square})
+            std::fill_n(sums->at, tile.count + lanes, 0.0);
         tile.each_group([&](int64_t channel, int64_t j) {
             const double centre = call.statistics.mean[tile.first_channel() + channel];
             std::fill_n(mean.at + j, tile.grid.inner, centre);
@@ -293,49 +348,50 @@ struct ComomentTile {
 
     void add_to(Comoments* channels) const {
         tile.each_group([&](int64_t c, int64_t j) {
-            const int64_t inner = tile.grid.inner;
-            channels[c].add({sum_of(plain.at + j, inner), sum_of(product.at + j, inner)});
+            const auto sum = [&](const Column<double>& all) { return sum_of(all.at + j, tile.grid.inner); };
+            channels[c].add({sum(plain), sum(product), sum(square)});
         });
     }
 
   private:
     template <Activation kind>
     BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
-        const auto column = [j](const Column<double>& all) { return load(all.at + j); };
-        const Pack around = column(mean);
+        const Pack<double> around = mean.pack(j);
         const int64_t left = tile.count - j;
         ComomentSums<S> sums;
-        sums.plain[0] = column(plain);
-        sums.product[0] = column(product);
+        sums.plain[0] = plain.pack(j);
+        sums.product[0] = product.pack(j);
+        sums.square[0] = square.pack(j);
         for (int64_t row = begin; row < end; ++row) {
-            const Pack arrives = load_up_to(dy[row] + j, left);
-            const Pack out = kind == Activation::identity ? arrives : load_up_to(y[row] + j, left);
+            const Pack<double> arrives = load_up_to<double>(dy[row] + j, left);
+            const Pack<double> out =
+                kind == Activation::identity ? arrives : load_up_to<double>(y[row] + j, left);
             sums.add(0, arriving<kind>(arrives, out, call.slope),
-                     load_up_to(x[row] + j, left) - around);
+                     load_up_to<double>(x[row] + j, left) - around);
         }
         store(plain.at + j, sums.plain[0]);
         store(product.at + j, sums.product[0]);
+        store(square.at + j, sums.square[0]);
     }
 };
 
+// `sums` are those of the tile's channels.
 template <class S>
-inline void gradient_tile(const BackwardCall& call, const Tile& tile, int64_t begin, int64_t end,
-                          bool streaming) {
-    Column<double> mean, scale, b, c;
-    tile.each_group([&](int64_t channel, int64_t j) {
-        const GradientChannel k(call, tile.first_channel() + channel);
-        for (int64_t i = j; i < j + tile.grid.inner; ++i)
-            mean[i] = k.mean, scale[i] = k.scale, b[i] = k.b, c[i] = k.c;
+inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Comoments* sums,
+                          int64_t begin, int64_t end, bool streaming) {
+    const TileResults<S, GradientChannel> results(tile, [&](int64_t c) {
+        return GradientChannel(call, c, sums[c - tile.first_channel()].square);
     });
     const Rows<const S> dy(call.dy, tile), x(call.x, tile), y(call.y, tile);
-    const Rows<S> dx(call.dx, tile), dresidual(call.dresidual, tile);
+    const Rows<S> dresidual(call.dresidual, tile);
     const bool through = call.through_mean || call.through_variance;
+    streaming = streaming && results.fast_alone();
     with_activation(call.activation, [&](auto kind) {
-        const EachGradient at{mean.at, scale.at, b.at, c.at};
-        each_row_backwards(begin, end, [&](int64_t row) {
-            const GradientRun<S> run{dy[row], x[row], y[row], dx[row], dresidual[row], tile.count,
-                                     through, call.add_dx, call.add_dresidual, streaming};
-            gradient_run<decltype(kind)::value>(run, at, call.slope);
+        results.each_row(Rows<S>(call.dx, tile), call.add_dx, begin, end,
+                         [&](const auto& k, int64_t row, S* into, bool last) {
+            const GradientRun<S> run{dy[row], x[row], y[row], into, last ? dresidual[row] : nullptr,
+                                     tile.count, through, call.add_dx, call.add_dresidual, streaming};
+            gradient_run<decltype(kind)::value>(run, each_gradient(k.of), call.slope);
         });
     });
     if (streaming) finish_stream();
@@ -346,6 +402,7 @@ inline void columns_backward(const BackwardCall& call) {
     const Grid grid = Grid::of(call, {&call.dy, &call.x, &call.y, &call.dx, &call.dresidual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
     const bool streaming = call.dx && columns_worth_streaming<S>(call.shape, grid, call.dx);
+    const bool results = call.dx || call.dresidual;
     const auto sum_rows = [&](const Tile& tile, int64_t begin, int64_t end, Comoments* into) {
         ComomentTile<S> sums(call, tile);
         with_activation(call.activation,
@@ -360,7 +417,7 @@ inline void columns_backward(const BackwardCall& call) {
             Comoments channels[tile_columns];
             sum_rows(tile, 0, grid.rows, channels);
             for (int64_t c = first; c < last; ++c) store_sums(channels[c - first], call, c);
-            gradient_tile<S>(call, tile, 0, grid.rows, streaming);
+            if (results) gradient_tile<S>(call, tile, channels, 0, grid.rows, streaming);
         });
         return;
     }
@@ -374,15 +431,20 @@ inline void columns_backward(const BackwardCall& call) {
                      &pieces[size_t(part * grid.channels + tile.first_channel())]);
         }
     });
+    std::vector<Comoments> sums(size_t(grid.channels));
     parallel_neighbours(grid.channels, threads, false, [&](int64_t c) {
-        Comoments all;
-        for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
-        store_sums(all, call, c);
+        for (int64_t part = 0; part < parts; ++part)
+            sums[size_t(c)].add(pieces[size_t(part * grid.channels + c)]);
+        store_sums(sums[size_t(c)], call, c);
     });
+    if (!results) return;
     parallel_neighbours(parts, threads, true, [&](int64_t part) {
         const RowPart rows(grid, part, parts);
-        for (int64_t index = 0; index < tiles; ++index)
-            gradient_tile<S>(call, Tile(grid, index), rows.begin, rows.end, streaming);
+        for (int64_t index = 0; index < tiles; ++index) {
+            const Tile tile(grid, index);
+            gradient_tile<S>(call, tile, &sums[size_t(tile.first_channel())], rows.begin, rows.end,
+                             streaming);
+        }
     });
 }
 

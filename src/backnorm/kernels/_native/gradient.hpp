@@ -1,5 +1,5 @@
-// The two passes of the backward: the sums of dz and dz*(x - mean) in float64, then
-// dx = scale*((dz - mean(dz)) - x_hat*mean(dz*x_hat)). dz is what arrives before the activation.
+// The two passes of the backward: the sums of dz, dz*(x - mean) and dz^2 in float64, then dx in float32
+// or float64. dz is what arrives before the activation.
 #pragma once
 
 #include <cmath>
@@ -8,17 +8,19 @@
 #include "call.hpp"
 #include "normalize.hpp"
 #include "pack.hpp"
+#include "precision.hpp"
 #include "statistics.hpp"
 
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
-// Sums of a channel: dz, and dz*(x - mean).
+// Sums of a channel: dz, dz*(x - mean), dz^2.
 struct Comoments {
-    double plain = 0.0, product = 0.0;
+    double plain = 0.0, product = 0.0, square = 0.0;
     void add(const Comoments& other) {
         plain += other.plain;
         product += other.product;
+        square += other.square;
     }
 };
 
@@ -28,29 +30,30 @@ inline void store_sums(const Comoments& m, const BackwardCall& call, int64_t c) 
     call.dbeta[c] = m.plain;
 }
 
-// Sums lane by lane.
+// Sums lane by lane. The squares serve only to choose a format, so that float64 needs none.
 template <class S>
 struct ComomentSums {
-    static constexpr int chains = BACKNORM_VECTOR_BYTES == 16 ? 1 : 2;
-    Pack plain[chains], product[chains];
+    Pack<double> plain[chains], product[chains], square[chains];
 
     ComomentSums() {
-        for (int k = 0; k < chains; ++k) plain[k] = product[k] = Pack::zero();
+        for (int k = 0; k < chains; ++k)
+            plain[k] = product[k] = square[k] = Pack<double>::zero();
     }
 
-    BACKNORM_INLINE void add(int k, const Pack& dz, const Pack& d) {
+    BACKNORM_INLINE void add(int k, const Pack<double>& dz, const Pack<double>& d) {
         plain[k] = plain[k] + dz;
         product[k] = multiply_add(dz, d, product[k]);
+        if constexpr (!is_double<S>) square[k] = multiply_add(dz, dz, square[k]);
     }
 
     template <Activation kind>
     BACKNORM_INLINE void add_run(const S* dy, const S* x, const S* y, int64_t count,
                                  double mean, double slope) {
-        const Pack around = Pack::all(mean);
+        const Pack<double> around = Pack<double>::all(mean);
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
-            const Pack arrives = load(dy + i);
-            const Pack out = kind == Activation::identity ? arrives : load(y + i);
-            add(k, arriving<kind>(arrives, out, slope), load(x + i) - around);
+            const Pack<double> arrives = load<double>(dy + i);
+            const Pack<double> out = kind == Activation::identity ? arrives : load<double>(y + i);
+            add(k, arriving<kind>(arrives, out, slope), load<double>(x + i) - around);
         };
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
@@ -58,54 +61,94 @@ struct ComomentSums {
         for (; i + lanes <= count; i += lanes) full(0, i);
         if (i < count) {
             const int rest = int(count - i);
-            const Pack arrives = load_part(dy + i, rest);
-            const Pack out = kind == Activation::identity ? arrives : load_part(y + i, rest);
-            const Pack d = load_part(x + i, rest) - around;
-            add(0, arriving<kind>(arrives, out, slope), d * first_lanes(rest));
+            const auto end = [&](const S* run) { return load_end<double>(run, count, rest); };
+            const Pack<double> arrives = end(dy);
+            const Pack<double> out = kind == Activation::identity ? arrives : end(y);
+            add(0, keep_end(arriving<kind>(arrives, out, slope), count, rest),
+                keep_end(end(x) - around, count, rest));
         }
     }
 
     Comoments totals() const {
-        constexpr int last = chains - 1;
-        if (chains == 1) return {total(plain[0]), total(product[0])};
-        return {total(plain[0] + plain[last]), total(product[0] + product[last])};
+        return {total(joined(plain)), total(joined(product)), total(joined(square))};
     }
 };
 
-// A channel's coefficients: dx = scale*((dz - b) - (x - mean)*c), where b is mean(dz), with what the
-// mean's low part says, and c is mean(dz*x_hat)*inv_std.
+// A channel's coefficients. In float64 dx = scale*((dz - b) - (x - mean)*c), where b is mean(dz),
+// with what the mean's low part says, and c is mean(dz*x_hat)*inv_std. In float32
+// dx = scale*dz + ((x - mean)*c + b), with b and c multiplied by -scale: a rounding less.
 struct GradientChannel {
     double mean, scale, b, c;
 
-    GradientChannel(const BackwardCall& call, int64_t channel) {
+    // `square` is the sum of dz^2.
+    GradientChannel(const BackwardCall& call, int64_t channel, double square) {
         const Statistics& s = call.statistics;
         const double n = double(call.shape.per_channel());
+        const double dbeta = call.through_mean ? call.dbeta[channel] : 0.0;
+        const double dgamma = call.through_variance ? call.dgamma[channel] : 0.0;
         mean = s.mean[channel];
         scale = (call.gamma ? call.gamma[channel] : 1.0) * s.inv_std[channel];
-        c = call.through_variance ? call.dgamma[channel] / n * s.inv_std[channel] : 0.0;
-        b = (call.through_mean ? call.dbeta[channel] / n : 0.0) - s.mean_low[channel] * c;
+        c = dgamma / n * s.inv_std[channel];
+        b = dbeta / n - s.mean_low[channel] * c;
+        const double farthest = call.through_variance ? std::sqrt(n * s.var[channel]) : 0.0;
+        const double left = square - (dbeta * dbeta + dgamma * dgamma) / n;
+        fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) &&
+                keeps_digits(c * scale) && left >= least_share * square &&
+                std::fabs(c * scale) * farthest + std::fabs(b * scale) <= largest_coefficient;
+    }
+
+    bool fits_float() const { return fits_; }
+
+    GradientChannel for_float() const {
+        GradientChannel k = *this;
+        k.mean = double(float(mean));
+        k.b = -(b + (k.mean - mean) * c) * scale;
+        k.c = -c * scale;
+        return k;
+    }
+    static constexpr int count = 4;
+    double coefficient(int k) const { return k == 0 ? mean : k == 1 ? scale : k == 2 ? b : c; }
+
+  private:
+    bool fits_;
+};
+
+template <class T>
+BACKNORM_INLINE Pack<T> gradient_of(const Pack<T>& dz, const Pack<T>& d, const Pack<T>& scale,
+                                    const Pack<T>& b, const Pack<T>& c) {
+    if constexpr (std::is_same<T, float>::value) return multiply_add(dz, scale, multiply_add(d, c, b));
+    else return ((dz - b) - d * c) * scale;
+}
+
+template <class T>
+struct SameGradient {
+    using value = T;
+    Pack<T> mean, scale, b, c;
+    explicit SameGradient(const GradientChannel& k)
+        : mean(Pack<T>::all(k.mean)), scale(Pack<T>::all(k.scale)),
+          b(Pack<T>::all(k.b)), c(Pack<T>::all(k.c)) {}
+    BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t) const {
+        return gradient_of(dz, x - mean, scale, b, c);
+    }
+    BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t) const { return dz * scale; }
+};
+template <class T>
+struct EachGradient {
+    using value = T;
+    const T *mean, *scale, *b, *c;
+    BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t i) const {
+        return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i),
+                           load<T>(c + i));
+    }
+    BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t i) const {
+        return dz * load<T>(scale + i);
     }
 };
 
-struct SameGradient {
-    Pack mean, scale, b, c;
-    explicit SameGradient(const GradientChannel& k)
-        : mean(Pack::all(k.mean)), scale(Pack::all(k.scale)),
-          b(Pack::all(k.b)), c(Pack::all(k.c)) {}
-    BACKNORM_INLINE Pack operator()(const Pack& dz, const Pack& x, int64_t) const {
-        return subtract_product(x - mean, c, dz - b) * scale;
-    }
-    BACKNORM_INLINE Pack direct(const Pack& dz, int64_t) const { return dz * scale; }
-};
-struct EachGradient {
-    const double *mean, *scale, *b, *c;
-    BACKNORM_INLINE Pack operator()(const Pack& dz, const Pack& x, int64_t i) const {
-        return subtract_product(x - load(mean + i), load(c + i), dz - load(b + i)) * load(scale + i);
-    }
-    BACKNORM_INLINE Pack direct(const Pack& dz, int64_t i) const {
-        return dz * load(scale + i);
-    }
-};
+template <class Columns>  // a Column for each coefficient
+BACKNORM_INLINE auto each_gradient(const Columns& k) {
+    return EachGradient<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, k[3].at};
+}
 
 // Where a run of the second pass reads and writes; y, dx and dresidual may be null.
 template <class S>
@@ -119,45 +162,51 @@ struct GradientRun {
 
 template <Activation kind, class S, class Coefficients>
 inline void gradient_run(const GradientRun<S>& run, const Coefficients& at, double slope) {
+    using T = typename Coefficients::value;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
-        const Pack out = run.y ? load_part(run.y + i, some) : Pack::zero();
-        const Pack dz = arriving<kind>(load_part(run.dy + i, some), out, slope);
+        const Pack<T> out = run.y ? load_part<T>(run.y + i, some) : Pack<T>::zero();
+        const Pack<T> dz = arriving<kind>(load_part<T>(run.dy + i, some), out, slope);
         if (run.dresidual) {
-            const Pack old =
-                run.add_dresidual ? load_part(run.dresidual + i, some) : Pack::zero();
+            const Pack<T> old =
+                run.add_dresidual ? load_part<T>(run.dresidual + i, some) : Pack<T>::zero();
             store_part(run.dresidual + i, run.add_dresidual ? dz + old : dz, some);
         }
         if (!run.dx) return;
-        Pack d = run.through ? at(dz, load_part(run.x + i, some), i) : at.direct(dz, i);
-        if (run.add_dx) d = d + load_part(run.dx + i, some);
+        Pack<T> d = run.through ? at(dz, load_part<T>(run.x + i, some), i) : at.direct(dz, i);
+        if (run.add_dx) d = d + load_part<T>(run.dx + i, some);
         store_part(run.dx + i, d, some);
     };
     const auto arrived = [&](int64_t i) BACKNORM_LAMBDA {
-        const Pack dy = load(run.dy + i);
-        return arriving<kind>(dy, kind == Activation::identity ? dy : load(run.y + i), slope);
+        const Pack<T> dy = load<T>(run.dy + i);
+        return arriving<kind>(dy, kind == Activation::identity ? dy : load<T>(run.y + i), slope);
     };
+    const auto full = [&](int64_t i) BACKNORM_LAMBDA {
+        const Pack<T> dz = arrived(i);
+        if (run.dresidual)
+            store(run.dresidual + i, run.add_dresidual ? dz + load<T>(run.dresidual + i) : dz);
+        if (!run.dx) return;
+        const Pack<T> d = run.through ? at(dz, load<T>(run.x + i), i) : at.direct(dz, i);
+        store(run.dx + i, run.add_dx ? d + load<T>(run.dx + i) : d);
+    };
+    // A pack that overlaps its neighbour stores the same again; where results are added up, it must not.
+    const bool may_overlap = run.count >= lanes && !run.add_dx && !run.add_dresidual;
     int64_t i = until_aligned(run.dx, run.count, streaming);
-    if (i) part(0, int(i));
+    if (i && may_overlap) full(0);
+    else if (i) part(0, int(i));
     const int64_t end = run.count - lanes;
     if (streaming && run.through)
         for (; i <= end; i += lanes) {
             fetch(plus(run.next_dy, i));
             fetch(plus(run.next_x, i));
-            stream(run.dx + i, at(arrived(i), load(run.x + i), i));
+            stream(run.dx + i, at(arrived(i), load<T>(run.x + i), i));
         }
     else if (streaming)
         for (; i <= end; i += lanes) stream(run.dx + i, at.direct(arrived(i), i));
     else
-        for (; i <= end; i += lanes) {
-            const Pack dz = arrived(i);
-            if (run.dresidual)
-                store(run.dresidual + i, run.add_dresidual ? dz + load(run.dresidual + i) : dz);
-            if (!run.dx) continue;
-            const Pack d = run.through ? at(dz, load(run.x + i), i) : at.direct(dz, i);
-            store(run.dx + i, run.add_dx ? d + load(run.dx + i) : d);
-        }
-    if (i < run.count) part(i, int(run.count - i));
+        for (; i <= end; i += lanes) full(i);
+    if (i < run.count && may_overlap) full(end);
+    else if (i < run.count) part(i, int(run.count - i));
 }
 
 }  // namespace BACKNORM_LEVEL

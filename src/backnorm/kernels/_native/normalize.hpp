@@ -4,6 +4,7 @@
 #include "activation.hpp"
 #include "call.hpp"
 #include "pack.hpp"
+#include "precision.hpp"
 #include "statistics.hpp"
 
 namespace backnorm {
@@ -22,24 +23,47 @@ struct NormalizeChannel {
         const double low = s.mean_low[c] == 0.0 ? 0.0 : s.mean_low[c] * scale;
         shift = (call.beta ? call.beta[c] : 0.0) - low;
     }
+
+    bool fits_float() const {
+        return std::fabs(mean) <= largest_mean && keeps_digits(scale) &&
+               std::fabs(shift) <= largest_coefficient;
+    }
+    // The mean rounded to float32, and what it lost moved to the shift.
+    NormalizeChannel for_float() const {
+        NormalizeChannel k = *this;
+        k.mean = double(float(mean));
+        if (k.mean != mean) k.shift += (k.mean - mean) * scale;  // else a shift of -0 stays what it is
+        return k;
+    }
+    static constexpr int count = 3;
+    double coefficient(int k) const { return k == 0 ? mean : k == 1 ? scale : shift; }
 };
 
 // The same coefficients all along a run (planar), or one set for each value (interleaved).
+template <class T>
 struct SameNormalize {
-    Pack mean, scale, shift;
+    using value = T;
+    Pack<T> mean, scale, shift;
     explicit SameNormalize(const NormalizeChannel& k)
-        : mean(Pack::all(k.mean)), scale(Pack::all(k.scale)),
-          shift(Pack::all(k.shift)) {}
-    BACKNORM_INLINE Pack operator()(const Pack& x, int64_t) const {
+        : mean(Pack<T>::all(k.mean)), scale(Pack<T>::all(k.scale)),
+          shift(Pack<T>::all(k.shift)) {}
+    BACKNORM_INLINE Pack<T> operator()(const Pack<T>& x, int64_t) const {
         return multiply_add(x - mean, scale, shift);
     }
 };
+template <class T>
 struct EachNormalize {
-    const double *mean, *scale, *shift;
-    BACKNORM_INLINE Pack operator()(const Pack& x, int64_t i) const {
-        return multiply_add(x - load(mean + i), load(scale + i), load(shift + i));
+    using value = T;
+    const T *mean, *scale, *shift;
+    BACKNORM_INLINE Pack<T> operator()(const Pack<T>& x, int64_t i) const {
+        return multiply_add(x - load<T>(mean + i), load<T>(scale + i), load<T>(shift + i));
     }
 };
+
+template <class Columns>  // a Column for each coefficient
+BACKNORM_INLINE auto each_normalize(const Columns& k) {
+    return EachNormalize<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at};
+}
 
 // Streaming stores spare the read of the lines they overwrite, which pays for outputs that no cache
 // keeps.
@@ -70,25 +94,31 @@ BACKNORM_INLINE const S* plus(const S* p, int64_t i) {
 }
 
 // Coefficient arrays must be readable for sixteen values past the run's end. `next`, which may be
-// null, is fetched along: what is read next, while this run is written.
+// null, is fetched along: what is read next, while this run is written. Heads and tails of runs that
+// are long enough are whole packs too, which overlap their neighbours and store the same again.
 template <Activation kind, class S, class Coefficients>
 inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
                           const Coefficients& at, double slope, bool streaming,
                           const S* next = nullptr) {
-    const auto value = [&](int64_t i, const Pack& from, const Pack& add) BACKNORM_LAMBDA {
-        Pack z = at(from, i);
+    using T = typename Coefficients::value;
+    const auto value = [&](int64_t i, const Pack<T>& from, const Pack<T>& add) BACKNORM_LAMBDA {
+        Pack<T> z = at(from, i);
         if (residual) z = z + add;
         return activate<kind>(z, slope);
     };
-    const auto part = [&](int64_t i, int some) {
-        const Pack add = residual ? load_part(residual + i, some) : Pack::zero();
-        store_part(y + i, value(i, load_part(x + i, some), add), some);
-    };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
-        return value(i, load(x + i), residual ? load(residual + i) : Pack::zero());
+        return value(i, load<T>(x + i), residual ? load<T>(residual + i) : Pack<T>::zero());
     };
+    const auto part = [&](int64_t i, int some) {
+        const Pack<T> add = residual ? load_part<T>(residual + i, some) : Pack<T>::zero();
+        store_part(y + i, value(i, load_part<T>(x + i, some), add), some);
+    };
+    if (count < lanes) {
+        if (count > 0) part(0, int(count));
+        return;
+    }
     int64_t i = until_aligned(y, count, streaming);
-    if (i) part(0, int(i));
+    if (i) store(y, full(0));
     if (streaming)
         for (; i + lanes <= count; i += lanes) {
             fetch(plus(next, i));
@@ -96,7 +126,7 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
         }
     else
         for (; i + lanes <= count; i += lanes) store(y + i, full(i));
-    if (i < count) part(i, int(count - i));
+    if (i < count) store(y + count - lanes, full(count - lanes));
 }
 
 }  // namespace BACKNORM_LEVEL

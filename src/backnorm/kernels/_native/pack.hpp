@@ -1,9 +1,9 @@
-// Sixteen values at a time, as float64: loads from each storage format, arithmetic, stores.
+// Sixteen values at a time, as float64 or float32: loads from each storage format, arithmetic, stores.
 //
-// All arithmetic is in float64: the kernels wait for memory, not for it, and so no format's range or
-// precision is ever in question. A Pack is as many native vectors as sixteen doubles take, so one
-// source serves SSE2, AVX2, AVX-512 and NEON. A value's lane depends on its index alone, never on its
-// address: that is why alignment cannot change a result.
+// Sums are taken in float64; results are computed in float32 where a channel's numbers allow it (see
+// precision.hpp). A Pack is as many native vectors as sixteen values take, so one source serves
+// SSE2, AVX2, AVX-512 and NEON. A value's lane depends on its index alone, never on its address: that
+// is why alignment cannot change a result.
 #pragma once
 
 #include <cstdint>
@@ -16,41 +16,39 @@ namespace BACKNORM_LEVEL {
 
 constexpr int lanes = 16;
 
+template <class T>
 struct Pack {
-    static constexpr int parts = lanes / width;
-    Doubles part[parts];
+    static constexpr int parts = lanes / width<T>;
+    Native<T> part[parts];
 
     static BACKNORM_INLINE Pack all(double value) {
         Pack p;
-        BACKNORM_UNROLL for (int k = 0; k < parts; ++k) p.part[k] = value - Doubles{};  // 0 + value would lose -0
+        BACKNORM_UNROLL for (int k = 0; k < parts; ++k) p.part[k] = T(value) - Native<T>{};  // 0 + value would lose -0
         return p;
     }
     static BACKNORM_INLINE Pack zero() { return all(0.0); }
 };
 
-#define BACKNORM_PACK_OPERATOR(op)                                                                \
-    BACKNORM_INLINE Pack operator op(Pack a, const Pack& b) {                                     \
-        BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) a.part[k] = a.part[k] op b.part[k]; \
-        return a;                                                                                 \
+#define BACKNORM_PACK_OPERATOR(op)                                                                   \
+    template <class T>                                                                               \
+    BACKNORM_INLINE Pack<T> operator op(Pack<T> a, const Pack<T>& b) {                               \
+        BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) a.part[k] = a.part[k] op b.part[k]; \
+        return a;                                                                                    \
     }
 BACKNORM_PACK_OPERATOR(+)
 BACKNORM_PACK_OPERATOR(-)
 BACKNORM_PACK_OPERATOR(*)
 #undef BACKNORM_PACK_OPERATOR
 
-// a*b + c; one rounding where the level has fused multiply-add.
-BACKNORM_INLINE Pack multiply_add(const Pack& a, const Pack& b, Pack c) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) c.part[k] += a.part[k] * b.part[k];
+// a*b + c
+template <class T>
+BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T> c) {
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) 
+        c.part[k] = fused<T>(a.part[k], b.part[k], c.part[k]);
     return c;
 }
 
-// c - a*b
-BACKNORM_INLINE Pack subtract_product(const Pack& a, const Pack& b, Pack c) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) c.part[k] -= a.part[k] * b.part[k];
-    return c;
-}
-
-BACKNORM_INLINE double total(const Pack& p) {
+BACKNORM_INLINE double total(const Pack<double>& p) {
     alignas(64) double lane[lanes];
     std::memcpy(lane, &p, sizeof(lane));
     BACKNORM_UNROLL for (int half = lanes / 2; half > 0; half /= 2)
@@ -58,52 +56,67 @@ BACKNORM_INLINE double total(const Pack& p) {
     return lane[0];
 }
 
-template <class S>
-BACKNORM_INLINE Pack load(const S* p) {
-    Pack result;
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) result.part[k] = load_piece(p + k * width);
+template <class T, class S>
+BACKNORM_INLINE Pack<T> load(const S* p) {
+    Pack<T> result;
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+        result.part[k] = load_piece<T>(p + k * width<T>);
     return result;
 }
-template <class S>
-BACKNORM_INLINE void store(S* p, const Pack& value) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) store_piece(p + k * width, value.part[k]);
+template <class T, class S>
+BACKNORM_INLINE void store(S* p, const Pack<T>& value) {
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+        store_piece<T>(p + k * width<T>, value.part[k]);
 }
 // Past the cache, for outputs larger than it; p is aligned to sixteen values.
-template <class S>
-BACKNORM_INLINE void stream(S* p, const Pack& value) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) stream_piece(p + k * width, value.part[k]);
+template <class T, class S>
+BACKNORM_INLINE void stream(S* p, const Pack<T>& value) {
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+        stream_piece<T>(p + k * width<T>, value.part[k]);
 }
 
 // The first `count` of sixteen values; the other lanes are 0 when loaded, untouched when stored.
-template <class S>
-BACKNORM_INLINE Pack load_part(const S* p, int count) {
-    Pack result;
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) {
-        const int left = count - k * width;
-        if (left >= width) result.part[k] = load_piece(p + k * width);
-        else if (left > 0) result.part[k] = load_some(p + k * width, left);
-        else result.part[k] = Doubles{};
+template <class T, class S>
+BACKNORM_INLINE Pack<T> load_part(const S* p, int count) {
+    Pack<T> result;
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
+        const int left = count - k * width<T>;
+        if (left >= width<T>) result.part[k] = load_piece<T>(p + k * width<T>);
+        else if (left > 0) result.part[k] = load_some<T>(p + k * width<T>, left);
+        else result.part[k] = Native<T>{};
     }
     return result;
 }
-template <class S>
-BACKNORM_INLINE void store_part(S* p, const Pack& value, int count) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack::parts; ++k) {
-        const int left = count - k * width;
-        if (left >= width) store_piece(p + k * width, value.part[k]);
-        else if (left > 0) store_some(p + k * width, value.part[k], left);
+template <class T, class S>
+BACKNORM_INLINE void store_part(S* p, const Pack<T>& value, int count) {
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
+        const int left = count - k * width<T>;
+        if (left >= width<T>) store_piece<T>(p + k * width<T>, value.part[k]);
+        else if (left > 0) store_some<T>(p + k * width<T>, value.part[k], left);
     }
 }
-template <class S>
-BACKNORM_INLINE Pack load_up_to(const S* p, int64_t left) {
-    return left >= lanes ? load(p) : load_part(p, int(left));
+template <class T, class S>
+BACKNORM_INLINE Pack<T> load_up_to(const S* p, int64_t left) {
+    return left >= lanes ? load<T>(p) : load_part<T>(p, int(left));
 }
 
-// 1 in the first `count` lanes, 0 in the others.
-BACKNORM_INLINE Pack first_lanes(int count) {
-    alignas(64) static constexpr double ones_then_zeros[2 * lanes] = {1, 1, 1, 1, 1, 1, 1, 1,
-                                                                      1, 1, 1, 1, 1, 1, 1, 1};
-    return load(ones_then_zeros + lanes - count);
+// The sixteen values that end with the run's last one, of which only the last `rest` are new; of a
+// run of fewer than sixteen, the first `rest`.
+template <class T, class S>
+BACKNORM_INLINE Pack<T> load_end(const S* run, int64_t count, int rest) {
+    return count >= lanes ? load<T>(run + count - lanes) : load_part<T>(run + count - rest, rest);
+}
+// 0 in all lanes but those that load_end says are new.
+BACKNORM_INLINE Pack<double> keep_end(Pack<double> p, int64_t count, int rest) {
+    alignas(64) static constexpr int64_t zeros_ones_zeros[3 * lanes] = {
+        0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    const int64_t* mask = zeros_ones_zeros + (count >= lanes ? rest : 2 * lanes - rest);
+    using Bits = Vector<int64_t, width<double>>;
+    BACKNORM_UNROLL for (int k = 0; k < Pack<double>::parts; ++k)
+        p.part[k] = same_bits<Native<double>>(same_bits<Bits>(p.part[k]) &
+                                              read<Bits>(mask + k * width<double>));
+    return p;
 }
 
 }  // namespace BACKNORM_LEVEL

@@ -1,15 +1,18 @@
-// One native vector of doubles: from and to memory in each storage format, at any address.
+// One native vector of float64 or float32: from and to memory in each storage format, at any address.
 //
 // Plain vector code does it everywhere; where a level has instructions that compilers do not find by
-// themselves (conversions from and to half the width, streaming stores) they are named here, and
-// nowhere else.
+// themselves (conversions from and to half the width, masks, streaming stores) they are named here,
+// and nowhere else.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -32,12 +35,14 @@ struct float16 { uint16_t bits; };
 
 template <class T, int Count>
 struct VectorOf { typedef T type __attribute__((vector_size(Count * sizeof(T)))); };
+template <class T, int Count>
+using Vector = typename VectorOf<T, Count>::type;
 
-constexpr int width = BACKNORM_VECTOR_BYTES / 8;
-using Doubles = VectorOf<double, width>::type;
-using Floats = VectorOf<float, width>::type;
-using Words = VectorOf<uint32_t, width>::type;
-using Halves = VectorOf<uint16_t, width>::type;
+// How many values of T, float or double, one native vector holds.
+template <class T>
+constexpr int width = BACKNORM_VECTOR_BYTES / int(sizeof(T));
+template <class T>
+using Native = Vector<T, width<T>>;
 
 template <class To, class From>
 BACKNORM_INLINE To same_bits(const From& from) {
@@ -53,72 +58,101 @@ BACKNORM_INLINE V read(const S* p) {
     return v;
 }
 
-// ---- between float32 and float64
-
-BACKNORM_INLINE Doubles widen(const Floats& v) {
+// a*b + c with one rounding where the level has such an instruction. It is named, because compilers
+// find it in one place and miss it in another, and the bits would depend on which.
+template <class T>
+BACKNORM_INLINE Native<T> fused(const Native<T>& a, const Native<T>& b, const Native<T>& c) {
+    [[maybe_unused]] constexpr bool single = std::is_same<T, float>::value;
 #if defined(__AVX512F__)
-    return Doubles(_mm512_cvtps_pd(__m256(v)));
-#elif defined(__AVX2__)
-    return Doubles(_mm256_cvtps_pd(__m128(v)));
+    if constexpr (single) return Native<T>(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
+    else return Native<T>(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
+#elif defined(__FMA__)
+    if constexpr (single) return Native<T>(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
+    else return Native<T>(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
+#elif defined(__aarch64__)
+    if constexpr (single)
+        return Native<T>(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+    else return Native<T>(vfmaq_f64(float64x2_t(c), float64x2_t(a), float64x2_t(b)));
 #else
-    return __builtin_convertvector(v, Doubles);
+    return a * b + c;
 #endif
 }
-BACKNORM_INLINE Floats narrow(const Doubles& v) {
+
+// ---- between float32 and float64
+
+template <int Count>
+BACKNORM_INLINE Vector<double, Count> widen(const Vector<float, Count>& v) {
 #if defined(__AVX512F__)
-    return Floats(_mm512_cvtpd_ps(__m512d(v)));
+    if constexpr (Count == 8) return Vector<double, Count>(_mm512_cvtps_pd(__m256(v)));
+    else
 #elif defined(__AVX2__)
-    return Floats(_mm256_cvtpd_ps(__m256d(v)));
-#else
-    return __builtin_convertvector(v, Floats);
+    if constexpr (Count == 4) return Vector<double, Count>(_mm256_cvtps_pd(__m128(v)));
+    else
 #endif
+        return __builtin_convertvector(v, Vector<double, Count>);
+}
+template <int Count>
+BACKNORM_INLINE Vector<float, Count> narrow(const Vector<double, Count>& v) {
+#if defined(__AVX512F__)
+    if constexpr (Count == 8) return Vector<float, Count>(_mm512_cvtpd_ps(__m512d(v)));
+    else
+#elif defined(__AVX2__)
+    if constexpr (Count == 4) return Vector<float, Count>(_mm256_cvtpd_ps(__m256d(v)));
+    else
+#endif
+        return __builtin_convertvector(v, Vector<float, Count>);
 }
 
 // ---- from float32 to the 16-bit formats and back; ties to even, NaN stays NaN
 
-BACKNORM_INLINE Words words_of(const Halves& v) {
+template <int Count>
+BACKNORM_INLINE Vector<uint32_t, Count> words_of(const Vector<uint16_t, Count>& v) {
+    using Words = Vector<uint32_t, Count>;
 #if defined(__AVX512F__)
-    return Words(_mm256_cvtepu16_epi32(__m128i(v)));
-#elif defined(__AVX2__)
-    return Words(_mm_cvtepu16_epi32(_mm_cvtsi64_si128(same_bits<long long>(v))));
-#else
-    return __builtin_convertvector(v, Words);
+    if constexpr (Count == 16) return Words(_mm512_cvtepu16_epi32(__m256i(v)));
+    else
 #endif
+#if defined(__AVX2__)
+    if constexpr (Count == 8) return Words(_mm256_cvtepu16_epi32(__m128i(v)));
+    else if constexpr (Count == 4)
+        return Words(_mm_cvtepu16_epi32(_mm_cvtsi64_si128(same_bits<long long>(v))));
+    else
+#endif
+        return __builtin_convertvector(v, Words);
 }
-BACKNORM_INLINE Halves upper_halves(const Words& v) {
+template <int Count>
+BACKNORM_INLINE Vector<uint16_t, Count> upper_halves(const Vector<uint32_t, Count>& v) {
+    using Halves = Vector<uint16_t, Count>;
+    const Vector<uint32_t, Count> upper = v >> 16;
 #if defined(__AVX512F__)
-    return Halves(_mm256_cvtepi32_epi16(__m256i(v >> 16)));
-#elif defined(__AVX2__)
-    const __m128i halves = _mm_packus_epi32(__m128i(v >> 16), _mm_setzero_si128());
-    return read<Halves>(&halves);
-#else
-    return __builtin_convertvector(v >> 16, Halves);
+    if constexpr (Count == 16) return Halves(_mm512_cvtepi32_epi16(__m512i(upper)));
+    else if constexpr (Count == 8) return Halves(_mm256_cvtepi32_epi16(__m256i(upper)));
+    else
 #endif
+#if defined(__AVX2__)
+    if constexpr (Count == 8) {
+        const __m256i all = __m256i(upper);
+        return Halves(_mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+    } else if constexpr (Count == 4) {
+        const __m128i halves = _mm_packus_epi32(__m128i(upper), _mm_setzero_si128());
+        return read<Halves>(&halves);
+    } else
+#endif
+        return __builtin_convertvector(upper, Halves);
 }
-BACKNORM_INLINE Halves to_bfloat16(const Floats& v) {
+template <int Count>
+BACKNORM_INLINE Vector<uint16_t, Count> to_bfloat16(const Vector<float, Count>& v) {
+    using Words = Vector<uint32_t, Count>;
     const Words bits = same_bits<Words>(v);
     const Words rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-    return upper_halves(v != v ? bits | 0x400000u : rounded);
+    return upper_halves<Count>(v != v ? bits | 0x400000u : rounded);
 }
-BACKNORM_INLINE Floats from_bfloat16(const Halves& v) {
-    return same_bits<Floats>(words_of(v) << 16);
+template <int Count>
+BACKNORM_INLINE Vector<float, Count> from_bfloat16(const Vector<uint16_t, Count>& v) {
+    return same_bits<Vector<float, Count>>(words_of<Count>(v) << 16);
 }
 
-#if defined(__AVX512F__)
-BACKNORM_INLINE Halves to_float16(const Floats& v) {
-    return Halves(_mm256_cvtps_ph(__m256(v), _MM_FROUND_TO_NEAREST_INT));
-}
-BACKNORM_INLINE Floats from_float16(const Halves& v) { return Floats(_mm256_cvtph_ps(__m128i(v))); }
-#elif defined(__F16C__)
-BACKNORM_INLINE Halves to_float16(const Floats& v) {
-    const __m128i halves = _mm_cvtps_ph(__m128(v), _MM_FROUND_TO_NEAREST_INT);
-    return read<Halves>(&halves);
-}
-BACKNORM_INLINE Floats from_float16(const Halves& v) {
-    return Floats(_mm_cvtph_ps(_mm_cvtsi64_si128(same_bits<long long>(v))));
-}
-#else
-BACKNORM_INLINE uint16_t to_float16(float value) {
+inline uint16_t to_float16(float value) {
     const uint32_t all = same_bits<uint32_t>(value), sign = (all >> 16) & 0x8000u;
     const uint32_t rest = all & 0x7fffffffu;
     uint32_t half;
@@ -129,69 +163,136 @@ BACKNORM_INLINE uint16_t to_float16(float value) {
     else half = (rest - 0x38000000u + 0xfffu + ((rest >> 13) & 1u)) >> 13;
     return uint16_t(sign | half);
 }
-BACKNORM_INLINE float from_float16(uint16_t half) {
+inline float from_float16(uint16_t half) {
     const uint32_t sign = uint32_t(half & 0x8000u) << 16, rest = half & 0x7fffu;
     if (rest >= 0x7c00u) return same_bits<float>(sign | 0x7f800000u | ((rest & 0x3ffu) << 13));
     // Subnormal and normal alike: the bits as a tiny float32, scaled up by 2^112 exactly.
     return same_bits<float>(sign | same_bits<uint32_t>(same_bits<float>(rest << 13) * 0x1p112f));
 }
-BACKNORM_INLINE Halves to_float16(const Floats& v) {
-    Halves result;
-    for (int k = 0; k < width; ++k) result[k] = to_float16(v[k]);
-    return result;
-}
-BACKNORM_INLINE Floats from_float16(const Halves& v) {
-    Floats result;
-    for (int k = 0; k < width; ++k) result[k] = from_float16(uint16_t(v[k]));
-    return result;
-}
+template <int Count>
+BACKNORM_INLINE Vector<uint16_t, Count> to_float16(const Vector<float, Count>& v) {
+    using Halves = Vector<uint16_t, Count>;
+#if defined(__AVX512F__)
+    if constexpr (Count == 16) return Halves(_mm512_cvtps_ph(__m512(v), _MM_FROUND_TO_NEAREST_INT));
+    else
 #endif
+#if defined(__F16C__)
+    if constexpr (Count == 8) return Halves(_mm256_cvtps_ph(__m256(v), _MM_FROUND_TO_NEAREST_INT));
+    else if constexpr (Count == 4) {
+        const __m128i halves = _mm_cvtps_ph(__m128(v), _MM_FROUND_TO_NEAREST_INT);
+        return read<Halves>(&halves);
+    } else
+#endif
+    {
+        Halves result;
+        for (int k = 0; k < Count; ++k) result[k] = to_float16(v[k]);
+        return result;
+    }
+}
+template <int Count>
+BACKNORM_INLINE Vector<float, Count> from_float16(const Vector<uint16_t, Count>& v) {
+    using Floats = Vector<float, Count>;
+#if defined(__AVX512F__)
+    if constexpr (Count == 16) return Floats(_mm512_cvtph_ps(__m256i(v)));
+    else
+#endif
+#if defined(__F16C__)
+    if constexpr (Count == 8) return Floats(_mm256_cvtph_ps(__m128i(v)));
+    else if constexpr (Count == 4)
+        return Floats(_mm_cvtph_ps(_mm_cvtsi64_si128(same_bits<long long>(v))));
+    else
+#endif
+    {
+        Floats result;
+        for (int k = 0; k < Count; ++k) result[k] = from_float16(uint16_t(v[k]));
+        return result;
+    }
+}
 
-// ---- a format's vector as it lies in memory, and what it says
-
-BACKNORM_INLINE Doubles said(const double*, const Doubles& v) { return v; }
-BACKNORM_INLINE Doubles said(const float*, const Floats& v) { return widen(v); }
-BACKNORM_INLINE Doubles said(const bfloat16*, const Halves& v) { return widen(from_bfloat16(v)); }
-BACKNORM_INLINE Doubles said(const float16*, const Halves& v) { return widen(from_float16(v)); }
-
-BACKNORM_INLINE Doubles written(const double*, const Doubles& v) { return v; }
-BACKNORM_INLINE Floats written(const float*, const Doubles& v) { return narrow(v); }
-BACKNORM_INLINE Halves written(const bfloat16*, const Doubles& v) { return to_bfloat16(narrow(v)); }
-BACKNORM_INLINE Halves written(const float16*, const Doubles& v) { return to_float16(narrow(v)); }
+// ---- a format's vector as it lies in memory, what it says, and what is written for a value
 
 template <class S>
-using Raw = decltype(written(static_cast<const S*>(nullptr), Doubles{}));
+using Stored = std::conditional_t<std::is_floating_point<S>::value, S, uint16_t>;
+template <class S, class T>
+using Raw = Vector<Stored<S>, width<T>>;
 
-template <class S>
-BACKNORM_INLINE Doubles load_piece(const S* p) { return said(p, read<Raw<S>>(p)); }
+template <class S, class T>
+BACKNORM_INLINE Native<T> said(const Raw<S, T>& v) {
+    constexpr int count = width<T>;
+    if constexpr (std::is_same<S, T>::value) return v;
+    else if constexpr (std::is_same<S, float>::value) return widen<count>(v);
+    else {
+        Vector<float, count> single;
+        if constexpr (std::is_same<S, bfloat16>::value) single = from_bfloat16<count>(v);
+        else single = from_float16<count>(v);
+        if constexpr (std::is_same<T, float>::value) return single;
+        else return widen<count>(single);
+    }
+}
+template <class S, class T>
+BACKNORM_INLINE Raw<S, T> written(const Native<T>& v) {
+    constexpr int count = width<T>;
+    if constexpr (std::is_same<S, T>::value) return v;
+    else {
+        Vector<float, count> single;
+        if constexpr (std::is_same<T, float>::value) single = v;
+        else single = narrow<count>(v);
+        if constexpr (std::is_same<S, float>::value) return single;
+        else if constexpr (std::is_same<S, bfloat16>::value) return to_bfloat16<count>(single);
+        else return to_float16<count>(single);
+    }
+}
 
-template <class S>
-BACKNORM_INLINE void store_piece(S* p, const Doubles& v) {
-    const Raw<S> raw = written(p, v);
+template <class T, class S>
+BACKNORM_INLINE Native<T> load_piece(const S* p) {
+    return said<S, T>(read<Raw<S, T>>(p));
+}
+template <class T, class S>
+BACKNORM_INLINE void store_piece(S* p, const Native<T>& v) {
+    const Raw<S, T> raw = written<S, T>(v);
     std::memcpy(p, &raw, sizeof raw);
 }
 
 // The first `count`, fewer than a piece; the other lanes are 0 when loaded, untouched when stored.
-template <class S>
-BACKNORM_INLINE Doubles load_some(const S* p, int count) {
-    S lane[width] = {};
-    std::memcpy(lane, p, size_t(count) * sizeof(S));
-    return load_piece(static_cast<const S*>(lane));
-}
-template <class S>
-BACKNORM_INLINE void store_some(S* p, const Doubles& v, int count) {
-    S lane[width];
-    store_piece(static_cast<S*>(lane), v);
-    std::memcpy(p, lane, size_t(count) * sizeof(S));
-}
+template <class T, class S>
+BACKNORM_INLINE Native<T> load_some(const S* p, int count) {
 #if defined(__AVX512F__)
-BACKNORM_INLINE Doubles load_some(const float* p, int count) {
-    return widen(Floats(_mm256_maskz_loadu_ps(__mmask8((1u << count) - 1u), p)));
-}
-BACKNORM_INLINE void store_some(float* p, const Doubles& v, int count) {
-    _mm256_mask_storeu_ps(p, __mmask8((1u << count) - 1u), __m256(narrow(v)));
-}
+    if constexpr (std::is_same<S, float>::value) {
+        if constexpr (std::is_same<T, float>::value)
+            return Native<T>(_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1u), p));
+        else return said<S, T>(Raw<S, T>(_mm256_maskz_loadu_ps(__mmask8((1u << count) - 1u), p)));
+    } else
+#elif defined(__AVX2__)
+    if constexpr (std::is_same<S, float>::value) {
+        alignas(32) static constexpr int ones_then_zeros[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+        const int* mask = ones_then_zeros + 8 - count;
+        if constexpr (std::is_same<T, float>::value)
+            return Native<T>(_mm256_maskload_ps(p, read<__m256i>(mask)));
+        else return said<S, T>(Raw<S, T>(_mm_maskload_ps(p, read<__m128i>(mask))));
+    } else
 #endif
+    {
+        S lane[width<T>] = {};
+        std::memcpy(lane, p, size_t(count) * sizeof(S));
+        return load_piece<T>(static_cast<const S*>(lane));
+    }
+}
+template <class T, class S>
+BACKNORM_INLINE void store_some(S* p, const Native<T>& v, int count) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same<S, float>::value) {
+        if constexpr (std::is_same<T, float>::value)
+            _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1u), __m512(v));
+        else
+            _mm256_mask_storeu_ps(p, __mmask8((1u << count) - 1u), __m256(written<S, T>(v)));
+    } else
+#endif
+    {
+        S lane[width<T>];
+        store_piece<T>(static_cast<S*>(lane), v);
+        std::memcpy(p, lane, size_t(count) * sizeof(S));
+    }
+}
 
 // ---- past the cache; p is aligned to a piece
 
@@ -209,9 +310,9 @@ BACKNORM_INLINE void stream_raw(void* p, const __m512i& v) {
     _mm512_stream_si512(static_cast<__m512i*>(p), v);
 }
 #endif
-template <class S>
-BACKNORM_INLINE void stream_piece(S* p, const Doubles& v) {
-    const Raw<S> raw = written(p, v);
+template <class T, class S>
+BACKNORM_INLINE void stream_piece(S* p, const Native<T>& v) {
+    const Raw<S, T> raw = written<S, T>(v);
     if constexpr (sizeof raw == 16) stream_raw(p, same_bits<__m128i>(raw));
 #if defined(__AVX2__)
     else if constexpr (sizeof raw == 32) stream_raw(p, same_bits<__m256i>(raw));
@@ -227,8 +328,8 @@ BACKNORM_INLINE void stream_piece(S* p, const Doubles& v) {
 }
 BACKNORM_INLINE void finish_stream() { _mm_sfence(); }
 #else
-template <class S>
-BACKNORM_INLINE void stream_piece(S* p, const Doubles& v) { store_piece(p, v); }
+template <class T, class S>
+BACKNORM_INLINE void stream_piece(S* p, const Native<T>& v) { store_piece<T>(p, v); }
 BACKNORM_INLINE void finish_stream() {}
 #endif
 

@@ -119,14 +119,17 @@ inline const S* next_channel(const Operand& a, const Shape& shape, int64_t o, in
 template <class S>
 inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, int64_t end,
                              bool streaming) {
-    const SameNormalize at(NormalizeChannel(call, c));
-    with_activation(call.activation, [&](auto kind) {
-        each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
-            const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
-            normalize_run<decltype(kind)::value>(call.x.at<const S>(o, c) + i, residual,
-                                                 call.y.at<S>(o, c) + i, length, at, call.slope,
-                                                 streaming,
-                                                 next_channel<S>(call.x, call.shape, o, c, i));
+    const NormalizeChannel channel(call, c);
+    in_precision<S>(channel.fits_float(), [&](auto t) {
+        using T = decltype(t);
+        const SameNormalize<T> at(is_double<T> ? channel : channel.for_float());
+        with_activation(call.activation, [&](auto kind) {
+            each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+                const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
+                normalize_run<decltype(kind)::value>(
+                    call.x.at<const S>(o, c) + i, residual, call.y.at<S>(o, c) + i, length, at,
+                    call.slope, streaming, next_channel<S>(call.x, call.shape, o, c, i));
+            });
         });
     });
     if (streaming) finish_stream();
@@ -184,22 +187,26 @@ inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin
 }
 
 template <class S>
-inline void gradient_blocks(const BackwardCall& call, int64_t c, int64_t begin, int64_t end,
-                            bool streaming) {
-    const SameGradient at(GradientChannel(call, c));
+inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, int64_t begin,
+                            int64_t end, bool streaming) {
+    const GradientChannel channel(call, c, square);
     const bool through = call.through_mean || call.through_variance;
     const auto place = [&](const Operand& a, int64_t o, int64_t i) -> S* {
         return a ? a.at<S>(o, c) + i : nullptr;
     };
-    with_activation(call.activation, [&](auto kind) {
-        each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
-            const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
-                                     place(call.y, o, i),  place(call.dx, o, i),
-                                     place(call.dresidual, o, i), length, through, call.add_dx,
-                                     call.add_dresidual, streaming,
-                                     next_channel<S>(call.dy, call.shape, o, c, i),
-                                     next_channel<S>(call.x, call.shape, o, c, i)};
-            gradient_run<decltype(kind)::value>(run, at, call.slope);
+    in_precision<S>(channel.fits_float(), [&](auto t) {
+        using T = decltype(t);
+        const SameGradient<T> at(is_double<T> ? channel : channel.for_float());
+        with_activation(call.activation, [&](auto kind) {
+            each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+                const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
+                                         place(call.y, o, i),  place(call.dx, o, i),
+                                         place(call.dresidual, o, i), length, through, call.add_dx,
+                                         call.add_dresidual, streaming,
+                                         next_channel<S>(call.dy, call.shape, o, c, i),
+                                         next_channel<S>(call.x, call.shape, o, c, i)};
+                gradient_run<decltype(kind)::value>(run, at, call.slope);
+            });
         });
     });
     if (streaming) finish_stream();
@@ -212,8 +219,9 @@ inline void planar_backward(const BackwardCall& call) {
     const bool streaming = planar_worth_streaming<S>(call.shape);
     if (parts == 1) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            store_sums(comoments_of<S>(call, c, begin, end), call, c);
-            gradient_blocks<S>(call, c, begin, end, streaming);
+            const Comoments sums = comoments_of<S>(call, c, begin, end);
+            store_sums(sums, call, c);
+            gradient_blocks<S>(call, c, sums.square, begin, end, streaming);
         });
         return;
     }
@@ -221,13 +229,16 @@ inline void planar_backward(const BackwardCall& call) {
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
         pieces[size_t(piece)] = comoments_of<S>(call, c, begin, end);
     });
+    std::vector<double> squares(size_t(call.shape.channels));
     for (int64_t c = 0; c < call.shape.channels; ++c) {
         Comoments all;
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
         store_sums(all, call, c);
+        squares[size_t(c)] = all.square;
     }
-    each_part(call.shape, parts, threads,
-              [&](int64_t c, int64_t begin, int64_t end, int64_t) { gradient_blocks<S>(call, c, begin, end, streaming); });
+    each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
+        gradient_blocks<S>(call, c, squares[size_t(c)], begin, end, streaming);
+    });
 }
 
 }  // namespace BACKNORM_LEVEL

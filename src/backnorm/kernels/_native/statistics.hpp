@@ -6,16 +6,13 @@
 #pragma once
 
 #include <cmath>
-#include <type_traits>
 
 #include "call.hpp"
 #include "pack.hpp"
+#include "precision.hpp"
 
 namespace backnorm {
 namespace BACKNORM_LEVEL {
-
-template <class S>
-constexpr bool is_double = std::is_same<S, double>::value;
 
 // Sums of a channel's values around `reference`: first = sum(x - reference), second = its squares.
 struct Moments {
@@ -45,41 +42,43 @@ inline void store_moments(const Moments& m, double eps, const Statistics& out, i
     out.inv_std[channel] = 1.0 / std::sqrt(out.var[channel] + eps);
 }
 
-// Sums lane by lane; several chains hide the latency of the adders.
+// How many packs are summed side by side: as many as hide the latency of the adders and still leave
+// the sums in registers.
+constexpr int chains = BACKNORM_VECTOR_BYTES == 64 ? 2 : 1;
+
+BACKNORM_INLINE Pack<double> joined(const Pack<double>* chain) {
+    return chains == 1 ? chain[0] : chain[0] + chain[chains - 1];
+}
+
+// Sums lane by lane.
 struct MomentSums {
-    static constexpr int chains = BACKNORM_VECTOR_BYTES == 16 ? 1 : 2;
-    Pack first[chains], second[chains];
+    Pack<double> first[chains], second[chains];
 
     MomentSums() {
-        for (int k = 0; k < chains; ++k) first[k] = second[k] = Pack::zero();
+        for (int k = 0; k < chains; ++k) first[k] = second[k] = Pack<double>::zero();
     }
 
-    BACKNORM_INLINE void add(int k, const Pack& d) {
+    BACKNORM_INLINE void add(int k, const Pack<double>& d) {
         first[k] = first[k] + d;
         second[k] = multiply_add(d, d, second[k]);
     }
 
     template <class S>
     BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift) {
-        const Pack around = Pack::all(shift);
+        const Pack<double> around = Pack<double>::all(shift);
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k)
-                add(k, load(x + i + k * lanes) - around);
-        for (; i + lanes <= count; i += lanes) add(0, load(x + i) - around);
+                add(k, load<double>(x + i + k * lanes) - around);
+        for (; i + lanes <= count; i += lanes) add(0, load<double>(x + i) - around);
         if (i < count) {
             const int rest = int(count - i);
-            add(0, (load_part(x + i, rest) - around) * first_lanes(rest));
+            add(0, keep_end(load_end<double>(x, count, rest) - around, count, rest));
         }
     }
 
     double total_first() const { return total(joined(first)); }
     double total_second() const { return total(joined(second)); }
-
-  private:
-    static BACKNORM_INLINE Pack joined(const Pack* chain) {
-        return chains == 1 ? chain[0] : chain[0] + chain[chains - 1];
-    }
 };
 
 }  // namespace BACKNORM_LEVEL
