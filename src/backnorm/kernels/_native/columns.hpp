@@ -20,14 +20,14 @@ namespace BACKNORM_LEVEL {
 
 // A tile's float64 sums and coefficients fit a second-level cache, and where channels own several
 // columns, so that less is read of each row at a time, a first-level one.
-constexpr int tile_columns = 2048, small_tile_columns = 512;
+constexpr int tile_columns = 1024, small_tile_columns = 512;
 // Rows are summed this many at a time: enough for the sums to stay in registers, few enough for the
 // processor to fetch them ahead as so many streams.
 constexpr int64_t block_rows = 8;
-constexpr int64_t few_rows = 512;
 
 // The array as rows x columns. Where rows are short and follow each other in memory, `fold` of
-// them count as one, so that vectors are full.
+// them count as one, so that vectors are full, and runs long enough to be stored past the cache; a
+// tile holds all of them.
 struct Grid {
     int64_t rows, columns, fold, channels, inner;
 
@@ -40,7 +40,7 @@ struct Grid {
             return !*a || a->outer_stride == width;
         });
         if (dense)
-            while (width * fold < 64 && s.outer % (fold * 2) == 0) fold *= 2;
+            while (width * fold * 2 <= small_tile_columns && s.outer % (fold * 2) == 0) fold *= 2;
         return {s.outer / fold, width * fold, fold, s.channels, s.inner};
     }
     // Where rows are few, tiles hold whole channels.
@@ -50,11 +50,19 @@ struct Grid {
     }
     int64_t tiles() const { return (columns + tile_width() - 1) / tile_width(); }
     int64_t channel_of(int64_t column) const { return column / inner % channels; }
+    // One part: a tile at a time, whose rows stay in cache from the sums to the results. That takes
+    // tiles enough for all threads, and rows few enough.
     int64_t parts() const {
-        if (rows <= few_rows) return 1;
-        constexpr int64_t values_per_part = 1 << 17, most_sums = 1 << 15;  // their sums take 1 MiB
-        const int64_t by_size = rows * columns / values_per_part, by_rows = rows / few_rows + 1;
-        return std::clamp<int64_t>(by_size, 2, std::min(by_rows, std::max<int64_t>(2, most_sums / channels)));
+        constexpr int64_t enough_tiles = 8, values_in_cache = 1 << 18;
+        if (tiles() >= enough_tiles && rows * tile_width() <= values_in_cache) return 1;
+        constexpr int64_t values_per_part = 1 << 17, rows_per_part = 256;
+        constexpr int64_t some = 4, least_values = 1 << 15;
+        constexpr int64_t most_sums = 1 << 15;  // they take 1 MiB
+        const int64_t values = rows * columns;
+        const int64_t many = std::min({values / values_per_part, rows / rows_per_part, most_sums / channels});
+        const int64_t few = std::min({some, values / least_values, (rows + block_rows - 1) / block_rows});
+        const int64_t parts = std::max(many, few);
+        return parts < 4 ? std::max<int64_t>(1, parts) : parts / 4 * 4;  // even shares for threads
     }
 };
 
@@ -79,16 +87,19 @@ struct Tile {
     }
 };
 
-// Streaming stores need whole cache lines: rows and tiles that begin on one.
+// Streaming stores need whole cache lines: rows and tiles that begin on one, or are long.
 template <class S>
 inline bool columns_worth_streaming(const Shape& shape, const Grid& grid, const Operand& out) {
-    constexpr int64_t line = 64;
+    constexpr int64_t line = 64, least_run_bytes = 2048;
     const auto whole = [](int64_t values) { return values * int64_t(sizeof(S)) % line == 0; };
-    return worth_streaming<S>(shape) && whole(out.outer_stride * grid.fold) &&
-           whole(grid.tile_width()) && reinterpret_cast<uintptr_t>(out.data) % line == 0;
+    const bool aligned = whole(out.outer_stride * grid.fold) && whole(grid.tile_width()) &&
+                         reinterpret_cast<uintptr_t>(out.data) % line == 0;
+    const bool is_long = grid.tile_width() * int64_t(sizeof(S)) >= least_run_bytes;
+    return worth_streaming<S>(shape) && (aligned || is_long);
 }
 
 inline double sum_of(const double* p, int64_t count) {
+    if (count == 1) return *p;
     double lane[8] = {};
     int64_t i = 0;
     for (; i + 8 <= count; i += 8)
@@ -224,8 +235,10 @@ struct MomentTile {
         MomentSums sums;
         sums.first[0] = first.pack(j);
         sums.second[0] = second.pack(j);
-        for (int64_t row = begin; row < end; ++row)
+        for (int64_t row = begin; row < end; ++row) {
+            fetch(x[row + block_rows] + j);
             sums.add(0, load_up_to<double>(x[row] + j, left) - around);
+        }
         store(first.at + j, sums.first[0]);
         store(second.at + j, sums.second[0]);
     }
@@ -278,7 +291,7 @@ inline void columns_forward(const ForwardCall& call) {
     const bool streaming = columns_worth_streaming<S>(call.shape, grid, call.y);
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
-        parallel_for(tiles, threads, [&](int64_t index) {
+        parallel_neighbours(tiles, threads, false, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel(), last = first + tile.channels();
             if (!call.frozen) {
@@ -312,9 +325,9 @@ inline void columns_forward(const ForwardCall& call) {
             store_moments(all, call.eps, call.statistics, c);
         });
     }
-    parallel_neighbours(parts, threads, true, [&](int64_t part) {
-        const RowPart rows(grid, part, parts);
-        for (int64_t index = 0; index < tiles; ++index)
+    parallel_neighbours(threads, threads, false, [&](int64_t share) {
+        const RowPart rows(grid, share, threads);
+        for (int64_t index = tiles; index-- > 0;)
             normalize_tile<S>(call, Tile(grid, index), rows.begin, rows.end, streaming);
     });
 }
@@ -363,6 +376,8 @@ struct ComomentTile {
         sums.product[0] = product.pack(j);
         sums.square[0] = square.pack(j);
         for (int64_t row = begin; row < end; ++row) {
+            fetch(dy[row + block_rows] + j);
+            fetch(x[row + block_rows] + j);
             const Pack<double> arrives = load_up_to<double>(dy[row] + j, left);
             const Pack<double> out =
                 kind == Activation::identity ? arrives : load_up_to<double>(y[row] + j, left);
@@ -411,7 +426,7 @@ inline void columns_backward(const BackwardCall& call) {
     };
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
-        parallel_for(tiles, threads, [&](int64_t index) {
+        parallel_neighbours(tiles, threads, false, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel(), last = first + tile.channels();
             Comoments channels[tile_columns];
@@ -438,9 +453,9 @@ inline void columns_backward(const BackwardCall& call) {
         store_sums(sums[size_t(c)], call, c);
     });
     if (!results) return;
-    parallel_neighbours(parts, threads, true, [&](int64_t part) {
-        const RowPart rows(grid, part, parts);
-        for (int64_t index = 0; index < tiles; ++index) {
+    parallel_neighbours(threads, threads, false, [&](int64_t share) {
+        const RowPart rows(grid, share, threads);
+        for (int64_t index = tiles; index-- > 0;) {
             const Tile tile(grid, index);
             gradient_tile<S>(call, tile, &sums[size_t(tile.first_channel())], rows.begin, rows.end,
                              streaming);

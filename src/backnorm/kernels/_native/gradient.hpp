@@ -46,27 +46,37 @@ struct ComomentSums {
         if constexpr (!is_double<S>) square[k] = multiply_add(dz, dz, square[k]);
     }
 
+    // What a run reads, and what is fetched along; y, next_dy and next_x may be null.
+    struct Run {
+        const S *dy, *x, *y;
+        int64_t count;
+        const S *next_dy = nullptr, *next_x = nullptr;
+    };
+
     template <Activation kind>
-    BACKNORM_INLINE void add_run(const S* dy, const S* x, const S* y, int64_t count,
-                                 double mean, double slope) {
+    BACKNORM_INLINE void add_run(const Run& run, double mean, double slope) {
         const Pack<double> around = Pack<double>::all(mean);
+        ComomentSums sums = *this;  // in registers, as in MomentSums
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
-            const Pack<double> arrives = load<double>(dy + i);
-            const Pack<double> out = kind == Activation::identity ? arrives : load<double>(y + i);
-            add(k, arriving<kind>(arrives, out, slope), load<double>(x + i) - around);
+            fetch(plus(run.next_dy, i));
+            fetch(plus(run.next_x, i));
+            const Pack<double> arrives = load<double>(run.dy + i);
+            const Pack<double> out = kind == Activation::identity ? arrives : load<double>(run.y + i);
+            sums.add(k, arriving<kind>(arrives, out, slope), load<double>(run.x + i) - around);
         };
         int64_t i = 0;
-        for (; i + chains * lanes <= count; i += chains * lanes)
+        for (; i + chains * lanes <= run.count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k) full(k, i + k * lanes);
-        for (; i + lanes <= count; i += lanes) full(0, i);
-        if (i < count) {
-            const int rest = int(count - i);
-            const auto end = [&](const S* run) { return load_end<double>(run, count, rest); };
-            const Pack<double> arrives = end(dy);
-            const Pack<double> out = kind == Activation::identity ? arrives : end(y);
-            add(0, keep_end(arriving<kind>(arrives, out, slope), count, rest),
-                keep_end(end(x) - around, count, rest));
+        for (; i + lanes <= run.count; i += lanes) full(0, i);
+        if (i < run.count) {
+            const int rest = int(run.count - i);
+            const auto end = [&](const S* from) { return load_end<double>(from, run.count, rest); };
+            const Pack<double> arrives = end(run.dy);
+            const Pack<double> out = kind == Activation::identity ? arrives : end(run.y);
+            sums.add(0, keep_end(arriving<kind>(arrives, out, slope), run.count, rest),
+                     keep_end(end(run.x) - around, run.count, rest));
         }
+        *this = sums;
     }
 
     Comoments totals() const {
@@ -161,7 +171,7 @@ struct GradientRun {
 };
 
 template <Activation kind, class S, class Coefficients>
-inline void gradient_run(const GradientRun<S>& run, const Coefficients& at, double slope) {
+inline void gradient_run(const GradientRun<S>& run, Coefficients at, double slope) {
     using T = typename Coefficients::value;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
@@ -189,11 +199,12 @@ inline void gradient_run(const GradientRun<S>& run, const Coefficients& at, doub
         const Pack<T> d = run.through ? at(dz, load<T>(run.x + i), i) : at.direct(dz, i);
         store(run.dx + i, run.add_dx ? d + load<T>(run.dx + i) : d);
     };
-    // A pack that overlaps its neighbour stores the same again; where results are added up, it must not.
-    const bool may_overlap = run.count >= lanes && !run.add_dx && !run.add_dresidual;
+    // A pack that overlaps its neighbour stores the same again; where results are added up, it must
+    // not, and past the cache it would have a line read back.
+    const bool may_overlap =
+        run.count >= lanes && !run.add_dx && !run.add_dresidual && !streaming;
     int64_t i = until_aligned(run.dx, run.count, streaming);
-    if (i && may_overlap) full(0);
-    else if (i) part(0, int(i));
+    if (i) part(0, int(i));
     const int64_t end = run.count - lanes;
     if (streaming && run.through)
         for (; i <= end; i += lanes) {

@@ -83,22 +83,15 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
     return head < count ? head : count;
 }
 
-// Asks for memory that is wanted soon, into the second-level cache.
-template <class S>
-BACKNORM_INLINE void fetch(const S* p) {
-    if (p) __builtin_prefetch(p, 0, 2);
-}
-template <class S>
-BACKNORM_INLINE const S* plus(const S* p, int64_t i) {
-    return p ? p + i : p;
-}
 
-// Coefficient arrays must be readable for sixteen values past the run's end. `next`, which may be
-// null, is fetched along: what is read next, while this run is written. Heads and tails of runs that
-// are long enough are whole packs too, which overlap their neighbours and store the same again.
+// Coefficients come by value: no store can change a copy, so it stays in registers. Arrays of them
+// must be readable for sixteen values past the run's end. `next`, which may be
+// null, is fetched along: what is read next, while this run is written. The end of a run that is long
+// enough is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
+// cache, where a line that is touched twice has to be read back.
 template <Activation kind, class S, class Coefficients>
-inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
-                          const Coefficients& at, double slope, bool streaming,
+inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Coefficients at,
+                          double slope, bool streaming,
                           const S* next = nullptr) {
     using T = typename Coefficients::value;
     const auto value = [&](int64_t i, const Pack<T>& from, const Pack<T>& add) BACKNORM_LAMBDA {
@@ -113,12 +106,8 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
         const Pack<T> add = residual ? load_part<T>(residual + i, some) : Pack<T>::zero();
         store_part(y + i, value(i, load_part<T>(x + i, some), add), some);
     };
-    if (count < lanes) {
-        if (count > 0) part(0, int(count));
-        return;
-    }
     int64_t i = until_aligned(y, count, streaming);
-    if (i) store(y, full(0));
+    if (i) part(0, int(i));
     if (streaming)
         for (; i + lanes <= count; i += lanes) {
             fetch(plus(next, i));
@@ -126,7 +115,9 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count,
         }
     else
         for (; i + lanes <= count; i += lanes) store(y + i, full(i));
-    if (i < count) store(y + count - lanes, full(count - lanes));
+    if (i == count) return;
+    if (streaming || count < lanes) part(i, int(count - i));
+    else store(y + count - lanes, full(count - lanes));
 }
 
 }  // namespace BACKNORM_LEVEL

@@ -75,6 +75,16 @@ BACKNORM_INLINE void stream(S* p, const Pack<T>& value) {
         stream_piece<T>(p + k * width<T>, value.part[k]);
 }
 
+// Asks for memory that is wanted soon; null asks for nothing.
+template <class S>
+BACKNORM_INLINE void fetch(const S* p) {
+    if (p) __builtin_prefetch(p);
+}
+template <class S>
+BACKNORM_INLINE const S* plus(const S* p, int64_t i) {
+    return p ? p + i : p;
+}
+
 // The first `count` of sixteen values; the other lanes are 0 when loaded, untouched when stored.
 template <class T, class S>
 BACKNORM_INLINE Pack<T> load_part(const S* p, int count) {

@@ -253,6 +253,14 @@ BACKNORM_INLINE void store_piece(S* p, const Native<T>& v) {
     std::memcpy(p, &raw, sizeof raw);
 }
 
+#if defined(__AVX2__)
+// All bits in the first `count` of eight words, none in the others.
+BACKNORM_INLINE __m256i first_words(int count) {
+    alignas(32) static constexpr int ones_then_zeros[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return read<__m256i>(ones_then_zeros + 8 - count);
+}
+#endif
+
 // The first `count`, fewer than a piece; the other lanes are 0 when loaded, untouched when stored.
 template <class T, class S>
 BACKNORM_INLINE Native<T> load_some(const S* p, int count) {
@@ -264,11 +272,9 @@ BACKNORM_INLINE Native<T> load_some(const S* p, int count) {
     } else
 #elif defined(__AVX2__)
     if constexpr (std::is_same<S, float>::value) {
-        alignas(32) static constexpr int ones_then_zeros[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-        const int* mask = ones_then_zeros + 8 - count;
-        if constexpr (std::is_same<T, float>::value)
-            return Native<T>(_mm256_maskload_ps(p, read<__m256i>(mask)));
-        else return said<S, T>(Raw<S, T>(_mm_maskload_ps(p, read<__m128i>(mask))));
+        const __m256i mask = first_words(count);
+        if constexpr (std::is_same<T, float>::value) return Native<T>(_mm256_maskload_ps(p, mask));
+        else return said<S, T>(Raw<S, T>(_mm_maskload_ps(p, _mm256_castsi256_si128(mask))));
     } else
 #endif
     {
@@ -285,6 +291,12 @@ BACKNORM_INLINE void store_some(S* p, const Native<T>& v, int count) {
             _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1u), __m512(v));
         else
             _mm256_mask_storeu_ps(p, __mmask8((1u << count) - 1u), __m256(written<S, T>(v)));
+    } else
+#elif defined(__AVX2__)
+    if constexpr (std::is_same<S, float>::value) {
+        const __m256i mask = first_words(count);
+        if constexpr (std::is_same<T, float>::value) _mm256_maskstore_ps(p, mask, __m256(v));
+        else _mm_maskstore_ps(p, _mm256_castsi256_si128(mask), __m128(written<S, T>(v)));
     } else
 #endif
     {

@@ -63,18 +63,23 @@ struct MomentSums {
         second[k] = multiply_add(d, d, second[k]);
     }
 
+    // `next`, which may be null, is fetched along.
     template <class S>
-    BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift) {
+    BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift, const S* next = nullptr) {
         const Pack<double> around = Pack<double>::all(shift);
+        MomentSums sums = *this;  // in registers: for all the compiler knows x points at *this
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
-            BACKNORM_UNROLL for (int k = 0; k < chains; ++k)
-                add(k, load<double>(x + i + k * lanes) - around);
-        for (; i + lanes <= count; i += lanes) add(0, load<double>(x + i) - around);
+            BACKNORM_UNROLL for (int k = 0; k < chains; ++k) {
+                fetch(plus(next, i + k * lanes));
+                sums.add(k, load<double>(x + i + k * lanes) - around);
+            }
+        for (; i + lanes <= count; i += lanes) sums.add(0, load<double>(x + i) - around);
         if (i < count) {
             const int rest = int(count - i);
-            add(0, keep_end(load_end<double>(x, count, rest) - around, count, rest));
+            sums.add(0, keep_end(load_end<double>(x, count, rest) - around, count, rest));
         }
+        *this = sums;
     }
 
     double total_first() const { return total(joined(first)); }

@@ -21,19 +21,6 @@ inline int threads_for(int wanted, int64_t values, int64_t pieces) {
     return useful < 1 ? 1 : (useful < wanted ? int(useful) : wanted);
 }
 
-// body(piece) for each piece, in any order, by any thread.
-template <class Body>
-inline void parallel_for(int64_t pieces, int threads, const Body& body) {
-#if defined(_OPENMP)
-    if (threads > 1) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (int64_t piece = 0; piece < pieces; ++piece) body(piece);
-        return;
-    }
-#endif
-    for (int64_t piece = 0; piece < pieces; ++piece) body(piece);
-}
-
 // body(piece) for each piece; a thread gets neighbours, the same ones in each call, and goes
 // through them backwards when asked, to meet what its cache still holds.
 template <class Body>
