@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from backnorm.audit import audit
+from backnorm.dialects import BatchNorm
 from backnorm.kernels.memory import empty_cache, set_cache_limit
 from backnorm.kernels.threads import get_num_threads, set_num_threads
 from backnorm.ops import (
@@ -21,6 +22,7 @@ from backnorm.ops import (
 from backnorm.state import Forward, Gradients, SecondGradients
 
 __all__ = [
+    "BatchNorm",
     "Forward",
     "Gradients",
     "SecondGradients",
