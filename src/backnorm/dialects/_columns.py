@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-OptionValue: TypeAlias = bool | float | str | None | tuple[float, ...]
+OptionValue: TypeAlias = bool | float | str | tuple[float, ...] | None
 
 
 class Mark(Enum):
@@ -112,8 +112,8 @@ Role: TypeAlias = Literal[
 ]
 """What an array of a state is for. `mean` and `var` are what is updated; `average_mean` and
 `average_var` what is read, where that is kept beside it; `divisor` divides both; `count` counts
-updates; `finetuned` counts another kind of call, and is carried along; `first` is true before the first
-update; `one` is always 1."""
+updates; `finetuned` counts another kind of call, and is carried along; `first` is true before the
+first update; `one` is always 1."""
 
 Storage: TypeAlias = Literal[
     "averages",
@@ -225,7 +225,7 @@ ABOUT: Final[dict[str, str]] = {
     "eps": "the option that is added to the variance, inside the root",
     "eps_floor": "the least eps there is",
     "eps_below_floor": "what happens to a smaller one",
-    "eps_width": "the format that eps is rounded to before it is used",
+    "eps_width": "the format that eps is rounded to; input: with a 16-bit x also var + eps",
     "affine_in": "where gamma and beta live",
     "gamma_options": "the options that must all be true for gamma to exist",
     "beta_options": "the options that must all be true for beta to exist",

@@ -19,14 +19,22 @@ CAFFE: Final = Row(
     source="BVLC/caffe at 9b891540: src/caffe/layers, src/caffe/proto; run on the CPU",
     traps=(
         "The first two blobs are sums of weighted statistics: divide them by the third.",
-        "A third blob of 0 makes mean and variance 0, and y = x/sqrt(eps). Layers that were never "
-        "trained have it; so may files of NVIDIA's Caffe, which does not use it.",
-        "use_global_stats, once set, holds in both phases: false in the phase TEST goes on "
-        "changing the blobs.",
-        "gamma and beta are in a Scale layer of its own, whose bias_term is false by default; "
-        "scale=True here stands for one with bias_term: true, as networks have it.",
-        "A learning rate for a blob aborts, but for layers with exactly three param entries: those "
-        "are set to 0 while an old prototxt is read.",
+        (
+            "A third blob of 0 makes mean and variance 0, and y = x/sqrt(eps). Layers that were never "
+            "trained have it; so may files of NVIDIA's Caffe, which does not use it."
+        ),
+        (
+            "use_global_stats, once set, holds in both phases: false in the phase TEST goes on "
+            "changing the blobs."
+        ),
+        (
+            "gamma and beta are in a Scale layer of its own, whose bias_term is false by default; "
+            "scale=True here stands for one with bias_term: true, as networks have it."
+        ),
+        (
+            "A learning rate for a blob aborts, but for layers with exactly three param entries: those "
+            "are set to 0 while an old prototxt is read."
+        ),
         "eps and the fraction are float32 in the protocol.",
         "The in-place form keeps a copy of x_hat in Caffe, and one of x here.",
     ),
@@ -64,9 +72,7 @@ CAFFE: Final = Row(
         Option("lr_mult", (0.0, 0.0, 0.0)), f"{_LAYER}, LayerSetUp; util/upgrade_proto.cpp"
     ),
     silent_options=Fact((), _PROTO),
-    requests=Fact(
-        Requests("write (always)", "add", "add"), f"{_LAYER} and {_SCALE}, Backward_cpu"
-    ),
+    requests=Fact(Requests("write (always)", "add", "add"), f"{_LAYER} and {_SCALE}, Backward_cpu"),
     extra_outputs=Fact("none", _PROTO),
     arrays=Fact(
         (

@@ -17,15 +17,21 @@ CAFFE_NVIDIA: Final = Row(
     title="NVIDIA Caffe, CPU engine",
     source="NVIDIA/caffe at 87a25543: src/caffe/layers; read, not run",
     traps=(
-        "The running variance has eps in it already, and eval adds eps again. The CUDA engine "
-        "stores a biased variance without eps, the cuDNN engine an unbiased one.",
+        (
+            "The running variance has eps in it already, and eval adds eps again. The CUDA engine "
+            "stores a biased variance without eps, the cuDNN engine an unbiased one."
+        ),
         "The third blob is 1 and no divisor: BVLC's Caffe divides by it.",
         "The first two updates copy, also after a file was loaded: their count is no blob.",
         "use_global_stats is read and ignored: the phase alone decides.",
-        "The backward pass has no branch for running statistics: in the phase TEST it reads x_hat "
-        "of the last training pass. There is no such gradient here.",
-        "Learning rates are overwritten: 0 for the statistics, 1 for gamma and beta. The "
-        "gradients of gamma and beta are overwritten too, where other layers accumulate.",
+        (
+            "The backward pass has no branch for running statistics: in the phase TEST it reads x_hat "
+            "of the last training pass. There is no such gradient here."
+        ),
+        (
+            "Learning rates are overwritten: 0 for the statistics, 1 for gamma and beta. The "
+            "gradients of gamma and beta are overwritten too, where other layers accumulate."
+        ),
         "Files have five blobs with scale_bias and three without; BVLC's have three.",
     ),
     momentum=Fact(Option("moving_average_fraction", 0.999), f"{_PROTO}; {_GOLDEN}"),

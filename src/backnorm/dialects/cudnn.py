@@ -17,8 +17,10 @@ CUDNN: Final = Row(
     source="cudnn.h of version 7, and what callers and their issues say; closed source, not run",
     traps=(
         "Factor and epsilon are arguments of each call and have no default.",
-        "The factor is the weight of the new, and must be 1 in the first call: here the first "
-        "update copies.",
+        (
+            "The factor is the weight of the new, and must be 1 in the first call: here the first "
+            "update copies."
+        ),
         "The running variance is unbiased; with one value per channel it is NaN.",
         "epsilon below CUDNN_BN_MIN_EPSILON is refused: 1e-5 in version 7, 0 in later ones.",
         "What is saved for the backward pass is 1/std, not the variance.",

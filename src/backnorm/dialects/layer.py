@@ -16,11 +16,12 @@ from backnorm.dialects.semantics import (
     eps_used,
     gamma_slope,
     gamma_used,
+    rounds_root,
     shares,
     updated,
 )
 from backnorm.dialects.settings import require, settings_of
-from backnorm.dialects.state_arrays import Stored, arrays_of, fresh, read
+from backnorm.dialects.state_arrays import arrays_of, fresh, read
 from backnorm.errors import RangeError, ShapeError
 from backnorm.ops import batch_norm, batch_norm_backward
 from backnorm.state import Forward, Gradients
@@ -245,14 +246,34 @@ class BatchNorm:
         mean: Float64Array | None = None,
         var: Float64Array | None = None,
     ) -> Forward:
-        """Call the engine with this layer's parameters, on a copy where y is to replace x."""
+        """Call the engine, with the roundings of var + eps that are wide enough to be seen."""
+        eps = eps_used(self._row, self._settings, x.dtype)
+        if not rounds_root(self._row, x.dtype):
+            return self._engine(x, axis, mean, var, eps)
+        if mean is None or var is None:
+            own = batch_norm(x, channel_axis=axis, eps=eps)
+            mean, var = own.mean, own.var
+            fwd = self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+            # Its statistics are no constants: the gradient is to go through them.
+            return replace(fwd, saved=fwd.saved._replace(frozen=False))
+        return self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+
+    def _engine(
+        self,
+        x: AnyArray,
+        axis: int,
+        mean: Float64Array | None,
+        var: Float64Array | None,
+        eps: float,
+    ) -> Forward:
+        """Normalize with this layer's parameters, a copy of x where y is to replace x."""
         in_place = self._settings.in_place
         return batch_norm(
             x.copy() if in_place else x,
             self._wide(gamma_used(self._row, self._settings, self._stored.gamma), x),
             self._wide(self._stored.beta, x),
             channel_axis=axis,
-            eps=eps_used(self._row, self._settings, x.dtype),
+            eps=eps,
             running_mean=mean,
             running_var=var,
             out=x if in_place else None,

@@ -17,16 +17,25 @@ MXNET: Final = Row(
     title="MXNet 1.9.1, native on the CPU",
     source="apache/mxnet 1.9.1: src/operator/nn; run without oneDNN",
     traps=(
-        "The running statistics change in backward: a forward pass alone changes nothing, two "
-        "backward passes change them twice, and if neither data nor gamma nor beta wants a "
-        "gradient they never change.",
-        "fix_gamma is true by default: gamma is set to 1 in its own array by the forward pass, "
-        "and its gradient is 0 for write and left alone for add. Gluon's layer sets it to false.",
+        (
+            "The running statistics change in backward: a forward pass alone changes nothing, two "
+            "backward passes change them twice, and if neither data nor gamma nor beta wants a "
+            "gradient they never change."
+        ),
+        (
+            "fix_gamma is true by default: gamma is set to 1 in its own array by the forward pass, "
+            "and its gradient is 0 for write and left alone for add. Gluon's layer sets it to false."
+        ),
         "A stored gamma may differ from 1 although it is not used.",
-        "eps is 1e-3 in the operator and 1e-5 in Gluon's layer.",
+        (
+            "eps is 1e-3 in the operator (rounded to float32, which float64 data shows; one that is "
+            "given is not rounded) and 1e-5 in Gluon's layer."
+        ),
         "The third output is 1/sqrt(var + eps), whatever its name.",
-        "The running variance is computed back from the third output: what rounding eps to the "
-        "format of the data has added stays in it.",
+        (
+            "With float16 data var + eps is rounded to float16, and the running variance is computed "
+            "back from it."
+        ),
         "momentum is float32 also where all else is float64.",
         "Through cuDNN it is another dialect: mxnet-cudnn.",
     ),
@@ -47,10 +56,12 @@ MXNET: Final = Row(
     normalizes_with=Fact("batch", f"{_OP}, BatchNormForwardImpl; {_GOLDEN}"),
     one_value=Fact("zero variance", f"{_OP}; run: y = beta, dx = 0"),
     frozen_gradient=Fact("constants", f"{_OP}, BatchNormBackwardImpl; {_GOLDEN}"),
-    eps=Fact(Option("eps", 1e-3), f"{_PARAM}; {_GOLDEN}"),
+    eps=Fact(
+        Option("eps", 0.0010000000474974513), f"{_PARAM}: 1e-3f; {_GOLDEN}, the float64 cases"
+    ),
     eps_floor=Fact(0.0, f"{_PARAM}: none"),
     eps_below_floor=Fact("refused", f"{_PARAM}: a root of what is negative"),
-    eps_width=Fact("input", f"{_OP}, BatchNormForwardImpl: DType(eps)"),
+    eps_width=Fact("input", f"{_OP}: var + DType(eps); {_GOLDEN}, the float16 case"),
     affine_in=Fact("same layer", _OP),
     gamma_options=Fact((), f"{_OP}: always"),
     beta_options=Fact((), f"{_OP}: always"),

@@ -15,7 +15,9 @@ ONNX_15: Final = replace(
     title="ONNX opset 15, BatchNormalization",
     traps=(
         *ONNX_14.traps,
-        "scale and B, and the statistics, may have formats of their own since this opset; with a "
-        "16-bit x they should be float32.",
+        (
+            "scale and B, and the statistics, may have formats of their own since this opset; with a "
+            "16-bit x they should be float32."
+        ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Which dialects there are. A new one is a file with its row, and its name in the line below."""
+"""Which dialects there are. A new one is a file with its row, and its name in the list below."""
 
 from __future__ import annotations
 
@@ -13,11 +13,28 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS", "row_of"]
 
-DIALECTS: Final = tuple(
-    """
-    caffe caffe-nvidia mxnet mxnet-cudnn torch keras tf-fused flax haiku equinox-ema equinox-batch
-    onnx-9 onnx-14 onnx-15 chainer paddle mindspore tinygrad mlx cudnn inplace-abn
-    """.split()
+DIALECTS: Final = (
+    "caffe",
+    "caffe-nvidia",
+    "mxnet",
+    "mxnet-cudnn",
+    "torch",
+    "keras",
+    "tf-fused",
+    "flax",
+    "haiku",
+    "equinox-ema",
+    "equinox-batch",
+    "onnx-9",
+    "onnx-14",
+    "onnx-15",
+    "chainer",
+    "paddle",
+    "mindspore",
+    "tinygrad",
+    "mlx",
+    "cudnn",
+    "inplace-abn",
 )
 """Their names. The row of "some-name" is SOME_NAME in some_name.py."""
 

@@ -6,7 +6,8 @@ All that differs between dialects is in their rows; nothing here asks which dial
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +24,14 @@ __all__ = [
     "eps_used",
     "gamma_slope",
     "gamma_used",
+    "rounds_root",
     "shares",
     "updated",
 ]
 
 
-class Running(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
     """Running statistics as stored.
 
     Attributes
@@ -56,14 +59,20 @@ class Batch(NamedTuple):
     n: int
 
 
-def eps_used(row: Row, settings: Settings, dtype: np.dtype[np.generic]) -> float:
+def eps_used(row: Row, settings: Settings, dtype: np.dtype[Any]) -> float:
     """Return eps as it enters the root: rounded to the format that the framework keeps it in."""
     width = row.eps_width.known
     if width == "float64":
         return settings.eps
-    if width == "float32" or dtype.itemsize > 4:  # noqa: PLR2004 - bytes of float32
-        return float(np.float32(settings.eps)) if width == "float32" else settings.eps
-    return float(np.asarray(settings.eps).astype(dtype))
+    return float(np.asarray(settings.eps).astype(dtype if width == "input" else np.float32))
+
+
+def rounds_root(row: Row, dtype: np.dtype[Any]) -> bool:
+    """Tell whether var + eps is rounded to a format that is too narrow for it.
+
+    Rounding it to float32 is not imitated: it moves y by less than rounding y does.
+    """
+    return row.eps_width.known == "input" and dtype.itemsize < np.dtype(np.float32).itemsize
 
 
 def gamma_used(row: Row, settings: Settings, stored: AnyArray | None) -> AnyArray | None:

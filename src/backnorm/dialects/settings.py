@@ -73,9 +73,7 @@ def options_of(row: Row) -> dict[str, Option | Choice[Any]]:
     return found
 
 
-def settings_of(
-    row: Row, options: Mapping[str, OptionValue], *, complete: bool = True
-) -> Settings:
+def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool = True) -> Settings:
     """Check the options of a layer against its row, and say what they mean.
 
     Parameters
@@ -159,7 +157,8 @@ def _keep(row: Row, filled: Mapping[str, Any]) -> float | None:
 def _axis(row: Row, filled: Mapping[str, Any]) -> int:
     choice = row.axis.known
     if choice.meaning:
-        return _meaning(row, choice, filled)
+        meant: int = _meaning(row, choice, filled)
+        return meant
     value: Any = choice.default if choice.name is None else filled[choice.name]
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise RangeError.option(str(choice.name), "be a whole number", value, row.name)
@@ -181,5 +180,7 @@ def _refuse_learning_rates(row: Row, filled: Mapping[str, Any]) -> None:
     if option.name is None:
         return
     given = filled[option.name]
-    if any(_number(rate) != 0.0 for rate in (given if isinstance(given, tuple | list) else (given,))):
+    if any(
+        _number(rate) != 0.0 for rate in (given if isinstance(given, tuple | list) else (given,))
+    ):
         raise RangeError.learning_rate(option.name, given, row.name)

@@ -17,10 +17,14 @@ TF_FUSED: Final = Row(
     title="TensorFlow, fused_batch_norm (V3) on the CPU",
     source="tensorflow at 057091db: core/kernels, python/ops; read, not run",
     traps=(
-        "exponential_avg_factor is the weight of the new and is 1 by default: what comes back are "
-        "the statistics of the batch, not running ones.",
-        "What comes back is unbiased, what normalizes is biased. Keras on top of it is therefore "
-        "unbiased on images and biased on matrices, which take another path.",
+        (
+            "exponential_avg_factor is the weight of the new and is 1 by default: what comes back are "
+            "the statistics of the batch, not running ones."
+        ),
+        (
+            "What comes back is unbiased, what normalizes is biased. Keras on top of it is therefore "
+            "unbiased on images and biased on matrices, which take another path."
+        ),
         "It returns new statistics and keeps none: here the layer's state takes them.",
         "eps below 1.001e-5 is raised to it.",
         "With one value per channel the CPU gives finite statistics, the GPU NaN.",
@@ -51,9 +55,7 @@ TF_FUSED: Final = Row(
     beta_options=Fact((), f"{_NN}: always"),
     gamma_rule=Fact("stored", f"{_KERNEL}, CPU"),
     fixed_gamma=Fact(Option(None, default=False), f"{_NN}: none"),
-    axis=Fact(
-        Choice("data_format", "NHWC", {"NHWC": -1, "NCHW": 1, "NDHWC": -1, "NCDHW": 1}), _NN
-    ),
+    axis=Fact(Choice("data_format", "NHWC", {"NHWC": -1, "NCHW": 1, "NDHWC": -1, "NCDHW": 1}), _NN),
     in_place=Fact(Option(None, default=False), f"{_NN}: none"),
     learning_rates=Fact(Option(None, (0.0,)), f"{_NN}: no parameters"),
     silent_options=Fact((), _NN),
