@@ -20,8 +20,8 @@ CHAINER: Final = Row(
         "eps is 2e-5.",
         "decay is the weight of the old; the running variance is unbiased.",
         (
-            "fixed_batch_normalization differentiates mean and variance too; the link holds them "
-            "constant, and so does the layer here."
+            "fixed_batch_normalization differentiates mean and variance too; the link holds "
+            "them constant, and so does the layer here."
         ),
         "A batch of one value per channel warns there, and gives y = beta.",
         "avg_var started at 0 before version 5.",

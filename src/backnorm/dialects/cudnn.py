@@ -18,8 +18,8 @@ CUDNN: Final = Row(
     traps=(
         "Factor and epsilon are arguments of each call and have no default.",
         (
-            "The factor is the weight of the new, and must be 1 in the first call: here the first "
-            "update copies."
+            "The factor is the weight of the new, and must be 1 in the first call: here the "
+            "first update copies."
         ),
         "The running variance is unbiased; with one value per channel it is NaN.",
         "epsilon below CUDNN_BN_MIN_EPSILON is refused: 1e-5 in version 7, 0 in later ones.",

@@ -17,12 +17,12 @@ EQUINOX_BATCH: Final = Row(
     source="Equinox 0.13.8: equinox/nn; read, and run for its golden",
     traps=(
         (
-            "The hidden variance starts at 1 and is freed of a start at 0: in eval the variance is "
-            "too large by keep^t/(1 - keep^t), 99 after one step at 0.99, 0.01 after 459."
+            "The hidden variance starts at 1 and is freed of a start at 0: in eval the variance"
+            " is too large by keep^t/(1 - keep^t), 99 after one step at 0.99, 0.01 after 459."
         ),
         (
-            "It works on one sample inside vmap, with the channels first. Here x is the whole batch, "
-            "so that the channels are axis 1."
+            "It works on one sample inside vmap, with the channels first. Here x is the whole "
+            "batch, so that the channels are axis 1."
         ),
     ),
     momentum=Fact(Option("momentum", 0.99), f"{_MODULE}; {_GOLDEN}"),

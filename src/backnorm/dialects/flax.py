@@ -19,9 +19,10 @@ FLAX: Final = Row(
         "The channels are last; momentum 0.99 is the weight of the old.",
         "The running variance is biased.",
         (
-            "The batch variance is max(0, E[x^2] - E[x]^2) by default: with a mean far from 0 it loses "
-            "its digits, and where it is cut to 0 its gradient is 0. use_fast_variance=False avoids "
-            "that; here it is computed without cancellation either way."
+            "The batch variance is max(0, E[x^2] - E[x]^2) by default: with a mean far from 0 "
+            "it loses its digits, and where it is cut to 0 its gradient is 0. "
+            "use_fast_variance=False avoids that; here it is computed without cancellation "
+            "either way."
         ),
         "linen does not update during init, and wants mutable=['batch_stats'] to update at all.",
         "nnx casts the running statistics to dtype in eval; linen does not.",

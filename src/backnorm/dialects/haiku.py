@@ -19,16 +19,16 @@ HAIKU: Final = Row(
     traps=(
         "create_scale, create_offset and decay_rate have no default.",
         (
-            "The averages start at 0 and are freed of it when read: average = hidden/(1 - decay^t). "
-            "Without an update mean and variance are 0, and y = x/sqrt(eps)."
+            "The averages start at 0 and are freed of it when read: average = hidden/(1 - "
+            "decay^t). Without an update mean and variance are 0, and y = x/sqrt(eps)."
         ),
         (
-            "The variance is E[x^2] - E[x]^2 in the format of x, not cut at 0: a mean far from 0 gives "
-            "NaN there. Here it is computed without cancellation."
+            "The variance is E[x^2] - E[x]^2 in the format of x, not cut at 0: a mean far from "
+            "0 gives NaN there. Here it is computed without cancellation."
         ),
         (
-            "scale, offset and the averages have the shape (1, ..., 1, C) there, (C,) here; either "
-            "is loaded."
+            "scale, offset and the averages have the shape (1, ..., 1, C) there, (C,) here; "
+            "either is loaded."
         ),
         "All is computed in the format of x, bfloat16 too.",
     ),

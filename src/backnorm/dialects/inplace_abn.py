@@ -18,12 +18,12 @@ INPLACE_ABN: Final = Row(
     source="inplace_abn at b50bfe9c: inplace_abn, src; read, not run",
     traps=(
         (
-            "gamma is abs(weight) + eps: a negative weight means another function than in BatchNorm "
-            "or in ABN of the same package, and no gamma below eps can be written."
+            "gamma is abs(weight) + eps: a negative weight means another function than in "
+            "BatchNorm or in ABN of the same package, and no gamma below eps can be written."
         ),
         (
-            "The activation (leaky_relu with slope 0.01 by default) is part of that layer. The layer "
-            "here stops before it, and a converted state needs it after the target."
+            "The activation (leaky_relu with slope 0.01 by default) is part of that layer. The "
+            "layer here stops before it, and a converted state needs it after the target."
         ),
         "There x is always overwritten, and recovered from y in the backward pass; here x stays.",
         "momentum is the weight of the new, whatever its documentation said.",

@@ -18,16 +18,17 @@ KERAS: Final = Row(
     traps=(
         "The channels are last by default, eps is 1e-3, momentum 0.99 is the weight of the old.",
         (
-            "The moving variance is biased on every backend. The layer of tf-keras is unbiased on "
-            "images (its fused path) and biased on matrices."
+            "The moving variance is biased on every backend. The layer of tf-keras is unbiased "
+            "on images (its fused path) and biased on matrices."
         ),
         (
-            "trainable=False means the running statistics, also with training=True. Keras 1 and 2 went "
-            "on with those of the batch."
+            "trainable=False means the running statistics, also with training=True. Keras 1 and"
+            " 2 went on with those of the batch."
         ),
         (
-            "The torch and NumPy backends compute E[x^2] - E[x]^2 in float32: with a mean far from 0 "
-            "they give other variances than the TensorFlow and JAX backends, even negative ones."
+            "The torch and NumPy backends compute E[x^2] - E[x]^2 in float32: with a mean far "
+            "from 0 they give other variances than the TensorFlow and JAX backends, even "
+            "negative ones."
         ),
         "With a mask the count has 1e-7 added to it.",
     ),

@@ -16,7 +16,10 @@ MINDSPORE: Final = Row(
     title="MindSpore, nn.BatchNorm1d to BatchNorm3d on the CPU",
     source="MindSpore at 06967502: nn/layer, plugin CPU kernels; read, not run",
     traps=(
-        "momentum of the cell is the weight of the old; the operator below is given 1 - momentum.",
+        (
+            "momentum of the cell is the weight of the old; the operator below is given 1 - "
+            "momentum."
+        ),
         "The running variance is biased on the CPU (oneDNN) and unbiased on the GPU (cuDNN).",
         "affine=False keeps a gamma of ones that is not trained: it stays in the state.",
     ),

@@ -18,23 +18,24 @@ MXNET: Final = Row(
     source="apache/mxnet 1.9.1: src/operator/nn; run without oneDNN",
     traps=(
         (
-            "The running statistics change in backward: a forward pass alone changes nothing, two "
-            "backward passes change them twice, and if neither data nor gamma nor beta wants a "
-            "gradient they never change."
+            "The running statistics change in backward: a forward pass alone changes nothing, "
+            "two backward passes change them twice, and if neither data nor gamma nor beta "
+            "wants a gradient they never change."
         ),
         (
-            "fix_gamma is true by default: gamma is set to 1 in its own array by the forward pass, "
-            "and its gradient is 0 for write and left alone for add. Gluon's layer sets it to false."
+            "fix_gamma is true by default: gamma is set to 1 in its own array by the forward "
+            "pass, and its gradient is 0 for write and left alone for add. Gluon's layer sets "
+            "it to false."
         ),
         "A stored gamma may differ from 1 although it is not used.",
         (
-            "eps is 1e-3 in the operator (rounded to float32, which float64 data shows; one that is "
-            "given is not rounded) and 1e-5 in Gluon's layer."
+            "eps is 1e-3 in the operator (rounded to float32, which float64 data shows; one "
+            "that is given is not rounded) and 1e-5 in Gluon's layer."
         ),
         "The third output is 1/sqrt(var + eps), whatever its name.",
         (
-            "With float16 data var + eps is rounded to float16, and the running variance is computed "
-            "back from it."
+            "With float16 data var + eps is rounded to float16, and the running variance is "
+            "computed back from it."
         ),
         "momentum is float32 also where all else is float64.",
         "Through cuDNN it is another dialect: mxnet-cudnn.",

@@ -20,16 +20,16 @@ MXNET_CUDNN: Final = replace(
     source="apache/mxnet 1.9.1: src/operator/nn; read, not run",
     traps=(
         (
-            "The running statistics change in forward and the running variance is unbiased: on the "
-            "CPU the same network updates in backward, biased."
+            "The running statistics change in forward and the running variance is unbiased: on "
+            "the CPU the same network updates in backward, biased."
         ),
         (
-            "backward in eval recomputes the statistics of the batch: it is not the derivative of the "
-            "forward pass, which uses the running ones."
+            "backward in eval recomputes the statistics of the batch: it is not the derivative "
+            "of the forward pass, which uses the running ones."
         ),
         (
-            "gamma and beta share one flag for adding: with fix_gamma the gradient of beta could pile "
-            "up (issues 16297 and 18475 there). Here write is write and add is add."
+            "gamma and beta share one flag for adding: with fix_gamma the gradient of beta "
+            "could pile up (issues 16297 and 18475 there). Here write is write and add is add."
         ),
         "eps below 1e-5 is refused.",
         "With use_global_stats, or cudnn_off, the operator does not come here: see mxnet.",

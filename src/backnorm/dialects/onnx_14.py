@@ -18,8 +18,8 @@ ONNX_14: Final = Row(
     traps=(
         "training_mode=1 returns new statistics; here the layer's state takes them.",
         (
-            "The running variance is biased: the text says population variance. PyTorch's, exported "
-            "in training, becomes something else."
+            "The running variance is biased: the text says population variance. PyTorch's, "
+            "exported in training, becomes something else."
         ),
         "momentum is the weight of the old.",
         "No gradient is defined; what is given here is the derivative.",

@@ -24,8 +24,8 @@ ONNX_9: Final = replace(
         "The text does not say which variance is kept; onnxruntime keeps the biased one.",
         "The fourth and fifth outputs are the mean and, in onnxruntime, 1/std of the batch.",
         (
-            "The reference evaluator blends in the statistics of the batch even in inference (issue "
-            "5799 there): it is no judge of this opset."
+            "The reference evaluator blends in the statistics of the batch even in inference "
+            "(issue 5799 there): it is no judge of this opset."
         ),
         "Opset 7 also knows spatial=0, one statistic per position: that is no batch norm here.",
     ),

@@ -21,8 +21,8 @@ PADDLE: Final = Row(
         "momentum is the weight of the old.",
         "The running variance is biased on the CPU and unbiased through cuDNN.",
         (
-            "With one value per channel y is x and dx is dy; the gradients of weight and bias are 0 "
-            "and the statistics stay."
+            "With one value per channel y is x and dx is dy; the gradients of weight and bias "
+            "are 0 and the statistics stay."
         ),
         "use_global_stats=False normalizes by the batch in eval too, and goes on updating.",
         "weight_attr=False keeps a weight of ones that is not trained: it stays in the state.",

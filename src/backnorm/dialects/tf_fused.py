@@ -18,12 +18,12 @@ TF_FUSED: Final = Row(
     source="tensorflow at 057091db: core/kernels, python/ops; read, not run",
     traps=(
         (
-            "exponential_avg_factor is the weight of the new and is 1 by default: what comes back are "
-            "the statistics of the batch, not running ones."
+            "exponential_avg_factor is the weight of the new and is 1 by default: what comes "
+            "back are the statistics of the batch, not running ones."
         ),
         (
-            "What comes back is unbiased, what normalizes is biased. Keras on top of it is therefore "
-            "unbiased on images and biased on matrices, which take another path."
+            "What comes back is unbiased, what normalizes is biased. Keras on top of it is "
+            "therefore unbiased on images and biased on matrices, which take another path."
         ),
         "It returns new statistics and keeps none: here the layer's state takes them.",
         "eps below 1.001e-5 is raised to it.",

@@ -18,7 +18,10 @@ TORCH: Final = Row(
     title="PyTorch 2.13, BatchNorm1d to BatchNorm3d",
     source="PyTorch 2.13.0: torch/nn, aten/src/ATen/native; run on the CPU",
     traps=(
-        "momentum is the weight of the new statistics; Keras, Flax, MXNet and Caffe mean the old.",
+        (
+            "momentum is the weight of the new statistics; Keras, Flax, MXNet and Caffe mean "
+            "the old."
+        ),
         "The running variance is unbiased, the one that normalizes is biased.",
         "momentum=None takes the plain mean of all batches, by num_batches_tracked.",
         "num_batches_tracked is missing in old checkpoints; it is then 0.",
