@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from backnorm.dialects._columns import UNKNOWN
 from backnorm.dialects.semantics import correction, gamma_used
 from backnorm.dialects.state_arrays import Stored, arrays_of, read
 from backnorm.errors import ConversionError
@@ -89,7 +90,6 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
     mean, var = stored.eval_statistics(row, settings)
     gamma = gamma_used(row, settings, stored.gamma)
     roles = {array.role for array in row.arrays.known}
-    first_only = 0 if stored.count == 0 and "first" in roles else None
     return Canonical(
         mean=mean.astype(np.float64),
         var=var.astype(np.float64),
@@ -100,12 +100,31 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
         beta=None if stored.beta is None else stored.beta.astype(np.float64),
         stored_gamma=stored.gamma,
         keep=settings.keep,
-        updates=stored.count if "count" in roles else first_only,
+        updates=_updates(row, stored),
         divisor=stored.divisor if "divisor" in roles else None,
         unread=bool(stored.divisor == 0.0 and (stored.mean.any() or stored.var.any())),
         finetuned=stored.finetuned,
         dtype=np.promote_types(stored.mean.dtype, np.float32),
     )
+
+
+def _updates(row: Row, stored: Stored) -> int | None:
+    """Return how many updates there were, if the state tells.
+
+    A count of 0 tells nothing by itself: it is what a file gets whose writer did not know.
+    """
+    roles = {array.role for array in row.arrays.known}
+    if "first" in roles:
+        return 0 if stored.count == 0 else None
+    if "count" not in roles:
+        return None
+    return stored.count or (0 if _untouched(row, stored.mean, stored.var) else None)
+
+
+def _untouched(row: Row, mean: AnyArray, var: AnyArray) -> bool:
+    """Tell whether the statistics are still those of a new layer."""
+    start = row.initial.value
+    return start is not UNKNOWN and bool((mean == start[0]).all() and (var == start[1]).all())
 
 
 def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[str, AnyArray]:
@@ -177,9 +196,7 @@ def _count(row: Row, settings: Settings, canonical: Canonical) -> int:
     known = canonical.updates
     if row.storage.known != "hidden averages and their count":
         return row.copied_updates.known if known is None else known
-    start = row.initial.known
-    untouched = (canonical.mean == start[0]).all() and (canonical.var == start[1]).all()
-    if known == 0 and untouched:
+    if known == 0 and _untouched(row, canonical.mean, canonical.var):
         return 0
     keep = settings.keep or 0.0
     if known or keep == 1.0:

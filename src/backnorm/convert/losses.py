@@ -130,7 +130,7 @@ KINDS: Final[dict[LossName, Kind]] = {
         happens=lambda c: c.state.divisor not in {0.0, 1.0},
     ),
     "unread sums": Kind(
-        "the divisor is 0, so that {source.name} reads mean and variance as 0, but there are sums",
+        "the divisor is 0, so that {source.name} reads 0 for mean and variance, but there are sums",
         refused=True,
         advice="If the file is NVIDIA's, take caffe-nvidia as source; else pass allow_loss=True.",
         rows=lambda a, _: _has(a, "divisor"),
