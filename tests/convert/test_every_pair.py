@@ -12,7 +12,7 @@ from backnorm.convert import KINDS, Loss, losses_between
 from backnorm.dialects import DIALECTS, row_of
 from backnorm.errors import ConversionError
 from backnorm.testing.budget import SAME_OUTPUT, parts
-from dialects.layers import C, OPTIONS, batch, trained
+from dialects.layers import OPTIONS, C, batch, trained
 
 PAIRS = list(itertools.product(DIALECTS, DIALECTS))
 

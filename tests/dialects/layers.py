@@ -60,4 +60,4 @@ def trained(dialect: str, dtype: str = "f4") -> bn.BatchNorm:
     return with_parameters(layer)
 
 
-__all__ = ["C", "DIALECTS", "OPTIONS", "batch", "make", "names", "trained", "with_parameters"]
+__all__ = ["DIALECTS", "OPTIONS", "C", "batch", "make", "names", "trained", "with_parameters"]
