@@ -30,6 +30,7 @@ KERAS: Final = Row(
             "from 0 they give other variances than the TensorFlow and JAX backends, even "
             "negative ones."
         ),
+        "A float64 layer computes in float32 all the same: x is cast to it first. Not imitated.",
         "With a mask the count has 1e-7 added to it.",
     ),
     momentum=Fact(Option("momentum", 0.99), f"{_LAYER}; {_LIVE}"),
