@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import backnorm as bn
-from backnorm.dialects import DIALECTS, row_of
+from backnorm.dialects import DIALECTS, UNKNOWN, row_of
 from backnorm.errors import BacknormError, DtypeError, RangeError, ShapeError, UnknownNameError
 from backnorm.testing.budget import DIFFERENCE_STEP, DIFFERENCES, SAME_OUTPUT, assert_bits, parts
 from dialects.layers import C, batch, make, names, trained, with_parameters
@@ -153,9 +153,9 @@ PLAIN = [name for name in DIALECTS if row_of(name).one_value.value == "zero vari
 
 def test_every_answer_to_one_value_has_a_test() -> None:
     """Those below, and the unknown one."""
-    assert REFUSED == ["torch", "tinygrad", "mlx", "inplace-abn"]
-    answers = {row_of(name).one_value.value for name in set(DIALECTS) - {"mindspore"}}
-    assert answers == {"refused", "zero variance", "identity", "nan"}
+    assert {"torch", "tinygrad", "mlx", "inplace-abn"} <= set(REFUSED)
+    answers = {row_of(name).one_value.value for name in DIALECTS}
+    assert answers == {"refused", "zero variance", "identity", "nan", UNKNOWN}
 
 
 @pytest.mark.parametrize("dialect", REFUSED)
@@ -299,6 +299,22 @@ def test_mxnet_shows_inv_std_as_its_third_output() -> None:
     layer.eval().forward(batch())
     assert layer.output_var.tolist() == [1.0] * C
     assert make("torch").output_var is None
+
+
+def test_mxnet_with_eps_zero_and_a_constant_channel_gives_beta() -> None:
+    """inv_std is 0, and the variance that is computed back from it infinite."""
+    layer = bn.BatchNorm(C, dialect="mxnet", eps=0.0)
+    x = batch()
+    x[:, 1] = 3
+    y = layer.forward(x)
+    assert not y[:, 1].any()
+    assert layer.output_var[1] == 0.0
+    g = layer.backward(batch(1))
+    assert not g.dx[:, 1].any()
+    assert layer.state()["moving_var"][1] == np.inf
+    assert np.isfinite(layer.state()["moving_var"][[0, 2, 3]]).all()
+    other = bn.BatchNorm(C, dialect="mxnet-cudnn")
+    assert_bits(other.forward(batch()), bn.BatchNorm(C, dialect="mxnet").forward(batch()))
 
 
 def test_mxnet_on_cudnn_takes_the_gradient_of_training_in_eval() -> None:

@@ -46,6 +46,7 @@ EQUINOX_BATCH: Final = Row(
     eps_floor=Fact(0.0, f"{_MODULE}: none"),
     eps_below_floor=Fact("refused", f"{_MODULE}: a root of what is negative"),
     eps_width=Fact("float64", f"{_MODULE}: a Python float"),
+    zero_root=Fact("infinite", f"{_MODULE}: no special case"),
     affine_in=Fact("same layer", _MODULE),
     gamma_options=Fact((Option("channelwise_affine", default=True),), _MODULE),
     beta_options=Fact((Option("channelwise_affine", default=True),), _MODULE),

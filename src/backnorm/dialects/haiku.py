@@ -51,6 +51,7 @@ HAIKU: Final = Row(
     eps_floor=Fact(0.0, f"{_MODULE}: none"),
     eps_below_floor=Fact("refused", f"{_MODULE}: a root of what is negative"),
     eps_width=Fact("input", f"{_MODULE}: converted to the format of the variance"),
+    zero_root=Fact("infinite", f"{_MODULE}: no special case"),
     affine_in=Fact("same layer", _MODULE),
     gamma_options=Fact((Option("create_scale", REQUIRED),), _MODULE),
     beta_options=Fact((Option("create_offset", REQUIRED),), _MODULE),

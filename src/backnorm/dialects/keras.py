@@ -54,6 +54,7 @@ KERAS: Final = Row(
     eps_floor=Fact(0.0, f"{_LAYER}: none"),
     eps_below_floor=Fact("refused", f"{_LAYER}: a root of what is negative"),
     eps_width=Fact("float64", f"{_LAYER}: a Python float"),
+    zero_root=Fact("infinite", f"{_LAYER}, call: no special case"),
     affine_in=Fact("same layer", _LAYER),
     gamma_options=Fact((Option("scale", default=True),), f"{_LAYER}; {_LIVE}"),
     beta_options=Fact((Option("center", default=True),), f"{_LAYER}; {_LIVE}"),

@@ -13,10 +13,11 @@ from backnorm.dialects.gradients import blended, deliver
 from backnorm.dialects.registry import row_of
 from backnorm.dialects.semantics import (
     Batch,
+    changes_root,
     eps_used,
     gamma_slope,
     gamma_used,
-    rounds_root,
+    root_used,
     shares,
     updated,
 )
@@ -246,17 +247,20 @@ class BatchNorm:
         mean: Float64Array | None = None,
         var: Float64Array | None = None,
     ) -> Forward:
-        """Call the engine, with the roundings of var + eps that are wide enough to be seen."""
-        eps = eps_used(self._row, self._settings, x.dtype)
-        if not rounds_root(self._row, x.dtype):
+        """Call the engine, with the root of what the framework takes it of."""
+        row, dtype = self._row, x.dtype
+        eps = eps_used(row, self._settings, dtype)
+        if mean is not None and var is not None:
+            if changes_root(row, eps, dtype, frozen=True):
+                var, eps = root_used(row, var, eps, dtype, frozen=True), 0.0
             return self._engine(x, axis, mean, var, eps)
-        if mean is None or var is None:
-            own = batch_norm(x, channel_axis=axis, eps=eps)
-            mean, var = own.mean, own.var
-            fwd = self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
-            # Its statistics are no constants: the gradient is to go through them.
-            return replace(fwd, saved=fwd.saved._replace(frozen=False))
-        return self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+        if not changes_root(row, eps, dtype, frozen=False):
+            return self._engine(x, axis, None, None, eps)
+        own = batch_norm(x, channel_axis=axis, eps=eps)
+        root = root_used(row, own.var, eps, dtype, frozen=False)
+        fwd = self._engine(x, axis, own.mean, root, 0.0)
+        # Its statistics are no constants: the gradient is to go through them.
+        return replace(fwd, saved=fwd.saved._replace(frozen=False))
 
     def _engine(
         self,
