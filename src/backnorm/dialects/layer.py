@@ -292,7 +292,7 @@ class BatchNorm:
         """Widen what is narrower than x, which is exact: the engine refuses to guess."""
         if parameter is None:
             return None
-        return parameter.astype(np.promote_types(parameter.dtype, x.dtype), copy=True)
+        return parameter.astype(np.promote_types(parameter.dtype, x.dtype), copy=False)
 
     def _update(self, batch: Batch) -> None:
         running = updated(self._row, self._settings, self._stored.running, batch)
