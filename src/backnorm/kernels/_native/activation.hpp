@@ -9,6 +9,12 @@
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
+// v where `chosen` has all bits, +0 where it has none: one instruction, where a selection takes three.
+template <class T, class Mask>
+BACKNORM_INLINE Native<T> where(const Mask& chosen, const Native<T>& v) {
+    return same_bits<Native<T>>(same_bits<Mask>(v) & chosen);
+}
+
 template <Activation kind, class T>
 BACKNORM_INLINE Pack<T> activate(Pack<T> z, double slope) {
     if constexpr (kind == Activation::identity) return z;
@@ -17,7 +23,7 @@ BACKNORM_INLINE Pack<T> activate(Pack<T> z, double slope) {
     BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
         V v = z.part[k];
         if constexpr (kind == Activation::leaky_relu) v = v < zero ? v * T(slope) : v;
-        if constexpr (kind == Activation::relu) v = v < zero ? zero : v;
+        if constexpr (kind == Activation::relu) v = where<T>(~(v < zero), v);
         if constexpr (kind == Activation::relu6) v = v < zero ? zero : (v > six ? six : v);
         z.part[k] = v;
     }
@@ -33,10 +39,9 @@ BACKNORM_INLINE Pack<T> arriving(Pack<T> dy, const Pack<T>& y, double slope) {
     BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
         V v = dy.part[k];
         if constexpr (kind == Activation::leaky_relu) v = y.part[k] > zero ? v : v * T(slope);
-        if constexpr (kind == Activation::relu) v = y.part[k] > zero ? v : zero;
+        if constexpr (kind == Activation::relu) v = where<T>(y.part[k] > zero, v);
         if constexpr (kind == Activation::relu6) {
-            v = y.part[k] > zero ? v : zero;
-            v = y.part[k] < six ? v : zero;
+            v = where<T>((y.part[k] > zero) & (y.part[k] < six), v);
         }
         dy.part[k] = v;
     }

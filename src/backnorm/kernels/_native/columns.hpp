@@ -24,6 +24,8 @@ constexpr int tile_columns = 1024, small_tile_columns = 512;
 // Rows are summed this many at a time: enough for the sums to stay in registers, few enough for the
 // processor to fetch them ahead as so many streams.
 constexpr int64_t block_rows = 8;
+// What is prepared for each column pays from about so many rows on.
+constexpr int64_t enough_rows = 64;
 
 // The array as rows x columns. Where rows are short and follow each other in memory, `fold` of
 // them count as one, so that vectors are full, and runs long enough to be stored past the cache; a
@@ -40,7 +42,9 @@ struct Grid {
             return !*a || a->outer_stride == width;
         });
         if (dense)
-            while (width * fold * 2 <= small_tile_columns && s.outer % (fold * 2) == 0) fold *= 2;
+            while (width * fold * 2 <= small_tile_columns && s.outer % (fold * 2) == 0 &&
+                   (width * fold < lanes || s.outer / fold >= 2 * enough_rows))
+                fold *= 2;
         return {s.outer / fold, width * fold, fold, s.channels, s.inner};
     }
     // Where rows are few, tiles hold whole channels.
@@ -49,7 +53,6 @@ struct Grid {
         return std::min(columns, small_tile_columns / inner * inner);
     }
     int64_t tiles() const { return (columns + tile_width() - 1) / tile_width(); }
-    int64_t channel_of(int64_t column) const { return column / inner % channels; }
     // One part: a tile at a time, whose rows stay in cache from the sums to the results. That takes
     // tiles enough for all threads, and rows few enough.
     int64_t parts() const {
@@ -66,24 +69,21 @@ struct Grid {
     }
 };
 
-// The columns [first, first + count) of a grid.
+// The columns [first, first + count) of a grid: all those of the channels from `first_channel` on,
+// `fold` times each.
 struct Tile {
     const Grid& grid;
-    int64_t first, count;
+    int64_t first, count, channels, first_channel;
 
     Tile(const Grid& g, int64_t index)
-        : grid(g), first(index * g.tile_width()),
-          count(std::min(g.tile_width(), g.columns - first)) {}
-
-    // Every tile holds all columns of its channels, `fold` times each.
-    int64_t channels() const { return count / grid.fold / grid.inner; }
-    int64_t first_channel() const { return grid.channel_of(first); }
+        : grid(g), first(index * g.tile_width()), count(std::min(g.tile_width(), g.columns - first)),
+          channels(count / g.fold / g.inner), first_channel(first / g.inner % g.channels) {}
 
     template <class Body>  // body(channel in the tile, its first column in the tile)
     void each_group(Body&& body) const {
-        const int64_t of = channels();
-        for (int64_t group = 0; group < count / grid.inner; ++group)
-            body(group % of, group * grid.inner);
+        int64_t column = 0;
+        for (int64_t k = 0; k < grid.fold; ++k)
+            for (int64_t c = 0; c < channels; ++c, column += grid.inner) body(c, column);
     }
 };
 
@@ -157,14 +157,14 @@ class TileResults {
     template <class Of>
     TileResults(const Tile& tile, const Of& channel) : tile_(tile) {
         tile.each_group([&](int64_t c, int64_t j) {
-            const Channel k = channel(tile.first_channel() + c);
+            const Channel k = channel(tile.first_channel + c);
             if (!is_double<S> && !k.fits_float()) precise_.push_back(j);
             fast_.set(is_double<S> ? k : k.for_float(), j, tile.grid.inner);
         });
         if (precise_.empty()) return;
         wide_ = std::make_unique<TileCoefficients<Channel, double>>();
         tile.each_group([&](int64_t c, int64_t j) {
-            wide_->set(channel(tile.first_channel() + c), j, tile.grid.inner);
+            wide_->set(channel(tile.first_channel + c), j, tile.grid.inner);
         });
     }
 
@@ -271,7 +271,7 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
                          [&](const auto& k, int64_t row, S* into, bool) {
             const auto at = each_normalize(k.of);
             normalize_run<decltype(kind)::value>(x[row], residual[row], into, tile.count, at,
-                                                 call.slope, streaming);
+                                                 call.slope, streaming, x[row + 2]);
         });
     });
     if (streaming) finish_stream();
@@ -293,7 +293,7 @@ inline void columns_forward(const ForwardCall& call) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
         parallel_neighbours(tiles, threads, false, [&](int64_t index) {
             const Tile tile(grid, index);
-            const int64_t first = tile.first_channel(), last = first + tile.channels();
+            const int64_t first = tile.first_channel, last = first + tile.channels;
             if (!call.frozen) {
                 MomentTile<S> sums(tile, call.x);
                 Moments channels[tile_columns];
@@ -315,7 +315,7 @@ inline void columns_forward(const ForwardCall& call) {
                 const Tile tile(grid, index);
                 MomentTile<S> sums(tile, call.x);
                 sums.run(rows.begin, rows.end);
-                sums.add_to(&pieces[size_t(part * grid.channels + tile.first_channel())],
+                sums.add_to(&pieces[size_t(part * grid.channels + tile.first_channel)],
                             rows.end - rows.begin);
             }
         });
@@ -346,7 +346,7 @@ struct ComomentTile {
         for (Column<double>* sums : {&plain, &product, &square})
             std::fill_n(sums->at, tile.count + lanes, 0.0);
         tile.each_group([&](int64_t channel, int64_t j) {
-            const double centre = call.statistics.mean[tile.first_channel() + channel];
+            const double centre = call.statistics.mean[tile.first_channel + channel];
             std::fill_n(mean.at + j, tile.grid.inner, centre);
         });
         std::fill_n(mean.at + tile.count, lanes, 0.0);
@@ -395,7 +395,7 @@ template <class S>
 inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Comoments* sums,
                           int64_t begin, int64_t end, bool streaming) {
     const TileResults<S, GradientChannel> results(tile, [&](int64_t c) {
-        return GradientChannel(call, c, sums[c - tile.first_channel()].square);
+        return GradientChannel(call, c, sums[c - tile.first_channel].square);
     });
     const Rows<const S> dy(call.dy, tile), x(call.x, tile), y(call.y, tile);
     const Rows<S> dresidual(call.dresidual, tile);
@@ -405,7 +405,8 @@ inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Como
         results.each_row(Rows<S>(call.dx, tile), call.add_dx, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool last) {
             const GradientRun<S> run{dy[row], x[row], y[row], into, last ? dresidual[row] : nullptr,
-                                     tile.count, through, call.add_dx, call.add_dresidual, streaming};
+                                     tile.count, through, call.add_dx, call.add_dresidual, streaming,
+                                     dy[row + 2], x[row + 2]};
             gradient_run<decltype(kind)::value>(run, each_gradient(k.of), call.slope);
         });
     });
@@ -428,7 +429,7 @@ inline void columns_backward(const BackwardCall& call) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
         parallel_neighbours(tiles, threads, false, [&](int64_t index) {
             const Tile tile(grid, index);
-            const int64_t first = tile.first_channel(), last = first + tile.channels();
+            const int64_t first = tile.first_channel, last = first + tile.channels;
             Comoments channels[tile_columns];
             sum_rows(tile, 0, grid.rows, channels);
             for (int64_t c = first; c < last; ++c) store_sums(channels[c - first], call, c);
@@ -443,7 +444,7 @@ inline void columns_backward(const BackwardCall& call) {
         for (int64_t index = 0; index < tiles; ++index) {
             const Tile tile(grid, index);
             sum_rows(tile, rows.begin, rows.end,
-                     &pieces[size_t(part * grid.channels + tile.first_channel())]);
+                     &pieces[size_t(part * grid.channels + tile.first_channel)]);
         }
     });
     std::vector<Comoments> sums(size_t(grid.channels));
@@ -457,7 +458,7 @@ inline void columns_backward(const BackwardCall& call) {
         const RowPart rows(grid, share, threads);
         for (int64_t index = tiles; index-- > 0;) {
             const Tile tile(grid, index);
-            gradient_tile<S>(call, tile, &sums[size_t(tile.first_channel())], rows.begin, rows.end,
+            gradient_tile<S>(call, tile, &sums[size_t(tile.first_channel)], rows.begin, rows.end,
                              streaming);
         }
     });

@@ -100,11 +100,9 @@ struct GradientChannel {
         scale = (call.gamma ? call.gamma[channel] : 1.0) * s.inv_std[channel];
         c = dgamma / n * s.inv_std[channel];
         b = dbeta / n - s.mean_low[channel] * c;
-        const double farthest = call.through_variance ? std::sqrt(n * s.var[channel]) : 0.0;
-        const double left = square - (dbeta * dbeta + dgamma * dgamma) / n;
-        fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) &&
-                keeps_digits(c * scale) && left >= least_share * square &&
-                std::fabs(c * scale) * farthest + std::fabs(b * scale) <= largest_coefficient;
+        fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(c * scale) &&
+                std::fabs(b * scale) <= largest_coefficient / 2 && farthest_is_finite(s.var[channel] * n) &&
+                (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
     }
 
     bool fits_float() const { return fits_; }
@@ -121,6 +119,13 @@ struct GradientChannel {
 
   private:
     bool fits_;
+
+    // The part through the variance is at most |c*scale| times the farthest x from the mean, which is
+    // no farther than sqrt(squares), where `squares` is the sum of the squares of all distances.
+    bool farthest_is_finite(double squares) const {
+        const double steep = c * scale, most = largest_coefficient / 2;
+        return c == 0.0 || steep * steep * squares <= most * most;
+    }
 };
 
 template <class T>

@@ -84,7 +84,8 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
 }
 
 
-// Coefficients come by value: no store can change a copy, so it stays in registers. Arrays of them
+// Coefficients come by value, and closures hold copies: no store can change them, so they stay in
+// registers. Arrays of them
 // must be readable for sixteen values past the run's end. `next`, which may be
 // null, is fetched along: what is read next, while this run is written. The end of a run that is long
 // enough is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
@@ -94,15 +95,15 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Co
                           double slope, bool streaming,
                           const S* next = nullptr) {
     using T = typename Coefficients::value;
-    const auto value = [&](int64_t i, const Pack<T>& from, const Pack<T>& add) BACKNORM_LAMBDA {
+    const auto value = [=](int64_t i, const Pack<T>& from, const Pack<T>& add) BACKNORM_LAMBDA {
         Pack<T> z = at(from, i);
         if (residual) z = z + add;
         return activate<kind>(z, slope);
     };
-    const auto full = [&](int64_t i) BACKNORM_LAMBDA {
+    const auto full = [=](int64_t i) BACKNORM_LAMBDA {
         return value(i, load<T>(x + i), residual ? load<T>(residual + i) : Pack<T>::zero());
     };
-    const auto part = [&](int64_t i, int some) {
+    const auto part = [=](int64_t i, int some) {
         const Pack<T> add = residual ? load_part<T>(residual + i, some) : Pack<T>::zero();
         store_part(y + i, value(i, load_part<T>(x + i, some), add), some);
     };

@@ -210,8 +210,7 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, 
                                          place(call.y, o, i),  place(call.dx, o, i),
                                          place(call.dresidual, o, i), length, through, call.add_dx,
                                          call.add_dresidual, streaming,
-                                         next_channel<S>(call.dy, call.shape, o, c, i),
-                                         next_channel<S>(call.x, call.shape, o, c, i)};
+                                         nullptr, nullptr};
                 gradient_run<decltype(kind)::value>(run, at, call.slope);
             });
         });
