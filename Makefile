@@ -57,7 +57,7 @@ test-numpy:
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.
-# Left out: what counts page faults would count those of the sanitizers.
+# Left out: what counts page faults and memory would count those of the sanitizers.
 in_gcc = $(shell $(CXX) -print-file-name=$(1))
 sanitize:
 	BACKNORM_REQUIRE_NATIVE=1 $(MAKE) .venv-sanitize/.with-test VENV=.venv-sanitize \
@@ -65,7 +65,8 @@ sanitize:
 	LD_PRELOAD='$(call in_gcc,libasan.so) $(call in_gcc,libubsan.so) $(call in_gcc,libstdc++.so)' \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    .venv-sanitize/bin/python -m pytest --capture=sys \
-	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page)
+	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
+	    --deselect tests/kernels/test_processes.py::test_a_call_takes_its_result_and_little_more)
 
 clean:
 	rm -rf .venv .venv-* build out site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

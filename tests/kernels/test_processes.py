@@ -14,6 +14,12 @@ from backnorm.testing.cases import LEVELS
 
 CHILDREN = Path(__file__).with_name("children.py")
 
+STATUS = Path("/proc/self/status")
+
+MOST_EXTRA = 4 << 20
+"""What a call may take beyond its results: its parts' sums are 1 MiB at most, rounding up to huge
+pages 2 MiB."""
+
 MOST_SECONDS = 120
 """A process that hangs would hang for ever; none of these needs 5 s, or 50 under the sanitizers."""
 
@@ -85,3 +91,13 @@ def test_other_python_threads_run_during_a_call() -> None:
     """Ten calls that keep the GIL leave room for ten steps; those that let go, for hundreds."""
     (steps,) = run("released")
     assert int(steps) > 100
+
+
+@needs_native
+@pytest.mark.skipif(not STATUS.exists(), reason="this system does not tell a process's peak memory")
+@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+def test_a_call_takes_its_result_and_little_more(layout: str) -> None:
+    """At most 4 MiB beyond y, and beyond dx, of 72 MiB each."""
+    forward, backward = map(int, run("peak", layout))
+    assert forward <= MOST_EXTRA, forward
+    assert backward <= MOST_EXTRA, backward

@@ -70,8 +70,8 @@ SMALLEST: Mapping[str, float] = {
 
 DESIGN_UNITS = 2.0
 """What the design leaves to float32 arithmetic beyond the one rounding that float64 needs too: four
-roundings (product, sum, mean of dz, scale) of half a unit. A kernel in float32 measured 0.8 in y
-and 0.9 in dx; those of today compute in float64 and measure 0.4 (docs/numerics.md)."""
+roundings (product, sum, mean of dz, scale) of half a unit. The kernels take sums in float64 and
+compute results in float32; what they measure stands in docs/numerics.md, in float64 it was 0.4."""
 
 PLAIN_FACTOR = 2.0
 """Another order of summation may double the error of the same arithmetic; more has a cause."""

@@ -94,24 +94,26 @@ inline bool planar_worth_streaming(const Shape& shape) {
     return worth_streaming<S>(shape) && shape.inner * int64_t(sizeof(S)) >= least_run_bytes;
 }
 
-// The same run of a later sample, to be fetched while this one is summed: runs end before the
-// processor has learnt where they lead. Null at the end.
+// How many samples further on a run is fetched while one is summed: short ones end before the
+// processor has learnt where they lead.
+inline int64_t samples_ahead(const Shape& shape) { return 1 + 1024 / shape.inner; }
+
+// The same run of a later sample; null past the last.
 template <class S>
-inline const S* run_ahead(const Operand& a, const Shape& shape, int64_t o, int64_t c, int64_t i) {
-    constexpr int64_t least_values = 1024;
-    const int64_t ahead = 1 + least_values / shape.inner;
-    return o + ahead < shape.outer ? a.at<const S>(o + ahead, c) + i : nullptr;
+inline const S* run_ahead(const Operand& a, int64_t outer, int64_t o, int64_t c, int64_t i) {
+    return o < outer ? a.at<const S>(o, c) + i : nullptr;
 }
 
 template <class S>
 inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    const int64_t ahead = samples_ahead(call.shape);
     int64_t count = 0;
     const auto sums_around = [&](double shift, int64_t last) {
         MomentSums sums;
         count = 0;
         each_run(call.shape, begin, last, [&](int64_t o, int64_t i, int64_t length) {
             sums.add_run(call.x.at<const S>(o, c) + i, length, shift,
-                         run_ahead<S>(call.x, call.shape, o, c, i));
+                         run_ahead<S>(call.x, call.shape.outer, o + ahead, c, i));
             count += length;
         });
         return sums;
@@ -180,13 +182,15 @@ inline void planar_forward(const ForwardCall& call) {
 
 template <class S>
 inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
     ComomentSums<S> sums;
     with_activation(call.activation, [&](auto kind) {
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
             const S* y = call.y ? call.y.at<const S>(o, c) + i : nullptr;
             sums.template add_run<decltype(kind)::value>(
                 {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y, length,
-                 run_ahead<S>(call.dy, call.shape, o, c, i), run_ahead<S>(call.x, call.shape, o, c, i)},
+                 run_ahead<S>(call.dy, outer, o + ahead, c, i),
+                 run_ahead<S>(call.x, outer, o + ahead, c, i)},
                 call.statistics.mean[c], call.slope);
         });
     });
@@ -209,8 +213,7 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, 
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                          place(call.y, o, i),  place(call.dx, o, i),
                                          place(call.dresidual, o, i), length, through, call.add_dx,
-                                         call.add_dresidual, streaming,
-                                         nullptr, nullptr};
+                                         call.add_dresidual, streaming};
                 gradient_run<decltype(kind)::value>(run, at, call.slope);
             });
         });

@@ -38,9 +38,10 @@ inline void in_precision(bool fits_float, Body&& body) {
     body(double());
 }
 
-// The root mean square of the gradient is at least half that of what arrives: then the roundings of
-// the parts, which are relative to the parts, are small against the gradient too.
-constexpr double least_share = 0.25;
+// The squares of the gradient make up at least half of those of what arrives: then the roundings of
+// the parts, which are relative to the parts, are small against the gradient too. With a quarter, one
+// channel of 1100 with five values each was 2.5 units off instead of 2.3 (no fused multiply-add).
+constexpr double least_share = 0.5;
 
 }  // namespace BACKNORM_LEVEL
 }  // namespace backnorm
