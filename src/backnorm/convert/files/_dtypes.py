@@ -1,0 +1,39 @@
+"""Names of number formats that NumPy alone does not have."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import numpy as np
+
+from backnorm.errors import NotInstalledError
+
+__all__ = ["dtype_named"]
+
+BEYOND_NUMPY = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+
+
+def dtype_named(name: str) -> np.dtype:
+    """Return the dtype of a name.
+
+    Parameters
+    ----------
+    name
+        Such as "float32" or "bfloat16".
+
+    Returns
+    -------
+    numpy.dtype
+        Its dtype; those that NumPy does not have come from ml_dtypes.
+
+    Raises
+    ------
+    NotInstalledError
+        If it needs ml_dtypes and that is not there.
+    """
+    if name not in BEYOND_NUMPY:
+        return np.dtype(name)
+    if importlib.util.find_spec("ml_dtypes") is None:
+        raise NotInstalledError.package("ml_dtypes", "files", f"An array of {name}")
+    return np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
