@@ -425,7 +425,7 @@ class FileError(BacknormError, ValueError):
         """The library of the format refuses the file."""
         return cls(
             file,
-            f"be read by {library}",
+            f"be a file that {library} can read",
             f"{type(error).__name__}: {_short(str(error))}",
             f"{library} is the library of its format; the file may be damaged, or of another one.",
             "Fetch or save it again, or name its format.",
@@ -531,9 +531,7 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
-    def wrong_dialect(
-        cls, file: str, format_: str, got: str, dialects: Sequence[str]
-    ) -> FileError:
+    def wrong_dialect(cls, file: str, format_: str, got: str, dialects: Sequence[str]) -> FileError:
         """The target's format has no place for a dialect's layers."""
         return cls(
             file,
@@ -552,6 +550,17 @@ class FileError(BacknormError, ValueError):
             "arrays of another format",
             f"{format_} holds the network's code, and arrays do not tell it.",
             f"Write {instead}, and load it into the network.",
+        )
+
+    @classmethod
+    def neighbours(cls, file: str, place: str, source: str) -> FileError:
+        """A file would leave behind what belongs to it."""
+        return cls(
+            _place(file, place),
+            f"stay in the folder of {source}",
+            "another folder",
+            "Its values are in a file beside, which is named and not copied.",
+            "Write to the same folder, or save the model into one file first.",
         )
 
     @classmethod

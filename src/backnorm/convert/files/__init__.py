@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,4 +116,4 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     for layer in model.layers:
         if layer.dialect not in kind.dialects:
             raise FileError.wrong_dialect(file.name, kind.name, layer.dialect, kind.dialects)
-    write_whole(file, kind.write(model))
+    write_whole(file, kind.write(replace(model, path=file)))

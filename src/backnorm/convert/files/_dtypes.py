@@ -9,7 +9,7 @@ import numpy as np
 
 from backnorm.errors import NotInstalledError
 
-__all__ = ["dtype_named"]
+__all__ = ["BEYOND_NUMPY", "dtype_named"]
 
 BEYOND_NUMPY = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
@@ -36,4 +36,5 @@ def dtype_named(name: str) -> np.dtype:
         return np.dtype(name)
     if importlib.util.find_spec("ml_dtypes") is None:
         raise NotInstalledError.package("ml_dtypes", "files", f"An array of {name}")
-    return np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+    beyond: np.dtype = np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+    return beyond

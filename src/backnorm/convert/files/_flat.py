@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray
+    from backnorm.convert.files.record import Option
 
 __all__ = [
     "DIALECTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Found",
     "Spelling",
     "find_layers",
+    "options_by",
     "spelled",
     "spelling_of",
 ]
@@ -75,7 +77,7 @@ SPELLINGS: Final[tuple[Spelling, ...]] = (
     _mxnet("{}_", gluon=False),
     _fields("caffe", "{}.*", 3, "gamma beta mean variance scale_factor"),
     _fields("keras", "{}/*", 2, "gamma beta moving_mean moving_variance"),
-    _fields("onnx", "{}.*", 4, "scale B input_mean input_var"),
+    _fields("onnx-15", "{}.*", 4, "scale B input_mean input_var"),
     _fields("torch", "{}.*", 2, "weight bias running_mean running_var", "num_batches_tracked"),
     Spelling(
         "flax",
@@ -91,7 +93,7 @@ SPELLINGS: Final[tuple[Spelling, ...]] = (
 )
 """In this order: what needs more comes before what a part of it would do for."""
 
-DIALECTS: Final = ("torch", "keras", "flax", "mxnet", "caffe", "onnx")
+DIALECTS: Final = ("torch", "keras", "flax", "mxnet", "caffe", "onnx-15")
 """Those with a spelling, the first where none is named."""
 
 
@@ -103,6 +105,15 @@ def spelling_of(dialect: str) -> Spelling:
         for spelling in SPELLINGS
         if spelling.dialect == dialect and plain <= set(spelling.keys.values())
     )
+
+
+ABSENT: Final[dict[str, dict[str, str]]] = {
+    "torch": {"weight": "affine", "bias": "bias"},
+    "keras": {"gamma": "scale", "beta": "center"},
+    "flax": {"scale": "use_scale", "bias": "use_bias"},
+    "caffe": {"gamma": "scale", "beta": "bias_term"},
+}
+"""For arrays that a layer may lack, the option that tells whether it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +135,7 @@ class Found:
     others: Mapping[str, AnyArray]
 
 
-def find_layers(
-    arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS
-) -> Found:
+def find_layers(arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS) -> Found:
     """Sort named arrays into normalization layers and the rest.
 
     Parameters
@@ -157,7 +166,8 @@ def find_layers(
             NormLayer(
                 layer,
                 layers[layer],
-                {field: arrays[key] for (name, field), key in keys.items() if name == layer},
+                state := {f: arrays[key] for (name, f), key in keys.items() if name == layer},
+                options_by(layers[layer], state),
             )
             for layer in sorted(layers, key=first.__getitem__)
         ),
@@ -166,17 +176,43 @@ def find_layers(
     )
 
 
+def options_by(dialect: str, state: Mapping[str, AnyArray]) -> dict[str, Option]:
+    """Return the options that follow from which arrays a layer has.
+
+    Parameters
+    ----------
+    dialect
+        Whose layer it is.
+    state
+        Its arrays.
+
+    Returns
+    -------
+    dict
+        Those that tell of gamma and beta.
+    """
+    return {option: field in state for field, option in ABSENT.get(dialect, {}).items()}
+
+
 def _layers_of(
     free: set[str], arrays: Mapping[str, AnyArray], spelling: Spelling
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Each layer of one spelling whose needed arrays are all there, and the names of its own."""
-    before, _, after = spelling.keys[spelling.needed[-1]].partition("{}")
+    last = spelling.needed[-1]
+    before, _, after = spelling.keys[last].partition("{}")
+    alone = key_of(spelling, last, "")
     for key in arrays:
-        if key in free and key.startswith(before) and key.endswith(after):
-            layer = key[len(before) : len(key) - len(after)]
-            names = {field: key.replace("{}", layer) for field, key in spelling.keys.items()}
-            if layer and all(names[field] in free for field in spelling.needed):
+        if key == alone or (key.startswith(before) and key.endswith(after)):
+            layer = "" if key == alone else key[len(before) : len(key) - len(after)]
+            names = {field: key_of(spelling, field, layer) for field in spelling.keys}
+            if all(names[field] in free for field in spelling.needed):
                 yield layer, {field: name for field, name in names.items() if name in free}
+
+
+def key_of(spelling: Spelling, field: str, layer: str) -> str:
+    """Return the name in the file; a file of nothing but one layer has no name for that."""
+    before, _, after = spelling.keys[field].partition("{}")
+    return before + (layer + after if layer else after[1:])
 
 
 def spelled(layers: Sequence[NormLayer], spelling: Spelling) -> dict[str, AnyArray]:
@@ -195,7 +231,7 @@ def spelled(layers: Sequence[NormLayer], spelling: Spelling) -> dict[str, AnyArr
         Name in the file to array.
     """
     return {
-        spelling.keys[field].replace("{}", layer.name): array
+        key_of(spelling, field, layer.name): array
         for layer in layers
         for field, array in layer.state.items()
     }

@@ -86,7 +86,7 @@ def nodes_of(path: Path) -> list[Node]:
 def _node(file: str, node: dict[str, Any], nodes: list[dict[str, Any]]) -> Node:
     name = str(node.get("name"))
     place = f"node {name}"
-    inputs = node.get("inputs")
+    inputs: Any = node.get("inputs")
     try:
         sources = [str(nodes[int(entry[0])]["name"]) for entry in inputs[1 : 1 + len(INPUTS)]]
         parameters = dict(zip(INPUTS, sources, strict=True))

@@ -6,7 +6,7 @@ Nothing that is named in it, such as the source of a data layer, is ever opened.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias, Union
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from backnorm.errors import FileError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "parse_prototxt"]
 
-Message: TypeAlias = "dict[str, list[Union[str, Message]]]"
+Message: TypeAlias = "dict[str, list[str | Message]]"
 """Field to all its values, in order: text as it stands, without quotes, or a message."""
 
 DEEPEST: Final = 64
@@ -89,7 +89,7 @@ class _Parser:
     def message(self, depth: int) -> Message:
         """Read fields up to the closing brace, or to the end of the file."""
         if depth > DEEPEST:
-            raise self._wrong(f"be nested at most {DEEPEST} deep")
+            self._refuse(f"be nested at most {DEEPEST} deep")
         fields: Message = {}
         while self._kind != ("close" if depth else "end"):
             if self._text in {",", ";"}:
@@ -130,7 +130,7 @@ class _Parser:
 
     def _take(self, kind: str) -> str:
         if self._kind != kind:
-            raise self._wrong(f"hold a {kind} here")
+            self._refuse(f"hold a {kind} here")
         text = self._text
         self._next()
         return text
@@ -139,5 +139,5 @@ class _Parser:
         end = ("end", "the end of the file", self._line)
         self._kind, self._text, self._line = next(self._tokens, end)
 
-    def _wrong(self, requirement: str) -> FileError:
-        return FileError.malformed(self._file, f"line {self._line}", requirement, self._text)
+    def _refuse(self, requirement: str) -> NoReturn:
+        raise FileError.malformed(self._file, f"line {self._line}", requirement, self._text)

@@ -126,9 +126,7 @@ def write_over(model: ModelFile, slots: Slots) -> bytes:
     return bytes(data)
 
 
-def stored(
-    file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Sequence[int]
-) -> bytes:
+def stored(file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Sequence[int]) -> bytes:
     """Return an array as bytes in the format that a file has it in.
 
     Parameters

@@ -14,6 +14,7 @@ import numpy as np
 
 from backnorm.convert.files._caffe_blob import blob_message, read_blob
 from backnorm.convert.files._caffe_net import NetLayer, layers_of_prototxt, scale_of
+from backnorm.convert.files._flat import options_by
 from backnorm.convert.files._slots import Slots, array_in, write_over
 from backnorm.convert.files._wire import BYTES, FIXED32, VARINT, Wire, encode, fixed32
 from backnorm.convert.files.record import ModelFile, NormLayer
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from backnorm._types import AnyArray
     from backnorm.convert.files._slots import Slot
     from backnorm.convert.files._wire import Span
     from backnorm.convert.files.record import Option
@@ -72,13 +72,21 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:
         if layer.type == "BatchNorm" and blobs.get(layer.name):
             slots = _slots_of(path.name, layer, scale_of(description, index), blobs)
             places.update({(layer.name, field): slot for field, slot in slots.items()})
-            options = {**layer.options, "scale": "gamma" in slots}
             state = {
                 field: array_in(path.name, f"layer {layer.name}, {field}", data, slot)
                 for field, slot in slots.items()
             }
+            options = {**options_by("caffe", state), **layer.options}
             layers.append(NormLayer(layer.name, "caffe", state, options))
-    others = dict(_others(path.name, data, stored, set(map(id, places.values()))))
+    rest = _rest(stored, set(map(id, places.values())))
+    others = {
+        name: array_in(path.name, name, data, slot) for name, slot in rest.items() if slot.pieces
+    }
+    notes += tuple(
+        f"{name} has no values that can be read; it is left as it is"
+        for name, slot in rest.items()
+        if not slot.pieces
+    )
     return ModelFile(path, "caffemodel", tuple(layers), others, notes, Slots(data, places))
 
 
@@ -109,14 +117,14 @@ def _slots_of(
     return fields
 
 
-def _others(
-    file: str, data: bytes, stored: Sequence[_Stored], taken: set[int]
-) -> Iterator[tuple[str, AnyArray]]:
-    for layer in stored:
-        for index, slot in enumerate(layer.blobs):
-            name = f"{layer.net.name}.{index}"
-            if id(slot) not in taken:
-                yield name, array_in(file, f"layer {layer.net.name}, blob {index}", data, slot)
+def _rest(stored: Sequence[_Stored], taken: set[int]) -> dict[str, Slot]:
+    """Name the blobs that belong to no normalization, by their layer and number."""
+    return {
+        f"{layer.net.name}.{index}": slot
+        for layer in stored
+        for index, slot in enumerate(layer.blobs)
+        if id(slot) not in taken
+    }
 
 
 def _layers(wire: Wire) -> Iterator[_Stored]:
@@ -130,7 +138,7 @@ def _layer(wire: Wire, layer: Span, *, v1: bool) -> _Stored:
     place = f"the layer at byte {layer.start}"
     texts: dict[int, list[str]] = {NAME: [""], TYPE: [""], BOTTOM: [], TOP: []}
     options: dict[str, Option] = {}
-    blobs = []
+    blobs: list[Slot] = []
     per_channel = True
     name_field, blobs_field = (V1_NAME, V1_BLOBS) if v1 else (NAME, BLOBS)
     for span in wire.fields(layer.start, layer.end, place):

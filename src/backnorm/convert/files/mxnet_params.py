@@ -81,8 +81,9 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:
     slots = _slots(_Cursor(path.name, data))
     arrays = {name: array_in(path.name, name, data, slot) for name, slot in slots.items()}
     beside = net or symbol_beside(path)
+    notes: tuple[str, ...] = ()
     if net is not None or beside.is_file():
-        found, notes = _by_symbol(path.name, arrays, nodes_of(beside)), ()
+        found = _by_symbol(path.name, arrays, nodes_of(beside))
     else:
         found, notes = _by_names(arrays, beside.name)
     places = {where: slots[key] for where, key in found.keys.items()}

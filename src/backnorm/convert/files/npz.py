@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,11 +31,12 @@ LONGEST_HEADER: Final = 10_000
 """NumPy's own limit for files that are not trusted."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Archive:
     """What was read, and the member that each layer's array came from."""
 
-    def __init__(self, data: bytes, keys: Mapping[tuple[str, str], str]) -> None:
-        self.data, self.keys = data, keys
+    data: bytes
+    keys: Mapping[tuple[str, str], str]
 
 
 def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - no net here

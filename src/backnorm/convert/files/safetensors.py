@@ -10,7 +10,9 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import safetensors
+from safetensors.numpy import save
 
 from backnorm.convert.files._dtypes import dtype_named
 from backnorm.convert.files._flat import DIALECTS, find_layers, spelled, spelling_of
@@ -22,8 +24,6 @@ from backnorm.errors import FileError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from backnorm._types import AnyArray
 
 __all__ = ["FORMAT"]
 
@@ -54,7 +54,7 @@ METADATA: Final = "__metadata__"
 def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - no net here
     """Read all arrays of a .safetensors file, and the layers among them."""
     with guard(path.name, "safetensors"):
-        safetensors.deserialize(data)
+        safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     header.pop(METADATA, None)
@@ -79,16 +79,11 @@ def write(model: ModelFile) -> bytes:
         return write_over(model, model.content)
     dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
     arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
-    entries = {name: _entry(model.path.name, name, array) for name, array in arrays.items()}
-    metadata = {"format": "pt"} if dialect == "torch" else None
-    return bytes(safetensors.serialize(entries, metadata))
-
-
-def _entry(file: str, name: str, array: AnyArray) -> dict[str, Any]:
-    if array.dtype.name not in DTYPES.values():
-        raise FileError.unknown_dtype(file, name, array.dtype, DTYPES.values())
-    plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return {"dtype": array.dtype.name, "shape": array.shape, "data": plain.tobytes()}
+    for name, array in arrays.items():
+        if array.dtype.name not in DTYPES.values():
+            raise FileError.unknown_dtype(model.path.name, name, array.dtype, DTYPES.values())
+    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    return save(whole, {"format": "pt"} if dialect == "torch" else None)
 
 
 FORMAT: Final = Format("safetensors", DIALECTS, read, write)

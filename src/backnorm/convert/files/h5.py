@@ -1,0 +1,264 @@
+"""Keras in HDF5: .h5 of a whole model or of weights, and the .weights.h5 of Keras 3.
+
+A whole model carries its configuration, which is read as data: a layer's code, such as that of a
+Lambda, is never looked at. Files of weights alone do not tell eps.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import h5py
+import numpy as np
+
+from backnorm.convert.files._flat import SPELLINGS, find_layers
+from backnorm.convert.files._hdf5 import attribute, json_of, opened, read_dataset, walk
+from backnorm.convert.files._keras_config import layers_of
+from backnorm.convert.files._slots import Slots, write_over
+from backnorm.convert.files.record import ModelFile, NormLayer
+from backnorm.convert.files.registry import Format, register
+from backnorm.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from backnorm._types import AnyArray
+    from backnorm.convert.files._keras_config import KerasLayer
+    from backnorm.convert.files._slots import Slot
+    from backnorm.convert.files.record import Option
+
+__all__ = ["FORMAT", "with_config"]
+
+KERAS: Final = tuple(spelling for spelling in SPELLINGS if spelling.dialect == "keras")
+
+FIELDS: Final = ("gamma", "beta", "moving_mean", "moving_variance")
+"""In the order in which Keras 3 numbers a layer's variables, those that are missing left out."""
+
+NUMBERED: Final = re.compile(r"(?P<layer>(?:.*/)?batch_normalization(?:_\d+)?)/vars/\d+")
+
+_NO_EPSILON: Final[tuple[str, ...]] = (
+    "weights alone do not tell epsilon: Keras's default is taken for granted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """All arrays of a file, and where those lie that lie in one piece."""
+
+    arrays: Mapping[str, AnyArray]
+    slots: Mapping[str, Slot]
+
+
+def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - inside, if any
+    """Read the arrays of an .h5 file, and the layers among them."""
+    with opened(path.name, data) as file:
+        config = attribute(file, "model_config")
+        contents = _contents(path.name, data, file)
+    if any("/vars/" in f"/{name}" for name in contents.arrays):
+        return _numbered(path, data, contents)
+    return _named(path, data, contents, config)
+
+
+def _contents(file: str, data: bytes, root: Any) -> _Contents:
+    arrays, slots = {}, {}
+    for name, item in walk(file, root):
+        if isinstance(item, h5py.Dataset):
+            array, slot = read_dataset(file, name, data, item)
+            arrays[name] = array
+            if slot is not None:
+                slots[name] = slot
+    return _Contents(arrays, slots)
+
+
+def _named(path: Path, data: bytes, contents: _Contents, config: Any) -> ModelFile:
+    """Go by the names: the file is of Keras 2, or in its style."""
+    short = {_short(name): name for name in contents.arrays}
+    if len(short) < len(contents.arrays):
+        raise FileError.malformed(path.name, "", "name each array differently", "a name twice")
+    found = find_layers({key: contents.arrays[name] for key, name in short.items()}, KERAS)
+    layers, notes = found.layers, _NO_EPSILON
+    if config is not None:
+        known = _options(layers_of(path.name, json_of(path.name, "model_config", config)))
+        last = [known.get(layer.name, known.get(_last(layer.name), {})) for layer in layers]
+        layers = tuple(
+            replace(layer, options={**layer.options, **options})
+            for layer, options in zip(layers, last, strict=True)
+        )
+        notes = ()
+    places = {
+        where: contents.slots[short[key]]
+        for where, key in found.keys.items()
+        if short[key] in contents.slots
+    }
+    return ModelFile(path, "h5", layers, found.others, notes, Slots(data, places))
+
+
+def _options(layers: Iterable[KerasLayer]) -> dict[str, Mapping[str, Option]]:
+    """Return the options by the layers' names, and by the last part of those that are alone."""
+    known = {layer.name: layer.options for layer in layers}
+    lasts = Counter(map(_last, known))
+    return {_last(name): value for name, value in known.items() if lasts[_last(name)] == 1} | known
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _short(name: str) -> str:
+    """Return a variable's own name: what Keras puts before it, and the :0 behind, left out."""
+    parts = name.removeprefix("model_weights/").split("/")
+    half = len(parts) // 2
+    while half and parts[:half] != parts[half : 2 * half]:
+        half -= 1
+    return "/".join(parts[half:]).removesuffix(":0")
+
+
+def _numbered(path: Path, data: bytes, contents: _Contents) -> ModelFile:
+    """Go by the groups of Keras 3, which are named after the layers' classes."""
+    groups = dict.fromkeys(
+        match["layer"] for match in map(NUMBERED.fullmatch, contents.arrays) if match
+    )
+    count = {group: _count(contents.arrays, group) for group in groups}
+    unclear = [group for group in groups if count[group] not in (2, len(FIELDS))]
+    layers = [
+        NormLayer(group, "keras", {}, {"scale": count[group] > 2, "center": count[group] > 2})  # noqa: PLR2004
+        for group in groups
+        if group not in unclear
+    ]
+    notes = list(_NO_EPSILON)
+    notes += [f"{group} has 3 arrays: gamma or beta? It is left alone" for group in unclear]
+    return _by_path(
+        path, "h5", data, contents, [(layer, layer.name) for layer in layers], tuple(notes)
+    )
+
+
+def _count(arrays: Mapping[str, AnyArray], path: str) -> int:
+    return sum(f"{path}/vars/{index}" in arrays for index in range(len(FIELDS) + 1))
+
+
+def _by_path(  # noqa: PLR0917 - private
+    path: Path,
+    format_: str,
+    data: bytes,
+    contents: _Contents,
+    layers: Sequence[tuple[NormLayer, str]],
+    notes: tuple[str, ...],
+) -> ModelFile:
+    """Give layers the arrays that Keras 3 has numbered.
+
+    Parameters
+    ----------
+    path, format_
+        Of the model file.
+    data
+        The bytes of the weights.
+    contents
+        The arrays in them.
+    layers
+        Each with its options and no arrays, and its path.
+    notes
+        Of the model file.
+
+    Returns
+    -------
+    ModelFile
+        With all arrays in one place or the other.
+
+    Raises
+    ------
+    FileError
+        If one of a layer's arrays is missing.
+    """
+    keys: dict[tuple[str, str], str] = {}
+    full = []
+    for layer, inside in layers:
+        state = {}
+        for index, field in enumerate(_fields(layer)):
+            key = f"{inside}/vars/{index}"
+            if key not in contents.arrays:
+                place = f"layer {layer.name}, {field}"
+                raise FileError.missing_array(path.name, place, sorted(contents.arrays)[:8])
+            state[field] = contents.arrays[key]
+            keys[layer.name, field] = key
+        full.append(replace(layer, state=state))
+    taken = set(keys.values())
+    others = {key: array for key, array in contents.arrays.items() if key not in taken}
+    places = {where: contents.slots[key] for where, key in keys.items() if key in contents.slots}
+    return ModelFile(path, format_, tuple(full), others, notes, Slots(data, places))
+
+
+def _fields(layer: NormLayer) -> Iterator[str]:
+    if layer.options.get("scale", True):
+        yield "gamma"
+    if layer.options.get("center", True):
+        yield "beta"
+    yield from FIELDS[2:]
+
+
+def with_config(path: Path, weights: bytes, config: Mapping[str, Any], place: str) -> ModelFile:
+    """Read the weights of a model whose configuration is known.
+
+    Parameters
+    ----------
+    path
+        Of the model file.
+    weights
+        The bytes of its HDF5 part.
+    config
+        Its configuration.
+    place
+        What the HDF5 part is called, for messages.
+
+    Returns
+    -------
+    ModelFile
+        Of the format "keras".
+
+    Raises
+    ------
+    FileError
+        If the two do not fit together.
+    """
+    with opened(f"{path.name}, {place}", weights) as file:
+        contents = _contents(path.name, weights, file)
+    layers = [_empty(layer) for layer in layers_of(path.name, config)]
+    return _by_path(path, "keras", weights, contents, layers, ())
+
+
+def _empty(layer: KerasLayer) -> tuple[NormLayer, str]:
+    return NormLayer(layer.name, "keras", {}, layer.options), layer.path
+
+
+def write(model: ModelFile) -> bytes:
+    """Write over the file that was read, or make one of weights, which Keras loads by name."""
+    if isinstance(model.content, Slots):
+        return write_over(model, model.content)
+    groups: dict[str, dict[str, AnyArray]] = {
+        layer.name: {f"{layer.name}/{field}": array for field, array in layer.state.items()}
+        for layer in model.layers
+    }
+    for name, array in model.others.items():
+        groups.setdefault(name.partition("/")[0], {})[name] = array
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in groups]
+        file.attrs["backend"] = b"numpy"
+        file.attrs["keras_version"] = b"2.0.0"
+        for name, arrays in groups.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [key.encode() for key in arrays]
+            for key, array in arrays.items():
+                if array.dtype.kind not in "biufc":
+                    raise FileError.unknown_dtype(model.path.name, key, array.dtype, ("float32",))
+                group.create_dataset(key, data=np.ascontiguousarray(array))
+    return stream.getvalue()
+
+
+FORMAT: Final = Format("h5", ("keras",), read, write)
+
+register(FORMAT)
