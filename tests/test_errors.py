@@ -258,6 +258,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.died("m.h5", "h5py", "exit status -11"),
+        (
+            "m.h5 must be a file that h5py can read, got a process that ended with exit "
+            "status -11. h5py reads it in a process of its own, so that no damaged file "
+            "ends yours. Fetch or save it again."
+        ),
+    ),
+    (
         FileError.truncated("m.params", "array 3", 40, 12),
         (
             "m.params, array 3 must have 40 more bytes, got 12. Its header says so; the "

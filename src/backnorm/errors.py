@@ -432,6 +432,17 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def died(cls, file: str, library: str, how: str) -> FileError:
+        """The library of the format has ended its process."""
+        return cls(
+            file,
+            f"be a file that {library} can read",
+            f"a process that ended with {how}",
+            f"{library} reads it in a process of its own, so that no damaged file ends yours.",
+            "Fetch or save it again.",
+        )
+
+    @classmethod
     def truncated(cls, file: str, place: str, wanted: int, left: int) -> FileError:
         """The file, or a part of it, ends too soon."""
         return cls(

@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 
 from backnorm.convert.files._flat import SPELLINGS, find_layers
-from backnorm.convert.files._hdf5 import attribute, json_of, opened, read_dataset, walk
+from backnorm.convert.files._hdf5 import index_of, json_of
 from backnorm.convert.files._keras_config import layers_of
-from backnorm.convert.files._slots import Slots, write_over
+from backnorm.convert.files._slots import Slots, array_in, write_over
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import Format, register
 from backnorm.errors import FileError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
     from backnorm.convert.files._keras_config import KerasLayer
-    from backnorm.convert.files._slots import Slot
+    from backnorm.convert.files._hdf5 import Index
     from backnorm.convert.files.record import Option
 
 __all__ = ["FORMAT", "with_config"]
@@ -48,40 +48,35 @@ _NO_EPSILON: Final[tuple[str, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """All arrays of a file, and where those lie that lie in one piece."""
+    """The bytes of a file, what they hold, and its arrays."""
 
+    data: bytes
+    index: Index
     arrays: Mapping[str, AnyArray]
-    slots: Mapping[str, Slot]
 
 
 def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - inside, if any
     """Read the arrays of an .h5 file, and the layers among them."""
-    with opened(path.name, data) as file:
-        config = attribute(file, "model_config")
-        contents = _contents(path.name, data, file)
+    contents = _contents(path.name, data)
     if any("/vars/" in f"/{name}" for name in contents.arrays):
-        return _numbered(path, data, contents)
-    return _named(path, data, contents, config)
+        return _numbered(path, contents)
+    return _named(path, contents)
 
 
-def _contents(file: str, data: bytes, root: Any) -> _Contents:
-    arrays, slots = {}, {}
-    for name, item in walk(file, root):
-        if isinstance(item, h5py.Dataset):
-            array, slot = read_dataset(file, name, data, item)
-            arrays[name] = array
-            if slot is not None:
-                slots[name] = slot
-    return _Contents(arrays, slots)
+def _contents(file: str, data: bytes) -> _Contents:
+    index = index_of(file, data)
+    arrays = {name: array_in(file, name, data, slot) for name, slot in index.slots.items()}
+    return _Contents(data, index, arrays)
 
 
-def _named(path: Path, data: bytes, contents: _Contents, config: Any) -> ModelFile:
+def _named(path: Path, contents: _Contents) -> ModelFile:
     """Go by the names: the file is of Keras 2, or in its style."""
     short = {_short(name): name for name in contents.arrays}
     if len(short) < len(contents.arrays):
         raise FileError.malformed(path.name, "", "name each array differently", "a name twice")
     found = find_layers({key: contents.arrays[name] for key, name in short.items()}, KERAS)
     layers, notes = found.layers, _NO_EPSILON
+    config = contents.index.config
     if config is not None:
         known = _options(layers_of(path.name, json_of(path.name, "model_config", config)))
         last = [known.get(layer.name, known.get(_last(layer.name), {})) for layer in layers]
@@ -90,12 +85,16 @@ def _named(path: Path, data: bytes, contents: _Contents, config: Any) -> ModelFi
             for layer, options in zip(layers, last, strict=True)
         )
         notes = ()
-    places = {
-        where: contents.slots[short[key]]
-        for where, key in found.keys.items()
-        if short[key] in contents.slots
-    }
-    return ModelFile(path, "h5", layers, found.others, notes, Slots(data, places))
+    places = {where: contents.index.slots[short[key]] for where, key in found.keys.items()}
+    notes += _scattered(contents)
+    return ModelFile(path, "h5", layers, found.others, notes, Slots(contents.data, places))
+
+
+def _scattered(contents: _Contents) -> tuple[str, ...]:
+    return tuple(
+        f"{name} is compressed or in pieces; it is carried through in this format only"
+        for name in contents.index.scattered
+    )
 
 
 def _options(layers: Iterable[KerasLayer]) -> dict[str, Mapping[str, Option]]:
@@ -118,7 +117,7 @@ def _short(name: str) -> str:
     return "/".join(parts[half:]).removesuffix(":0")
 
 
-def _numbered(path: Path, data: bytes, contents: _Contents) -> ModelFile:
+def _numbered(path: Path, contents: _Contents) -> ModelFile:
     """Go by the groups of Keras 3, which are named after the layers' classes."""
     groups = dict.fromkeys(
         match["layer"] for match in map(NUMBERED.fullmatch, contents.arrays) if match
@@ -132,19 +131,16 @@ def _numbered(path: Path, data: bytes, contents: _Contents) -> ModelFile:
     ]
     notes = list(_NO_EPSILON)
     notes += [f"{group} has 3 arrays: gamma or beta? It is left alone" for group in unclear]
-    return _by_path(
-        path, "h5", data, contents, [(layer, layer.name) for layer in layers], tuple(notes)
-    )
+    return _by_path(path, "h5", contents, [(layer, layer.name) for layer in layers], tuple(notes))
 
 
 def _count(arrays: Mapping[str, AnyArray], path: str) -> int:
     return sum(f"{path}/vars/{index}" in arrays for index in range(len(FIELDS) + 1))
 
 
-def _by_path(  # noqa: PLR0917 - private
+def _by_path(
     path: Path,
     format_: str,
-    data: bytes,
     contents: _Contents,
     layers: Sequence[tuple[NormLayer, str]],
     notes: tuple[str, ...],
@@ -155,10 +151,8 @@ def _by_path(  # noqa: PLR0917 - private
     ----------
     path, format_
         Of the model file.
-    data
-        The bytes of the weights.
     contents
-        The arrays in them.
+        The weights.
     layers
         Each with its options and no arrays, and its path.
     notes
@@ -188,8 +182,9 @@ def _by_path(  # noqa: PLR0917 - private
         full.append(replace(layer, state=state))
     taken = set(keys.values())
     others = {key: array for key, array in contents.arrays.items() if key not in taken}
-    places = {where: contents.slots[key] for where, key in keys.items() if key in contents.slots}
-    return ModelFile(path, format_, tuple(full), others, notes, Slots(data, places))
+    places = {where: contents.index.slots[key] for where, key in keys.items()}
+    notes += _scattered(contents)
+    return ModelFile(path, format_, tuple(full), others, notes, Slots(contents.data, places))
 
 
 def _fields(layer: NormLayer) -> Iterator[str]:
@@ -224,10 +219,9 @@ def with_config(path: Path, weights: bytes, config: Mapping[str, Any], place: st
     FileError
         If the two do not fit together.
     """
-    with opened(f"{path.name}, {place}", weights) as file:
-        contents = _contents(path.name, weights, file)
+    contents = _contents(f"{path.name}, {place}", weights)
     layers = [_empty(layer) for layer in layers_of(path.name, config)]
-    return _by_path(path, "keras", weights, contents, layers, ())
+    return _by_path(path, "keras", contents, layers, ())
 
 
 def _empty(layer: KerasLayer) -> tuple[NormLayer, str]:
@@ -250,7 +244,7 @@ def write(model: ModelFile) -> bytes:
         file.attrs["backend"] = b"numpy"
         file.attrs["keras_version"] = b"2.0.0"
         for name, arrays in groups.items():
-            group = file.create_group(name)
+            group = file.create_group(name or "norm")
             group.attrs["weight_names"] = [key.encode() for key in arrays]
             for key, array in arrays.items():
                 if array.dtype.kind not in "biufc":
