@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 from backnorm.audit import audit
+from backnorm.convert import convert_state
+from backnorm.dialects import BatchNorm
 from backnorm.kernels.memory import empty_cache, set_cache_limit
 from backnorm.kernels.threads import get_num_threads, set_num_threads
 from backnorm.ops import (
@@ -21,6 +23,7 @@ from backnorm.ops import (
 from backnorm.state import Forward, Gradients, SecondGradients
 
 __all__ = [
+    "BatchNorm",
     "Forward",
     "Gradients",
     "SecondGradients",
@@ -29,6 +32,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_double_backward",
     "batch_norm_jvp",
+    "convert_state",
     "empty_cache",
     "get_num_threads",
     "set_cache_limit",

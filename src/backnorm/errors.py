@@ -102,6 +102,28 @@ class ShapeError(BacknormError, ValueError):
             "Skip empty batches, or pass running_mean and running_var.",
         )
 
+    @classmethod
+    def features(cls, got: int, features: int, axis: int) -> ShapeError:
+        """x has another number of channels than the layer."""
+        return cls(
+            "x",
+            f"have {features} channels",
+            str(got),
+            f"The layer has num_features={features}, and x.shape[{axis}] holds the channels.",
+            "Pass a layer of that size, or say where the channels are.",
+        )
+
+    @classmethod
+    def stored(cls, dialect: str, name: str, got: Sequence[int], want: Sequence[int]) -> ShapeError:
+        """An array of a state has another shape than the dialect gives it."""
+        return cls(
+            f"state[{name!r}]",
+            f"have shape {_tuple(want)}",
+            _tuple(got),
+            f"That is what {dialect} keeps for this layer.",
+            "Check num_features, and which layer the array comes from.",
+        )
+
 
 class DtypeError(BacknormError, TypeError):
     """An array has a format that cannot be used here."""
@@ -308,6 +330,116 @@ class RangeError(BacknormError, ValueError):
             f"Leave {name} out, or pass {parameter} to batch_norm.",
         )
 
+    @classmethod
+    def features(cls, got: object) -> RangeError:
+        """The number of channels is no whole number of at least 1."""
+        return cls(
+            "num_features",
+            "be a whole number, 1 or greater",
+            repr(got),
+            "It is the number of channels.",
+            "Pass for example num_features=64.",
+        )
+
+    @classmethod
+    def option(cls, name: str, requirement: str, got: object, dialect: str) -> RangeError:
+        """An option of a dialect has a value that it cannot have."""
+        return cls(
+            name,
+            requirement,
+            repr(got),
+            f"It is an option of {dialect}.",
+            f"See what it means: backnorm dialects {dialect}",
+        )
+
+    @classmethod
+    def option_missing(cls, name: str, dialect: str) -> RangeError:
+        """An option has no default in the framework, and was not given."""
+        return cls(
+            name,
+            "be given",
+            "nothing",
+            f"{dialect} has no default for it.",
+            f"Pass {name}=...; see backnorm dialects {dialect}",
+        )
+
+    @classmethod
+    def learning_rate(cls, name: str, got: object, dialect: str) -> RangeError:
+        """The running statistics were to be trained."""
+        return cls(
+            name,
+            "be 0 for each of the blobs",
+            repr(got),
+            f"The blobs of {dialect} are statistics, and a solver that moves them spoils them.",
+            "Leave it out, or pass zeros.",
+        )
+
+    @classmethod
+    def one_value(cls, dialect: str, shape: Sequence[int]) -> RangeError:
+        """There is one value per channel, and the framework refuses that in training."""
+        return cls(
+            "x",
+            "have more than one value per channel in training",
+            f"shape {_tuple(shape)}",
+            f"{dialect} raises here: one value has no unbiased variance.",
+            "Pass a larger batch, or call eval() first.",
+        )
+
+    @classmethod
+    def no_forward(cls) -> RangeError:
+        """There is nothing to go back through."""
+        return cls(
+            "backward",
+            "follow a forward pass",
+            "a layer without one",
+            "It needs the input and the statistics of that pass.",
+            "Call y = layer.forward(x) first.",
+        )
+
+    @classmethod
+    def no_frozen_gradient(cls, dialect: str) -> RangeError:
+        """The framework has no gradient for running statistics."""
+        return cls(
+            "backward",
+            "follow a forward pass in training",
+            "one with running statistics",
+            f"{dialect} has no gradient for those: it reads what an earlier pass left behind.",
+            "Call train() first, or take another dialect.",
+        )
+
+    @classmethod
+    def stored_missing(cls, name: str, dialect: str) -> RangeError:
+        """A state lacks an array."""
+        return cls(
+            f"state[{name!r}]",
+            "be given",
+            "nothing",
+            f"{dialect} keeps it for a layer with these options.",
+            "Pass it, or set the options of the layer that it comes from.",
+        )
+
+    @classmethod
+    def values_per_channel(cls, got: object) -> RangeError:
+        """The number of values per channel is no whole number above 1."""
+        return cls(
+            "n",
+            "be a whole number, 2 or greater",
+            repr(got),
+            "It is the number of values per channel that a variance was taken over.",
+            "Pass for example n=32*56*56, or leave it out.",
+        )
+
+    @classmethod
+    def unknown_fact(cls, dialect: str, column: str, evidence: str) -> RangeError:
+        """Something that is needed is not known of a dialect."""
+        return cls(
+            f"{column} of {dialect}",
+            "be known for this",
+            "UNKNOWN",
+            f"There is no evidence: {evidence}.",
+            "Take another dialect, or add the evidence to its row.",
+        )
+
 
 class UnknownNameError(BacknormError, ValueError):
     """A name stands for nothing that is known here."""
@@ -323,6 +455,30 @@ class UnknownNameError(BacknormError, ValueError):
             repr(got),
             "These are all there are.",
             advice,
+        )
+
+    @classmethod
+    def option(cls, got: str, dialect: str, known: Sequence[str]) -> UnknownNameError:
+        """A dialect has no option of that name."""
+        near = difflib.get_close_matches(got, known, n=1)
+        return cls(
+            f"the option {got}",
+            f"be one of {', '.join(known)}",
+            repr(got),
+            f"These are the options of {dialect}.",
+            f"Did you mean {near[0]}?" if near else "Options carry the framework's own names.",
+        )
+
+    @classmethod
+    def stored(cls, got: str, dialect: str, known: Sequence[str]) -> UnknownNameError:
+        """A state has an array that the dialect does not keep."""
+        near = difflib.get_close_matches(got, known, n=1)
+        return cls(
+            f"the array {got}",
+            f"be one of {', '.join(known)}",
+            repr(got),
+            f"These are what {dialect} keeps for a layer with these options.",
+            f"Did you mean {near[0]}?" if near else "Leave it out, or set the layer's options.",
         )
 
 
@@ -382,6 +538,52 @@ class BenchmarkError(BacknormError, RuntimeError):
 
 class ConversionError(BacknormError, ValueError):
     """A state cannot be carried from one dialect to another."""
+
+    @classmethod
+    def loss(cls, source: str, target: str, what: str, advice: str) -> ConversionError:
+        """Something would be lost, and nobody said that it may be."""
+        return cls(
+            f"the state of {source}",
+            f"be carried to {target} without loss",
+            what,
+            "A loss that nobody asked for would be found much later.",
+            advice,
+        )
+
+    @classmethod
+    def no_statistics(cls, dialect: str) -> ConversionError:
+        """The layer keeps no running statistics."""
+        return cls(
+            f"the state of {dialect}",
+            "hold a running mean and a running variance",
+            "a layer that keeps none",
+            "Its eval normalizes by the batch, which no state can say.",
+            "Build the target layer by hand, from gamma and beta.",
+        )
+
+    @classmethod
+    def not_finite(cls, dialect: str, name: str, channel: int) -> ConversionError:
+        """An array of the source is NaN or infinite somewhere."""
+        return cls(
+            f"{name} of {dialect}",
+            "be finite",
+            f"NaN or infinity in channel {channel}",
+            "Nothing could tell afterwards where it came from.",
+            "Look for the layer's last good state.",
+        )
+
+    @classmethod
+    def cannot_hold(
+        cls, target: str, name: str, requirement: str, got: float, channel: int
+    ) -> ConversionError:
+        """The target has no way to write a value."""
+        return cls(
+            f"{name} for {target}",
+            requirement,
+            f"{got!r} in channel {channel}",
+            f"{target} has no other way to write it.",
+            "Take another target, or other options for it.",
+        )
 
 
 class FileError(BacknormError, ValueError):

@@ -1,5 +1,18 @@
-"""States and whole models carried from one dialect to another."""
+"""States from one dialect to another, through one that belongs to none."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from backnorm.convert.canonical import Canonical, from_canonical, to_canonical
+from backnorm.convert.conversion import Conversion, convert_state
+from backnorm.convert.losses import KINDS, Loss, losses_between
+
+__all__ = [
+    "KINDS",
+    "Canonical",
+    "Conversion",
+    "Loss",
+    "convert_state",
+    "from_canonical",
+    "losses_between",
+    "to_canonical",
+]

@@ -1,0 +1,205 @@
+"""The one state that all dialects are converted through, and the ways into and out of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from backnorm.dialects._columns import UNKNOWN
+from backnorm.dialects.semantics import correction, gamma_used
+from backnorm.dialects.state_arrays import Stored, arrays_of, read
+from backnorm.errors import ConversionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from backnorm._types import AnyArray, Float64Array
+    from backnorm.dialects._columns import Row
+    from backnorm.dialects.settings import Settings
+
+__all__ = ["Canonical", "from_canonical", "to_canonical"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canonical:
+    """What a state means, in no framework's words.
+
+    Attributes
+    ----------
+    mean, var
+        What eval normalizes with, shape (C,), float64; eval adds eps to var. [x], [x]^2
+    var_is
+        Which estimate the running variance is.
+    var_holds_eps
+        Whether eps is in it already, as NVIDIA's Caffe has it.
+    eps
+        What eval adds to var. [x]^2
+    gamma, beta
+        What x_hat is multiplied by and what is added, float64; None stands for 1 and for 0.
+    stored_gamma
+        The array that gamma follows from, used or not; None where there is none.
+    keep
+        The weight of the old statistics; None for a plain mean, NaN where that is not known.
+    updates
+        How many updates there were; None where that is not known.
+    divisor
+        What divided the stored sums; None where averages were stored.
+    unread
+        Whether there were sums that a divisor of 0 keeps from being read.
+    finetuned
+        Chainer's count of calls of another kind.
+    dtype
+        The format of the arrays, float32 at least.
+    """
+
+    mean: Float64Array
+    var: Float64Array
+    var_is: Literal["biased", "unbiased"]
+    var_holds_eps: bool
+    eps: float
+    gamma: Float64Array | None
+    beta: Float64Array | None
+    stored_gamma: AnyArray | None
+    keep: float | None
+    updates: int | None
+    divisor: float | None
+    unread: bool
+    finetuned: int
+    dtype: np.dtype[Any]
+
+
+def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike]) -> Canonical:
+    """Say what a state means.
+
+    Raises
+    ------
+    ConversionError
+        A layer without running statistics, or a state that is NaN or infinite somewhere.
+    UnknownNameError, RangeError, ShapeError, DtypeError
+        Arrays that are too many, too few, or do not fit.
+    """
+    if settings.statistics == "untracked":
+        raise ConversionError.no_statistics(row.name)
+    _refuse_not_finite(row, state)
+    stored = read(row, settings, state, channels(row, state))
+    mean, var = stored.eval_statistics(row, settings)
+    gamma = gamma_used(row, settings, stored.gamma)
+    roles = {array.role for array in row.arrays.known}
+    return Canonical(
+        mean=mean.astype(np.float64),
+        var=var.astype(np.float64),
+        var_is=row.running_var.known,
+        var_holds_eps=row.storage.known == "averages, eps in the variance",
+        eps=settings.eps,
+        gamma=None if gamma is None else gamma.astype(np.float64),
+        beta=None if stored.beta is None else stored.beta.astype(np.float64),
+        stored_gamma=stored.gamma,
+        keep=settings.keep,
+        updates=_updates(row, stored),
+        divisor=stored.divisor if "divisor" in roles else None,
+        unread=bool(stored.divisor == 0.0 and (stored.mean.any() or stored.var.any())),
+        finetuned=stored.finetuned,
+        dtype=np.promote_types(stored.mean.dtype, np.float32),
+    )
+
+
+def _updates(row: Row, stored: Stored) -> int | None:
+    """Return how many updates there were, if the state tells.
+
+    A count of 0 tells nothing by itself: it is what a file gets whose writer did not know.
+    """
+    roles = {array.role for array in row.arrays.known}
+    if "first" in roles:
+        return 0 if stored.count == 0 else None
+    if "count" not in roles:
+        return None
+    return stored.count or (0 if _untouched(row, stored.mean, stored.var) else None)
+
+
+def _untouched(row: Row, mean: AnyArray, var: AnyArray) -> bool:
+    """Tell whether the statistics are still those of a new layer."""
+    start = row.initial.value
+    return start is not UNKNOWN and bool((mean == start[0]).all() and (var == start[1]).all())
+
+
+def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[str, AnyArray]:
+    """Write a meaning in the arrays of a framework.
+
+    Raises
+    ------
+    ConversionError
+        A gamma that the framework cannot write.
+    """
+    count = _count(row, settings, canonical)
+    factor = 1.0
+    if row.storage.known == "sums and their divisor":
+        factor = canonical.divisor or 1.0
+    elif row.storage.known == "hidden averages and their count":
+        factor = correction(settings, count)
+    dtype, c = canonical.dtype, len(canonical.mean)
+    roles = {array.role for array in row.arrays.known}
+    mean, var = canonical.mean.astype(dtype), canonical.var.astype(dtype)
+    stored = Stored(
+        mean=(canonical.mean * factor).astype(dtype),
+        var=(canonical.var * factor).astype(dtype),
+        gamma=_gamma(row, settings, canonical).astype(dtype),
+        beta=(np.zeros(c) if canonical.beta is None else canonical.beta).astype(dtype),
+        average_mean=mean if "average_mean" in roles else None,
+        average_var=var if "average_var" in roles else None,
+        divisor=factor,
+        count=count,
+        finetuned=canonical.finetuned,
+    )
+    return arrays_of(row, settings, stored)
+
+
+def channels(row: Row, state: Mapping[str, npt.ArrayLike]) -> int:
+    """Return the number of channels that a state is of."""
+    names = {array.name for array in row.arrays.known if array.shape == "C"}
+    sizes = [np.size(value) for name, value in state.items() if name in names]
+    return sizes[0] if sizes else 1
+
+
+def _refuse_not_finite(row: Row, state: Mapping[str, npt.ArrayLike]) -> None:
+    for name, value in state.items():
+        values = np.ravel(np.asarray(value))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            channel = int(np.isfinite(values).argmin())
+            raise ConversionError.not_finite(row.name, name, channel)
+
+
+def _gamma(row: Row, settings: Settings, canonical: Canonical) -> Float64Array:
+    """Return what to store for gamma."""
+    gamma = np.ones_like(canonical.mean) if canonical.gamma is None else canonical.gamma
+    if row.gamma_rule.known == "stored" or not settings.gamma:
+        return gamma
+    stored = gamma - settings.eps
+    if (stored < 0).any():
+        channel = int((stored < 0).argmax())
+        value = float(gamma[channel])
+        requirement = f"be {settings.eps:g} or greater"
+        raise ConversionError.cannot_hold(row.name, "gamma", requirement, value, channel)
+    return stored
+
+
+def _count(row: Row, settings: Settings, canonical: Canonical) -> int:
+    """Return the count to store: the source's, or one that makes the averages those stored.
+
+    Averages freed of their start need a count above 0 unless they are still at that start. Without
+    one of the source's it is the least that frees them completely: 1 - keep^count = 1.
+    """
+    known = canonical.updates
+    if row.storage.known != "hidden averages and their count":
+        return row.copied_updates.known if known is None else known
+    if known == 0 and _untouched(row, canonical.mean, canonical.var):
+        return 0
+    keep = settings.keep or 0.0
+    if known or keep == 1.0:
+        return known or 0
+    count = 1 if keep == 0.0 else math.ceil(math.log(2.0**-54) / math.log(keep))
+    return max(count, 1)

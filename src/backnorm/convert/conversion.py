@@ -1,0 +1,189 @@
+"""The public conversion: check, say what it means, see what is lost, write."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from backnorm import _check
+from backnorm.convert.canonical import Canonical, from_canonical, to_canonical
+from backnorm.convert.losses import KINDS, Carried, Loss, estimator_factor, losses_of
+from backnorm.dialects.registry import row_of
+from backnorm.dialects.settings import settings_of
+from backnorm.errors import ConversionError, RangeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import SupportsIndex
+
+    import numpy.typing as npt
+
+    from backnorm._types import AnyArray
+    from backnorm.dialects._columns import OptionValue, Row
+
+__all__ = ["Conversion", "convert_state"]
+
+PRESERVES: Final = ("output", "estimator")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conversion:
+    """What `convert_state` returns.
+
+    Attributes
+    ----------
+    state
+        The arrays of the target, under its framework's names.
+    options
+        The options of the target layer, under its framework's names: eps, momentum, which of
+        gamma and beta there are. Where its channels are is the model's affair and not among them.
+    losses
+        What was not carried.
+    """
+
+    state: dict[str, AnyArray]
+    options: dict[str, OptionValue]
+    losses: tuple[Loss, ...]
+
+
+def convert_state(
+    state: Mapping[str, npt.ArrayLike],
+    source: str,
+    target: str,
+    *,
+    n: SupportsIndex | None = None,
+    allow_loss: bool = False,
+    preserve: Literal["output", "estimator"] = "output",
+    source_options: Mapping[str, OptionValue] | None = None,
+    target_options: Mapping[str, OptionValue] | None = None,
+) -> Conversion:
+    """Write the state of one dialect's layer as that of another: same output in eval.
+
+    With (mean, var, eps, gamma, beta) what eval computes with, y = gamma*(x - mean)/sqrt(var + eps)
+    + beta is the same before and after. Where the target cannot have the source's eps, the
+    difference goes into the variance: var' + eps' = var + eps.
+
+    Parameters
+    ----------
+    state
+        Arrays under the names of the source's framework, as `BatchNorm.state` gives them.
+    source, target
+        Names of dialects.
+    n
+        How many values per channel the running variance was taken over, where that is known.
+    allow_loss
+        Whether to go on where something that matters is lost.
+    preserve
+        "output" carries the running variance as it is. "estimator" multiplies it by n/(n - 1) or
+        (n - 1)/n where the target keeps another estimate, as if it had been trained there: the
+        output in eval then moves with it.
+    source_options
+        Options of the layer that the state is from, where they are not the defaults.
+    target_options
+        Options that the target layer is to have; all others follow from the source.
+
+    Returns
+    -------
+    Conversion
+        state, options and losses.
+
+    Raises
+    ------
+    ConversionError
+        Something would be lost that matters, and neither n nor allow_loss says that it may; or
+        the target cannot write a value.
+    UnknownNameError, RangeError, ShapeError, DtypeError
+        Dialects, options or arrays that do not exist or do not fit.
+
+    Notes
+    -----
+    Source: the rows in ``backnorm.dialects``, and `backnorm.convert.losses`.
+    Accuracy: float64 inside, rounded once to the format of the state
+    (tests/convert/test_every_pair.py).
+    Cost: some passes over arrays of shape (C,).
+
+    Examples
+    --------
+    >>> import backnorm as bn
+    >>> state = {"mean": [4.0], "variance": [6.0], "scale_factor": [2.0]}
+    >>> done = bn.convert_state(state, "caffe", "torch", target_options={"affine": False})
+    >>> float(done.state["running_mean"][0]), float(done.state["running_var"][0])
+    (2.0, 3.0)
+    >>> done.options["momentum"], [loss.name for loss in done.losses]
+    (0.001, ['divisor'])
+    """
+    here, there = row_of(source), row_of(target)
+    _check.name_of("preserve", preserve, PRESERVES)
+    count = _values(n)
+    settings = settings_of(here, source_options or {}, complete=False)
+    if math.isnan(settings.eps):
+        raise RangeError.option_missing(str(here.eps.known.name), source)
+    canonical = to_canonical(here, settings, state)
+    options = {**_options(there, canonical), **(target_options or {})}
+    wanted = settings_of(there, options)
+    carried = Carried(here, there, settings, wanted, canonical)
+    losses = losses_of(carried, count)
+    for loss in losses:
+        if loss.refused and not allow_loss:
+            raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
+    moved = _restated(carried, count) if preserve == "estimator" else canonical
+    var = np.maximum(moved.var + (canonical.eps - wanted.eps), 0.0)
+    return Conversion(from_canonical(there, wanted, replace(moved, var=var)), options, losses)
+
+
+def _values(n: SupportsIndex | None) -> int | None:
+    if n is None:
+        return None
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise RangeError.values_per_channel(n) from None
+    if count < 2:  # noqa: PLR2004 - one value has no unbiased variance
+        raise RangeError.values_per_channel(n)
+    return count
+
+
+def _restated(carried: Carried, n: int | None) -> Canonical:
+    """Return the meaning with the variance as the target estimates it."""
+    state, eps = carried.state, carried.state.eps
+    if n is None and state.var_is != carried.target.running_var.known:
+        raise RangeError.values_per_channel(n)
+    var = state.var - (eps if state.var_holds_eps else 0.0)
+    var = var * (1.0 if n is None else estimator_factor(carried, n))
+    holds = carried.target.storage.known == "averages, eps in the variance"
+    return replace(state, var=var + (carried.there.eps if holds else 0.0))
+
+
+def _options(row: Row, canonical: Canonical) -> dict[str, OptionValue]:
+    """Return the options of a target layer that follow from what is carried."""
+    options: dict[str, Any] = {
+        str(row.eps.known.name): max(canonical.eps, row.eps_floor.known),
+        **_momentum(row, canonical.keep),
+    }
+    has = {"gamma": canonical.gamma is not None, "beta": canonical.beta is not None}
+    of_gamma = {option.name for option in row.gamma_options.known}
+    of_beta = {option.name for option in row.beta_options.known}
+    for name in sorted(str(name) for name in of_gamma | of_beta):
+        # What both need is there for either; the rest for its own, and rests where there is none.
+        needed_by = [has["gamma"]] * (name in of_gamma) + [has["beta"]] * (name in of_beta)
+        idle = name in of_beta - of_gamma and bool(of_gamma & of_beta) and not any(has.values())
+        options[name] = any(needed_by) or idle
+    if row.fixed_gamma.known.name is not None:
+        options[row.fixed_gamma.known.name] = not has["gamma"]
+    return options
+
+
+def _momentum(row: Row, keep: float | None) -> dict[str, float | None]:
+    """Return the target's momentum; nothing where the source has none that the target knows."""
+    name = str(row.momentum.known.name)
+    if keep is None:
+        return {name: None} if row.momentum_none.known == "cumulative" else {}
+    if math.isnan(keep):
+        return {}
+    weight = keep if row.momentum_weighs.known == "old" else 1.0 - keep
+    # 1 - 0.9 is 0.09999999999999998, and 0.999 in float32 is 0.9990000128746033.
+    return {name: float(f"{weight:.7g}")}

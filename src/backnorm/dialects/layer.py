@@ -1,0 +1,375 @@
+"""A batch-norm layer that computes what the layer of a named framework computes."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from backnorm import _check
+from backnorm.dialects.gradients import blended, deliver
+from backnorm.dialects.registry import row_of
+from backnorm.dialects.semantics import (
+    Batch,
+    eps_used,
+    gamma_slope,
+    gamma_used,
+    rounds_root,
+    shares,
+    updated,
+)
+from backnorm.dialects.settings import require, settings_of
+from backnorm.dialects.state_arrays import arrays_of, fresh, read
+from backnorm.errors import RangeError, ShapeError
+from backnorm.ops import batch_norm, batch_norm_backward
+from backnorm.state import Forward, Gradients
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+    from backnorm._types import AnyArray, Float64Array, Request
+    from backnorm.dialects._columns import OptionValue
+
+__all__ = ["BatchNorm"]
+
+
+class Pass(NamedTuple):
+    """What the backward pass needs of the forward pass."""
+
+    fwd: Forward
+    kind: Literal["batch", "blend", "frozen", "identity"]
+    batch: Batch | None
+    share: float
+
+
+class BatchNorm:
+    """Batch normalization as a framework means it: its options, its state, its update.
+
+    Parameters
+    ----------
+    num_features
+        The number of channels C.
+    dialect
+        One of those that ``backnorm dialects`` lists.
+    **options
+        The framework's own, by their own names; the table of dialects has their defaults.
+
+    Attributes
+    ----------
+    dialect, num_features, options
+        As given, the defaults filled in.
+    training
+        Whether the statistics of the batch normalize, where the options leave that open.
+    output_mean, output_var
+        What the framework returns beside y, under MXNet's names; None where it returns nothing.
+        What the second holds, the table says: MXNet's holds inv_std.
+
+    Raises
+    ------
+    UnknownNameError, RangeError
+        A dialect or option that does not exist, or a value that it cannot have.
+
+    Notes
+    -----
+    Source: the rows in ``backnorm.dialects``, each with its evidence.
+    Accuracy: the engine's, not the framework's: what the frameworks lose is not imitated
+    (tests/dialects/test_goldens.py has both side by side). Formats that a framework keeps its
+    numbers in are: MXNet's momentum and Caffe's eps are float32.
+    Parameters and statistics start as float32 and become float64 with the first float64 x;
+    loaded ones keep their format.
+    The options come by keyword and not as one argument, so that a call reads as it does in the
+    framework. They are checked against the row: a misspelt one is an error, as it would be with
+    named parameters, which this cannot have since each dialect brings its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import backnorm as bn
+    >>> layer = bn.BatchNorm(1, dialect="caffe", moving_average_fraction=0.5, eps=0.0)
+    >>> layer.forward(np.array([[1.0], [3.0]])).ravel().tolist()
+    [-1.0, 1.0]
+    >>> {name: array.tolist() for name, array in layer.state().items()}
+    {'mean': [2.0], 'variance': [2.0], 'scale_factor': [1.0]}
+    >>> layer.backward(np.array([[1.0], [0.0]])).dx.ravel().tolist()
+    [0.0, 0.0]
+    """
+
+    def __init__(self, num_features: int, *, dialect: str, **options: OptionValue) -> None:
+        self._row = row_of(dialect)
+        self._settings = settings_of(self._row, options)
+        self.dialect = dialect
+        self.num_features = _features(num_features)
+        self.options = dict(self._settings.options)
+        self.training = True
+        self.output_mean: AnyArray | None = None
+        self.output_var: AnyArray | None = None
+        self._stored = fresh(self._row, self._settings, self.num_features)
+        self._pass: Pass | None = None
+
+    def __repr__(self) -> str:
+        words = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"BatchNorm({self.num_features}, dialect={self.dialect!r}{words})"
+
+    def train(self) -> Self:
+        """Go into training: what the framework's own mode of that name means."""
+        self.training = True
+        return self
+
+    def eval(self) -> Self:
+        """Go into evaluation: what the framework's own mode of that name means."""
+        self.training = False
+        return self
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return copies of all arrays, under the framework's names."""
+        return arrays_of(self._row, self._settings, self._stored)
+
+    def load_state(self, state: Mapping[str, npt.ArrayLike]) -> Self:
+        """Replace all arrays by copies of those given, which keep their formats.
+
+        Raises
+        ------
+        UnknownNameError, RangeError, ShapeError, DtypeError
+            An array too many or too few, or one that does not fit. Nothing is loaded then.
+        """
+        self._stored = read(self._row, self._settings, state, self.num_features)
+        self._pass = None
+        return self
+
+    def forward(self, x: AnyArray) -> AnyArray:
+        """Return y, shape and format of x; with in_place=True stored in x itself.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            An x that does not fit the layer, or without values.
+        RangeError
+            One value per channel, where the framework refuses that.
+        """
+        x, axis = self._checked(x)
+        self._stored = self._stored.in_format(x.dtype if x.dtype == np.float64 else np.float16)
+        if self._settings.fixed_gamma and self._stored.gamma is not None:
+            self._stored = replace(self._stored, gamma=np.ones_like(self._stored.gamma))
+        if not self._uses_batch():
+            mean, var = self._stored.eval_statistics(self._row, self._settings)
+            self._pass = Pass(self._frozen(x, axis, mean, var), "frozen", None, 0.0)
+        else:
+            self._pass = self._training_pass(x, axis)
+        if self._row.extra_outputs.known != "none":
+            self._keep_outputs(self._pass.fwd)
+        return self._pass.fwd.y
+
+    def backward(
+        self,
+        dy: AnyArray,
+        *,
+        dx: Request = "write",
+        dgamma: Request = "write",
+        dbeta: Request = "write",
+        into: Gradients | None = None,
+    ) -> Gradients:
+        """Return the gradients of the last forward pass, as the framework computes them.
+
+        Parameters
+        ----------
+        dy
+            Gradient with respect to y, shape and format of y.
+        dx, dgamma, dbeta
+            "write", "add" to the buffer, or "null" for none.
+        into
+            Buffers, for those that are to be stored in given memory.
+
+        Returns
+        -------
+        Gradients
+            None for what was not asked for, or does not exist. With a fixed gamma dgamma is 0
+            for "write" and left alone for "add".
+
+        Raises
+        ------
+        ShapeError, DtypeError, RangeError, UnknownNameError
+            As `backnorm.batch_norm_backward`; or no forward pass, or none that has a gradient.
+        """
+        last = self._pass
+        if last is None:
+            raise RangeError.no_forward()
+        if into is not None and not isinstance(into, Gradients):
+            raise RangeError.no_gradients(into)
+        dy = _check.like("dy", dy, "y", last.fwd.y)
+        given = into or Gradients()
+        result = self._gradients(last, dy, (dx, dgamma, dbeta), given)
+        asked = {dx, dgamma, dbeta} != {"null"}
+        if self._row.updates_in.known == "backward" and last.batch is not None and asked:
+            self._update(last.batch)
+        return result
+
+    # --- forward ------------------------------------------------------------------------------
+
+    def _checked(self, x: AnyArray) -> tuple[AnyArray, int]:
+        x = _check.array("x", x)
+        axis = _check.axis(x, self._settings.channel_axis, allow_empty=not self._uses_batch())
+        if x.shape[axis] != self.num_features:
+            raise ShapeError.features(x.shape[axis], self.num_features, axis)
+        return x, axis
+
+    def _uses_batch(self) -> bool:
+        statistics = self._settings.statistics
+        return self.training if statistics == "mode" else statistics != "frozen"
+
+    def _training_pass(self, x: AnyArray, axis: int) -> Pass:
+        if x.size == self.num_features:
+            require(self._row, "one_value")
+            if self._row.one_value.known == "refused":
+                raise RangeError.one_value(self.dialect, x.shape)
+        fwd = self._normalize(x, axis)
+        batch = Batch(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
+        if fwd.n == 1 and self._row.one_value.known == "identity":
+            return Pass(replace(fwd, y=x.copy()), "identity", None, 0.0)
+        share = shares(self._row, self._settings, self._stored.count)[1]
+        if self._row.updates_in.known != "backward" and self._settings.statistics != "untracked":
+            self._update(batch)
+        if self._row.normalizes_with.known == "blend":
+            mean, var = self._stored.eval_statistics(self._row, self._settings)
+            return Pass(self._frozen(x, axis, mean, var), "blend", batch, share)
+        return Pass(fwd, "batch", batch, share)
+
+    def _normalize(
+        self,
+        x: AnyArray,
+        axis: int,
+        mean: Float64Array | None = None,
+        var: Float64Array | None = None,
+    ) -> Forward:
+        """Call the engine, with the roundings of var + eps that are wide enough to be seen."""
+        eps = eps_used(self._row, self._settings, x.dtype)
+        if not rounds_root(self._row, x.dtype):
+            return self._engine(x, axis, mean, var, eps)
+        if mean is None or var is None:
+            own = batch_norm(x, channel_axis=axis, eps=eps)
+            mean, var = own.mean, own.var
+            fwd = self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+            # Its statistics are no constants: the gradient is to go through them.
+            return replace(fwd, saved=fwd.saved._replace(frozen=False))
+        return self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+
+    def _engine(
+        self,
+        x: AnyArray,
+        axis: int,
+        mean: Float64Array | None,
+        var: Float64Array | None,
+        eps: float,
+    ) -> Forward:
+        """Normalize with this layer's parameters, a copy of x where y is to replace x."""
+        in_place = self._settings.in_place
+        return batch_norm(
+            x.copy() if in_place else x,
+            self._wide(gamma_used(self._row, self._settings, self._stored.gamma), x),
+            self._wide(self._stored.beta, x),
+            channel_axis=axis,
+            eps=eps,
+            running_mean=mean,
+            running_var=var,
+            out=x if in_place else None,
+        )
+
+    def _frozen(self, x: AnyArray, axis: int, mean: AnyArray, var: AnyArray) -> Forward:
+        return self._normalize(x, axis, mean.astype(np.float64), var.astype(np.float64))
+
+    @staticmethod
+    def _wide(parameter: AnyArray | None, x: AnyArray) -> AnyArray | None:
+        """Widen what is narrower than x, which is exact: the engine refuses to guess."""
+        if parameter is None:
+            return None
+        return parameter.astype(np.promote_types(parameter.dtype, x.dtype), copy=True)
+
+    def _update(self, batch: Batch) -> None:
+        running = updated(self._row, self._settings, self._stored.running, batch)
+        self._stored = self._stored.after(self._row, self._settings, running)
+
+    def _keep_outputs(self, fwd: Forward) -> None:
+        second = fwd.inv_std if self._row.extra_outputs.known == "mean and inv_std" else fwd.var
+        format_ = self._stored.mean.dtype
+        self.output_mean, self.output_var = fwd.mean.astype(format_), second.astype(format_)
+
+    # --- backward -----------------------------------------------------------------------------
+
+    def _gradients(
+        self, last: Pass, dy: AnyArray, requests: tuple[Request, Request, Request], into: Gradients
+    ) -> Gradients:
+        dx, dgamma, dbeta = requests
+        fwd, x, stored = last.fwd, last.fwd.saved.x, self._stored
+        if last.kind == "identity":
+            return Gradients(
+                deliver("dx", dx, dy, into.dx, x),
+                self._zero("dgamma", dgamma, into.dgamma, stored.gamma),
+                self._zero("dbeta", dbeta, into.dbeta, stored.beta),
+            )
+        if last.kind == "frozen":
+            fwd = self._for_frozen_gradient(fwd)
+        own_gamma = self._settings.fixed_gamma or self._row.gamma_rule.known != "stored"
+        own_dx = last.kind == "blend"
+        found = batch_norm_backward(
+            dy,
+            fwd,
+            dx="null" if own_dx else dx,
+            dgamma="write" if own_gamma else dgamma,
+            dbeta=dbeta,
+            into=Gradients(
+                None if own_dx else into.dx, None if own_gamma else into.dgamma, into.dbeta
+            ),
+        )
+        if own_dx and last.batch is not None and dx != "null":
+            value = blended(dy, fwd, last.batch.mean, last.share)
+            found = replace(found, dx=deliver("dx", dx, value, into.dx, x))
+        if own_gamma and stored.gamma is not None:
+            found = replace(found, dgamma=self._own_dgamma(found, dgamma, into.dgamma))
+        return found
+
+    def _for_frozen_gradient(self, fwd: Forward) -> Forward:
+        """Return the forward pass that the framework's gradient in eval belongs to."""
+        rule = self._row.frozen_gradient.known
+        if rule == "none":
+            raise RangeError.no_frozen_gradient(self.dialect)
+        if rule == "constants":
+            return fwd
+        saved = fwd.saved
+        return batch_norm(
+            saved.x, saved.gamma, saved.beta, channel_axis=saved.channel_axis, eps=saved.eps
+        )
+
+    def _own_dgamma(
+        self, found: Gradients, request: Request, buffer: AnyArray | None
+    ) -> AnyArray | None:
+        """Return the gradient of what is stored, where gamma is not what is stored."""
+        stored = self._stored.gamma
+        assert stored is not None  # noqa: S101 - the caller has looked
+        if found.dgamma is None:
+            return self._zero("dgamma", request, buffer, stored)
+        value = found.dgamma * gamma_slope(self._row, stored)
+        return deliver("dgamma", request, value, buffer, stored)
+
+    @staticmethod
+    def _zero(
+        name: str, request: Request, buffer: AnyArray | None, owner: AnyArray | None
+    ) -> AnyArray | None:
+        """Deliver the gradient of what does not take part: 0."""
+        if owner is None:
+            return None
+        return deliver(name, request, np.zeros_like(owner), buffer, owner)
+
+
+def _features(value: int) -> int:
+    try:
+        c = operator.index(value)
+    except TypeError:
+        raise RangeError.features(value) from None
+    if c < 1:
+        raise RangeError.features(value)
+    return c
