@@ -227,6 +227,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ConversionError.of_layer("m.params", "bn0", RangeError.eps(-1.0)),
+        (
+            "m.params, layer bn0, eps must be a finite number, 0 or greater, got -1.0. It "
+            "is added to the variance, and has its unit. Pass for example eps=1e-5."
+        ),
+    ),
+    (
         FileError.unreadable("m.pt", FileNotFoundError("no such file")),
         (
             "m.pt must be a file that can be read, got FileNotFoundError: no such file. Its"
@@ -252,8 +259,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         FileError.library("m.onnx", "onnx", ValueError("bad wire")),
         (
-            "m.onnx must be a file that onnx can read, got ValueError: bad wire. onnx is the library of "
-            "its format; the file may be damaged, or of another one. Fetch or save it "
+            "m.onnx must be a file that onnx can read, got ValueError: bad wire. onnx is the "
+            "library of its format; the file may be damaged, or of another one. Fetch or save it "
             "again, or name its format."
         ),
     ),

@@ -585,6 +585,12 @@ class ConversionError(BacknormError, ValueError):
             "Take another target, or other options for it.",
         )
 
+    @classmethod
+    def of_layer(cls, file: str, layer: str, error: BacknormError) -> ConversionError:
+        """What is wrong with one layer of a file."""
+        name = f"{file}, layer {layer}, {error.name}"
+        return cls(name, error.requirement, error.got, error.why, error.advice)
+
 
 class FileError(BacknormError, ValueError):
     """A model file cannot be read, or cannot be written."""

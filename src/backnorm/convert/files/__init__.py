@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from backnorm.convert.files._checks import check_layers
 from backnorm.convert.files._whole import write_whole
+from backnorm.convert.files.conversion import LayerChange, convert_model, with_options
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import FORMATS, format_of
 from backnorm.errors import FileError
@@ -15,7 +16,16 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     import os
 
-__all__ = ["FORMATS", "ModelFile", "NormLayer", "read", "write"]
+__all__ = [
+    "FORMATS",
+    "LayerChange",
+    "ModelFile",
+    "NormLayer",
+    "convert_model",
+    "read",
+    "with_options",
+    "write",
+]
 
 
 def read(

@@ -76,7 +76,7 @@ def index_of(file: str, data: bytes) -> Index:
             command, input=data, capture_output=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise FileError.library(file, "h5py", error) from error
+        raise FileError.died(file, "h5py", f"no answer within {SECONDS:g} s") from error
     if done.returncode:
         raise FileError.died(file, "h5py", f"exit status {done.returncode}")
     answer = json.loads(done.stdout)

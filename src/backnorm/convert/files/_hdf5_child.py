@@ -1,6 +1,7 @@
 """Run as a process of its own: an HDF5 file on stdin, its structure as JSON on stdout.
 
-It needs h5py and nothing of backnorm. A link is refused, also one within the file: Keras makes none.
+It needs h5py and nothing of backnorm. A link is refused, also one within the file: Keras makes
+none.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files._keras_config import KerasLayer
     from backnorm.convert.files._hdf5 import Index
+    from backnorm.convert.files._keras_config import KerasLayer
     from backnorm.convert.files.record import Option
 
 __all__ = ["FORMAT", "with_config"]
