@@ -43,11 +43,14 @@ class Index:
         The paths of arrays that are compressed or in several pieces.
     config
         The attribute ``model_config`` of the file; None where there is none.
+    named
+        Whether the arrays go by their own names, as Keras 2 has it, and not by numbers.
     """
 
     slots: Mapping[str, Slot]
     scattered: tuple[str, ...]
     config: str | None
+    named: bool
 
 
 def index_of(file: str, data: bytes) -> Index:
@@ -92,7 +95,7 @@ def index_of(file: str, data: bytes) -> Index:
         if kind.kind not in "biufc":
             raise FileError.unknown_dtype(file, name, dtype, ("float16", "float32", "float64"))
         slots[name] = Slot(kind, tuple(shape), ((start, end),))
-    return Index(slots, tuple(answer["scattered"]), answer["config"])
+    return Index(slots, tuple(answer["scattered"]), answer["config"], answer["named"])
 
 
 def json_of(file: str, place: str, text: str | bytes) -> dict[str, Any]:

@@ -32,15 +32,16 @@ def structure(data: bytes) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``arrays`` (path, dtype, shape, first and last offset of each), ``scattered`` (paths) and
-        ``config``; or ``outside`` (path and what leads there); or ``error``.
+        ``arrays`` (path, dtype, shape, first and last offset of each), ``scattered`` (paths),
+        ``config``, and ``named``, whether arrays go by their own names; or ``outside`` (path and what leads there); or ``error``.
     """
-    found: dict[str, Any] = {"arrays": [], "scattered": [], "config": None}
+    found: dict[str, Any] = {"arrays": [], "scattered": [], "config": None, "named": False}
     try:
         with h5py.File.in_memory(data) as file:
             if "model_config" in file.attrs:
                 config = file.attrs["model_config"]
                 found["config"] = config.decode() if isinstance(config, bytes) else str(config)
+            found["named"] = "layer_names" in file.attrs or "model_weights" in file
             outside = _walk(file, found)
     except Exception as error:  # noqa: BLE001 - of any kind, and all of them say the same
         return {"error": f"{type(error).__name__}: {error}"}

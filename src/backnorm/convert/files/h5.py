@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import h5py
 import numpy as np
 
+from backnorm.convert.files._dtypes import widened
 from backnorm.convert.files._flat import SPELLINGS, find_layers
 from backnorm.convert.files._hdf5 import index_of, json_of
 from backnorm.convert.files._keras_config import layers_of
@@ -58,9 +59,7 @@ class _Contents:
 def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - inside, if any
     """Read the arrays of an .h5 file, and the layers among them."""
     contents = _contents(path.name, data)
-    if any("/vars/" in f"/{name}" for name in contents.arrays):
-        return _numbered(path, contents)
-    return _named(path, contents)
+    return (_named if contents.index.named else _numbered)(path, contents)
 
 
 def _contents(file: str, data: bytes) -> _Contents:
@@ -247,9 +246,7 @@ def write(model: ModelFile) -> bytes:
             group = file.create_group(name or "norm")
             group.attrs["weight_names"] = [key.encode() for key in arrays]
             for key, array in arrays.items():
-                if array.dtype.kind not in "biufc":
-                    raise FileError.unknown_dtype(model.path.name, key, array.dtype, ("float32",))
-                group.create_dataset(key, data=np.ascontiguousarray(array))
+                group.create_dataset(key, data=np.ascontiguousarray(widened(array)))
     return stream.getvalue()
 
 

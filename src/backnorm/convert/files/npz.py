@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from backnorm.convert.files import _zip
+from backnorm.convert.files._dtypes import widened
 from backnorm.convert.files._flat import DIALECTS, find_layers, spelled, spelling_of
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files._slots import Slot, array_in, stored
@@ -115,7 +116,8 @@ def _over(file: str, place: str, array: AnyArray, member: bytes) -> bytes:
 
 def _named(model: ModelFile) -> dict[str, Any]:
     dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-    return {**spelled(model.layers, spelling_of(dialect)), **model.others}
+    arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
+    return {name: widened(array) for name, array in arrays.items()}
 
 
 FORMAT: Final = Format("npz", DIALECTS, read, write)
