@@ -73,7 +73,9 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
 def _loaded(file: str, data: bytes) -> Any:
     """Load what holds tensors and nothing else."""
     stream = io.BytesIO(data)
-    if zipfile.is_zipfile(stream):
+    with guard(file, "zipfile"):
+        zipped = zipfile.is_zipfile(stream)
+    if zipped:
         _zip.check_members(file, data)
     stream.seek(0)
     with guard(file, "torch.load(weights_only=True)"):

@@ -82,6 +82,8 @@ def read(
         data = file.read_bytes()
     except OSError as error:
         raise FileError.unreadable(file.name, error) from error
+    if not data:  # which protocol buffers would take for a message, and HDF5 for a new file
+        raise FileError.truncated(file.name, "", 1, 0)
     model = kind.read(file, data, None if net is None else Path(net))
     check_layers(model)
     return model

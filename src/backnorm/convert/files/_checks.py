@@ -68,7 +68,8 @@ def _channels(state: Mapping[str, AnyArray]) -> int:
 def _check_variance(file: str, place: str, array: AnyArray, layer: NormLayer) -> None:
     """Not "array < least", which NaN passes."""
     least = -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS if layer.dialect == "mxnet" else 0.0
-    values = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN of the signalling kind
+        values = array.astype(np.float64)
     bad = ~(values >= least)
     if bad.any():
         channel = int(bad.argmax())

@@ -150,8 +150,9 @@ def stored(file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Seque
     """
     if array.size != math.prod(shape):
         raise FileError.no_room(file, place, f"{array.size} values for {math.prod(shape)}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         narrow = np.asarray(array).astype(dtype)
-    if np.isinf(narrow.astype(np.float64)).sum() > np.isinf(array.astype(np.float64)).sum():
+        infinite = [np.isinf(values.astype(np.float64)).sum() for values in (array, narrow)]
+    if infinite[1] > infinite[0]:
         raise FileError.no_room(file, place, f"values too large for {dtype.name}")
     return narrow.tobytes()
