@@ -54,6 +54,20 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ShapeError.features(3, 64, 1),
+        (
+            "x must have 64 channels, got 3. The layer has num_features=64, and x.shape[1] "
+            "holds the channels. Pass a layer of that size, or say where the channels are."
+        ),
+    ),
+    (
+        ShapeError.stored("torch", "running_mean", (3,), (64,)),
+        (
+            "state['running_mean'] must have shape (64,), got (3,). That is what torch keeps "
+            "for this layer. Check num_features, and which layer the array comes from."
+        ),
+    ),
+    (
         DtypeError.unsupported("x", "int64", ("float16", "float32")),
         (
             "x must have one of the formats float16, float32, got int64. Normalization "
@@ -189,10 +203,99 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.features(0),
+        (
+            "num_features must be a whole number, 1 or greater, got 0. It is the number of "
+            "channels. Pass for example num_features=64."
+        ),
+    ),
+    (
+        RangeError.option("eps", "be a finite number, 0 or greater", -1.0, "torch"),
+        (
+            "eps must be a finite number, 0 or greater, got -1.0. It is an option of torch. See"
+            " what it means: backnorm dialects torch"
+        ),
+    ),
+    (
+        RangeError.option_missing("decay_rate", "haiku"),
+        (
+            "decay_rate must be given, got nothing. haiku has no default for it. Pass "
+            "decay_rate=...; see backnorm dialects haiku"
+        ),
+    ),
+    (
+        RangeError.learning_rate("lr_mult", (1.0, 0.0, 0.0), "caffe"),
+        (
+            "lr_mult must be 0 for each of the blobs, got (1.0, 0.0, 0.0). The blobs of caffe "
+            "are statistics, and a solver that moves them spoils them. Leave it out, or pass "
+            "zeros."
+        ),
+    ),
+    (
+        RangeError.one_value("torch", (1, 64)),
+        (
+            "x must have more than one value per channel in training, got shape (1, 64). torch "
+            "raises here: one value has no unbiased variance. Pass a larger batch, or call "
+            "eval() first."
+        ),
+    ),
+    (
+        RangeError.no_forward(),
+        (
+            "backward must follow a forward pass, got a layer without one. It needs the input "
+            "and the statistics of that pass. Call y = layer.forward(x) first."
+        ),
+    ),
+    (
+        RangeError.no_frozen_gradient("caffe-nvidia"),
+        (
+            "backward must follow a forward pass in training, got one with running statistics. "
+            "caffe-nvidia has no gradient for those: it reads what an earlier pass left behind."
+            " Call train() first, or take another dialect."
+        ),
+    ),
+    (
+        RangeError.stored_missing("running_mean", "torch"),
+        (
+            "state['running_mean'] must be given, got nothing. torch keeps it for a layer with "
+            "these options. Pass it, or set the options of the layer that it comes from."
+        ),
+    ),
+    (
+        RangeError.values_per_channel(1),
+        (
+            "n must be a whole number, 2 or greater, got 1. It is the number of values per "
+            "channel that a variance was taken over. Pass for example n=32*56*56, or leave it "
+            "out."
+        ),
+    ),
+    (
+        RangeError.unknown_fact("mindspore", "one_value", "not read"),
+        (
+            "one_value of mindspore must be known for this, got UNKNOWN. There is no evidence: "
+            "not read. Take another dialect, or add the evidence to its row."
+        ),
+    ),
+    (
         UnknownNameError.choice("through", "bth", ("both", "mean")),
         (
             "through must be one of 'both', 'mean', got 'bth'. These are all there are. Did "
             "you mean 'both'?"
+        ),
+    ),
+    (
+        UnknownNameError.option("momentun", "mxnet", ("eps", "momentum")),
+        (
+            "the option momentun must be one of eps, momentum, got 'momentun'. These are the "
+            "options of mxnet. Did you mean momentum?"
+        ),
+    ),
+    (
+        UnknownNameError.stored("moving_mean", "torch", ("weight", "running_mean")),
+        (
+            "the array moving_mean must be one of weight, running_mean, got 'moving_mean'. "
+            "These are what torch keeps for a layer with these options. Did you mean "
+            "running_mean?"
         ),
     ),
     (
@@ -224,6 +327,35 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "the peer mxnet must run under python3.7, got no module. It is timed by a child "
             "process that needs that framework and nothing else. Check with: python3.7 -c "
             "'import mxnet'"
+        ),
+    ),
+    (
+        ConversionError.loss("mxnet", "torch", "an estimate", "Pass n."),
+        (
+            "the state of mxnet must be carried to torch without loss, got an estimate. A loss "
+            "that nobody asked for would be found much later. Pass n."
+        ),
+    ),
+    (
+        ConversionError.no_statistics("torch"),
+        (
+            "the state of torch must hold a running mean and a running variance, got a layer "
+            "that keeps none. Its eval normalizes by the batch, which no state can say. Build "
+            "the target layer by hand, from gamma and beta."
+        ),
+    ),
+    (
+        ConversionError.not_finite("torch", "running_var", 2),
+        (
+            "running_var of torch must be finite, got NaN or infinity in channel 2. Nothing "
+            "could tell afterwards where it came from. Look for the layer's last good state."
+        ),
+    ),
+    (
+        ConversionError.cannot_hold("inplace-abn", "gamma", "be 1e-05 or greater", -0.5, 3),
+        (
+            "gamma for inplace-abn must be 1e-05 or greater, got -0.5 in channel 3. inplace-abn"
+            " has no other way to write it. Take another target, or other options for it."
         ),
     ),
     (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 SURFACE = {
+    "BatchNorm": "layer",
     "Forward": "class",
     "Gradients": "class",
     "SecondGradients": "class",
@@ -27,6 +28,7 @@ SURFACE = {
     "batch_norm_backward": "(dy, fwd, *)",
     "batch_norm_double_backward": "(ddx, dy, fwd, *)",
     "batch_norm_jvp": "(x_tangent, fwd, *)",
+    "convert_state": "(state, source, target, *)",
     "empty_cache": "()",
     "get_num_threads": "()",
     "set_cache_limit": "(limit)",
@@ -125,6 +127,14 @@ def test_results_are_frozen_and_their_fields_described(name: str) -> None:
     assert set(re.findall(r"^(\w+)\n    ", text, re.MULTILINE)) == shown
     assert cls.__dataclass_params__.frozen
     assert "__slots__" in vars(cls)
+
+
+def test_the_layer_is_documented_in_full() -> None:
+    """The class, what it holds, and every method."""
+    assert sections(bn.BatchNorm) == ["Parameters", "Attributes", "Raises", "Notes", "Examples"]
+    public = [value for name, value in vars(bn.BatchNorm).items() if not name.startswith("_")]
+    assert len(public) == 6
+    assert all(inspect.getdoc(method) for method in public)
 
 
 @pytest.mark.parametrize("name", ENGINE)

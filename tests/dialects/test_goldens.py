@@ -56,7 +56,7 @@ def compare(case: dict[str, Any], golden: Results, steps: Iterator[tuple[Results
                     name=f"{step} {name}",
                 )
             )
-    print(*[f"{case['file']} {case['shape']}", HEAD, *lines], sep="\n")
+    print(*[f"{case['file']} {case['shape']}", HEAD, *lines], sep="\n")  # noqa: T201 - the table is what one reads with -s
     return len(lines)
 
 

@@ -8,6 +8,7 @@ from backnorm import __version__
 from backnorm.cli.audit import audit
 from backnorm.cli.bench import bench
 from backnorm.cli.convert import convert
+from backnorm.cli.dialects import dialects
 from backnorm.cli.env import env
 
 __all__ = ["main"]
@@ -22,4 +23,5 @@ def main() -> None:
 main.add_command(audit)
 main.add_command(bench)
 main.add_command(convert)
+main.add_command(dialects)
 main.add_command(env)

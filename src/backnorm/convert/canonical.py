@@ -99,13 +99,21 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
         gamma=None if gamma is None else gamma.astype(np.float64),
         beta=None if stored.beta is None else stored.beta.astype(np.float64),
         stored_gamma=stored.gamma,
-        keep=settings.keep,
+        keep=_keep_as_given(row, settings),
         updates=_updates(row, stored),
         divisor=stored.divisor if "divisor" in roles else None,
         unread=bool(stored.divisor == 0.0 and (stored.mean.any() or stored.var.any())),
         finetuned=stored.finetuned,
         dtype=np.promote_types(stored.mean.dtype, np.float32),
     )
+
+
+def _keep_as_given(row: Row, settings: Settings) -> float | None:
+    """Return the weight of the old before any rounding: to float32 the target may not round it."""
+    momentum: Any = settings.options.get(str(row.momentum.known.name), math.nan)
+    if momentum is None:
+        return None
+    return float(momentum) if row.momentum_weighs.known == "old" else 1.0 - momentum
 
 
 def _updates(row: Row, stored: Stored) -> int | None:

@@ -185,5 +185,4 @@ def _momentum(row: Row, keep: float | None) -> dict[str, float | None]:
     if math.isnan(keep):
         return {}
     weight = keep if row.momentum_weighs.known == "old" else 1.0 - keep
-    # 1 - 0.9 is 0.09999999999999998, and 0.999 in float32 is 0.9990000128746033.
-    return {name: float(f"{weight:.7g}")}
+    return {name: float(f"{weight:.12g}")}  # 1 - 0.9 is 0.09999999999999998

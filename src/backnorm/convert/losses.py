@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backnorm.dialects._columns import Row
     from backnorm.dialects.settings import Settings
 
-__all__ = ["KINDS", "Carried", "Loss", "losses_between", "losses_of"]
+__all__ = ["KINDS", "Carried", "Kind", "Loss", "losses_between", "losses_of"]
 
 LossName: TypeAlias = Literal[
     "estimator",

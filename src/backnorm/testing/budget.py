@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DESIGN_UNITS",
+    "DIFFERENCES",
+    "DIFFERENCE_STEP",
     "EPS",
     "FILE_OUTPUT",
     "FRAMEWORK_FACTOR",
@@ -91,6 +93,14 @@ FRAMEWORK_FACTOR = 2.0
 """Where the input is far from 0 the framework itself is far from exact, up to 1.3e-4 (MXNet's
 dgamma, case c089): then a dialect may be twice as far from it as it is from exact. Once for the
 framework's error, which is the distance to exact results, and once for ours."""
+
+DIFFERENCE_STEP = 1e-5
+"""The step of central differences in float64 where the values are about 1: what is cut off is its
+square, what is rounded 2e-16 divided by it."""
+
+DIFFERENCES = 1e-8
+"""How far a gradient may be from central differences with that step, in parts of the largest value:
+100 times the 1e-10 that is cut off, for third derivatives of that size."""
 
 SAME_OUTPUT = 1e-6
 """How far the output in eval may move by a conversion, in parts of the largest value: 8 roundings

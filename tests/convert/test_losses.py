@@ -1,0 +1,248 @@
+"""What cannot be carried, one by one, and what is refused for it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backnorm as bn
+from backnorm.convert import KINDS
+from backnorm.errors import (
+    BacknormError,
+    ConversionError,
+    RangeError,
+    ShapeError,
+    UnknownNameError,
+)
+from backnorm.testing.budget import SAME_OUTPUT, parts
+
+KERAS = {"gamma": [2.0], "beta": [1.0], "moving_mean": [3.0], "moving_variance": [4.0]}
+MXNET = {"gamma": [2.0], "beta": [1.0], "moving_mean": [3.0], "moving_var": [4.0]}
+TORCH = {"weight": [2.0], "bias": [1.0], "running_mean": [3.0], "running_var": [4.0]}
+BARE = {"running_mean": [3.0], "running_var": [4.0]}
+CAFFE = {"mean": [6.0], "variance": [8.0], "scale_factor": [2.0]}
+EMPTY = {"mean": [6.0], "variance": [8.0], "scale_factor": [0.0]}
+HAIKU = {
+    "scale": [2.0],
+    "offset": [1.0],
+    **{f"{name}_ema/hidden": [0.3] for name in ("mean", "var")},
+    **{f"{name}_ema/average": [3.0] for name in ("mean", "var")},
+    **{f"{name}_ema/counter": 1 for name in ("mean", "var")},
+}
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
+    "estimator": (KERAS, {"source": "keras", "target": "torch"}, ("estimator",)),
+    "eps in variance": (
+        KERAS,
+        {"source": "keras", "target": "caffe-nvidia"},
+        ("eps in variance",),
+    ),
+    "eps floor": (
+        {**TORCH, "running_var": [1e-6]},
+        {"source": "torch", "target": "mxnet-cudnn", "source_options": {"eps": 1e-7}},
+        ("eps floor",),
+    ),
+    "divisor": (CAFFE, {"source": "caffe", "target": "torch"}, ("divisor",)),
+    "unread sums": (EMPTY, {"source": "caffe", "target": "caffe"}, ("unread sums",)),
+    "updates": (HAIKU, {"source": "haiku", "target": "flax"}, ("updates",)),
+    "plain mean": (
+        TORCH,
+        {"source": "torch", "target": "mlx", "source_options": {"momentum": None}},
+        ("plain mean",),
+    ),
+    "finetuning": (
+        {"gamma": [1.0], "beta": [0.0], "avg_mean": [0.0], "avg_var": [1.0], "N": 5},
+        {"source": "chainer", "target": "torch"},
+        ("finetuning",),
+    ),
+    "unused gamma": (MXNET, {"source": "mxnet", "target": "flax"}, ("unused gamma",)),
+    "sign of gamma": (
+        {**TORCH, "weight": [-2.0]},
+        {"source": "inplace-abn", "target": "torch"},
+        ("sign of gamma",),
+    ),
+    "gamma": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": {"use_scale": False}},
+        ("gamma",),
+    ),
+    "gamma held at 1": (
+        KERAS,
+        {"source": "keras", "target": "mxnet", "target_options": {"fix_gamma": True}},
+        ("gamma",),
+    ),
+    "beta": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": {"use_bias": False}},
+        ("beta",),
+    ),
+    "new gamma": (
+        {key: KERAS[key] for key in KERAS if key != "gamma"},
+        {"source": "keras", "target": "onnx-15", "source_options": {"scale": False}},
+        ("new gamma",),
+    ),
+    "new beta": (
+        {key: KERAS[key] for key in KERAS if key != "beta"},
+        {"source": "keras", "target": "onnx-15", "source_options": {"center": False}},
+        ("new beta",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_loss_is_said(case: str) -> None:
+    """By name and in a sentence; the conversion is refused for those that matter."""
+    state, arguments, names = CASES[case]
+    done = bn.convert_state(state, allow_loss=True, **arguments)
+    assert tuple(loss.name for loss in done.losses) == names
+    for loss in done.losses:
+        assert loss.refused == KINDS[loss.name].refused
+        assert "{" not in loss.what
+    refused = [loss for loss in done.losses if loss.refused]
+    if not refused:
+        bn.convert_state(state, **arguments)
+        return
+    error = ConversionError.loss(
+        arguments["source"], arguments["target"], refused[0].what, KINDS[refused[0].name].advice
+    )
+    with pytest.raises(ConversionError, match=f"^{re.escape(str(error))}$"):
+        bn.convert_state(state, **arguments)
+
+
+def test_every_loss_has_a_case() -> None:
+    """Those in the table and no others."""
+    assert {name for _, _, names in CASES.values() for name in names} >= set(KINDS)
+
+
+def test_a_smaller_eps_goes_into_the_variance() -> None:
+    """TensorFlow raises eps to 1.001e-5: the variance takes the difference."""
+    state = {**KERAS, "moving_variance": [1.0]}
+    done = bn.convert_state(state, "keras", "torch", n=9, target_options={"eps": 0.5})
+    assert done.options["eps"] == 0.5
+    assert parts(done.state["running_var"], [1.0 + 1e-3 - 0.5]) <= SAME_OUTPUT
+    done = bn.convert_state(TORCH, "torch", "tf-fused")
+    assert done.options["epsilon"] == 1.001e-5
+    fine = {name: np.array(array) for name, array in TORCH.items()}
+    done = bn.convert_state(fine, "torch", "tf-fused")
+    assert parts(done.state["variance"], [4.0 + 1e-5 - 1.001e-5]) <= 1e-15
+
+
+def test_a_zero_divisor_reads_as_zero() -> None:
+    """What Caffe computes with it, where it is known or allowed that the sums do not count."""
+    fresh = {name: np.zeros(1, "f4") for name in CAFFE}
+    done = bn.convert_state(fresh, "caffe", "torch", target_options={"affine": False})
+    assert done.losses == ()
+    assert (done.state["running_mean"].item(), done.state["running_var"].item()) == (0.0, 0.0)
+    done = bn.convert_state(EMPTY, "caffe", "torch", allow_loss=True)
+    assert done.state["running_var"].item() == 0.0
+
+
+def test_fixed_gamma_is_written_as_ones() -> None:
+    """Also where the target cannot hold it: the stored 2 was never used."""
+    done = bn.convert_state(MXNET, "mxnet", "onnx-15")
+    assert done.state["scale"].tolist() == [1.0]
+    done = bn.convert_state(MXNET, "mxnet", "onnx-15", source_options={"fix_gamma": False})
+    assert done.state["scale"].tolist() == [2.0]
+    done = bn.convert_state(MXNET, "mxnet", "mxnet-cudnn", n=9)
+    assert done.options["fix_gamma"] is True
+
+
+def test_a_layer_without_parameters_stays_one_where_it_can() -> None:
+    """affine=False, scale=False and so on follow from what there is."""
+    bare = {"affine": False}
+    of = {
+        target: bn.convert_state(BARE, "torch", target, n=9, source_options=bare)
+        for target in ("torch", "keras", "caffe", "haiku", "chainer")
+    }
+    assert list(of["torch"].state) == ["running_mean", "running_var", "num_batches_tracked"]
+    assert list(of["keras"].state) == ["moving_mean", "moving_variance"]
+    assert list(of["caffe"].state) == ["mean", "variance", "scale_factor"]
+    assert of["haiku"].options["create_scale"] is False
+    assert of["chainer"].options["use_beta"] is False
+    assert all("gamma" not in loss.name for done in of.values() for loss in done.losses)
+
+
+def test_an_average_without_a_count_is_freed_of_its_start_completely() -> None:
+    """The count written for Haiku and Equinox makes 1 - keep^count exactly 1."""
+    done = bn.convert_state(KERAS, "keras", "equinox-batch")
+    assert 1 - 0.99 ** int(done.state["counter"]) == 1.0
+    assert done.state["hidden_mean"].tolist() == [3.0]
+    done = bn.convert_state({**TORCH, "num_batches_tracked": 3}, "torch", "haiku", n=9)
+    assert done.state["mean_ema/counter"].item() == 3
+    assert parts(done.state["mean_ema/hidden"], [3.0 * (1 - 0.9**3)]) <= SAME_OUTPUT
+    assert done.state["mean_ema/average"].tolist() == [3.0]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
+    "no such dialect": (
+        KERAS,
+        {"source": "keras", "target": "troch"},
+        UnknownNameError.choice("dialect", "troch", bn.dialects.DIALECTS),
+    ),
+    "NaN": (
+        {**KERAS, "gamma": [1.0, np.nan], "moving_mean": [0.0, 0.0]},
+        {"source": "keras", "target": "flax"},
+        ConversionError.not_finite("keras", "gamma", 1),
+    ),
+    "no statistics": (
+        {"weight": [1.0], "bias": [0.0]},
+        {
+            "source": "torch",
+            "target": "flax",
+            "source_options": {"track_running_stats": False},
+        },
+        ConversionError.no_statistics("torch"),
+    ),
+    "a gamma that cannot be written": (
+        {**KERAS, "gamma": [-2.0]},
+        {"source": "keras", "target": "inplace-abn", "allow_loss": True},
+        ConversionError.cannot_hold("inplace-abn", "gamma", "be 0.001 or greater", -2.0, 0),
+    ),
+    "arrays of two sizes": (
+        {**KERAS, "moving_mean": [0.0, 0.0]},
+        {"source": "keras", "target": "flax"},
+        ShapeError.stored("keras", "moving_mean", (2,), (1,)),
+    ),
+    "an array missing": (
+        BARE,
+        {"source": "torch", "target": "mlx"},
+        RangeError.stored_missing("weight", "torch"),
+    ),
+    "n too small": (
+        KERAS,
+        {"source": "keras", "target": "torch", "n": 1},
+        RangeError.values_per_channel(1),
+    ),
+    "n no number": (
+        KERAS,
+        {"source": "keras", "target": "torch", "n": 0.5},
+        RangeError.values_per_channel(0.5),
+    ),
+    "an estimate to restate, and no n": (
+        KERAS,
+        {"source": "keras", "target": "torch", "preserve": "estimator", "allow_loss": True},
+        RangeError.values_per_channel(None),
+    ),
+    "eps that the framework has no default for": (
+        {
+            "bnScale": [1.0],
+            "bnBias": [0.0],
+            "resultRunningMean": [0.0],
+            "resultRunningVariance": [1.0],
+        },
+        {"source": "cudnn", "target": "torch"},
+        RangeError.option_missing("epsilon", "cudnn"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "arguments", "error"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_converted_is_refused(
+    state: dict[str, Any], arguments: dict[str, Any], error: BacknormError
+) -> None:
+    """With the message of the house."""
+    with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+        bn.convert_state(state, **arguments)

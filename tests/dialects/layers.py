@@ -1,0 +1,63 @@
+"""A layer of every dialect, and data to run it on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import backnorm as bn
+from backnorm.dialects import DIALECTS, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+C = 4
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "caffe": {"scale": True},
+    "caffe-nvidia": {"scale_bias": True},
+    "haiku": {"decay_rate": 0.9, "create_scale": True, "create_offset": True},
+    "cudnn": {"exponentialAverageFactor": 0.1, "epsilon": 1e-3},
+    "mxnet": {"fix_gamma": False},
+    "mxnet-cudnn": {"fix_gamma": False},
+}
+"""What a layer with gamma and beta needs to be told, where that is not the default."""
+
+
+def make(dialect: str, **more: Any) -> bn.BatchNorm:
+    """A new layer with gamma and beta."""
+    return bn.BatchNorm(C, dialect=dialect, **{**OPTIONS.get(dialect, {}), **more})
+
+
+def batch(seed: int = 0, dtype: str = "f4", size: int = 8) -> Any:
+    """A batch of shape (size, C), where axis 1 is the last: it suits every dialect."""
+    return np.random.default_rng(seed).normal(1, 2, (size, C)).astype(dtype)
+
+
+def names(dialect: str) -> dict[str, str]:
+    """The framework's name of each array that is updated or trained, by its role."""
+    roles = ("gamma", "beta", "mean", "var")
+    return {a.role: a.name for a in row_of(dialect).arrays.known if a.role in roles}
+
+
+def with_parameters(layer: bn.BatchNorm, seed: int = 1) -> bn.BatchNorm:
+    """The same layer with a gamma and a beta of some size."""
+    rng = np.random.default_rng(seed)
+    state, name = layer.state(), names(layer.dialect)
+    state[name["gamma"]] = rng.uniform(0.5, 2, C).astype(state[name["mean"]].dtype)
+    state[name["beta"]] = rng.normal(size=C).astype(state[name["mean"]].dtype)
+    return layer.load_state(state)
+
+
+def trained(dialect: str, dtype: str = "f4") -> bn.BatchNorm:
+    """A layer after three updates, with a gamma and a beta of some size."""
+    layer = make(dialect)
+    for seed in range(3):
+        x = batch(seed, dtype)
+        layer.forward(x)
+        layer.backward(np.ones_like(x))
+    return with_parameters(layer)
+
+
+__all__ = ["DIALECTS", "OPTIONS", "C", "batch", "make", "names", "trained", "with_parameters"]
