@@ -189,7 +189,7 @@ def convert_model(
 def _convert(
     model: ModelFile, layer: NormLayer, wanted: str, n: SupportsIndex | None, *, allow_loss: bool
 ) -> tuple[NormLayer, LayerChange]:
-    """Convert one layer; one that is of the dialect already stays as it is, bit by bit."""
+    """Convert one layer; the arrays of one that is of the dialect already stay, bit by bit."""
     state = {field: _wide(array) for field, array in layer.state.items()}
     options = {name: value for name, value in layer.options.items() if name != MODE}
     try:
@@ -209,7 +209,8 @@ def _convert(
         _not_default(wanted, new.options),
         largest,
     )
-    return (layer if layer.dialect == wanted else new), change
+    same = replace(layer, options={**layer.options, **new.options})
+    return (same if layer.dialect == wanted else new), change
 
 
 def _wide(array: AnyArray) -> AnyArray:
