@@ -176,6 +176,25 @@ def test_an_average_without_a_count_is_freed_of_its_start_completely() -> None:
     assert done.state["mean_ema/average"].tolist() == [3.0]
 
 
+def test_a_new_layer_stays_a_new_layer() -> None:
+    """Nothing was counted and nothing moved: the target starts at its own beginning, if it can."""
+    fresh = bn.BatchNorm(1, dialect="torch").state()
+    done = bn.convert_state(fresh, "torch", "equinox-batch", n=9)
+    assert done.state["counter"].item() == 0
+    assert done.state["hidden_var"].tolist() == [1.0]
+    done = bn.convert_state(fresh, "torch", "haiku", n=9)  # which starts at a variance of 0
+    assert done.state["var_ema/counter"].item() > 0
+    assert done.state["var_ema/hidden"].tolist() == [1.0]
+    done = bn.convert_state(fresh, "torch", "equinox-ema", n=9)
+    assert done.state["first_time"].item() is True
+
+
+def test_an_estimate_that_is_the_targets_own_is_not_restated() -> None:
+    """n is then of no use, and does no harm."""
+    done = bn.convert_state(TORCH, "torch", "mlx", n=9, preserve="estimator")
+    assert done.state["running_var"].tolist() == [4.0]
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
     "no such dialect": (
         KERAS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,20 +16,17 @@ if TYPE_CHECKING:
 
 C = 4
 
+GOLDENS = Path(__file__).parent / "goldens"
+
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "caffe": {"scale": True},
-    "caffe-nvidia": {"scale_bias": True},
-    "haiku": {"decay_rate": 0.9, "create_scale": True, "create_offset": True},
-    "cudnn": {"exponentialAverageFactor": 0.1, "epsilon": 1e-3},
-    "mxnet": {"fix_gamma": False},
-    "mxnet-cudnn": {"fix_gamma": False},
+    name: json.loads((GOLDENS / f"{name}.json").read_text())["options"] for name in DIALECTS
 }
-"""What a layer with gamma and beta needs to be told, where that is not the default."""
+"""What a layer with gamma and beta needs to be told, as its golden has it."""
 
 
 def make(dialect: str, **more: Any) -> bn.BatchNorm:
     """A new layer with gamma and beta."""
-    return bn.BatchNorm(C, dialect=dialect, **{**OPTIONS.get(dialect, {}), **more})
+    return bn.BatchNorm(C, dialect=dialect, **{**OPTIONS[dialect], **more})
 
 
 def batch(seed: int = 0, dtype: str = "f4", size: int = 8) -> Any:

@@ -54,4 +54,4 @@ def test_the_numbers_are_those_worked_out_by_hand(path: Path) -> None:
 def test_the_dialects_differ_where_they_are_said_to() -> None:
     """The same two batches end in more than one state: the goldens could not all be one formula."""
     ends = {json.dumps(sorted(example(path)["states"][1].values())) for path in FILES}
-    assert len(ends) == 11
+    assert len(ends) >= 11

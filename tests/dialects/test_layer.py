@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import backnorm as bn
-from backnorm.dialects import DIALECTS, row_of
+from backnorm.dialects import DIALECTS, UNKNOWN, row_of
 from backnorm.errors import BacknormError, DtypeError, RangeError, ShapeError, UnknownNameError
 from backnorm.testing.budget import DIFFERENCE_STEP, DIFFERENCES, SAME_OUTPUT, assert_bits, parts
 from dialects.layers import C, batch, make, names, trained, with_parameters
@@ -153,9 +153,9 @@ PLAIN = [name for name in DIALECTS if row_of(name).one_value.value == "zero vari
 
 def test_every_answer_to_one_value_has_a_test() -> None:
     """Those below, and the unknown one."""
-    assert REFUSED == ["torch", "tinygrad", "mlx", "inplace-abn"]
-    answers = {row_of(name).one_value.value for name in set(DIALECTS) - {"mindspore"}}
-    assert answers == {"refused", "zero variance", "identity", "nan"}
+    assert {"torch", "tinygrad", "mlx", "inplace-abn"} <= set(REFUSED)
+    answers = {row_of(name).one_value.value for name in DIALECTS}
+    assert answers == {"refused", "zero variance", "identity", "nan", UNKNOWN}
 
 
 @pytest.mark.parametrize("dialect", REFUSED)
@@ -301,6 +301,44 @@ def test_mxnet_shows_inv_std_as_its_third_output() -> None:
     assert make("torch").output_var is None
 
 
+def test_mxnet_rounds_var_plus_eps_of_float16_in_eval_too() -> None:
+    """1 + 1e-3 is 1.0009765625 in float16."""
+    layer = bn.BatchNorm(C, dialect="mxnet").eval()
+    layer.forward(batch(0, "f2"))
+    assert parts(layer.output_var, np.full(C, 1.0009765625**-0.5)) <= SAME_OUTPUT
+    layer.forward(batch())
+    assert parts(layer.output_var, np.full(C, 1.001**-0.5)) <= SAME_OUTPUT
+
+
+@pytest.mark.parametrize(("dialect", "name"), [("mxnet", "dgamma"), ("equinox-ema", "dx")])
+def test_a_buffer_for_nothing_is_refused(dialect: str, name: str) -> None:
+    """Also where the gradient is not the engine's: gamma is fixed, or a blend normalizes."""
+    layer = bn.BatchNorm(C, dialect=dialect)
+    layer.forward(batch())
+    buffer = np.zeros((8, C) if name == "dx" else C, "f4")
+    error = RangeError.useless_buffer(f"{name}", f"{name}='null'")
+    with pytest.raises(RangeError, match=message(error)):
+        layer.backward(ONES, **{name: "null"}, into=bn.Gradients(**{name: buffer}))
+    with pytest.raises(UnknownNameError, match=f"^{name} must be one of 'write', 'add', 'null'"):
+        layer.backward(ONES, **{name: "read"})
+
+
+def test_mxnet_with_eps_zero_and_a_constant_channel_gives_beta() -> None:
+    """inv_std is 0, and the variance that is computed back from it infinite."""
+    layer = bn.BatchNorm(C, dialect="mxnet", eps=0.0)
+    x = batch()
+    x[:, 1] = 3
+    y = layer.forward(x)
+    assert not y[:, 1].any()
+    assert layer.output_var[1] == 0.0
+    g = layer.backward(batch(1))
+    assert not g.dx[:, 1].any()
+    assert layer.state()["moving_var"][1] == np.inf
+    assert np.isfinite(layer.state()["moving_var"][[0, 2, 3]]).all()
+    other = bn.BatchNorm(C, dialect="mxnet-cudnn")
+    assert_bits(other.forward(batch()), bn.BatchNorm(C, dialect="mxnet").forward(batch()))
+
+
 def test_mxnet_on_cudnn_takes_the_gradient_of_training_in_eval() -> None:
     """It recomputes the statistics of the batch: sum(dx) = 0, which no frozen gradient has."""
     frozen, recomputed = trained("mxnet").eval(), trained("mxnet-cudnn").eval()
@@ -343,6 +381,14 @@ def test_keras_frozen_layer_takes_the_running_statistics() -> None:
     before = layer.state()
     layer.forward(batch())
     assert same(layer.state(), before)
+
+
+def test_haiku_in_float16_keeps_the_variance_without_eps() -> None:
+    """Also where var + eps is rounded before the root is taken of it."""
+    layer = make("haiku", decay_rate=0.0, eps=0.5)
+    x = batch(0, "f2")
+    layer.forward(x)
+    assert parts(layer.state()["var_ema/average"], x.astype(float).var(0)) <= SAME_OUTPUT
 
 
 def test_equinox_ema_normalizes_by_the_blend() -> None:

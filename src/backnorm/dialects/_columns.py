@@ -191,6 +191,7 @@ class Row:
     eps_floor: Fact[float]
     eps_below_floor: Fact[Literal["raised", "refused"]]
     eps_width: Fact[Literal["float32", "float64", "input"]]
+    zero_root: Fact[Literal["infinite", "zero"]]
 
     affine_in: Fact[Literal["same layer", "another layer"]]
     gamma_options: Fact[tuple[Option, ...]]
@@ -226,6 +227,7 @@ ABOUT: Final[dict[str, str]] = {
     "eps_floor": "the least eps there is",
     "eps_below_floor": "what happens to a smaller one",
     "eps_width": "the format that eps is rounded to; input: with a 16-bit x also var + eps",
+    "zero_root": "inv_std in training where var + eps is 0",
     "affine_in": "where gamma and beta live",
     "gamma_options": "the options that must all be true for gamma to exist",
     "beta_options": "the options that must all be true for beta to exist",

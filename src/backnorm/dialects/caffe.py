@@ -59,6 +59,7 @@ CAFFE: Final = Row(
     eps_floor=Fact(0.0, f"{_LAYER}, LayerSetUp: none"),
     eps_below_floor=Fact("refused", f"{_LAYER}, LayerSetUp: a root of what is negative"),
     eps_width=Fact("float32", f"{_PROTO}: a float"),
+    zero_root=Fact("infinite", f"{_LAYER}, Forward_cpu: no special case"),
     affine_in=Fact("another layer", _SCALE),
     gamma_options=Fact((Option("scale", default=False),), f"{_SCALE}; {_GOLDEN}"),
     beta_options=Fact(

@@ -52,6 +52,7 @@ CAFFE_NVIDIA: Final = Row(
     eps_floor=Fact(1e-5, f"{_LAYER}, LayerSetUp"),
     eps_below_floor=Fact("raised", f"{_LAYER}, LayerSetUp"),
     eps_width=Fact("float32", f"{_PROTO}: a float"),
+    zero_root=Fact("infinite", f"{_LAYER}, Forward_cpu: no special case"),
     affine_in=Fact("same layer", f"{_LAYER}: blobs 3 and 4"),
     gamma_options=Fact((Option("scale_bias", default=False),), f"{_PROTO}, scale_bias"),
     beta_options=Fact((Option("scale_bias", default=False),), f"{_PROTO}, scale_bias"),

@@ -46,6 +46,7 @@ CHAINER: Final = Row(
     eps_floor=Fact(0.0, f"{_FUNCTION}: none but through cuDNN"),
     eps_below_floor=Fact("refused", f"{_FUNCTION}: a root of what is negative"),
     eps_width=Fact("float64", f"{_FUNCTION}: a Python float"),
+    zero_root=Fact("infinite", f"{_FUNCTION}, forward: no special case"),
     affine_in=Fact("same layer", _LINK),
     gamma_options=Fact((Option("use_gamma", default=True),), _LINK),
     beta_options=Fact((Option("use_beta", default=True),), _LINK),

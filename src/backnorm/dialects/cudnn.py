@@ -44,6 +44,7 @@ CUDNN: Final = Row(
     eps_floor=Fact(1e-5, f"{_HEADER}, CUDNN_BN_MIN_EPSILON"),
     eps_below_floor=Fact("refused", _HEADER),
     eps_width=Fact("float64", f"{_HEADER}: a double"),
+    zero_root=Fact("infinite", f"{_HEADER}: no special case"),
     affine_in=Fact("same layer", _HEADER),
     gamma_options=Fact((), f"{_HEADER}: always"),
     beta_options=Fact((), f"{_HEADER}: always"),

@@ -12,6 +12,7 @@ __all__ = ["EQUINOX_EMA"]
 
 _MODULE = "equinox/nn/_batch_norm.py"
 _GOLDEN = "tests/dialects/goldens/equinox-ema.json"
+_LIVE = "tests/with_frameworks/test_equinox.py"
 
 EQUINOX_EMA: Final = replace(
     EQUINOX_BATCH,
@@ -32,10 +33,10 @@ EQUINOX_EMA: Final = replace(
             "batch, so that the channels are axis 1."
         ),
     ),
-    storage=Fact("averages", f"{_MODULE}; {_GOLDEN}"),
+    storage=Fact("averages", f"{_MODULE}; {_GOLDEN}; {_LIVE}"),
     initial=Fact(UNKNOWN, f"{_MODULE}: jnp.empty"),
     copied_updates=Fact(1, f"{_MODULE}: ema_first_time_index; {_GOLDEN}"),
-    normalizes_with=Fact("blend", f"{_MODULE}; {_GOLDEN}"),
+    normalizes_with=Fact("blend", f"{_MODULE}; {_GOLDEN}; {_LIVE}"),
     arrays=Fact(
         (
             Array("weight", "gamma"),

@@ -49,6 +49,7 @@ FLAX: Final = Row(
     eps_floor=Fact(0.0, f"{_LINEN}: none"),
     eps_below_floor=Fact("refused", f"{_LINEN}: a root of what is negative"),
     eps_width=Fact("float64", f"{_LINEN}: a Python float"),
+    zero_root=Fact("infinite", f"{_LINEN}, BatchNorm.__call__: no special case"),
     affine_in=Fact("same layer", _LINEN),
     gamma_options=Fact((Option("use_scale", default=True),), f"{_LINEN}; {_LIVE}"),
     beta_options=Fact((Option("use_bias", default=True),), f"{_LINEN}; {_LIVE}"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Request
     from backnorm.state import Forward
 
-__all__ = ["blended", "deliver"]
+__all__ = ["accepted", "blended", "delivered"]
 
 
 def blended(dy: AnyArray, fwd: Forward, batch_mean: Float64Array, share: float) -> Float64Array:
@@ -41,19 +41,27 @@ def blended(dy: AnyArray, fwd: Forward, batch_mean: Float64Array, share: float) 
     return dx
 
 
-def deliver(
-    name: str, request: Request, value: AnyArray, buffer: AnyArray | None, owner: AnyArray
+def accepted(
+    name: str, request: Request, buffer: AnyArray | None, owner: AnyArray
 ) -> AnyArray | None:
-    """Write or add a gradient as requested; owner is the array that it belongs to."""
+    """Return the buffer of a gradient, once it fits its request and the array it belongs to."""
     _check.name_of(name, request, _check.REQUESTS)
-    if request == "null":
-        if buffer is not None:
-            raise RangeError.useless_buffer(name, f"{name}='null'")
-        return None
     if buffer is None:
         if request == "add":
             raise RangeError.missing_buffer(name)
+        return None
+    if request == "null":
+        raise RangeError.useless_buffer(name, f"{name}='null'")
+    return _check.buffer(f"into.{name}", buffer, name[1:], owner)
+
+
+def delivered(
+    request: Request, value: AnyArray, buffer: AnyArray | None, owner: AnyArray
+) -> AnyArray | None:
+    """Write or add a gradient as requested, in the format of the array that it belongs to."""
+    if request == "null":
+        return None
+    if buffer is None:
         return value.astype(owner.dtype)
-    checked = _check.buffer(f"into.{name}", buffer, name[1:], owner)
-    checked[...] = value + checked if request == "add" else value
-    return checked
+    buffer[...] = value + buffer if request == "add" else value
+    return buffer

@@ -47,6 +47,7 @@ INPLACE_ABN: Final = Row(
     eps_floor=Fact(0.0, f"{_MODULE}: none"),
     eps_below_floor=Fact("refused", f"{_SOURCE}: a root of what is negative"),
     eps_width=Fact("float64", f"{_MODULE}: a Python float"),
+    zero_root=Fact("infinite", f"{_SOURCE}: no special case"),
     affine_in=Fact("same layer", _MODULE),
     gamma_options=Fact((Option("affine", default=True),), _MODULE),
     beta_options=Fact((Option("affine", default=True),), _MODULE),

@@ -30,6 +30,7 @@ KERAS: Final = Row(
             "from 0 they give other variances than the TensorFlow and JAX backends, even "
             "negative ones."
         ),
+        "A float64 layer computes in float32 all the same: x is cast to it first. Not imitated.",
         "With a mask the count has 1e-7 added to it.",
     ),
     momentum=Fact(Option("momentum", 0.99), f"{_LAYER}; {_LIVE}"),
@@ -53,6 +54,7 @@ KERAS: Final = Row(
     eps_floor=Fact(0.0, f"{_LAYER}: none"),
     eps_below_floor=Fact("refused", f"{_LAYER}: a root of what is negative"),
     eps_width=Fact("float64", f"{_LAYER}: a Python float"),
+    zero_root=Fact("infinite", f"{_LAYER}, call: no special case"),
     affine_in=Fact("same layer", _LAYER),
     gamma_options=Fact((Option("scale", default=True),), f"{_LAYER}; {_LIVE}"),
     beta_options=Fact((Option("center", default=True),), f"{_LAYER}; {_LIVE}"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from backnorm import _check
-from backnorm.dialects.gradients import blended, deliver
+from backnorm.dialects.gradients import accepted, blended, delivered
 from backnorm.dialects.registry import row_of
 from backnorm.dialects.semantics import (
     Batch,
+    changes_root,
     eps_used,
     gamma_slope,
     gamma_used,
-    rounds_root,
+    root_used,
     shares,
     updated,
 )
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from backnorm.dialects._columns import OptionValue
 
 __all__ = ["BatchNorm"]
+
+Requests: TypeAlias = "dict[str, Request]"
 
 
 class Pass(NamedTuple):
@@ -203,7 +206,7 @@ class BatchNorm:
             raise RangeError.no_gradients(into)
         dy = _check.like("dy", dy, "y", last.fwd.y)
         given = into or Gradients()
-        result = self._gradients(last, dy, (dx, dgamma, dbeta), given)
+        result = self._gradients(last, dy, {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}, given)
         asked = {dx, dgamma, dbeta} != {"null"}
         if self._row.updates_in.known == "backward" and last.batch is not None and asked:
             self._update(last.batch)
@@ -227,8 +230,8 @@ class BatchNorm:
             require(self._row, "one_value")
             if self._row.one_value.known == "refused":
                 raise RangeError.one_value(self.dialect, x.shape)
-        fwd = self._normalize(x, axis)
-        batch = Batch(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
+        fwd, var = self._normalize_by_batch(x, axis)
+        batch = Batch(fwd.mean, var, fwd.inv_std, fwd.n)
         if fwd.n == 1 and self._row.one_value.known == "identity":
             return Pass(replace(fwd, y=x.copy()), "identity", None, 0.0)
         share = shares(self._row, self._settings, self._stored.count)[1]
@@ -239,24 +242,29 @@ class BatchNorm:
             return Pass(self._frozen(x, axis, mean, var), "blend", batch, share)
         return Pass(fwd, "batch", batch, share)
 
-    def _normalize(
-        self,
-        x: AnyArray,
-        axis: int,
-        mean: Float64Array | None = None,
-        var: Float64Array | None = None,
-    ) -> Forward:
-        """Call the engine, with the roundings of var + eps that are wide enough to be seen."""
-        eps = eps_used(self._row, self._settings, x.dtype)
-        if not rounds_root(self._row, x.dtype):
-            return self._engine(x, axis, mean, var, eps)
-        if mean is None or var is None:
-            own = batch_norm(x, channel_axis=axis, eps=eps)
-            mean, var = own.mean, own.var
-            fwd = self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
-            # Its statistics are no constants: the gradient is to go through them.
-            return replace(fwd, saved=fwd.saved._replace(frozen=False))
-        return self._engine(x, axis, mean, (var + eps).astype(x.dtype).astype(np.float64), 0.0)
+    def _normalize_by_batch(self, x: AnyArray, axis: int) -> tuple[Forward, Float64Array]:
+        """Normalize by the statistics of the batch; return its variance as well.
+
+        Where the framework takes the root of something else than var + eps, the engine is given
+        that as constant, and then told that it is none.
+        """
+        row, dtype = self._row, x.dtype
+        eps = eps_used(row, self._settings, dtype)
+        if not changes_root(row, eps, dtype, frozen=False):
+            fwd = self._engine(x, axis, None, None, eps)
+            return fwd, fwd.var
+        own = batch_norm(x, channel_axis=axis, eps=eps)
+        root = root_used(row, own.var, eps, dtype, frozen=False)
+        fwd = self._engine(x, axis, own.mean, root, 0.0)
+        return replace(fwd, saved=fwd.saved._replace(frozen=False)), own.var
+
+    def _frozen(self, x: AnyArray, axis: int, mean: AnyArray, var: AnyArray) -> Forward:
+        """Normalize by constants."""
+        row, dtype = self._row, x.dtype
+        eps, root = eps_used(row, self._settings, dtype), var.astype(np.float64)
+        if changes_root(row, eps, dtype, frozen=True):
+            root, eps = root_used(row, root, eps, dtype, frozen=True), 0.0
+        return self._engine(x, axis, mean.astype(np.float64), root, eps)
 
     def _engine(
         self,
@@ -279,9 +287,6 @@ class BatchNorm:
             out=x if in_place else None,
         )
 
-    def _frozen(self, x: AnyArray, axis: int, mean: AnyArray, var: AnyArray) -> Forward:
-        return self._normalize(x, axis, mean.astype(np.float64), var.astype(np.float64))
-
     @staticmethod
     def _wide(parameter: AnyArray | None, x: AnyArray) -> AnyArray | None:
         """Widen what is narrower than x, which is exact: the engine refuses to guess."""
@@ -301,36 +306,65 @@ class BatchNorm:
     # --- backward -----------------------------------------------------------------------------
 
     def _gradients(
-        self, last: Pass, dy: AnyArray, requests: tuple[Request, Request, Request], into: Gradients
+        self, last: Pass, dy: AnyArray, requests: Requests, into: Gradients
     ) -> Gradients:
-        dx, dgamma, dbeta = requests
-        fwd, x, stored = last.fwd, last.fwd.saved.x, self._stored
-        if last.kind == "identity":
-            return Gradients(
-                deliver("dx", dx, dy, into.dx, x),
-                self._zero("dgamma", dgamma, into.dgamma, stored.gamma),
-                self._zero("dbeta", dbeta, into.dbeta, stored.beta),
+        """Let the engine compute what it can, and compute the rest; all is checked before."""
+        own = self._own(last, requests, into)
+        fwd = last.fwd if last.kind != "frozen" else self._for_frozen_gradient(last.fwd)
+        found = Gradients()
+        if last.kind != "identity":
+            # What is not the engine's to give is left out of the call, but for the sums.
+            left_out: Requests = dict.fromkeys(own, "null")
+            passed = {**requests, **left_out}
+            buffers = {name: None if name in own else getattr(into, name) for name in requests}
+            found = batch_norm_backward(
+                dy,
+                fwd,
+                dx=passed["dx"],
+                dgamma="write" if "dgamma" in own else passed["dgamma"],
+                dbeta=passed["dbeta"],
+                into=Gradients(**buffers),
             )
-        if last.kind == "frozen":
-            fwd = self._for_frozen_gradient(fwd)
-        own_gamma = self._settings.fixed_gamma or self._row.gamma_rule.known != "stored"
-        own_dx = last.kind == "blend"
-        found = batch_norm_backward(
-            dy,
-            fwd,
-            dx="null" if own_dx else dx,
-            dgamma="write" if own_gamma else dgamma,
-            dbeta=dbeta,
-            into=Gradients(
-                None if own_dx else into.dx, None if own_gamma else into.dgamma, into.dbeta
-            ),
-        )
-        if own_dx and last.batch is not None and dx != "null":
-            value = blended(dy, fwd, last.batch.mean, last.share)
-            found = replace(found, dx=deliver("dx", dx, value, into.dx, x))
-        if own_gamma and stored.gamma is not None:
-            found = replace(found, dgamma=self._own_dgamma(found, dgamma, into.dgamma))
+        for name, (buffer, owner) in own.items():
+            if requests[name] != "null":
+                value = self._own_value(name, last, dy, fwd, found)
+                new = delivered(requests[name], value, buffer, owner)
+                found = replace(found, **{name: new})
+            elif name == "dgamma":
+                found = replace(found, dgamma=None)
         return found
+
+    def _own(
+        self, last: Pass, requests: Requests, into: Gradients
+    ) -> dict[str, tuple[AnyArray | None, AnyArray]]:
+        """Return the gradients that are not the engine's: their buffers, and what they are of."""
+        rule = self._row.gamma_rule.known
+        owners = {"dx": last.fwd.saved.x, "dgamma": self._stored.gamma, "dbeta": self._stored.beta}
+        own = {
+            "dx": last.kind in {"blend", "identity"},
+            "dgamma": last.kind == "identity" or self._settings.fixed_gamma or rule != "stored",
+            "dbeta": last.kind == "identity",
+        }
+        return {
+            name: (accepted(name, requests[name], getattr(into, name), owner), owner)
+            for name, owner in owners.items()
+            if own[name] and owner is not None
+        }
+
+    def _own_value(
+        self, name: str, last: Pass, dy: AnyArray, fwd: Forward, found: Gradients
+    ) -> AnyArray:
+        """Compute a gradient that is not the engine's."""
+        if name == "dx":
+            if last.batch is None:
+                return dy
+            return blended(dy, fwd, last.batch.mean, last.share)
+        stored = self._stored.gamma if name == "dgamma" else self._stored.beta
+        assert stored is not None  # noqa: S101 - _own names none without
+        if found.dgamma is None or name == "dbeta":
+            return np.zeros_like(stored)  # it does not take part
+        slope: AnyArray = found.dgamma * gamma_slope(self._row, stored)
+        return slope
 
     def _for_frozen_gradient(self, fwd: Forward) -> Forward:
         """Return the forward pass that the framework's gradient in eval belongs to."""
@@ -343,26 +377,6 @@ class BatchNorm:
         return batch_norm(
             saved.x, saved.gamma, saved.beta, channel_axis=saved.channel_axis, eps=saved.eps
         )
-
-    def _own_dgamma(
-        self, found: Gradients, request: Request, buffer: AnyArray | None
-    ) -> AnyArray | None:
-        """Return the gradient of what is stored, where gamma is not what is stored."""
-        stored = self._stored.gamma
-        assert stored is not None  # noqa: S101 - the caller has looked
-        if found.dgamma is None:
-            return self._zero("dgamma", request, buffer, stored)
-        value = found.dgamma * gamma_slope(self._row, stored)
-        return deliver("dgamma", request, value, buffer, stored)
-
-    @staticmethod
-    def _zero(
-        name: str, request: Request, buffer: AnyArray | None, owner: AnyArray | None
-    ) -> AnyArray | None:
-        """Deliver the gradient of what does not take part: 0."""
-        if owner is None:
-            return None
-        return deliver(name, request, np.zeros_like(owner), buffer, owner)
 
 
 def _features(value: int) -> int:

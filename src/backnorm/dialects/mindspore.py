@@ -43,6 +43,7 @@ MINDSPORE: Final = Row(
     eps_floor=Fact(0.0, f"{_CELL}: none was read"),
     eps_below_floor=Fact("refused", f"{_CELL}: a root of what is negative"),
     eps_width=Fact("float32", "the operator's attribute"),
+    zero_root=Fact("infinite", "the CPU kernel, oneDNN: no special case"),
     affine_in=Fact("same layer", _CELL),
     gamma_options=Fact((), f"{_CELL}: always, trained or not"),
     beta_options=Fact((), f"{_CELL}: always, trained or not"),

@@ -42,6 +42,7 @@ MLX: Final = Row(
     eps_floor=Fact(0.0, f"{_LAYER}: above 0"),
     eps_below_floor=Fact("refused", _LAYER),
     eps_width=Fact("float64", f"{_LAYER}: a Python float"),
+    zero_root=Fact("infinite", f"{_LAYER}: no special case"),
     affine_in=Fact("same layer", _LAYER),
     gamma_options=Fact((Option("affine", default=True),), _LAYER),
     beta_options=Fact((Option("affine", default=True),), _LAYER),

@@ -37,6 +37,10 @@ MXNET: Final = Row(
             "With float16 data var + eps is rounded to float16, and the running variance is "
             "computed back from it."
         ),
+        (
+            "With eps=0 a constant channel has inv_std 0 in training, so y = beta; its running "
+            "variance becomes infinite."
+        ),
         "momentum is float32 also where all else is float64.",
         "Through cuDNN it is another dialect: mxnet-cudnn.",
     ),
@@ -63,6 +67,7 @@ MXNET: Final = Row(
     eps_floor=Fact(0.0, f"{_PARAM}: none"),
     eps_below_floor=Fact("refused", f"{_PARAM}: a root of what is negative"),
     eps_width=Fact("input", f"{_OP}: var + DType(eps); {_GOLDEN}, the float16 case"),
+    zero_root=Fact("zero", f"{_OP}, BatchNormForwardImpl: in training; run"),
     affine_in=Fact("same layer", _OP),
     gamma_options=Fact((), f"{_OP}: always"),
     beta_options=Fact((), f"{_OP}: always"),

@@ -41,6 +41,7 @@ MXNET_CUDNN: Final = replace(
     frozen_gradient=Fact("batch statistics", f"{_CUDNN}, Backward; issue 18209 there"),
     eps_floor=Fact(1e-5, f"{_CUDNN}: CUDNN_BN_MIN_EPSILON"),
     eps_below_floor=Fact("refused", f"{_CUDNN}: CHECK"),
+    zero_root=Fact("infinite", f"{_CUDNN}: eps is never 0"),
     requests=Fact(
         Requests("write, add, null", "write, add (as beta)", "write, add (as gamma)"),
         f"{_CUDNN}, Backward: one blend factor for both",

@@ -42,6 +42,7 @@ ONNX_14: Final = Row(
     eps_floor=Fact(0.0, f"{_SPEC}: none"),
     eps_below_floor=Fact("refused", f"{_SPEC}: a root of what is negative"),
     eps_width=Fact("float32", f"{_SPEC}: a FLOAT attribute; {_LIVE}"),
+    zero_root=Fact("infinite", f"{_SPEC}: no special case"),
     affine_in=Fact("same layer", _SPEC),
     gamma_options=Fact((), f"{_SPEC}: always"),
     beta_options=Fact((), f"{_SPEC}: always"),

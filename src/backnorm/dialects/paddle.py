@@ -48,6 +48,7 @@ PADDLE: Final = Row(
     eps_floor=Fact(0.0, f"{_KERNEL}: 0 to 1e-3"),
     eps_below_floor=Fact("refused", _KERNEL),
     eps_width=Fact("float32", f"{_KERNEL}: a float argument"),
+    zero_root=Fact("infinite", f"{_KERNEL}: no special case"),
     affine_in=Fact("same layer", _LAYER),
     gamma_options=Fact((), f"{_LAYER}: always, trained or not"),
     beta_options=Fact((), f"{_LAYER}: always, trained or not"),

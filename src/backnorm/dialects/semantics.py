@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Running",
+    "changes_root",
     "correction",
     "effective",
     "eps_used",
     "gamma_slope",
     "gamma_used",
-    "rounds_root",
+    "root_used",
     "shares",
     "updated",
 ]
@@ -67,12 +68,26 @@ def eps_used(row: Row, settings: Settings, dtype: np.dtype[Any]) -> float:
     return float(np.asarray(settings.eps).astype(dtype if width == "input" else np.float32))
 
 
-def rounds_root(row: Row, dtype: np.dtype[Any]) -> bool:
-    """Tell whether var + eps is rounded to a format that is too narrow for it.
+def changes_root(row: Row, eps: float, dtype: np.dtype[Any], *, frozen: bool) -> bool:
+    """Tell whether the root is taken of something else than var + eps.
 
     Rounding it to float32 is not imitated: it moves y by less than rounding y does.
     """
-    return row.eps_width.known == "input" and dtype.itemsize < np.dtype(np.float32).itemsize
+    narrow = dtype.itemsize < np.dtype(np.float32).itemsize
+    rounds = row.eps_width.known == "input" and narrow
+    return rounds or (not frozen and eps == 0.0 and row.zero_root.known == "zero")
+
+
+def root_used(
+    row: Row, var: Float64Array, eps: float, dtype: np.dtype[Any], *, frozen: bool
+) -> Float64Array:
+    """Return what the root is taken of; infinity stands for an inv_std of 0."""
+    root = var + eps
+    if row.eps_width.known == "input":
+        root = root.astype(dtype).astype(np.float64)
+    if not frozen and row.zero_root.known == "zero":
+        root = np.where(root == 0.0, np.inf, root)
+    return root
 
 
 def gamma_used(row: Row, settings: Settings, stored: AnyArray | None) -> AnyArray | None:

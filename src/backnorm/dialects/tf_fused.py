@@ -50,6 +50,7 @@ TF_FUSED: Final = Row(
     eps_floor=Fact(1.001e-5, _NN),
     eps_below_floor=Fact("raised", _NN),
     eps_width=Fact("float32", f"{_KERNEL}: a float attribute"),
+    zero_root=Fact("infinite", f"{_KERNEL}, CPU: no special case"),
     affine_in=Fact("same layer", _NN),
     gamma_options=Fact((), f"{_NN}: always"),
     beta_options=Fact((), f"{_NN}: always"),

@@ -42,6 +42,7 @@ TINYGRAD: Final = Row(
     eps_floor=Fact(0.0, f"{_NN}: none"),
     eps_below_floor=Fact("refused", f"{_NN}: a root of what is negative"),
     eps_width=Fact("float64", f"{_NN}: a Python float"),
+    zero_root=Fact("infinite", f"{_NN}: no special case"),
     affine_in=Fact("same layer", _NN),
     gamma_options=Fact((Option("affine", default=True),), _NN),
     beta_options=Fact((Option("affine", default=True),), _NN),

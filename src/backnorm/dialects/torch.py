@@ -51,6 +51,7 @@ TORCH: Final = Row(
     eps_floor=Fact(0.0, f"{_FUNCTIONAL}: in eval; above 0 in training"),
     eps_below_floor=Fact("refused", _FUNCTIONAL),
     eps_width=Fact("float64", f"{_CPU}: a double"),
+    zero_root=Fact("infinite", f"{_CPU}: no special case"),
     affine_in=Fact("same layer", _MODULE),
     gamma_options=Fact((Option("affine", default=True),), f"{_MODULE}; {_LIVE}"),
     beta_options=Fact(
