@@ -11,11 +11,11 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.convert.files import _hdf5_child
 from backnorm.convert.files._slots import Slot
 from backnorm.errors import FileError
 
@@ -26,6 +26,8 @@ __all__ = ["DEEPEST", "Index", "index_of", "json_of"]
 
 DEEPEST: Final = 64
 """Networks in networks, in a configuration."""
+
+CHILD: Final = Path(__file__).with_name("_hdf5_child.py")
 
 SECONDS: Final = 30.0
 """For the structure alone; 10,000 arrays take about 2."""
@@ -73,7 +75,7 @@ def index_of(file: str, data: bytes) -> Index:
     FileError
         If it is damaged, leads elsewhere, or keeps the library busy for too long.
     """
-    command = [sys.executable, "-I", _hdf5_child.__file__]
+    command = [sys.executable, "-I", str(CHILD)]
     try:
         done = subprocess.run(
             command, input=data, capture_output=True, timeout=SECONDS, check=False
