@@ -57,6 +57,15 @@ def test_a_loss_needs_a_word(tmp_path: Path) -> None:
     assert convert(GLUON, str(out), "--to", "torch", "--allow-loss")[0] == 0
 
 
+def test_whose_layers_they_are_can_be_said(tmp_path: Path) -> None:
+    """MXNet on cuDNN keeps the unbiased variance, as PyTorch does: there is nothing to lose."""
+    out = tmp_path / "o.npz"
+    status, printed, _ = convert(GLUON, str(out), "--to", "torch", "--from", "mxnet-cudnn")
+    assert status == 0
+    assert "mxnet-cudnn" in printed
+    assert "biased" not in printed
+
+
 def test_formats_can_be_named(tmp_path: Path) -> None:
     """Where the endings do not tell."""
     (tmp_path / "a").write_bytes(Path(GLUON).read_bytes())
@@ -75,6 +84,7 @@ def test_formats_can_be_named(tmp_path: Path) -> None:
         (["--set", "0.epsilon=1"], "layer 0, "),
         (["--n", "1"], "Invalid value for '--n'"),
         (["--to-format", "zip"], "format must be one of"),
+        (["--from", "torch"], "the dialect of layer 0 must be one of "),
         (["--to", "tensorflow"], "dialect must be one of"),
         (["--net", "nowhere.json"], "nowhere.json must be a file that can be read"),
     ],

@@ -49,6 +49,7 @@ def _value(text: str) -> bool | float:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", "dialect", required=True, metavar="DIALECT", help="Such as torch or keras.")
+@click.option("--from", "source_dialect", metavar="DIALECT", help="Such as mxnet-cudnn.")
 @click.option("--from-format", metavar="FORMAT", help="IN's format, if its ending does not tell.")
 @click.option("--to-format", metavar="FORMAT", help="OUT's format, if its ending does not tell.")
 @click.option(
@@ -73,6 +74,7 @@ def convert(
     source: Path,
     target: Path,
     dialect: str,
+    source_dialect: str | None,
     from_format: str | None,
     to_format: str | None,
     net: Path | None,
@@ -92,6 +94,8 @@ def convert(
 
     try:
         model = files.read(source, format=from_format, net=net)
+        if source_dialect is not None:
+            model = files.with_dialect(model, source_dialect)
         model = files.with_options(model, settings)
         converted, changes = files.convert_model(
             model, target, dialect, format=to_format, n=n, allow_loss=allow_loss

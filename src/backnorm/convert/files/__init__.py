@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from backnorm.convert.files._checks import check_layers
 from backnorm.convert.files._whole import write_whole
-from backnorm.convert.files.conversion import LayerChange, convert_model, with_options
+from backnorm.convert.files.conversion import (
+    LayerChange,
+    convert_model,
+    with_dialect,
+    with_options,
+)
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import FORMATS, format_of
 from backnorm.errors import FileError
@@ -23,6 +28,7 @@ __all__ = [
     "NormLayer",
     "convert_model",
     "read",
+    "with_dialect",
     "with_options",
     "write",
 ]

@@ -12,8 +12,9 @@ import numpy as np
 from backnorm.convert.conversion import convert_state
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import format_of
-from backnorm.dialects import BatchNorm, row_of
-from backnorm.errors import BacknormError, ConversionError, FileError
+from backnorm.dialects import DIALECTS, BatchNorm, row_of
+from backnorm.dialects.settings import options_of
+from backnorm.errors import BacknormError, ConversionError, FileError, UnknownNameError
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.convert.files.record import Option
 
-__all__ = ["LayerChange", "convert_model", "with_options"]
+__all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
 
 ALIASES: Final = {"onnx": "onnx-15"}
 """What stands for the newest of several dialects."""
@@ -110,6 +111,59 @@ def with_options(model: ModelFile, settings: Sequence[tuple[str, str, Option]]) 
             for layer, fit in zip(layers, fits, strict=True)
         ]
     return replace(model, layers=tuple(layers))
+
+
+def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
+    """Say whose layers they are, where a file looks alike for several.
+
+    MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
+    variance, or not.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    dialect
+        Another dialect, whose arrays have the same names.
+
+    Returns
+    -------
+    ModelFile
+        With layers of that dialect.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dialect, or its arrays have other names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> state = {"gamma": c, "beta": c, "moving_mean": c, "moving_var": c}
+    >>> layer = files.NormLayer("bn", "mxnet", state, {"fix_gamma": False})
+    >>> model = files.ModelFile("b.npz", "npz", (layer,))
+    >>> model = files.with_dialect(model, "mxnet-cudnn")
+    >>> converted, changes = files.convert_model(model, "t.npz", "torch")  # unbiased, both
+    >>> changes[0].lost
+    ()
+    """
+    row = row_of(dialect)
+    layers = []
+    for layer in model.layers:
+        alike = [name for name in DIALECTS if set(layer.state) <= _names(name)]
+        if dialect not in alike:
+            whose = f"the dialect of layer {layer.name}"
+            raise UnknownNameError.choice(whose, dialect, alike)
+        known = options_of(row)
+        options = {name: value for name, value in layer.options.items() if name in known}
+        layers.append(replace(layer, dialect=dialect, options=options))
+    return replace(model, layers=tuple(layers))
+
+
+def _names(dialect: str) -> set[str]:
+    return {array.name for array in row_of(dialect).arrays.known}
 
 
 def convert_model(
