@@ -62,6 +62,12 @@ PAIRED = {
     "next": (norm("bn", "a", "b"), scale("s", "b", "y")),
     "in place": (norm("bn", "a", "b"), scale("s", "b", "b"), OTHER),
     "norm in place": (norm("bn", "b", "b"), scale("s", "b", "b")),
+    "written anew after": (
+        norm("bn", "a", "b"),
+        scale("s", "b", "y"),
+        layer("x", "Pooling", "a", "b"),
+        OTHER,
+    ),
     "another in between": (
         norm("bn", "a", "b"),
         layer("x", "Pooling", "a", "p"),
