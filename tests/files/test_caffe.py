@@ -78,6 +78,10 @@ PAIRED = {
 ALONE = {
     "relu before": (norm("bn", "a", "b"), RELU, scale("s", "b", "y")),
     "read by another too": (norm("bn", "a", "b"), scale("s", "b", "y"), OTHER),
+    "no scale layer": (
+        norm("bn", "a", "b"),
+        layer("s", "InnerProduct", "b", "y", blob(*[3.0] * C), blob(*[4.0] * C)),
+    ),
     "another blob": (norm("bn", "a", "b"), scale("s", "a", "y")),
     "other axis": (
         norm("bn", "a", "b"),

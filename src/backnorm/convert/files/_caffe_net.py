@@ -54,8 +54,9 @@ def float32(value: float) -> float:
 def scale_of(layers: Sequence[NetLayer], index: int) -> NetLayer | None:
     """Return the Scale layer that a BatchNorm layer's output goes to.
 
-    It has to be the first that reads that output. Where others read it too, it has to work in
-    place: else they see the output without gamma and beta, and the two are not one layer.
+    It has to be the only one that reads that output: others would see it without gamma and beta,
+    and the two were not one layer. What reads the blob after it was written anew, as a Scale layer
+    in place does, reads something else.
 
     Parameters
     ----------
@@ -78,11 +79,10 @@ def scale_of(layers: Sequence[NetLayer], index: int) -> NetLayer | None:
             readers.append(layer)
         if blob in layer.tops:
             break
-    if not readers or readers[0].type != "Scale":
+    if len(readers) != 1 or readers[0].type != "Scale":
         return None
     scale = readers[0]
-    alone = len(scale.bottoms) == 1 and scale.per_channel
-    return scale if alone and (len(readers) == 1 or scale.tops == (blob,)) else None
+    return scale if len(scale.bottoms) == 1 and scale.per_channel else None
 
 
 def layers_of_prototxt(file: str, text: str) -> list[NetLayer]:
