@@ -400,6 +400,8 @@ def test_equinox_ema_normalizes_by_the_blend() -> None:
     assert layer.state()["first_time"].item() is False
     y = layer.forward(batch(1))
     assert parts(y, make("equinox-batch").forward(batch(1))) > 0.01
+    again = make("equinox-ema").load_state(make("equinox-ema").state())
+    assert_bits(again.forward(batch(1)), make("equinox-ema").forward(batch(1)))
     state = layer.state()
     wanted = (batch(1) - state["running_mean"]) / np.sqrt(state["running_var"] + 1e-5)
     assert parts(y, wanted) < SAME_OUTPUT

@@ -14,7 +14,16 @@ from backnorm.dialects._columns import ABOUT
 from backnorm.dialects.settings import options_of
 
 ROOT = Path(__file__).parents[2]
-CODE = ("_columns", "gradients", "layer", "registry", "semantics", "settings", "state_arrays")
+CODE = (
+    "_columns",
+    "gradients",
+    "layer",
+    "passes",
+    "registry",
+    "semantics",
+    "settings",
+    "state_arrays",
+)
 
 
 def facts(row: Row) -> dict[str, Fact[object]]:

@@ -1,8 +1,8 @@
 """The columns of the table of dialects: what there is to say about a framework's batch norm.
 
 A dialect is one `Row`: data, each field a `Fact` with its evidence beside it. What a column may
-say is in its type; what it means is computed in `semantics`, `settings` and `_stored`, which know
-columns and no dialect.
+say is in its type; what it means is computed in `semantics`, `settings`, `state_arrays`,
+`passes` and `gradients`, which know columns and no dialect.
 """
 
 from __future__ import annotations

@@ -1,22 +1,103 @@
-"""Gradients that the engine's backward pass does not give by itself, and where they are put."""
+"""Gradients of a dialect: the engine's where it has them, and those that it has not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from backnorm import _check
+from backnorm.dialects.semantics import gamma_slope
 from backnorm.errors import RangeError
+from backnorm.ops import batch_norm, batch_norm_backward
+from backnorm.state import Gradients
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Request
+    from backnorm.dialects._columns import Row
+    from backnorm.dialects.passes import Moment, Pass
     from backnorm.state import Forward
 
-__all__ = ["accepted", "blended", "delivered"]
+__all__ = ["Asked", "gradients"]
+
+Asked: TypeAlias = "dict[str, Request]"
+"""A request for each of dx, dgamma and dbeta."""
 
 
-def blended(dy: AnyArray, fwd: Forward, batch_mean: Float64Array, share: float) -> Float64Array:
+def gradients(layer: Moment, last: Pass, dy: AnyArray, asked: Asked, into: Gradients) -> Gradients:
+    """Return the gradients of a forward pass; all is checked before anything is written."""
+    own = _own(layer, last, asked, into)
+    fwd = last.fwd if last.kind != "frozen" else _for_frozen_gradient(layer.row, last.fwd)
+    found = Gradients()
+    if last.kind != "identity":
+        # What is not the engine's to give is left out of the call, but for the sums.
+        left_out: Asked = dict.fromkeys(own, "null")
+        passed = {**asked, **left_out}
+        buffers = {name: None if name in own else getattr(into, name) for name in asked}
+        found = batch_norm_backward(
+            dy,
+            fwd,
+            dx=passed["dx"],
+            dgamma="write" if "dgamma" in own else passed["dgamma"],
+            dbeta=passed["dbeta"],
+            into=Gradients(**buffers),
+        )
+    done: dict[str, AnyArray | None] = {}
+    for name, (buffer, owner) in own.items():
+        done[name] = None
+        if asked[name] != "null":
+            value = _own_value(layer, name, last, dy, fwd, found)
+            done[name] = _delivered(asked[name], value, buffer, owner)
+    return replace(found, **done)
+
+
+def _own(
+    layer: Moment, last: Pass, asked: Asked, into: Gradients
+) -> dict[str, tuple[AnyArray | None, AnyArray]]:
+    """Return the gradients that are not the engine's: their buffers, and what they are of."""
+    rule, stored = layer.row.gamma_rule.known, layer.stored
+    owners = {"dx": last.fwd.saved.x, "dgamma": stored.gamma, "dbeta": stored.beta}
+    own = {
+        "dx": last.kind in {"blend", "identity"},
+        "dgamma": last.kind == "identity" or layer.settings.fixed_gamma or rule != "stored",
+        "dbeta": last.kind == "identity",
+    }
+    return {
+        name: (_accepted(name, asked[name], getattr(into, name), owner), owner)
+        for name, owner in owners.items()
+        if own[name] and owner is not None
+    }
+
+
+def _own_value(  # noqa: PLR0917 - private
+    layer: Moment, name: str, last: Pass, dy: AnyArray, fwd: Forward, found: Gradients
+) -> AnyArray:
+    """Compute a gradient that is not the engine's."""
+    if name == "dx":
+        return dy if last.batch is None else _blended(dy, fwd, last.batch.mean, last.share)
+    stored = layer.stored.gamma if name == "dgamma" else layer.stored.beta
+    assert stored is not None  # noqa: S101 - _own names none without
+    if found.dgamma is None or name == "dbeta":
+        return np.zeros_like(stored)  # it does not take part
+    value: AnyArray = found.dgamma * gamma_slope(layer.row, stored)
+    return value
+
+
+def _for_frozen_gradient(row: Row, fwd: Forward) -> Forward:
+    """Return the forward pass that the framework's gradient in eval belongs to."""
+    rule = row.frozen_gradient.known
+    if rule == "none":
+        raise RangeError.no_frozen_gradient(row.name)
+    if rule == "constants":
+        return fwd
+    saved = fwd.saved
+    return batch_norm(
+        saved.x, saved.gamma, saved.beta, channel_axis=saved.channel_axis, eps=saved.eps
+    )
+
+
+def _blended(dy: AnyArray, fwd: Forward, batch_mean: Float64Array, share: float) -> Float64Array:
     """Return dx where a blend of running and batch statistics normalized.
 
     mean = (1 - share)*running + share*batch, and so for the variance, so that with
@@ -41,7 +122,7 @@ def blended(dy: AnyArray, fwd: Forward, batch_mean: Float64Array, share: float) 
     return dx
 
 
-def accepted(
+def _accepted(
     name: str, request: Request, buffer: AnyArray | None, owner: AnyArray
 ) -> AnyArray | None:
     """Return the buffer of a gradient, once it fits its request and the array it belongs to."""
@@ -55,7 +136,7 @@ def accepted(
     return _check.buffer(f"into.{name}", buffer, name[1:], owner)
 
 
-def delivered(
+def _delivered(
     request: Request, value: AnyArray, buffer: AnyArray | None, owner: AnyArray
 ) -> AnyArray | None:
     """Write or add a gradient as requested, in the format of the array that it belongs to."""

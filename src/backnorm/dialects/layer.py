@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backnorm import _check
-from backnorm.dialects.gradients import accepted, blended, delivered
+from backnorm.dialects.gradients import gradients
+from backnorm.dialects.passes import Moment, Pass, by_batch, by_constants
 from backnorm.dialects.registry import row_of
-from backnorm.dialects.semantics import (
-    Batch,
-    changes_root,
-    eps_used,
-    gamma_slope,
-    gamma_used,
-    root_used,
-    shares,
-    updated,
-)
+from backnorm.dialects.semantics import Batch, shares, updated
 from backnorm.dialects.settings import require, settings_of
 from backnorm.dialects.state_arrays import arrays_of, fresh, read
 from backnorm.errors import RangeError, ShapeError
-from backnorm.ops import batch_norm, batch_norm_backward
-from backnorm.state import Forward, Gradients
+from backnorm.state import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal
 
     import numpy.typing as npt
     from typing_extensions import Self
 
-    from backnorm._types import AnyArray, Float64Array, Request
+    from backnorm._types import AnyArray, Request
     from backnorm.dialects._columns import OptionValue
+    from backnorm.dialects.gradients import Asked
+    from backnorm.state import Forward
 
 __all__ = ["BatchNorm"]
-
-Requests: TypeAlias = "dict[str, Request]"
-
-
-class Pass(NamedTuple):
-    """What the backward pass needs of the forward pass."""
-
-    fwd: Forward
-    kind: Literal["batch", "blend", "frozen", "identity"]
-    batch: Batch | None
-    share: float
 
 
 class BatchNorm:
@@ -160,8 +141,7 @@ class BatchNorm:
         if self._settings.fixed_gamma and self._stored.gamma is not None:
             self._stored = replace(self._stored, gamma=np.ones_like(self._stored.gamma))
         if not self._uses_batch():
-            mean, var = self._stored.eval_statistics(self._row, self._settings)
-            self._pass = Pass(self._frozen(x, axis, mean, var), "frozen", None, 0.0)
+            self._pass = Pass(by_constants(self._now(), x, axis), "frozen")
         else:
             self._pass = self._training_pass(x, axis)
         if self._row.extra_outputs.known != "none":
@@ -205,14 +185,15 @@ class BatchNorm:
         if into is not None and not isinstance(into, Gradients):
             raise RangeError.no_gradients(into)
         dy = _check.like("dy", dy, "y", last.fwd.y)
-        given = into or Gradients()
-        result = self._gradients(last, dy, {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}, given)
-        asked = {dx, dgamma, dbeta} != {"null"}
-        if self._row.updates_in.known == "backward" and last.batch is not None and asked:
+        asked: Asked = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+        result = gradients(self._now(), last, dy, asked, into or Gradients())
+        wanted = set(asked.values()) != {"null"}
+        if self._row.updates_in.known == "backward" and last.batch is not None and wanted:
             self._update(last.batch)
         return result
 
-    # --- forward ------------------------------------------------------------------------------
+    def _now(self) -> Moment:
+        return Moment(self._row, self._settings, self._stored)
 
     def _checked(self, x: AnyArray) -> tuple[AnyArray, int]:
         x = _check.array("x", x)
@@ -230,69 +211,15 @@ class BatchNorm:
             require(self._row, "one_value")
             if self._row.one_value.known == "refused":
                 raise RangeError.one_value(self.dialect, x.shape)
-        fwd, var = self._normalize_by_batch(x, axis)
-        batch = Batch(fwd.mean, var, fwd.inv_std, fwd.n)
+        fwd, batch = by_batch(self._now(), x, axis)
         if fwd.n == 1 and self._row.one_value.known == "identity":
-            return Pass(replace(fwd, y=x.copy()), "identity", None, 0.0)
+            return Pass(replace(fwd, y=x.copy()), "identity")
         share = shares(self._row, self._settings, self._stored.count)[1]
         if self._row.updates_in.known != "backward" and self._settings.statistics != "untracked":
             self._update(batch)
         if self._row.normalizes_with.known == "blend":
-            mean, var = self._stored.eval_statistics(self._row, self._settings)
-            return Pass(self._frozen(x, axis, mean, var), "blend", batch, share)
+            return Pass(by_constants(self._now(), x, axis), "blend", batch, share)
         return Pass(fwd, "batch", batch, share)
-
-    def _normalize_by_batch(self, x: AnyArray, axis: int) -> tuple[Forward, Float64Array]:
-        """Normalize by the statistics of the batch; return its variance as well.
-
-        Where the framework takes the root of something else than var + eps, the engine is given
-        that as constant, and then told that it is none.
-        """
-        row, dtype = self._row, x.dtype
-        eps = eps_used(row, self._settings, dtype)
-        if not changes_root(row, eps, dtype, frozen=False):
-            fwd = self._engine(x, axis, None, None, eps)
-            return fwd, fwd.var
-        own = batch_norm(x, channel_axis=axis, eps=eps)
-        root = root_used(row, own.var, eps, dtype, frozen=False)
-        fwd = self._engine(x, axis, own.mean, root, 0.0)
-        return replace(fwd, saved=fwd.saved._replace(frozen=False)), own.var
-
-    def _frozen(self, x: AnyArray, axis: int, mean: AnyArray, var: AnyArray) -> Forward:
-        """Normalize by constants."""
-        row, dtype = self._row, x.dtype
-        eps, root = eps_used(row, self._settings, dtype), var.astype(np.float64)
-        if changes_root(row, eps, dtype, frozen=True):
-            root, eps = root_used(row, root, eps, dtype, frozen=True), 0.0
-        return self._engine(x, axis, mean.astype(np.float64), root, eps)
-
-    def _engine(
-        self,
-        x: AnyArray,
-        axis: int,
-        mean: Float64Array | None,
-        var: Float64Array | None,
-        eps: float,
-    ) -> Forward:
-        """Normalize with this layer's parameters, a copy of x where y is to replace x."""
-        in_place = self._settings.in_place
-        return batch_norm(
-            x.copy() if in_place else x,
-            self._wide(gamma_used(self._row, self._settings, self._stored.gamma), x),
-            self._wide(self._stored.beta, x),
-            channel_axis=axis,
-            eps=eps,
-            running_mean=mean,
-            running_var=var,
-            out=x if in_place else None,
-        )
-
-    @staticmethod
-    def _wide(parameter: AnyArray | None, x: AnyArray) -> AnyArray | None:
-        """Widen what is narrower than x, which is exact: the engine refuses to guess."""
-        if parameter is None:
-            return None
-        return parameter.astype(np.promote_types(parameter.dtype, x.dtype), copy=True)
 
     def _update(self, batch: Batch) -> None:
         running = updated(self._row, self._settings, self._stored.running, batch)
@@ -302,81 +229,6 @@ class BatchNorm:
         second = fwd.inv_std if self._row.extra_outputs.known == "mean and inv_std" else fwd.var
         format_ = self._stored.mean.dtype
         self.output_mean, self.output_var = fwd.mean.astype(format_), second.astype(format_)
-
-    # --- backward -----------------------------------------------------------------------------
-
-    def _gradients(
-        self, last: Pass, dy: AnyArray, requests: Requests, into: Gradients
-    ) -> Gradients:
-        """Let the engine compute what it can, and compute the rest; all is checked before."""
-        own = self._own(last, requests, into)
-        fwd = last.fwd if last.kind != "frozen" else self._for_frozen_gradient(last.fwd)
-        found = Gradients()
-        if last.kind != "identity":
-            # What is not the engine's to give is left out of the call, but for the sums.
-            left_out: Requests = dict.fromkeys(own, "null")
-            passed = {**requests, **left_out}
-            buffers = {name: None if name in own else getattr(into, name) for name in requests}
-            found = batch_norm_backward(
-                dy,
-                fwd,
-                dx=passed["dx"],
-                dgamma="write" if "dgamma" in own else passed["dgamma"],
-                dbeta=passed["dbeta"],
-                into=Gradients(**buffers),
-            )
-        for name, (buffer, owner) in own.items():
-            if requests[name] != "null":
-                value = self._own_value(name, last, dy, fwd, found)
-                new = delivered(requests[name], value, buffer, owner)
-                found = replace(found, **{name: new})
-            elif name == "dgamma":
-                found = replace(found, dgamma=None)
-        return found
-
-    def _own(
-        self, last: Pass, requests: Requests, into: Gradients
-    ) -> dict[str, tuple[AnyArray | None, AnyArray]]:
-        """Return the gradients that are not the engine's: their buffers, and what they are of."""
-        rule = self._row.gamma_rule.known
-        owners = {"dx": last.fwd.saved.x, "dgamma": self._stored.gamma, "dbeta": self._stored.beta}
-        own = {
-            "dx": last.kind in {"blend", "identity"},
-            "dgamma": last.kind == "identity" or self._settings.fixed_gamma or rule != "stored",
-            "dbeta": last.kind == "identity",
-        }
-        return {
-            name: (accepted(name, requests[name], getattr(into, name), owner), owner)
-            for name, owner in owners.items()
-            if own[name] and owner is not None
-        }
-
-    def _own_value(
-        self, name: str, last: Pass, dy: AnyArray, fwd: Forward, found: Gradients
-    ) -> AnyArray:
-        """Compute a gradient that is not the engine's."""
-        if name == "dx":
-            if last.batch is None:
-                return dy
-            return blended(dy, fwd, last.batch.mean, last.share)
-        stored = self._stored.gamma if name == "dgamma" else self._stored.beta
-        assert stored is not None  # noqa: S101 - _own names none without
-        if found.dgamma is None or name == "dbeta":
-            return np.zeros_like(stored)  # it does not take part
-        slope: AnyArray = found.dgamma * gamma_slope(self._row, stored)
-        return slope
-
-    def _for_frozen_gradient(self, fwd: Forward) -> Forward:
-        """Return the forward pass that the framework's gradient in eval belongs to."""
-        rule = self._row.frozen_gradient.known
-        if rule == "none":
-            raise RangeError.no_frozen_gradient(self.dialect)
-        if rule == "constants":
-            return fwd
-        saved = fwd.saved
-        return batch_norm(
-            saved.x, saved.gamma, saved.beta, channel_axis=saved.channel_axis, eps=saved.eps
-        )
 
 
 def _features(value: int) -> int:
