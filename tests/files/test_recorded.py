@@ -154,3 +154,16 @@ def test_there_and_back_is_the_same(name: str, tmp_path: Path) -> None:
     for layer in model.layers:
         for field in layer.state.keys() - {"num_batches_tracked"}:
             np.testing.assert_array_equal(got[layer.name][field], layer.state[field], strict=True)
+
+
+@pytest.mark.parametrize("target", ["t.onnx", "t.caffemodel"])
+def test_eps_is_in_the_file_where_the_format_has_it(target: str, tmp_path: Path) -> None:
+    """Read back, it is what was converted, to the digits of float32."""
+    dialect, format_ = TARGETS[target]
+    models.need(format_)
+    model = models.read("symbol.params")
+    converted, _ = files.convert_model(model, tmp_path / target, dialect, allow_loss=True)
+    files.write(tmp_path / target, converted)
+    name = {"t.onnx": "epsilon", "t.caffemodel": "eps"}[target]
+    back = [layer.options[name] for layer in files.read(tmp_path / target).layers]
+    assert back == [np.float32(2e-5), np.float32(1e-3)]
