@@ -20,7 +20,13 @@ __all__ = ["OPTIONS", "KerasLayer", "layers_of"]
 OPTIONS: Final = ("epsilon", "momentum", "center", "scale")
 """Of BatchNormalization, those that a converted layer depends on."""
 
-NORM: Final = "BatchNormalization"
+NORMS: Final = (
+    "BatchNormalization",
+    "BatchNormalizationV1",
+    "BatchNormalizationV2",
+    "SyncBatchNormalization",
+)
+"""Names that the class has had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def _inside(
         raise FileError.malformed(file, "config", f"be nested at most {DEEPEST} deep", "more")
     if not isinstance(config, dict):
         return
-    if entry.get("class_name") == NORM:
+    if entry.get("class_name") in NORMS:
         yield KerasLayer("/".join(names), path, _options(file, "/".join(names), config))
         return
     inner = config.get("layer")

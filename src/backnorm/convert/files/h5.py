@@ -74,19 +74,26 @@ def _named(path: Path, contents: _Contents) -> ModelFile:
     if len(short) < len(contents.arrays):
         raise FileError.malformed(path.name, "", "name each array differently", "a name twice")
     found = find_layers({key: contents.arrays[name] for key, name in short.items()}, KERAS)
-    layers, notes = found.layers, _NO_EPSILON
-    config = contents.index.config
-    if config is not None:
-        known = _options(layers_of(path.name, json_of(path.name, "model_config", config)))
-        last = [known.get(layer.name, known.get(_last(layer.name), {})) for layer in layers]
-        layers = tuple(
-            replace(layer, options={**layer.options, **options})
-            for layer, options in zip(layers, last, strict=True)
-        )
-        notes = ()
+    layers, notes = _told(path.name, found.layers, contents.index.config)
     places = {where: contents.index.slots[short[key]] for where, key in found.keys.items()}
     notes += _scattered(contents)
     return ModelFile(path, "h5", layers, found.others, notes, Slots(contents.data, places))
+
+
+def _told(
+    file: str, layers: tuple[NormLayer, ...], config: str | None
+) -> tuple[tuple[NormLayer, ...], tuple[str, ...]]:
+    """Give layers the options of the configuration, and say where it does not tell any."""
+    if config is None:
+        return layers, _NO_EPSILON
+    known = _options(layers_of(file, json_of(file, "model_config", config)))
+    told, notes = [], []
+    for layer in layers:
+        options = known.get(layer.name, known.get(_last(layer.name)))
+        if options is None:
+            notes.append(f"{layer.name} is not in model_config: the default of epsilon is assumed")
+        told.append(replace(layer, options={**layer.options, **(options or {})}))
+    return tuple(told), tuple(notes)
 
 
 def _scattered(contents: _Contents) -> tuple[str, ...]:
