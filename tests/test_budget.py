@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backnorm.testing.budget import EPS, SMALLEST, assert_bits, assert_within_budget, units
+from backnorm.testing.budget import (
+    EPS,
+    SMALLEST,
+    assert_bits,
+    assert_like_framework,
+    assert_within_budget,
+    parts,
+    units,
+)
 from backnorm.testing.cases import FORMATS, LAYOUTS, dtype_of, make
 from backnorm.testing.strategies import condition
 
@@ -108,3 +116,44 @@ def test_condition_is_that_of_the_worst_channel() -> None:
     """sqrt(1 + mean^2/var)."""
     x = np.array([[1.0, 2.0], [-1.0, 4.0]])
     assert condition(x) == np.sqrt(1 + 9 / 1)
+
+
+def test_parts_are_of_the_largest_value() -> None:
+    """And NaN is no part of anything."""
+    assert parts([1.0, 4.5], [1.0, 4.0]) == 0.125
+    assert parts([0.5], [0.0]) == 0.5
+    assert np.isnan(parts([np.nan], [1.0]))
+    assert parts([], []) == 0.0
+
+
+def like_framework(by: float, *, dtype: str = "float32", offset: bool = False) -> str:
+    """Ours off by so much of the largest value, the framework by 1e-4 of it."""
+    golden = np.array([1.0, 2.0], dtype)
+    exact = np.array([1.0, 2.0002])
+    ours = (golden + np.array([0.0, 2 * by])).astype(dtype)
+    return assert_like_framework(ours, golden, exact, dtype=dtype, offset=offset, name="y")
+
+
+def test_a_dialect_may_be_as_far_from_its_framework_as_that_is_from_exact() -> None:
+    """Twice as far, and only where the input has an offset."""
+    assert like_framework(3e-6).split() == ["y", "3.0e-06", "1.0e-04", "4.0e-06"]
+    assert like_framework(1.9e-4, offset=True).split()[-1] == "2.0e-04"
+    assert like_framework(9e-4, dtype="float16").split()[-1] == "2.0e-03"
+    with pytest.raises(AssertionError, match=r"ours to golden, golden to exact, allowed: y  "):
+        like_framework(5e-6)
+    with pytest.raises(AssertionError, match=r"allowed: y .* 2\.1e-04   1\.0e-04   2\.0e-04"):
+        like_framework(2.1e-4, offset=True)
+    with pytest.raises(AssertionError, match=r"allowed: y"):
+        like_framework(3e-3, dtype="float16")
+    with pytest.raises(AssertionError, match=r"allowed: y +nan"):
+        like_framework(np.nan)
+
+
+def test_a_dialect_has_its_frameworks_shape_and_format() -> None:
+    """A broadcast or a conversion is no agreement."""
+    one = np.ones(2, "f4")
+    with pytest.raises(AssertionError, match=r"y: shape \(1,\), not \(2,\)"):
+        assert_like_framework(one[:1], one, one, dtype="float32", offset=False, name="y")
+    wide = one.astype("f8")
+    with pytest.raises(AssertionError, match="y: float64, not float32"):
+        assert_like_framework(wide, one, one, dtype="float32", offset=False, name="y")

@@ -28,6 +28,7 @@ TORCH: Final = Row(
         "track_running_stats=False has no buffers and normalizes by the batch in eval too.",
         "requires_grad=False on gamma and beta does not freeze the statistics: eval() does.",
         "One value per channel is refused in training, and so is an eps of 0.",
+        "An empty batch passes through there and is still counted. Here it is refused.",
         "bfloat16 parameters come with bfloat16 running statistics.",
     ),
     momentum=Fact(Option("momentum", 0.1), f"{_MODULE}; {_LIVE}"),

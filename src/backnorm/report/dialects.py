@@ -49,6 +49,9 @@ What the frameworks lose in their sums is not imitated: the layer computes with 
 accuracy. How far that is from what Caffe and MXNet computed stands in the tests, beside how far
 they are from exact: `make test ARGS='tests/dialects/test_goldens.py -s'`. The formats that a
 framework keeps its numbers in are part of the dialect.
+
+Not in the table: empty batches, which the layer refuses in training whatever the framework does;
+masks; statistics over several devices; renormalization.
 """
 
 CONVERSION: Final = """\

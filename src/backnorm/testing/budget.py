@@ -39,8 +39,10 @@ __all__ = [
     "FILE_OUTPUT",
     "FRAMEWORK_FACTOR",
     "FRAMEWORK_PARTS",
+    "FRAMEWORK_UNITS",
     "PLAIN_FACTOR",
     "PLAIN_UNITS",
+    "RECORDED_OUTPUT",
     "SAME_OUTPUT",
     "SHOWN_DIGITS",
     "SMALLEST",
@@ -79,15 +81,17 @@ PLAIN_UNITS = 4.0
 """Where plain NumPy happens to be exact, the roundings counted above are still there."""
 
 FRAMEWORK_PARTS: Mapping[str, float] = {
-    "float16": 2.0**-9,
     "float32": 4e-6,
     "float64": 1e-12,
 }
 """How far a dialect may be from what its framework computed, in parts of the largest value.
 
 float32: the frameworks' own sums are up to 3.5e-6 away from exact (MXNet's dbeta, case c046), and
-ours are not. float64: sums in another order. float16: two units in the last place of the largest
-value; MXNet rounds after every operation, which is worth one unit (0.8 of it measured)."""
+ours are not. float64: sums in another order, 1.2e-13 measured (case c090)."""
+
+FRAMEWORK_UNITS = 2.0
+"""The same for float16, in its units in the last place of the largest value, also for what is kept
+in float32 beside it: MXNet rounds to float16 after every operation. Measured: 1.2 (dgamma)."""
 
 FRAMEWORK_FACTOR = 2.0
 """Where the input is far from 0 the framework itself is far from exact, up to 1.3e-4 (MXNet's
@@ -100,11 +104,16 @@ square, what is rounded 2e-16 divided by it."""
 
 DIFFERENCES = 1e-8
 """How far a gradient may be from central differences with that step, in parts of the largest value:
-100 times the 1e-10 that is cut off, for third derivatives of that size."""
+100 times the 1e-10 that is cut off, for third derivatives of that size. Measured: 1.5e-9."""
 
 SAME_OUTPUT = 1e-6
 """How far the output in eval may move by a conversion, in parts of the largest value: 8 roundings
-to float32, of mean, var, gamma and beta in the source and in the target. Measured: 3e-7."""
+to float32, of mean, var, gamma and beta in the source and in the target. Measured: 8e-8."""
+
+RECORDED_OUTPUT = 2e-6
+"""How far the output in eval of a converted state may be from what the framework that wrote the
+state computed with it, in parts of the largest value: `SAME_OUTPUT` for the conversion, and as much
+for the framework's own float32 arithmetic. Measured: 1.8e-7."""
 
 FILE_OUTPUT = 2e-6
 """How far the output in eval of a converted file may be from what the framework that wrote the
@@ -227,12 +236,18 @@ def assert_like_framework(
     assert got.shape == golden.shape, f"{name}: shape {got.shape}, not {golden.shape}"  # noqa: S101
     assert got.dtype == golden.dtype, f"{name}: {got.dtype}, not {golden.dtype}"  # noqa: S101
     ours, own = parts(got, golden), parts(golden, exact)
-    allowed = FRAMEWORK_PARTS[dtype]
+    allowed = _units_of_half(golden) if dtype == "float16" else FRAMEWORK_PARTS[dtype]
     if offset:
         allowed = max(allowed, FRAMEWORK_FACTOR * own)
     line = f"{name:24} {ours:9.1e} {own:9.1e} {allowed:9.1e}"
     assert ours <= allowed, f"ours to golden, golden to exact, allowed: {line}"  # noqa: S101
     return line
+
+
+def _units_of_half(golden: AnyArray) -> float:
+    """Return `FRAMEWORK_UNITS` in parts of the largest value."""
+    largest = np.abs(golden.astype(np.float64)).max()
+    return FRAMEWORK_UNITS * float(np.spacing(np.float16(largest))) / float(largest)
 
 
 def assert_bits(got: AnyArray, want: AnyArray) -> None:
