@@ -173,7 +173,7 @@ def test_without_a_prototxt_it_is_said(tmp_path: Path) -> None:
 def test_five_blobs_are_refused(tmp_path: Path) -> None:
     """They are of NVIDIA's Caffe, which means something else by the first three."""
     blobs = [blob(1.0) for _ in range(5)]
-    with pytest.raises(FileError, match=r"^m\.caffemodel, layer bn, blobs must be 3, got 5"):
+    with pytest.raises(FileError, match=r"^m\.caffemodel, layer bn, blobs must be 3: .*, got 5"):
         read(tmp_path, layer("bn", "BatchNorm", "a", "b", *blobs))
 
 

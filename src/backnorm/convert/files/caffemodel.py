@@ -110,7 +110,12 @@ def _slots_of(
     """Name the blobs of a BatchNorm layer and of its Scale layer; each is a row of numbers."""
     own = blobs[norm.name]
     if len(own) != len(NORM_FIELDS):
-        raise FileError.malformed(file, f"layer {norm.name}, blobs", "be 3", f"{len(own)}")
+        raise FileError.malformed(
+            file,
+            f"layer {norm.name}, blobs",
+            "be 3: mean, variance and scale factor",
+            f"{len(own)}",
+        )
     fields = dict(zip(NORM_FIELDS, own, strict=True))
     if scale is not None and blobs.get(scale.name):
         fields |= dict(zip(SCALE_FIELDS, blobs[scale.name], strict=False))
