@@ -4,12 +4,12 @@
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
-#   make test-numpy, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make test-numpy, make test-frameworks, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-TEST_EXTRAS ?= test torch
+TEST_EXTRAS ?= test torch files
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
@@ -22,7 +22,7 @@ python := $(VENV)/bin/python
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
 
-.PHONY: audit bench clean coverage docs force format lint sanitize test test-numpy
+.PHONY: audit bench clean coverage docs force format lint sanitize test test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -31,8 +31,8 @@ audit: $(VENV)/.with-torch
 test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 	$(python) -m pytest $(ARGS)
 
-# mypy sees the types of torch, hypothesis and matplotlib: without those packages it would check less than it says.
-lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-bench
+# mypy sees the types of torch, onnx, hypothesis and matplotlib: without those packages it would check less than it says.
+lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-files $(VENV)/.with-bench
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -54,6 +54,12 @@ coverage: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 
 test-numpy:
 	$(MAKE) test VENV=.venv-numpy TEST_EXTRAS=test
+
+# What is compared with keras, jax and flax: they want a say in each other's versions, and bring a hundred packages, so they
+# have an environment of their own.
+test-frameworks:
+	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
+	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

@@ -14,6 +14,7 @@ from backnorm.errors import (
     BenchmarkError,
     ConversionError,
     DtypeError,
+    FileError,
     NotInstalledError,
     RangeError,
     ShapeError,
@@ -358,6 +359,160 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ConversionError.of_layer("m.params", "bn0", RangeError.eps(-1.0)),
+        (
+            "m.params, layer bn0, eps must be a finite number, 0 or greater, got -1.0. It "
+            "is added to the variance, and has its unit. Pass for example eps=1e-5."
+        ),
+    ),
+    (
+        FileError.unreadable("m.pt", FileNotFoundError("no such file")),
+        (
+            "m.pt must be a file that can be read, got FileNotFoundError: no such file. Its"
+            " normalization layers are to be read. Check the path and the permissions."
+        ),
+    ),
+    (
+        FileError.unwritable("m.pt", PermissionError("denied")),
+        (
+            "m.pt must be a place that can be written to, got PermissionError: denied. A "
+            "temporary file is written beside it and renamed; nothing has been changed. "
+            "Check that the folder is there, the permissions, and the room on the disk."
+        ),
+    ),
+    (
+        FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
+        (
+            "m.params, the header must begin with 0x112, got 0x113. The file's format says "
+            "so; it may be damaged, or of another format. Fetch or save it again, or name "
+            "its format."
+        ),
+    ),
+    (
+        FileError.library("m.onnx", "onnx", ValueError("bad wire")),
+        (
+            "m.onnx must be a file that onnx can read, got ValueError: bad wire. onnx is the "
+            "library of its format; the file may be damaged, or of another one. Fetch or save it "
+            "again, or name its format."
+        ),
+    ),
+    (
+        FileError.died("m.h5", "h5py", "exit status -11"),
+        (
+            "m.h5 must be a file that h5py can read, got a process that ended with exit "
+            "status -11. h5py reads it in a process of its own, so that no damaged file "
+            "ends yours. Fetch or save it again."
+        ),
+    ),
+    (
+        FileError.truncated("m.params", "array 3", 40, 12),
+        (
+            "m.params, array 3 must have 40 more bytes, got 12. Its header says so; the "
+            "file may have been cut off. Fetch or save it again."
+        ),
+    ),
+    (
+        FileError.too_large("m.params", "array 3", 1 << 60, 96),
+        (
+            "m.params, array 3 must hold no more than the 96 bytes that are there for it, "
+            "got a header that claims 1152921504606846976. Nothing is reserved on the word "
+            "of a header. The file is damaged, or was made to do harm: fetch or save it "
+            "again."
+        ),
+    ),
+    (
+        FileError.unknown_dtype("m.npz", "layer bn1, var", "int8", ("float32", "float64")),
+        (
+            "m.npz, layer bn1, var must be of one of the types float32, float64, got int8. "
+            "Only those can be read here. Save it as float32."
+        ),
+    ),
+    (
+        FileError.wrong_length("m.pt", "layer bn1, weight", (3,), 4),
+        (
+            "m.pt, layer bn1, weight must have shape (4,), got (3,). The layer's other "
+            "arrays have 4 channels. Check what wrote the file."
+        ),
+    ),
+    (
+        FileError.negative_variance("m.pt", "layer bn1, running_var", -0.5, 2),
+        (
+            "m.pt, layer bn1, running_var must not be negative, got -0.5 in channel 2. It "
+            "is a variance: its square root is taken. Check what wrote the file; training "
+            "that diverged leaves such values behind."
+        ),
+    ),
+    (
+        FileError.missing_array("m.params", "layer bn1, gamma", ("beta", "moving_mean")),
+        (
+            "m.params, layer bn1, gamma must be in the file, got only beta, moving_mean. "
+            "The normalization cannot be computed without it. Save the whole model, with "
+            "its running statistics."
+        ),
+    ),
+    (
+        FileError.outside("m.onnx", "layer bn1, scale", "../w.bin"),
+        (
+            "m.onnx, layer bn1, scale must stay within the file's own folder, got "
+            "'../w.bin'. A model file has no business elsewhere on the machine. Do not use "
+            "it unless you know who made it; save the model into one file."
+        ),
+    ),
+    (
+        FileError.runs_code("m.pt", "", "GLOBAL os.system"),
+        (
+            "m.pt must be data and nothing else, got GLOBAL os.system. Reading such a file "
+            "would run code that came with it. Save the arrays alone: a state_dict of "
+            "tensors, or .safetensors."
+        ),
+    ),
+    (
+        FileError.no_format("m.bin", (".npz", ".onnx")),
+        (
+            "m.bin must end in one of .npz, .onnx, got another ending. The ending tells the"
+            " format. Rename it, or name its format."
+        ),
+    ),
+    (
+        FileError.wrong_dialect("m.keras", "keras", "torch", ("keras",)),
+        (
+            "m.keras must hold layers of keras, got torch. Those are what keras files hold."
+            " Pass dialect 'keras', or write another format."
+        ),
+    ),
+    (
+        FileError.needs_architecture("m.keras", ".keras", "an .h5 file"),
+        (
+            "m.keras must be made from another .keras file, got arrays of another format. "
+            ".keras holds the network's code, and arrays do not tell it. Write an .h5 file,"
+            " and load it into the network."
+        ),
+    ),
+    (
+        FileError.neighbours("n.onnx", "fc.weight", "m.onnx"),
+        (
+            "n.onnx, fc.weight must stay in the folder of m.onnx, got another folder. Its "
+            "values are in a file beside, which is named and not copied. Write to the same "
+            "folder, or save the model into one file first."
+        ),
+    ),
+    (
+        FileError.no_room("m.pt", "layer bn1, weight", "3 values for 4"),
+        (
+            "m.pt, layer bn1, weight must fit in the place of the array that was read, got "
+            "3 values for 4. All else in the file is carried over as it is. Give the array "
+            "the shape of the one that was read."
+        ),
+    ),
+    (
+        FileError.unknown_layer("m.pt", "bn*", ("norm1", "norm2")),
+        (
+            "m.pt must have a normalization layer that 'bn*' fits, got norm1, norm2. An "
+            "option is set for the layers that its pattern fits. Check the spelling; '*' "
+            "fits all of them."
+        ),
+    ),
+    (
         SubjectError.raised("net:Norm", ValueError("bad  shape.")),
         (
             "net:Norm must run without an error, got ValueError: bad shape. It was given x, "
@@ -530,6 +685,7 @@ BASES = {
     UnknownNameError: ValueError,
     NotInstalledError: ImportError,
     ConversionError: ValueError,
+    FileError: ValueError,
     SubjectError: RuntimeError,
     BenchmarkError: RuntimeError,
 }

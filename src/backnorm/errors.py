@@ -17,6 +17,7 @@ __all__ = [
     "BenchmarkError",
     "ConversionError",
     "DtypeError",
+    "FileError",
     "NotInstalledError",
     "RangeError",
     "ShapeError",
@@ -584,6 +585,226 @@ class ConversionError(BacknormError, ValueError):
             "Take another target, or other options for it.",
         )
 
+    @classmethod
+    def of_layer(cls, file: str, layer: str, error: BacknormError) -> ConversionError:
+        """What is wrong with one layer of a file."""
+        name = f"{file}, layer {layer}, {error.name}"
+        return cls(name, error.requirement, error.got, error.why, error.advice)
+
+
+class FileError(BacknormError, ValueError):
+    """A model file cannot be read, or cannot be written."""
+
+    @classmethod
+    def unreadable(cls, file: str, error: BaseException) -> FileError:
+        """The operating system does not give the file."""
+        return cls(
+            file,
+            "be a file that can be read",
+            f"{type(error).__name__}: {_short(str(error))}",
+            "Its normalization layers are to be read.",
+            "Check the path and the permissions.",
+        )
+
+    @classmethod
+    def unwritable(cls, file: str, error: BaseException) -> FileError:
+        """The operating system does not take the file."""
+        return cls(
+            file,
+            "be a place that can be written to",
+            f"{type(error).__name__}: {_short(str(error))}",
+            "A temporary file is written beside it and renamed; nothing has been changed.",
+            "Check that the folder is there, the permissions, and the room on the disk.",
+        )
+
+    @classmethod
+    def malformed(cls, file: str, place: str, requirement: str, got: str) -> FileError:
+        """Something in the file is not as its format says."""
+        return cls(
+            _place(file, place),
+            requirement,
+            got,
+            "The file's format says so; it may be damaged, or of another format.",
+            "Fetch or save it again, or name its format.",
+        )
+
+    @classmethod
+    def library(cls, file: str, library: str, error: BaseException) -> FileError:
+        """The library of the format refuses the file."""
+        return cls(
+            file,
+            f"be a file that {library} can read",
+            f"{type(error).__name__}: {_short(str(error))}",
+            f"{library} is the library of its format; the file may be damaged, or of another one.",
+            "Fetch or save it again, or name its format.",
+        )
+
+    @classmethod
+    def died(cls, file: str, library: str, how: str) -> FileError:
+        """The library of the format has ended its process."""
+        return cls(
+            file,
+            f"be a file that {library} can read",
+            f"a process that ended with {how}",
+            f"{library} reads it in a process of its own, so that no damaged file ends yours.",
+            "Fetch or save it again.",
+        )
+
+    @classmethod
+    def truncated(cls, file: str, place: str, wanted: int, left: int) -> FileError:
+        """The file, or a part of it, ends too soon."""
+        return cls(
+            _place(file, place),
+            f"have {wanted} more bytes",
+            f"{left}",
+            "Its header says so; the file may have been cut off.",
+            "Fetch or save it again.",
+        )
+
+    @classmethod
+    def too_large(cls, file: str, place: str, claimed: int, there: int) -> FileError:
+        """A header claims more than can be there."""
+        return cls(
+            _place(file, place),
+            f"hold no more than the {there} bytes that are there for it",
+            f"a header that claims {claimed}",
+            "Nothing is reserved on the word of a header.",
+            "The file is damaged, or was made to do harm: fetch or save it again.",
+        )
+
+    @classmethod
+    def unknown_dtype(cls, file: str, place: str, got: object, known: Iterable[str]) -> FileError:
+        """An array is of a type that is not known."""
+        return cls(
+            _place(file, place),
+            f"be of one of the types {', '.join(known)}",
+            str(got),
+            "Only those can be read here.",
+            "Save it as float32.",
+        )
+
+    @classmethod
+    def wrong_length(cls, file: str, place: str, got: Sequence[int], c: int) -> FileError:
+        """An array of a layer has not one value for each channel."""
+        return cls(
+            _place(file, place),
+            f"have shape ({c},)",
+            _tuple(got),
+            f"The layer's other arrays have {c} channels.",
+            "Check what wrote the file.",
+        )
+
+    @classmethod
+    def negative_variance(cls, file: str, place: str, got: float, channel: int) -> FileError:
+        """A stored variance is negative, or no number."""
+        return cls(
+            _place(file, place),
+            "not be negative",
+            f"{got!r} in channel {channel}",
+            "It is a variance: its square root is taken.",
+            "Check what wrote the file; training that diverged leaves such values behind.",
+        )
+
+    @classmethod
+    def missing_array(cls, file: str, place: str, there: Sequence[str]) -> FileError:
+        """An array that the layer needs is not in the file."""
+        return cls(
+            _place(file, place),
+            "be in the file",
+            f"only {', '.join(there) or 'nothing'}",
+            "The normalization cannot be computed without it.",
+            "Save the whole model, with its running statistics.",
+        )
+
+    @classmethod
+    def outside(cls, file: str, place: str, got: str) -> FileError:
+        """A name in the file leads out of its folder, or to another file."""
+        return cls(
+            _place(file, place),
+            "stay within the file's own folder",
+            repr(got),
+            "A model file has no business elsewhere on the machine.",
+            "Do not use it unless you know who made it; save the model into one file.",
+        )
+
+    @classmethod
+    def runs_code(cls, file: str, place: str, got: str) -> FileError:
+        """Reading the file would run code that it brings along."""
+        return cls(
+            _place(file, place),
+            "be data and nothing else",
+            _short(got),
+            "Reading such a file would run code that came with it.",
+            "Save the arrays alone: a state_dict of tensors, or .safetensors.",
+        )
+
+    @classmethod
+    def no_format(cls, file: str, suffixes: Iterable[str]) -> FileError:
+        """The file's name does not tell the format."""
+        return cls(
+            file,
+            f"end in one of {', '.join(suffixes)}",
+            "another ending",
+            "The ending tells the format.",
+            "Rename it, or name its format.",
+        )
+
+    @classmethod
+    def wrong_dialect(cls, file: str, format_: str, got: str, dialects: Sequence[str]) -> FileError:
+        """The target's format has no place for a dialect's layers."""
+        return cls(
+            file,
+            f"hold layers of {' or '.join(dialects)}",
+            got,
+            f"Those are what {format_} files hold.",
+            f"Pass dialect {dialects[0]!r}, or write another format.",
+        )
+
+    @classmethod
+    def needs_architecture(cls, file: str, format_: str, instead: str) -> FileError:
+        """The format holds an architecture, which arrays do not tell."""
+        return cls(
+            file,
+            f"be made from another {format_} file",
+            "arrays of another format",
+            f"{format_} holds the network's code, and arrays do not tell it.",
+            f"Write {instead}, and load it into the network.",
+        )
+
+    @classmethod
+    def neighbours(cls, file: str, place: str, source: str) -> FileError:
+        """A file would leave behind what belongs to it."""
+        return cls(
+            _place(file, place),
+            f"stay in the folder of {source}",
+            "another folder",
+            "Its values are in a file beside, which is named and not copied.",
+            "Write to the same folder, or save the model into one file first.",
+        )
+
+    @classmethod
+    def no_room(cls, file: str, place: str, got: str) -> FileError:
+        """An array does not fit where the file has its predecessor."""
+        return cls(
+            _place(file, place),
+            "fit in the place of the array that was read",
+            got,
+            "All else in the file is carried over as it is.",
+            "Give the array the shape of the one that was read.",
+        )
+
+    @classmethod
+    def unknown_layer(cls, file: str, pattern: str, layers: Sequence[str]) -> FileError:
+        """A pattern for layers fits none."""
+        near = difflib.get_close_matches(pattern, layers, n=1)
+        return cls(
+            file,
+            f"have a normalization layer that {pattern!r} fits",
+            f"{', '.join(layers) or 'none'}",
+            "An option is set for the layers that its pattern fits.",
+            f"Did you mean {near[0]!r}?" if near else "Check the spelling; '*' fits all of them.",
+        )
+
 
 class SubjectError(BacknormError, RuntimeError):
     """Something that was to be audited cannot be audited.
@@ -746,6 +967,10 @@ def _short(text: str, limit: int = 300) -> str:
     """Fit foreign text on a line or two: of a long one the end, where the reason stands."""
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= limit else "..." + line[-limit:]
+
+
+def _place(file: str, place: str) -> str:
+    return f"{file}, {place}" if place else file
 
 
 def _tuple(shape: Sequence[Any]) -> str:

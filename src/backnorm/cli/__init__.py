@@ -7,6 +7,7 @@ import click
 from backnorm import __version__
 from backnorm.cli.audit import audit
 from backnorm.cli.bench import bench
+from backnorm.cli.convert import convert
 from backnorm.cli.dialects import dialects
 from backnorm.cli.env import env
 
@@ -21,5 +22,6 @@ def main() -> None:
 
 main.add_command(audit)
 main.add_command(bench)
+main.add_command(convert)
 main.add_command(dialects)
 main.add_command(env)

@@ -36,6 +36,7 @@ __all__ = [
     "DIFFERENCES",
     "DIFFERENCE_STEP",
     "EPS",
+    "FILE_OUTPUT",
     "FRAMEWORK_FACTOR",
     "FRAMEWORK_PARTS",
     "FRAMEWORK_UNITS",
@@ -113,6 +114,11 @@ RECORDED_OUTPUT = 2e-6
 """How far the output in eval of a converted state may be from what the framework that wrote the
 state computed with it, in parts of the largest value: `SAME_OUTPUT` for the conversion, and as much
 for the framework's own float32 arithmetic. Measured: 1.8e-7."""
+
+FILE_OUTPUT = 2e-6
+"""How far the output in eval of a converted file may be from what the framework that wrote the
+file recorded, in parts of the largest value: 16 roundings to float32, of two layers' arrays, their
+sums and products, in that framework and in the conversion. Measured: 2.4e-7."""
 
 SHOWN_DIGITS = 3e-7
 """How far a number may be from one that was worked out by hand, in parts of the largest value: half

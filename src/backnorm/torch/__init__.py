@@ -1,4 +1,8 @@
-"""What needs PyTorch. Importing this makes modules and functions of PyTorch known to the audit."""
+"""What needs PyTorch.
+
+Importing this makes modules and functions of PyTorch known to the audit, and its files to
+`backnorm.convert.files`.
+"""
 
 from __future__ import annotations
 
@@ -7,5 +11,6 @@ from backnorm.torch._require import require_torch
 require_torch()
 
 from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
+from backnorm.torch._files import FORMAT  # noqa: E402
 
-__all__ = ["ADAPTER"]
+__all__ = ["ADAPTER", "FORMAT"]

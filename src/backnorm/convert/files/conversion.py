@@ -1,0 +1,306 @@
+"""Carry the normalization layers of a whole model from one dialect to another."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, SupportsIndex
+
+import numpy as np
+
+from backnorm.convert.conversion import convert_state
+from backnorm.convert.files.record import ModelFile, NormLayer
+from backnorm.convert.files.registry import format_of
+from backnorm.dialects import DIALECTS, BatchNorm, row_of
+from backnorm.dialects.settings import options_of
+from backnorm.errors import BacknormError, ConversionError, FileError, UnknownNameError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from backnorm._types import AnyArray
+    from backnorm.convert.files.record import Option
+
+__all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
+
+ALIASES: Final = {"onnx": "onnx-15"}
+"""What stands for the newest of several dialects."""
+
+MODE: Final = "use_global_stats"
+"""Caffe's and MXNet's option for which statistics normalize. What is converted is the layer as it
+is deployed, by its running statistics, whatever the network that trains it says here."""
+
+PROBE_VALUES: Final = 64
+"""Per channel: enough that the largest difference is found to within a few percent."""
+
+PROBE_SPREAD: Final = 3.0
+"""Standard deviations around the running mean: what a trained network's layer gets to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChange:
+    """What became of one layer.
+
+    Attributes
+    ----------
+    name
+        The layer.
+    source, target
+        Its dialects.
+    channels
+        How many it has.
+    lost
+        What could not be carried, a sentence each.
+    options
+        The options of the target's layer that are not its defaults: where the target's file does
+        not hold them, the network has to be built with them.
+    largest
+        The largest difference between both layers' eval output on a random probe, in units of the
+        largest output.
+    """
+
+    name: str
+    source: str
+    target: str
+    channels: int
+    lost: tuple[str, ...]
+    options: Mapping[str, object]
+    largest: float
+
+
+def with_options(model: ModelFile, settings: Sequence[tuple[str, str, Option]]) -> ModelFile:
+    """Say of layers what their file does not tell, such as eps.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    settings
+        Pattern for the layers' names, option in the dialect's own name, value; later ones win.
+
+    Returns
+    -------
+    ModelFile
+        With these options.
+
+    Raises
+    ------
+    FileError
+        If a pattern fits no layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> layer = files.NormLayer("bn", "torch", {"running_mean": c, "running_var": c})
+    >>> model = files.ModelFile("b.npz", "npz", (layer,))
+    >>> files.with_options(model, [("b*", "eps", 1e-3)]).layers[0].options
+    {'eps': 0.001}
+    """
+    layers = list(model.layers)
+    for pattern, option, value in settings:
+        fits = [fnmatch.fnmatchcase(layer.name, pattern) for layer in layers]
+        if not any(fits):
+            names = [layer.name for layer in layers]
+            raise FileError.unknown_layer(Path(model.path).name, pattern, names)
+        layers = [
+            replace(layer, options={**layer.options, option: value}) if fit else layer
+            for layer, fit in zip(layers, fits, strict=True)
+        ]
+    return replace(model, layers=tuple(layers))
+
+
+def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
+    """Say whose layers they are, where a file looks alike for several.
+
+    MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
+    variance, or not.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    dialect
+        Another dialect, whose arrays have the same names.
+
+    Returns
+    -------
+    ModelFile
+        With layers of that dialect.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dialect, or its arrays have other names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> state = {"gamma": c, "beta": c, "moving_mean": c, "moving_var": c}
+    >>> layer = files.NormLayer("bn", "mxnet", state, {"fix_gamma": False})
+    >>> model = files.ModelFile("b.npz", "npz", (layer,))
+    >>> model = files.with_dialect(model, "mxnet-cudnn")
+    >>> converted, changes = files.convert_model(model, "t.npz", "torch")  # unbiased, both
+    >>> changes[0].lost
+    ()
+    """
+    row = row_of(dialect)
+    layers = []
+    for layer in model.layers:
+        alike = [name for name in DIALECTS if set(layer.state) <= _names(name)]
+        if dialect not in alike:
+            whose = f"the dialect of layer {layer.name}"
+            raise UnknownNameError.choice(whose, dialect, alike)
+        known = options_of(row)
+        options = {name: value for name, value in layer.options.items() if name in known}
+        layers.append(replace(layer, dialect=dialect, options=options))
+    return replace(model, layers=tuple(layers))
+
+
+def _names(dialect: str) -> set[str]:
+    return {array.name for array in row_of(dialect).arrays.known}
+
+
+def convert_model(
+    model: ModelFile,
+    path: str | os.PathLike[str],
+    dialect: str,
+    *,
+    format: str | None = None,  # noqa: A002 - the word for it
+    n: SupportsIndex | None = None,
+    allow_loss: bool = False,
+) -> tuple[ModelFile, tuple[LayerChange, ...]]:
+    """Convert all normalization layers, and carry all else.
+
+    Within one format and dialect everything is carried, to the byte. Into another format go the
+    layers, under the target's names, and all other arrays under the names and in the shapes that
+    they have; a network's structure does not.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    path
+        Where the result is meant to go; its ending tells the format.
+    dialect
+        Whose layers they are to become.
+    format
+        The target's format, where the ending does not tell it.
+    n, allow_loss
+        As for `backnorm.convert.convert_state`.
+
+    Returns
+    -------
+    tuple of ModelFile and tuple of LayerChange
+        What to write, and what became of each layer.
+
+    Raises
+    ------
+    ConversionError
+        If something would be lost that matters, or a layer's options or arrays do not fit, naming
+        the layer.
+    FileError
+        If the target's format cannot hold layers of that dialect.
+    NotInstalledError
+        If the target's format needs a library that is not there.
+    UnknownNameError
+        If there is no such dialect.
+
+    Notes
+    -----
+    Accuracy: tests/files/test_goldens.py holds it to what the frameworks themselves recorded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> state = {"gamma": c, "beta": c, "moving_mean": c, "moving_variance": c}
+    >>> model = files.ModelFile("a.npz", "npz", (files.NormLayer("bn", "keras", state),))
+    >>> converted, changes = files.convert_model(model, "b.npz", "flax")
+    >>> list(converted.layers[0].state), changes[0].options, changes[0].largest
+    (['scale', 'bias', 'mean', 'var'], {'epsilon': 0.001}, 0.0)
+    """
+    file = Path(path)
+    kind = format_of(file, format)
+    wanted = ALIASES.get(dialect, dialect)
+    row_of(wanted)  # one that there is not is an error of its own
+    if wanted not in kind.dialects:
+        raise FileError.wrong_dialect(file.name, kind.name, wanted, kind.dialects)
+    pairs = [_convert(model, layer, wanted, n, allow_loss=allow_loss) for layer in model.layers]
+    same = kind.name == model.format and all(layer.dialect == wanted for layer in model.layers)
+    layers = tuple(layer for layer, _ in pairs)
+    content = model.content if same else None
+    converted = replace(model, path=file, format=kind.name, layers=layers, content=content)
+    return converted, tuple(change for _, change in pairs)
+
+
+def _convert(
+    model: ModelFile, layer: NormLayer, wanted: str, n: SupportsIndex | None, *, allow_loss: bool
+) -> tuple[NormLayer, LayerChange]:
+    """Convert one layer; the arrays of one that is of the dialect already stay, bit by bit."""
+    state = {field: _wide(array) for field, array in layer.state.items()}
+    options = {name: value for name, value in layer.options.items() if name != MODE}
+    try:
+        done = convert_state(
+            state, layer.dialect, wanted, n=n, allow_loss=allow_loss, source_options=options
+        )
+        new = NormLayer(layer.name, wanted, done.state, _given(done.options))
+        largest = _difference(replace(layer, state=state, options=options), new)
+    except BacknormError as error:
+        raise ConversionError.of_layer(Path(model.path).name, layer.name, error) from error
+    change = LayerChange(
+        layer.name,
+        layer.dialect,
+        wanted,
+        next(array.size for field, array in done.state.items() if "mean" in field),
+        tuple(loss.what for loss in done.losses),
+        _not_default(wanted, new.options),
+        largest,
+    )
+    same = replace(layer, options={**layer.options, **new.options})
+    return (same if layer.dialect == wanted else new), change
+
+
+def _wide(array: AnyArray) -> AnyArray:
+    """Return an array in a format that the conversion computes in: bfloat16 is none."""
+    narrow = array.dtype.kind not in "iuf" or array.dtype == np.float16
+    return array.astype(np.float32) if narrow else array
+
+
+def _given(options: Mapping[str, object]) -> dict[str, Option]:
+    return {
+        name: value
+        for name, value in options.items()
+        if isinstance(value, bool | float | int | str)
+    }
+
+
+def _not_default(dialect: str, options: Mapping[str, Option]) -> dict[str, Option]:
+    row = row_of(dialect)
+    known = [row.momentum.known, row.eps.known, row.fixed_gamma.known]
+    known += [*row.gamma_options.known, *row.beta_options.known]
+    default = {option.name: option.default for option in known}
+    return {name: value for name, value in options.items() if default.get(name) != value}
+
+
+def _difference(before: NormLayer, after: NormLayer) -> float:
+    """Return the largest difference of the eval output, in units of the largest output."""
+    mean = next(np.asarray(a) for field, a in after.state.items() if "mean" in field)
+    rng = np.random.default_rng(0)
+    x = rng.normal(scale=PROBE_SPREAD, size=(PROBE_VALUES, mean.size)).astype(np.float32)
+    wanted, got = _eval(before, x), _eval(after, x)
+    size = np.abs(wanted).max(initial=0.0)
+    return float(np.abs(got - wanted).max(initial=0.0) / size) if size else 0.0
+
+
+def _eval(layer: NormLayer, x: AnyArray) -> AnyArray:
+    c = x.shape[1]
+    norm = BatchNorm(c, dialect=layer.dialect, **layer.options)
+    y: AnyArray = norm.load_state(layer.state).eval().forward(x)
+    return y.astype(np.float64)
