@@ -26,7 +26,7 @@ by_order = pytest.mark.parametrize("order", ["contiguous", "channels last"])
 
 
 def cancelling(batch: Batch) -> Batch:
-    """The same batch; in one channel dy is nearly a line over x, and hardly any gradient is left."""
+    """The same batch; in one channel dy is nearly a line over x: hardly any gradient is left."""
     other = batch.laid_out("contiguous")
     rest = other.dy[:, BAD] * np.float32(1e-4)
     other.dy[:, BAD] = 2 * other.x[:, BAD] + 1 + rest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["alternate"]
+__all__ = ["WARM_UP", "alternate"]
 
 # A sample shorter than this would measure the clock and the scheduler more than the call.
 LEAST_SAMPLE = 300e-6
