@@ -100,3 +100,28 @@ def test_gradients_are_added_once(kernel: str, shape: str, order: str) -> None:
     )
     for name in ("dx", "dresidual"):
         assert_bits(getattr(added, name) + 0, getattr(g, name) + 0)
+
+
+@by_kernel
+def test_a_shift_out_of_range_does_not_turn_the_sign(kernel: str) -> None:
+    """What the mean loses in float32, times inv_std, exceeds every float32: y is +inf."""
+    mean = 2.0**99 + 2.0**74
+    x = np.array([[np.nextafter(np.float32(mean), np.float32(np.inf))] * 20], np.float32).T
+    frozen = {"running_mean": np.array([mean]), "running_var": np.array([2.0**-108])}
+    y = bn.batch_norm(x, eps=0.0, **frozen, kernel=kernel).y
+    assert (y == np.inf).all()
+
+
+@by_kernel
+@by_order
+def test_a_slope_below_float32_keeps_its_digits(kernel: str, order: str) -> None:
+    """leaky_relu with a slope of 1e-42, which float32 holds to three digits only."""
+    batch = make(SHAPES["planes"])
+    x = batch.laid_out(order).x
+    frozen = {"running_mean": np.zeros(5), "running_var": np.full(5, 1e-60)}
+    with np.errstate(over="ignore"):
+        y = bn.batch_norm(
+            x, eps=0.0, **frozen, activation="leaky_relu", negative_slope=1e-42, kernel=kernel
+        ).y
+    below = x < 0
+    assert_within_budget(y[below], x[below].astype(np.float64) * 1e30 * 1e-42)

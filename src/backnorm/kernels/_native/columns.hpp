@@ -291,7 +291,7 @@ inline void columns_forward(const ForwardCall& call) {
     const bool streaming = columns_worth_streaming<S>(call.shape, grid, call.y);
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
-        parallel_neighbours(tiles, threads, false, [&](int64_t index) {
+        parallel_for(tiles, threads, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel, last = first + tile.channels;
             if (!call.frozen) {
@@ -309,7 +309,7 @@ inline void columns_forward(const ForwardCall& call) {
     const int threads = threads_for(call.threads, call.shape.size(), parts);
     if (!call.frozen) {
         std::vector<Moments> pieces(size_t(parts * grid.channels));
-        parallel_neighbours(parts, threads, false, [&](int64_t part) {
+        parallel_for(parts, threads, [&](int64_t part) {
             const RowPart rows(grid, part, parts);
             for (int64_t index = 0; index < tiles; ++index) {
                 const Tile tile(grid, index);
@@ -319,13 +319,13 @@ inline void columns_forward(const ForwardCall& call) {
                             rows.end - rows.begin);
             }
         });
-        parallel_neighbours(grid.channels, threads, false, [&](int64_t c) {
+        parallel_for(grid.channels, threads, [&](int64_t c) {
             Moments all;
             for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
             store_moments(all, call.eps, call.statistics, c);
         });
     }
-    parallel_neighbours(threads, threads, false, [&](int64_t share) {
+    parallel_for(threads, threads, [&](int64_t share) {
         const RowPart rows(grid, share, threads);
         for (int64_t index = tiles; index-- > 0;)
             normalize_tile<S>(call, Tile(grid, index), rows.begin, rows.end, streaming);
@@ -427,7 +427,7 @@ inline void columns_backward(const BackwardCall& call) {
     };
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
-        parallel_neighbours(tiles, threads, false, [&](int64_t index) {
+        parallel_for(tiles, threads, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel, last = first + tile.channels;
             Comoments channels[tile_columns];
@@ -439,7 +439,7 @@ inline void columns_backward(const BackwardCall& call) {
     }
     const int threads = threads_for(call.threads, call.shape.size(), parts);
     std::vector<Comoments> pieces(size_t(parts * grid.channels));
-    parallel_neighbours(parts, threads, false, [&](int64_t part) {
+    parallel_for(parts, threads, [&](int64_t part) {
         const RowPart rows(grid, part, parts);
         for (int64_t index = 0; index < tiles; ++index) {
             const Tile tile(grid, index);
@@ -448,13 +448,13 @@ inline void columns_backward(const BackwardCall& call) {
         }
     });
     std::vector<Comoments> sums(size_t(grid.channels));
-    parallel_neighbours(grid.channels, threads, false, [&](int64_t c) {
+    parallel_for(grid.channels, threads, [&](int64_t c) {
         for (int64_t part = 0; part < parts; ++part)
             sums[size_t(c)].add(pieces[size_t(part * grid.channels + c)]);
         store_sums(sums[size_t(c)], call, c);
     });
     if (!results) return;
-    parallel_neighbours(threads, threads, false, [&](int64_t share) {
+    parallel_for(threads, threads, [&](int64_t share) {
         const RowPart rows(grid, share, threads);
         for (int64_t index = tiles; index-- > 0;) {
             const Tile tile(grid, index);

@@ -34,7 +34,7 @@ void copy_streaming(char* target, const char* source, size_t bytes) {
 
 void copy(void* target, const void* source, size_t bytes, bool streaming, int threads) {
     const int64_t pieces = threads_for(threads, int64_t(bytes / 4), threads);
-    parallel_neighbours(pieces, int(pieces), false, [&](int64_t piece) {
+    parallel_for(pieces, int(pieces), [&](int64_t piece) {
         const size_t begin = bytes * size_t(piece) / size_t(pieces) & ~size_t(63);
         const size_t end = piece + 1 == pieces ? bytes : bytes * size_t(piece + 1) / size_t(pieces) & ~size_t(63);
         char* to = static_cast<char*>(target) + begin;

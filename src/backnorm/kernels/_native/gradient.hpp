@@ -101,7 +101,8 @@ struct GradientChannel {
         c = dgamma / n * s.inv_std[channel];
         b = dbeta / n - s.mean_low[channel] * c;
         fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(c * scale) &&
-                std::fabs(b * scale) <= largest_coefficient / 2 && farthest_is_finite(s.var[channel] * n) &&
+                keeps_digits(call.slope) && std::fabs(b * scale) <= largest_coefficient / 2 &&
+                stays_small(c * scale, s.var[channel] * n) && stays_small(scale, square) &&
                 (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
     }
 
@@ -119,13 +120,6 @@ struct GradientChannel {
 
   private:
     bool fits_;
-
-    // The part through the variance is at most |c*scale| times the farthest x from the mean, which is
-    // no farther than sqrt(squares), where `squares` is the sum of the squares of all distances.
-    bool farthest_is_finite(double squares) const {
-        const double steep = c * scale, most = largest_coefficient / 2;
-        return c == 0.0 || steep * steep * squares <= most * most;
-    }
 };
 
 template <class T>

@@ -13,7 +13,8 @@ namespace BACKNORM_LEVEL {
 // A channel's coefficients: y = (x - mean)*scale + shift, where the shift takes in what the mean's
 // low part says.
 struct NormalizeChannel {
-    double mean, scale, shift;
+    double mean, scale, shift, slope;
+    double squares;  // of all distances from the mean, where they are known
 
     NormalizeChannel(const ForwardCall& call, int64_t c) {
         const Statistics& s = call.statistics;
@@ -22,11 +23,13 @@ struct NormalizeChannel {
         // Where var + eps is 0, scale is infinite, and 0 times that no number.
         const double low = s.mean_low[c] == 0.0 ? 0.0 : s.mean_low[c] * scale;
         shift = (call.beta ? call.beta[c] : 0.0) - low;
+        slope = call.slope;
+        squares = call.frozen ? 0.0 : s.var[c] * double(call.shape.per_channel());
     }
 
     bool fits_float() const {
-        return std::fabs(mean) <= largest_mean && keeps_digits(scale) &&
-               std::fabs(shift) <= largest_coefficient;
+        return std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(slope) &&
+               std::fabs(for_float().shift) <= largest_coefficient / 2 && stays_small(scale, squares);
     }
     // The mean rounded to float32, and what it lost moved to the shift.
     NormalizeChannel for_float() const {
@@ -82,7 +85,6 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
     const int64_t head = int64_t((size - reinterpret_cast<uintptr_t>(p) % size) % size / sizeof(S));
     return head < count ? head : count;
 }
-
 
 // Coefficients come by value, and closures hold copies: no store can change them, so they stay in
 // registers. Arrays of them

@@ -43,7 +43,7 @@ BACKNORM_PACK_OPERATOR(*)
 // a*b + c
 template <class T>
 BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T> c) {
-    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) 
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
         c.part[k] = fused<T>(a.part[k], b.part[k], c.part[k]);
     return c;
 }

@@ -66,7 +66,7 @@ BACKNORM_INLINE Native<T> fused(const Native<T>& a, const Native<T>& b, const Na
 #if defined(__AVX512F__)
     if constexpr (single) return Native<T>(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
     else return Native<T>(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
-#elif defined(__FMA__)
+#elif defined(__AVX2__) && defined(__FMA__)
     if constexpr (single) return Native<T>(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
     else return Native<T>(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
 #elif defined(__aarch64__)

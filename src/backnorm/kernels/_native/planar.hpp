@@ -18,7 +18,6 @@ namespace BACKNORM_LEVEL {
 // Some whole planes of a channel, or a piece of one: `planes` runs of `length` values.
 struct Block {
     int64_t outer, planes, inner, length;
-    int64_t count() const { return planes * length; }
 };
 
 // How a channel is cut into blocks, the units of what its parts are made of.
@@ -57,7 +56,7 @@ inline int64_t parts_of(const Shape& shape, const Blocks& blocks) {
 template <class Body>
 inline void each_part(const Shape& shape, int64_t parts, int threads, const Body& body) {
     const int64_t blocks = Blocks(shape).count();
-    parallel_neighbours(shape.channels * parts, threads, false, [&](int64_t piece) {
+    parallel_for(shape.channels * parts, threads, [&](int64_t piece) {
         const int64_t part = piece % parts;
         body(piece / parts, blocks * part / parts, blocks * (part + 1) / parts, piece);
     });
@@ -226,11 +225,12 @@ inline void planar_backward(const BackwardCall& call) {
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
+    const bool results = call.dx || call.dresidual;
     if (parts == 1) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
             const Comoments sums = comoments_of<S>(call, c, begin, end);
             store_sums(sums, call, c);
-            gradient_blocks<S>(call, c, sums.square, begin, end, streaming);
+            if (results) gradient_blocks<S>(call, c, sums.square, begin, end, streaming);
         });
         return;
     }
@@ -245,6 +245,7 @@ inline void planar_backward(const BackwardCall& call) {
         store_sums(all, call, c);
         squares[size_t(c)] = all.square;
     }
+    if (!results) return;
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
         gradient_blocks<S>(call, c, squares[size_t(c)], begin, end, streaming);
     });

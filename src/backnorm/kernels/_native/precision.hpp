@@ -30,6 +30,13 @@ inline bool keeps_digits(double coefficient) {
     return size == 0.0 || (size >= smallest_coefficient && size <= largest_coefficient);
 }
 
+// Whether factor times any of some values, the squares of which sum up to `squares`, is at most half of
+// the largest coefficient.
+inline bool stays_small(double factor, double squares) {
+    constexpr double most = largest_coefficient / 2;
+    return factor == 0.0 || factor * factor * squares <= most * most;
+}
+
 // Calls body(T()) with the format that results are computed in.
 template <class S, class Body>
 inline void in_precision(bool fits_float, Body&& body) {

@@ -21,24 +21,21 @@ inline int threads_for(int wanted, int64_t values, int64_t pieces) {
     return useful < 1 ? 1 : (useful < wanted ? int(useful) : wanted);
 }
 
-// body(piece) for each piece; a thread gets neighbours, the same ones in each call, and goes
-// through them backwards when asked, to meet what its cache still holds.
+// body(piece) for each piece; a thread gets neighbours, and the same ones in each call.
 template <class Body>
-inline void parallel_neighbours(int64_t pieces, int threads, bool backwards, const Body& body) {
-    const auto share = [&](int64_t low, int64_t high) {
-        for (int64_t k = 0; k < high - low; ++k) body(backwards ? high - 1 - k : low + k);
-    };
+inline void parallel_for(int64_t pieces, int threads, const Body& body) {
 #if defined(_OPENMP)
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
         {
             const int64_t of = omp_get_num_threads(), me = omp_get_thread_num();
-            share(pieces * me / of, pieces * (me + 1) / of);
+            const int64_t end = pieces * (me + 1) / of;
+            for (int64_t piece = pieces * me / of; piece < end; ++piece) body(piece);
         }
         return;
     }
 #endif
-    share(0, pieces);
+    for (int64_t piece = 0; piece < pieces; ++piece) body(piece);
 }
 
 }  // namespace backnorm
