@@ -20,10 +20,13 @@ import backnorm
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Child", "start_child"]
+__all__ = ["NEXT", "Child", "start_child"]
 
 LAST_WORDS: Final = 2000
 """Bytes of the child's stderr that are kept, to tell what it said before it died."""
+
+NEXT: Final = b"\0next\0"
+"""What the child writes to stderr before it begins something: what follows are words about that."""
 
 FAREWELL: Final = 3.0
 """Seconds that a child has to end by itself when there is nothing more to do."""
@@ -52,8 +55,6 @@ class Child:
 
     def send(self, job: dict[str, Any]) -> None:
         """Send a job; one that is already dead will be found out by `receive`."""
-        # What others said before is none of its words.
-        self.words.clear()
         pipe = self.process.stdin
         with contextlib.suppress(OSError):
             if pipe is not None:
@@ -69,8 +70,6 @@ class Child:
                 yield {"lost": "hung"}
                 return
             message = {"lost": "died"} if line is None else json.loads(line)
-            if "starting" in message:
-                self.words.clear()
             yield message
             if "done" in message or "lost" in message:
                 return
@@ -94,7 +93,8 @@ class Child:
         if not any(reader.is_alive() for reader in self.readers):
             for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
                 _close(pipe)
-        return _ending(code), bytes(self.words).decode(errors="replace")
+        words = bytes(self.words).rpartition(NEXT)[2]
+        return _ending(code), words[-LAST_WORDS:].decode(errors="replace")
 
 
 def start_child() -> Child:
@@ -111,7 +111,7 @@ def start_child() -> Child:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
     )
     answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    words: collections.deque[int] = collections.deque(maxlen=LAST_WORDS)
+    words: collections.deque[int] = collections.deque(maxlen=LAST_WORDS + len(NEXT))
     readers = (
         threading.Thread(target=_read_answers, args=(process.stdout, answers), daemon=True),
         threading.Thread(target=_read_words, args=(process.stderr, words), daemon=True),
@@ -129,7 +129,7 @@ def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> 
 
 def _read_words(pipe: IO[bytes], words: collections.deque[int]) -> None:
     while chunk := os.read(pipe.fileno(), 1 << 16):
-        words.extend(chunk[-LAST_WORDS:])
+        words.extend(chunk)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import sys
 import threading
 import time
 from typing import IO, Any, Final
@@ -17,6 +18,7 @@ from backnorm.audit import audit
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.registry import Request
+from backnorm.cli._child import NEXT
 from backnorm.cli._targets import find_subjects
 from backnorm.errors import SubjectError
 
@@ -56,6 +58,7 @@ def _listen(pipe: IO[str], jobs: queue.SimpleQueue[str]) -> None:
 
 
 def _answer(job: dict[str, Any], answers: IO[str]) -> None:
+    _begin()
     target, skip = job["target"], job["skip"]
     request = Request(job["kind"], job["arguments"], job["calls"])
     try:
@@ -66,9 +69,19 @@ def _answer(job: dict[str, Any], answers: IO[str]) -> None:
         return
     _say(answers, subjects=[[subject.name, subject.kind] for subject in subjects])
     for subject in subjects[skip:]:
+        _begin()
         _say(answers, starting=subject.name)
         _say(answers, record=audit(subject).to_dict())
     _say(answers, done=True)
+
+
+def _begin() -> None:
+    """Mark on stderr where the words about something new begin.
+
+    There, since answers take another pipe: the parent would not know which came first.
+    """
+    sys.stderr.flush()
+    os.write(2, NEXT)
 
 
 def _not_found(target: str, request: Request, error: Exception) -> Record:
