@@ -505,6 +505,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.twice("m.npz", "bn.weight"),
+        (
+            "m.npz, bn.weight must be one array, got two of that name. Layers get the names of "
+            "the target's dialect, and other arrays keep theirs. Rename the one that is no "
+            "layer's, or leave it out, in the file that was read."
+        ),
+    ),
+    (
         FileError.unknown_layer("m.pt", "bn*", ("norm1", "norm2")),
         (
             "m.pt must have a normalization layer that 'bn*' fits, got norm1, norm2. An "

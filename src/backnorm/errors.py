@@ -794,6 +794,17 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def twice(cls, file: str, name: str) -> FileError:
+        """Two arrays would go by one name."""
+        return cls(
+            _place(file, name),
+            "be one array",
+            "two of that name",
+            "Layers get the names of the target's dialect, and other arrays keep theirs.",
+            "Rename the one that is no layer's, or leave it out, in the file that was read.",
+        )
+
+    @classmethod
     def unknown_layer(cls, file: str, pattern: str, layers: Sequence[str]) -> FileError:
         """A pattern for layers fits none."""
         near = difflib.get_close_matches(pattern, layers, n=1)

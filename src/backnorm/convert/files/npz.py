@@ -116,7 +116,7 @@ def _over(file: str, place: str, array: AnyArray, member: bytes) -> bytes:
 
 def _named(model: ModelFile) -> dict[str, Any]:
     dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-    arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
+    arrays = spelled(model, spelling_of(dialect))
     return {name: widened(array) for name, array in arrays.items()}
 
 

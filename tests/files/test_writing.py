@@ -1,0 +1,69 @@
+"""New files: no array takes another's place, and nothing but a file is replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from backnorm.convert import files
+from backnorm.errors import FileError
+from files import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+C = 3
+
+LAYER = {name: np.ones(C, np.float32) for name in ("gamma", "beta")} | {
+    name: np.ones(C, np.float32) for name in ("moving_mean", "moving_variance")
+}
+
+TAKEN = {
+    "npz": ("torch", "bn.weight"),
+    "safetensors": ("torch", "bn.running_var"),
+    "torch": ("torch", "bn.running_mean"),
+    "mxnet": ("mxnet", "bn.gamma"),
+    "msgpack": ("flax", "params/bn/scale"),
+    "h5": ("keras", "bn/gamma"),
+    "onnx": ("onnx", "bn.scale"),
+    "caffemodel": ("caffe", "bn_scale"),
+}
+"""For each format a dialect, and a name that its writer gives to what is a layer's."""
+
+
+def keras_model(path: Path, **others: np.ndarray) -> files.ModelFile:
+    """One layer in Keras's names, and others."""
+    return files.ModelFile(path, "npz", (files.NormLayer("bn", "keras", LAYER),), others)
+
+
+@pytest.mark.parametrize("format_", TAKEN)
+def test_an_array_that_has_a_layers_new_name_is_refused(format_: str, tmp_path: Path) -> None:
+    """It would take the place of what was converted, and nothing would tell."""
+    models.need(format_)
+    dialect, name = TAKEN[format_]
+    model = keras_model(tmp_path / "k.npz", **{name: np.zeros(C, np.float32)})
+    path = tmp_path / "out"
+    converted, _ = files.convert_model(model, path, dialect, format=format_, n=9)
+    with pytest.raises(FileError, match=rf"^out, {name} must be one array, got two of that name"):
+        files.write(path, converted)
+    assert not path.exists()
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Here too one would be lost."""
+    layer = files.NormLayer("bn", "keras", LAYER)
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"bn/gamma must be one array"):
+        files.write(path, files.ModelFile(path, "npz", (layer, layer)))
+
+
+def test_an_array_that_has_the_name_of_an_onnx_input_is_refused(tmp_path: Path) -> None:
+    """It would be taken for the input's default."""
+    models.need("onnx")
+    model = keras_model(tmp_path / "k.npz", bn_input=np.zeros(C, np.float32))
+    path = tmp_path / "out.onnx"
+    converted, _ = files.convert_model(model, path, "onnx")
+    with pytest.raises(FileError, match=r"bn_input must be one array"):
+        files.write(path, converted)
