@@ -67,3 +67,19 @@ def test_an_array_that_has_the_name_of_an_onnx_input_is_refused(tmp_path: Path) 
     converted, _ = files.convert_model(model, path, "onnx")
     with pytest.raises(FileError, match=r"bn_input must be one array"):
         files.write(path, converted)
+
+
+@pytest.mark.parametrize("name", ["file", "args", "kwds", "allow_pickle", "a/b", "a.npy"])
+def test_an_array_may_have_any_name_in_an_npz(name: str, tmp_path: Path) -> None:
+    """Also one that is an argument of np.savez."""
+    path = tmp_path / "out.npz"
+    values = np.arange(6.0).reshape(2, 3).T
+    files.write(path, keras_model(path, **{name: values}))
+    np.testing.assert_array_equal(files.read(path).others[name], values, strict=True)
+
+
+def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
+    """The reader would refuse it: it takes pickle."""
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"^out.npz, a must be data and nothing else, got an array"):
+        files.write(path, keras_model(path, a=np.array([None])))
