@@ -83,3 +83,12 @@ def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.npz"
     with pytest.raises(FileError, match=r"^out.npz, a must be data and nothing else, got an array"):
         files.write(path, keras_model(path, a=np.array([None])))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "\\x", "..\\x", "C:x"])
+def test_a_member_that_the_reader_refuses_is_not_written(name: str, tmp_path: Path) -> None:
+    """What is written can be read."""
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"^out.npz, member must stay within the file's own folder"):
+        files.write(path, keras_model(path, **{name: np.zeros(C)}))
+    assert not path.exists()

@@ -122,6 +122,7 @@ def _new(model: ModelFile) -> bytes:
         for name, array in spelled(model, spelling_of(dialect)).items():
             if array.dtype.hasobject:
                 raise FileError.runs_code(model.path.name, name, f"an array of {array.dtype}")
+            _zip.check_name(model.path.name, name + ENDING)
             with archive.open(name + ENDING, "w", force_zip64=True) as member:
                 npy.write_array(member, widened(array), allow_pickle=False)
     return stream.getvalue()
