@@ -381,6 +381,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.not_regular("m.npz", "a pipe"),
+        (
+            "m.npz must be a regular file, or not be there yet, got a pipe. The new file is "
+            "renamed to that name, and what was there would be gone. Name another file."
+        ),
+    ),
+    (
         FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
         (
             "m.params, the header must begin with 0x112, got 0x113. The file's format says "

@@ -618,6 +618,17 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def not_regular(cls, file: str, got: str) -> FileError:
+        """Something else than a file is where one is to be written."""
+        return cls(
+            file,
+            "be a regular file, or not be there yet",
+            got,
+            "The new file is renamed to that name, and what was there would be gone.",
+            "Name another file.",
+        )
+
+    @classmethod
     def malformed(cls, file: str, place: str, requirement: str, got: str) -> FileError:
         """Something in the file is not as its format says."""
         return cls(

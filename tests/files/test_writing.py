@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,3 +94,49 @@ def test_a_member_that_the_reader_refuses_is_not_written(name: str, tmp_path: Pa
     with pytest.raises(FileError, match=r"^out.npz, member must stay within the file's own folder"):
         files.write(path, keras_model(path, **{name: np.zeros(C)}))
     assert not path.exists()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """To a file in another folder, and to one that is not there yet."""
+    (tmp_path / "there").mkdir()
+    for name in ("old.npz", "new.npz"):
+        target, link = tmp_path / "there" / name, tmp_path / name
+        link.symlink_to(target)
+        if name == "old.npz":
+            target.write_bytes(b"old")
+        files.write(link, keras_model(link))
+        assert link.is_symlink()
+        assert files.read(target).layers[0].name == "bn"
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["new.npz", "old.npz"]
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    """It leads nowhere."""
+    path = tmp_path / "out.npz"
+    path.symlink_to(path)
+    with pytest.raises(FileError, match=r"^out.npz must be a place that can be written to"):
+        files.write(path, keras_model(path))
+    assert path.is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A rename would put a file in the place of a device."""
+    pipe, folder = tmp_path / "pipe.npz", tmp_path / "folder.npz"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, kind in ((pipe, "a pipe"), (folder, "a directory")):
+        with pytest.raises(FileError, match=rf"^{path.name} must be a regular file, .* got {kind}"):
+            files.write(path, keras_model(path))
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [folder, pipe]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_the_old_files_permissions_are_kept(mode: int, tmp_path: Path) -> None:
+    """What was private stays private."""
+    path = tmp_path / "out.npz"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    files.write(path, keras_model(path))
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert files.read(path).layers[0].name == "bn"
