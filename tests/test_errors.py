@@ -381,6 +381,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.not_regular("m.npz", "a pipe"),
+        (
+            "m.npz must be a regular file, or not be there yet, got a pipe. The new file is "
+            "renamed to that name, and what was there would be gone. Name another file."
+        ),
+    ),
+    (
         FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
         (
             "m.params, the header must begin with 0x112, got 0x113. The file's format says "
@@ -502,6 +509,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "m.pt, layer bn1, weight must fit in the place of the array that was read, got "
             "3 values for 4. All else in the file is carried over as it is. Give the array "
             "the shape of the one that was read."
+        ),
+    ),
+    (
+        FileError.twice("m.npz", "bn.weight"),
+        (
+            "m.npz, bn.weight must be one array, got two of that name. Layers get the names of "
+            "the target's dialect, and other arrays keep theirs. Rename the one that is no "
+            "layer's, or leave it out, in the file that was read."
         ),
     ),
     (

@@ -618,6 +618,17 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def not_regular(cls, file: str, got: str) -> FileError:
+        """Something else than a file is where one is to be written."""
+        return cls(
+            file,
+            "be a regular file, or not be there yet",
+            got,
+            "The new file is renamed to that name, and what was there would be gone.",
+            "Name another file.",
+        )
+
+    @classmethod
     def malformed(cls, file: str, place: str, requirement: str, got: str) -> FileError:
         """Something in the file is not as its format says."""
         return cls(
@@ -791,6 +802,17 @@ class FileError(BacknormError, ValueError):
             got,
             "All else in the file is carried over as it is.",
             "Give the array the shape of the one that was read.",
+        )
+
+    @classmethod
+    def twice(cls, file: str, name: str) -> FileError:
+        """Two arrays would go by one name."""
+        return cls(
+            _place(file, name),
+            "be one array",
+            "two of that name",
+            "Layers get the names of the target's dialect, and other arrays keep theirs.",
+            "Rename the one that is no layer's, or leave it out, in the file that was read.",
         )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,16 @@ def test_wrong_use_is_refused_before_the_audit(name: str) -> None:
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+def test_json_takes_no_pipes_place(tmp_path: Path) -> None:
+    """Status 2, and the pipe is there."""
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    result = run("engine", "--json", str(pipe))
+    assert result.exit_code == 2
+    assert "pipe.json must be a regular file" in result.stderr
+    assert pipe.is_fifo()
 
 
 def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backnorm.cli._files import write_atomically
+from backnorm.errors import FileError
 
 
 def test_the_file_is_replaced(tmp_path: Path) -> None:
@@ -28,7 +29,17 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(message)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(FileError, match="got OSError: no"):
         write_atomically(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
+    """And the link stays."""
+    file, link = tmp_path / "a.json", tmp_path / "link.json"
+    file.write_text("old")
+    link.symlink_to(file)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"

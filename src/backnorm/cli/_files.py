@@ -1,9 +1,10 @@
-"""Write a file whole or not at all."""
+"""Write a file of text whole or not at all."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
+
+from backnorm.convert.files._whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,9 +14,4 @@ __all__ = ["write_atomically"]
 
 def write_atomically(path: Path, text: str) -> None:
     """Write text beside the file, then rename it: readers see the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, text.encode())

@@ -81,11 +81,15 @@ def audit(
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
     from backnorm.cli._jobs import Job
+    from backnorm.errors import FileError
 
     chosen = targets or _defaults()
     jobs = [Job(target, kind, arguments, mode) for target in chosen]
     records = list(_with_progress(jobs))
-    _show(records, json_file)
+    try:
+        _show(records, json_file)
+    except FileError as error:
+        raise click.UsageError(str(error)) from error
     ctx.exit(_status(records))
 
 

@@ -119,7 +119,7 @@ def write(model: ModelFile) -> bytes:
     """Write over the tensors of the checkpoint that was read, or make a state_dict."""
     if not isinstance(model.content, _Checkpoint):
         dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-        arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
+        arrays = spelled(model, spelling_of(dialect))
         return _saved({n: _tensor(model.path.name, n, array) for n, array in arrays.items()})
     loaded = _loaded(model.path.name, model.content.data)
     changed = False

@@ -6,26 +6,31 @@ How a framework spells the names tells its layers: the spellings below are looke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from backnorm.convert.files.record import NormLayer
+from backnorm.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import ModelFile, Option
 
 __all__ = [
     "DIALECTS",
     "SPELLINGS",
     "Found",
     "Spelling",
+    "distinct",
     "find_layers",
     "options_by",
     "spelled",
     "spelling_of",
 ]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +220,13 @@ def key_of(spelling: Spelling, field: str, layer: str) -> str:
     return before + (layer + after if layer else after[1:])
 
 
-def spelled(layers: Sequence[NormLayer], spelling: Spelling) -> dict[str, AnyArray]:
-    """Name the arrays of layers as a framework does.
+def spelled(model: ModelFile, spelling: Spelling) -> dict[str, AnyArray]:
+    """Name all arrays of a model, those of its layers as a framework does.
 
     Parameters
     ----------
-    layers
-        Layers of the spelling's dialect.
+    model
+        With layers of the spelling's dialect.
     spelling
         How to name them.
 
@@ -229,9 +234,43 @@ def spelled(layers: Sequence[NormLayer], spelling: Spelling) -> dict[str, AnyArr
     -------
     dict
         Name in the file to array.
+
+    Raises
+    ------
+    FileError
+        If two arrays go by one name.
     """
-    return {
-        key_of(spelling, field, layer.name): array
-        for layer in layers
+    own = (
+        (key_of(spelling, field, layer.name), array)
+        for layer in model.layers
         for field, array in layer.state.items()
-    }
+    )
+    return distinct(model.path.name, chain(own, model.others.items()))
+
+
+def distinct(file: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Collect what goes into a new file by its names, each of which must be there once.
+
+    Parameters
+    ----------
+    file
+        For messages.
+    named
+        Names, and what they stand for.
+
+    Returns
+    -------
+    dict
+        In the same order.
+
+    Raises
+    ------
+    FileError
+        Naming what is there twice: one would silently take the place of the other.
+    """
+    collected: dict[str, T] = {}
+    for name, content in named:
+        if name in collected:
+            raise FileError.twice(file, name)
+        collected[name] = content
+    return collected

@@ -13,7 +13,7 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_members", "members", "replaced"]
+__all__ = ["check_members", "check_name", "members", "replaced"]
 
 LARGEST_RATIO: Final = 100
 """Weights shrink by a tenth or so; what shrinks to a hundredth is no model."""
@@ -41,10 +41,7 @@ def check_members(file: str, data: bytes) -> None:
         entries = archive.infolist()
     room = LARGEST_RATIO * len(data) + ALWAYS_ALLOWED
     for entry in entries:
-        parts = {*PurePosixPath(entry.filename).parts, *PureWindowsPath(entry.filename).parts}
-        leads_out = ".." in parts or PureWindowsPath(entry.filename).drive
-        if leads_out or entry.filename.startswith(("/", "\\")):
-            raise FileError.outside(file, "member", entry.filename)
+        check_name(file, entry.filename)
         room -= entry.file_size
         if room < 0:
             raise FileError.too_large(
@@ -53,6 +50,27 @@ def check_members(file: str, data: bytes) -> None:
     names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
         raise FileError.malformed(file, "members", "have names that differ", "the same name twice")
+
+
+def check_name(file: str, name: str) -> None:
+    """Refuse a member that leads elsewhere, on reading as on writing.
+
+    Parameters
+    ----------
+    file
+        The archive's name, for messages.
+    name
+        The member's.
+
+    Raises
+    ------
+    FileError
+        Naming the member.
+    """
+    parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
+    leads_out = ".." in parts or PureWindowsPath(name).drive
+    if leads_out or name.startswith(("/", "\\")):
+        raise FileError.outside(file, "member", name)
 
 
 def members(file: str, data: bytes) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from backnorm.convert.files._caffe_blob import blob_message, read_blob
 from backnorm.convert.files._caffe_net import NetLayer, layers_of_prototxt, scale_of
-from backnorm.convert.files._flat import options_by
+from backnorm.convert.files._flat import distinct, options_by
 from backnorm.convert.files._slots import Slots, array_in, write_over
 from backnorm.convert.files._wire import BYTES, FIXED32, VARINT, Wire, encode, fixed32
 from backnorm.convert.files.record import ModelFile, NormLayer
@@ -187,13 +187,17 @@ def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make one of BatchNorm, Scale and Parameter layers."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    parts = [encode(NAME, "backnorm")]
+    messages = distinct(model.path.name, _messages(model)).values()
+    return encode(NAME, "backnorm") + b"".join(encode(LAYER, message) for message in messages)
+
+
+def _messages(model: ModelFile) -> Iterator[tuple[str, bytes]]:
+    """Yield all layers of a new network, by their names."""
     for layer in model.layers:
-        parts += [encode(LAYER, message) for message in _pair(model.path.name, layer)]
+        yield from _pair(model.path.name, layer)
     for name, array in model.others.items():
         blob = encode(BLOBS, blob_message(model.path.name, name, array))
-        parts.append(encode(LAYER, _head(name, "Parameter", (), name) + blob))
-    return b"".join(parts)
+        yield name, _head(name, "Parameter", (), name) + blob
 
 
 def _head(name: str, type_: str, bottoms: tuple[str, ...], top: str) -> bytes:
@@ -201,7 +205,7 @@ def _head(name: str, type_: str, bottoms: tuple[str, ...], top: str) -> bytes:
     return b"".join(encode(number, text) for number, text in texts)
 
 
-def _pair(file: str, layer: NormLayer) -> Iterator[bytes]:
+def _pair(file: str, layer: NormLayer) -> Iterator[tuple[str, bytes]]:
     """A BatchNorm layer, and a Scale layer where there is a gamma."""
     name, state = layer.name, layer.state
     options = b"".join(
@@ -210,16 +214,18 @@ def _pair(file: str, layer: NormLayer) -> Iterator[bytes]:
         if option in layer.options
     )
     yield (
+        name,
         _head(name, "BatchNorm", (f"{name}_in",), f"{name}_norm")
         + b"".join(encode(BLOBS, blob_message(file, name, state[field])) for field in NORM_FIELDS)
-        + (encode(NORM, options) if options else b"")
+        + (encode(NORM, options) if options else b""),
     )
     if "gamma" in state:
         fields = [field for field in SCALE_FIELDS if field in state]
         yield (
+            f"{name}_scale",
             _head(f"{name}_scale", "Scale", (f"{name}_norm",), f"{name}_out")
             + b"".join(encode(BLOBS, blob_message(file, name, state[field])) for field in fields)
-            + encode(SCALE, encode(BIAS_TERM, int("beta" in state)))
+            + encode(SCALE, encode(BIAS_TERM, int("beta" in state))),
         )
 
 

@@ -10,13 +10,14 @@ import io
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import numpy as np
 
 from backnorm.convert.files._dtypes import widened
-from backnorm.convert.files._flat import SPELLINGS, find_layers
+from backnorm.convert.files._flat import SPELLINGS, distinct, find_layers
 from backnorm.convert.files._hdf5 import index_of, json_of
 from backnorm.convert.files._keras_config import layers_of
 from backnorm.convert.files._slots import Slots, array_in, write_over
@@ -238,12 +239,15 @@ def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make one of weights, which Keras loads by name."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    groups: dict[str, dict[str, AnyArray]] = {
-        layer.name: {f"{layer.name}/{field}": array for field, array in layer.state.items()}
+    own = (
+        (f"{layer.name}/{field}", (layer.name, array))
         for layer in model.layers
-    }
-    for name, array in model.others.items():
-        groups.setdefault(name.partition("/")[0], {})[name] = array
+        for field, array in layer.state.items()
+    )
+    rest = ((name, (name.partition("/")[0], array)) for name, array in model.others.items())
+    groups: dict[str, dict[str, AnyArray]] = {}
+    for name, (of, array) in distinct(model.path.name, chain(own, rest)).items():
+        groups.setdefault(of, {})[name] = array
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in groups]

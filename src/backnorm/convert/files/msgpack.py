@@ -133,7 +133,7 @@ def write(model: ModelFile) -> bytes:
 
 def _new(model: ModelFile) -> bytes:
     tree: dict[str, Any] = {}
-    arrays = {**spelled(model.layers, spelling_of("flax")), **model.others}
+    arrays = spelled(model, spelling_of("flax"))
     for name, array in arrays.items():
         *groups, last = name.split("/")
         node = tree

@@ -186,7 +186,7 @@ def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make one with Gluon's names."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    arrays = {**spelled(model.layers, GLUON), **model.others}
+    arrays = spelled(model, GLUON)
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     parts += [_array(model.path.name, name, array) for name, array in arrays.items()]
     parts.append(struct.pack("<Q", len(arrays)))

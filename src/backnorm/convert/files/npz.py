@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from numpy.lib import format as npy
 
 from backnorm.convert.files import _zip
@@ -21,6 +21,8 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import numpy as np
 
     from backnorm._types import AnyArray
 
@@ -91,9 +93,7 @@ def _header(stream: io.BytesIO) -> tuple[Any, bool, np.dtype]:
 def write(model: ModelFile) -> bytes:
     """Write over the layers' members of the file that was read, or make a new file."""
     if not isinstance(model.content, _Archive):
-        stream = io.BytesIO()
-        np.savez(stream, **_named(model))  # names are those of files, not of arguments
-        return stream.getvalue()
+        return _new(model)
     old = _zip.members(model.path.name, model.content.data)
     contents = {}
     for layer in model.layers:
@@ -114,10 +114,18 @@ def _over(file: str, place: str, array: AnyArray, member: bytes) -> bytes:
     return member[: stream.tell()] + stored(file, place, array, dtype, shape)
 
 
-def _named(model: ModelFile) -> dict[str, Any]:
+def _new(model: ModelFile) -> bytes:
+    """Write the members one by one: np.savez takes names as arguments, and `file` is its own."""
     dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-    arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
-    return {name: widened(array) for name, array in arrays.items()}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in spelled(model, spelling_of(dialect)).items():
+            if array.dtype.hasobject:
+                raise FileError.runs_code(model.path.name, name, f"an array of {array.dtype}")
+            _zip.check_name(model.path.name, name + ENDING)
+            with archive.open(name + ENDING, "w", force_zip64=True) as member:
+                npy.write_array(member, widened(array), allow_pickle=False)
+    return stream.getvalue()
 
 
 FORMAT: Final = Format("npz", DIALECTS, read, write)

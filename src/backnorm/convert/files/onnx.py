@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from backnorm.convert.files._flat import distinct
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files._onnx_tensor import read_tensor
 from backnorm.convert.files._slots import stored
@@ -155,13 +156,12 @@ def _write_over(path: Path, place: str, array: AnyArray, tensor: Any) -> bool:
 
 def _new(model: ModelFile) -> bytes:
     """Make a model in which each layer has an input and an output of its own."""
+    file = model.path.name
     nodes, inputs, outputs, tensors = [], [], [], []
     for layer in model.layers:
         name = _identifier(layer.name)
         fields = FIELDS[layer.dialect]
-        tensors += [
-            _tensor(model.path.name, f"{name}.{field}", layer.state[field]) for field in fields
-        ]
+        tensors += [_tensor(file, f"{name}.{field}", layer.state[field]) for field in fields]
         kind = helper.np_dtype_to_tensor_dtype(layer.state[fields[0]].dtype)
         shape: list[str | int | None] = ["N", layer.state[fields[0]].size, None]
         inputs.append(helper.make_tensor_value_info(f"{name}_input", kind, shape))
@@ -171,7 +171,9 @@ def _new(model: ModelFile) -> bytes:
         }
         sources = [f"{name}_input", *(f"{name}.{field}" for field in fields)]
         nodes.append(helper.make_node(OPERATOR, sources, [f"{name}_output"], layer.name, **options))
-    tensors += [_tensor(model.path.name, name, array) for name, array in model.others.items()]
+    tensors += [_tensor(file, name, array) for name, array in model.others.items()]
+    values: list[Any] = [*inputs, *outputs, *tensors]
+    distinct(file, ((value.name, value) for value in values))
     graph = helper.make_graph(nodes, "normalizations", inputs, outputs, tensors)
     opset = helper.make_opsetid("", OPSET)
     # The oldest IR version that has this opset: whoever reads the opset reads the file.

@@ -78,7 +78,7 @@ def write(model: ModelFile) -> bytes:
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
     dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-    arrays = {**spelled(model.layers, spelling_of(dialect)), **model.others}
+    arrays = spelled(model, spelling_of(dialect))
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES.values():
             raise FileError.unknown_dtype(model.path.name, name, array.dtype, DTYPES.values())

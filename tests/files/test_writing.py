@@ -1,0 +1,142 @@
+"""New files: no array takes another's place, and nothing but a file is replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from backnorm.convert import files
+from backnorm.errors import FileError
+from files import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+C = 3
+
+LAYER = {name: np.ones(C, np.float32) for name in ("gamma", "beta")} | {
+    name: np.ones(C, np.float32) for name in ("moving_mean", "moving_variance")
+}
+
+TAKEN = {
+    "npz": ("torch", "bn.weight"),
+    "safetensors": ("torch", "bn.running_var"),
+    "torch": ("torch", "bn.running_mean"),
+    "mxnet": ("mxnet", "bn.gamma"),
+    "msgpack": ("flax", "params/bn/scale"),
+    "h5": ("keras", "bn/gamma"),
+    "onnx": ("onnx", "bn.scale"),
+    "caffemodel": ("caffe", "bn_scale"),
+}
+"""For each format a dialect, and a name that its writer gives to what is a layer's."""
+
+
+def keras_model(path: Path, **others: np.ndarray) -> files.ModelFile:
+    """One layer in Keras's names, and others."""
+    return files.ModelFile(path, "npz", (files.NormLayer("bn", "keras", LAYER),), others)
+
+
+@pytest.mark.parametrize("format_", TAKEN)
+def test_an_array_that_has_a_layers_new_name_is_refused(format_: str, tmp_path: Path) -> None:
+    """It would take the place of what was converted, and nothing would tell."""
+    models.need(format_)
+    dialect, name = TAKEN[format_]
+    model = keras_model(tmp_path / "k.npz", **{name: np.zeros(C, np.float32)})
+    path = tmp_path / "out"
+    converted, _ = files.convert_model(model, path, dialect, format=format_, n=9)
+    with pytest.raises(FileError, match=rf"^out, {name} must be one array, got two of that name"):
+        files.write(path, converted)
+    assert not path.exists()
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Here too one would be lost."""
+    layer = files.NormLayer("bn", "keras", LAYER)
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"bn/gamma must be one array"):
+        files.write(path, files.ModelFile(path, "npz", (layer, layer)))
+
+
+def test_an_array_that_has_the_name_of_an_onnx_input_is_refused(tmp_path: Path) -> None:
+    """It would be taken for the input's default."""
+    models.need("onnx")
+    model = keras_model(tmp_path / "k.npz", bn_input=np.zeros(C, np.float32))
+    path = tmp_path / "out.onnx"
+    converted, _ = files.convert_model(model, path, "onnx")
+    with pytest.raises(FileError, match=r"bn_input must be one array"):
+        files.write(path, converted)
+
+
+@pytest.mark.parametrize("name", ["file", "args", "kwds", "allow_pickle", "a/b", "a.npy"])
+def test_an_array_may_have_any_name_in_an_npz(name: str, tmp_path: Path) -> None:
+    """Also one that is an argument of np.savez."""
+    path = tmp_path / "out.npz"
+    values = np.arange(6.0).reshape(2, 3).T
+    files.write(path, keras_model(path, **{name: values}))
+    np.testing.assert_array_equal(files.read(path).others[name], values, strict=True)
+
+
+def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
+    """The reader would refuse it: it takes pickle."""
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"^out.npz, a must be data and nothing else, got an array"):
+        files.write(path, keras_model(path, a=np.array([None])))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "\\x", "..\\x", "C:x"])
+def test_a_member_that_the_reader_refuses_is_not_written(name: str, tmp_path: Path) -> None:
+    """What is written can be read."""
+    path = tmp_path / "out.npz"
+    with pytest.raises(FileError, match=r"^out.npz, member must stay within the file's own folder"):
+        files.write(path, keras_model(path, **{name: np.zeros(C)}))
+    assert not path.exists()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """To a file in another folder, and to one that is not there yet."""
+    (tmp_path / "there").mkdir()
+    for name in ("old.npz", "new.npz"):
+        target, link = tmp_path / "there" / name, tmp_path / name
+        link.symlink_to(target)
+        if name == "old.npz":
+            target.write_bytes(b"old")
+        files.write(link, keras_model(link))
+        assert link.is_symlink()
+        assert files.read(target).layers[0].name == "bn"
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["new.npz", "old.npz"]
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    """It leads nowhere."""
+    path = tmp_path / "out.npz"
+    path.symlink_to(path)
+    with pytest.raises(FileError, match=r"^out.npz must be a place that can be written to"):
+        files.write(path, keras_model(path))
+    assert path.is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A rename would put a file in the place of a device."""
+    pipe, folder = tmp_path / "pipe.npz", tmp_path / "folder.npz"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, kind in ((pipe, "a pipe"), (folder, "a directory")):
+        with pytest.raises(FileError, match=rf"^{path.name} must be a regular file, .* got {kind}"):
+            files.write(path, keras_model(path))
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [folder, pipe]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_the_old_files_permissions_are_kept(mode: int, tmp_path: Path) -> None:
+    """What was private stays private."""
+    path = tmp_path / "out.npz"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    files.write(path, keras_model(path))
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert files.read(path).layers[0].name == "bn"
