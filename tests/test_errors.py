@@ -352,6 +352,21 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ConversionError.negative_variance("torch", "running_var", -1.0, 2),
+        (
+            "running_var of torch must be such that the variance + eps is not negative, got a "
+            "variance of -1.0 in channel 2. Its square root is taken. Look for the layer's last "
+            "good state, and check its eps."
+        ),
+    ),
+    (
+        ConversionError.negative_divisor("caffe", "scale_factor", -2.0),
+        (
+            "scale_factor of caffe must be 0 or greater, got -2.0. It is a sum of weights, and "
+            "divides mean and variance. Look for the layer's last good state."
+        ),
+    ),
+    (
         ConversionError.cannot_hold("inplace-abn", "gamma", "be 1e-05 or greater", -0.5, 3),
         (
             "gamma for inplace-abn must be 1e-05 or greater, got -0.5 in channel 3. inplace-abn"

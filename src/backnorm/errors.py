@@ -573,6 +573,30 @@ class ConversionError(BacknormError, ValueError):
         )
 
     @classmethod
+    def negative_variance(
+        cls, dialect: str, name: str, got: float, channel: int
+    ) -> ConversionError:
+        """The source's var + eps is negative somewhere."""
+        return cls(
+            f"{name} of {dialect}",
+            "be such that the variance + eps is not negative",
+            f"a variance of {got!r} in channel {channel}",
+            "Its square root is taken.",
+            "Look for the layer's last good state, and check its eps.",
+        )
+
+    @classmethod
+    def negative_divisor(cls, dialect: str, name: str, got: float) -> ConversionError:
+        """What divides the sums is negative."""
+        return cls(
+            f"{name} of {dialect}",
+            "be 0 or greater",
+            repr(got),
+            "It is a sum of weights, and divides mean and variance.",
+            "Look for the layer's last good state.",
+        )
+
+    @classmethod
     def cannot_hold(
         cls, target: str, name: str, requirement: str, got: float, channel: int
     ) -> ConversionError:

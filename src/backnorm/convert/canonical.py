@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects._columns import Role, Row
     from backnorm.dialects.settings import Settings
 
-__all__ = ["Canonical", "from_canonical", "to_canonical"]
+__all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,8 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
     Raises
     ------
     ConversionError
-        A layer without running statistics, or a state that is NaN or infinite somewhere.
+        A layer without running statistics, a state that is NaN or infinite somewhere, or one
+        whose sums have a negative divisor.
     UnknownNameError, RangeError, ShapeError, DtypeError
         Arrays that are too many, too few, or do not fit.
     """
@@ -87,6 +88,8 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
         raise ConversionError.no_statistics(row.name)
     _refuse_not_finite(row, state)
     stored = read(row, settings, state, channels(row, state))
+    if stored.divisor < 0.0:
+        raise ConversionError.negative_divisor(row.name, _name(row, "divisor"), stored.divisor)
     mean, var = stored.eval_statistics(row, settings)
     gamma = gamma_used(row, settings, stored.gamma)
     roles = {array.role for array in row.arrays.known}
@@ -179,6 +182,25 @@ def _refuse_not_finite(row: Row, state: Mapping[str, npt.ArrayLike]) -> None:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             channel = int(np.isfinite(values).argmin())
             raise ConversionError.not_finite(row.name, name, channel)
+
+
+def refuse_negative_root(row: Row, canonical: Canonical) -> None:
+    """Raise where the root of var + eps does not exist: no target could have that output.
+
+    Raises
+    ------
+    ConversionError
+        A variance below -eps.
+    """
+    wrong = canonical.var + canonical.eps < 0.0
+    if wrong.any():
+        channel = int(wrong.argmax())
+        name, value = _name(row, "var"), float(canonical.var[channel])
+        raise ConversionError.negative_variance(row.name, name, value, channel)
+
+
+def _name(row: Row, role: Role) -> str:
+    return next(array.name for array in row.arrays.known if array.role == role)
 
 
 def _gamma(row: Row, settings: Settings, canonical: Canonical) -> Float64Array:
