@@ -24,6 +24,7 @@ MXNET = {"gamma": [2.0], "beta": [1.0], "moving_mean": [3.0], "moving_var": [4.0
 TORCH = {"weight": [2.0], "bias": [1.0], "running_mean": [3.0], "running_var": [4.0]}
 BARE = {"running_mean": [3.0], "running_var": [4.0]}
 CAFFE = {"mean": [6.0], "variance": [8.0], "scale_factor": [2.0]}
+FRESH = {"mean": [3.0], "variance": [4.0], "scale_factor": [1.0]}
 EMPTY = {"mean": [6.0], "variance": [8.0], "scale_factor": [0.0]}
 HAIKU = {
     "scale": [2.0],
@@ -60,6 +61,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
             "preserve": "estimator",
         },
         ("estimator", "eps floor"),
+    ),
+    "a target without running statistics": (
+        TORCH,
+        {"source": "torch", "target": "torch", "target_options": {"track_running_stats": False}},
+        ("running statistics",),
+    ),
+    "a target that goes by the batch in eval": (
+        FRESH,
+        {"source": "caffe", "target": "caffe", "target_options": {"use_global_stats": False}},
+        ("batch in eval",),
+    ),
+    "a source that goes by the batch in eval": (
+        FRESH,
+        {"source": "caffe", "target": "torch", "source_options": {"use_global_stats": False}},
+        ("batch in eval",),
     ),
     "divisor": (CAFFE, {"source": "caffe", "target": "torch"}, ("divisor",)),
     "unread sums": (EMPTY, {"source": "caffe", "target": "caffe"}, ("unread sums",)),
@@ -187,6 +203,19 @@ def test_a_variance_a_little_below_zero_keeps_its_output(target: str) -> None:
     ]
     want, got = (layer.eval().forward(x) for layer in layers)
     assert parts(got, want) <= SAME_OUTPUT
+
+
+@pytest.mark.parametrize("dialect", ["caffe", "paddle", "flax", "mindspore"])
+def test_layers_that_both_go_by_the_batch_in_eval_lose_nothing(dialect: str) -> None:
+    """And neither do those that go by the running statistics in training too."""
+    name = bn.dialects.row_of(dialect).statistics.known.name
+    state = bn.BatchNorm(1, dialect=dialect).state()
+    for value in (True, False):
+        options = {name: value}
+        done = bn.convert_state(
+            state, dialect, dialect, source_options=options, target_options=options
+        )
+        assert done.losses == ()
 
 
 def test_a_zero_divisor_reads_as_zero() -> None:
