@@ -13,6 +13,7 @@ from backnorm.convert import KINDS
 from backnorm.errors import (
     BacknormError,
     ConversionError,
+    DtypeError,
     RangeError,
     ShapeError,
     UnknownNameError,
@@ -283,11 +284,51 @@ def test_an_estimate_that_is_the_targets_own_is_not_restated() -> None:
     assert done.state["running_var"].tolist() == [4.0]
 
 
-REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
+REFUSED: dict[str, tuple[Any, dict[str, Any], BacknormError]] = {
     "no such dialect": (
         KERAS,
         {"source": "keras", "target": "troch"},
         UnknownNameError.choice("dialect", "troch", bn.dialects.DIALECTS),
+    ),
+    "no state": (
+        None,
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_a_mapping("state", None),
+    ),
+    "a state without names": (
+        [1, 2],
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_a_mapping("state", [1, 2]),
+    ),
+    "a ragged list": (
+        {**KERAS, "gamma": [[1.0], [2.0, 3.0]]},
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_numbers("state['gamma']", []),
+    ),
+    "a name that is none": (
+        {**KERAS, 1: [1.0]},
+        {"source": "keras", "target": "flax"},
+        UnknownNameError.stored("1", "keras", tuple(KERAS)),
+    ),
+    "no name of a dialect": (
+        KERAS,
+        {"source": "keras", "target": ["flax"]},
+        UnknownNameError.choice("dialect", ["flax"], bn.dialects.DIALECTS),
+    ),
+    "options without names": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": ["epsilon"]},
+        DtypeError.not_a_mapping("target_options", []),
+    ),
+    "no options without a name": (
+        KERAS,
+        {"source": "keras", "target": "flax", "source_options": []},
+        DtypeError.not_a_mapping("source_options", []),
+    ),
+    "an eps that no float holds": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": {"epsilon": 10**400}},
+        RangeError.option("epsilon", "be a finite number, 0 or greater", 10**400, "flax"),
     ),
     "NaN": (
         {**KERAS, "gamma": [1.0, np.nan], "moving_mean": [0.0, 0.0]},
@@ -358,7 +399,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
 
 @pytest.mark.parametrize(("state", "arguments", "error"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_converted_is_refused(
-    state: dict[str, Any], arguments: dict[str, Any], error: BacknormError
+    state: Any, arguments: dict[str, Any], error: BacknormError
 ) -> None:
     """With the message of the house."""
     with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):

@@ -410,7 +410,7 @@ def test_equinox_ema_normalizes_by_the_blend() -> None:
 # --- refusals ---------------------------------------------------------------------------------
 
 GOOD = bn.BatchNorm(C, dialect="flax").state()
-STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
+STATES: dict[str, tuple[Any, BacknormError]] = {
     "an array too many": (
         {**GOOD, "gamma": GOOD["scale"]},
         UnknownNameError.stored("gamma", "flax", ("scale", "bias", "mean", "var")),
@@ -423,6 +423,12 @@ STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {**GOOD, "mean": np.zeros(3, "f4")},
         ShapeError.stored("flax", "mean", (3,), (C,)),
     ),
+    "a ragged list": (
+        {**GOOD, "mean": [[1.0], [2.0, 3.0]]},
+        DtypeError.not_numbers("state['mean']", []),
+    ),
+    "no state": (None, DtypeError.not_a_mapping("state", None)),
+    "a state without names": ([1, 2], DtypeError.not_a_mapping("state", [1, 2])),
     "integers": (
         {**GOOD, "mean": np.zeros(C, int)},
         DtypeError.unsupported(
@@ -433,9 +439,7 @@ STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
 
 
 @pytest.mark.parametrize(("state", "error"), STATES.values(), ids=STATES)
-def test_a_state_that_does_not_fit_is_refused_whole(
-    state: dict[str, Any], error: BacknormError
-) -> None:
+def test_a_state_that_does_not_fit_is_refused_whole(state: Any, error: BacknormError) -> None:
     """Nothing of it is loaded."""
     layer = bn.BatchNorm(C, dialect="flax")
     step(layer)
@@ -443,6 +447,15 @@ def test_a_state_that_does_not_fit_is_refused_whole(
     with pytest.raises(type(error), match=message(error)):
         layer.load_state(state)
     assert same(layer.state(), before)
+
+
+@pytest.mark.parametrize("count", [None, "3", [10**400]])
+def test_a_count_that_is_no_number_is_refused(count: Any) -> None:
+    """Like an array that is none."""
+    layer = make("torch")
+    error = DtypeError.not_numbers("state['num_batches_tracked']", count)
+    with pytest.raises(DtypeError, match=message(error)):
+        layer.load_state({**layer.state(), "num_batches_tracked": count})
 
 
 def test_axes_of_length_one_are_free() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from backnorm import _check
 from backnorm.dialects._columns import UNKNOWN
 from backnorm.dialects.semantics import correction, gamma_used
 from backnorm.dialects.state_arrays import Stored, arrays_of, read
@@ -86,8 +87,12 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
     """
     if settings.statistics == "untracked":
         raise ConversionError.no_statistics(row.name)
-    _refuse_not_finite(row, state)
-    stored = read(row, settings, state, channels(row, state))
+    arrays = {
+        name: _check.numbers(f"state[{name!r}]", value)
+        for name, value in _check.mapping("state", state).items()
+    }
+    _refuse_not_finite(row, arrays)
+    stored = read(row, settings, arrays, channels(row, arrays))
     if stored.divisor < 0.0:
         raise ConversionError.negative_divisor(row.name, _name(row, "divisor"), stored.divisor)
     mean, var = stored.eval_statistics(row, settings)
@@ -169,16 +174,16 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
     return arrays_of(row, settings, stored)
 
 
-def channels(row: Row, state: Mapping[str, npt.ArrayLike]) -> int:
+def channels(row: Row, state: Mapping[str, AnyArray]) -> int:
     """Return the number of channels that a state is of."""
     names = {array.name for array in row.arrays.known if array.shape == "C"}
-    sizes = [np.size(value) for name, value in state.items() if name in names]
+    sizes = [value.size for name, value in state.items() if name in names]
     return sizes[0] if sizes else 1
 
 
-def _refuse_not_finite(row: Row, state: Mapping[str, npt.ArrayLike]) -> None:
+def _refuse_not_finite(row: Row, state: Mapping[str, AnyArray]) -> None:
     for name, value in state.items():
-        values = np.ravel(np.asarray(value))
+        values = value.ravel()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             channel = int(np.isfinite(values).argmin())
             raise ConversionError.not_finite(row.name, name, channel)

@@ -120,11 +120,11 @@ def convert_state(
     here, there = row_of(source), row_of(target)
     _check.name_of("preserve", preserve, PRESERVES)
     count = _values(n)
-    settings = settings_of(here, source_options or {}, complete=False)
+    settings = settings_of(here, _given("source_options", source_options), complete=False)
     if math.isnan(settings.eps):
         raise RangeError.option_missing(str(here.eps.known.name), source)
     canonical = to_canonical(here, settings, state)
-    options = {**_options(there, canonical), **(target_options or {})}
+    options = {**_options(there, canonical), **_given("target_options", target_options)}
     wanted = settings_of(there, options)
     carried = Carried(here, there, settings, wanted, canonical)
     if preserve == "estimator":
@@ -136,6 +136,10 @@ def convert_state(
             raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
     moved = replace(carried.state, var=_with_eps(carried))
     return Conversion(from_canonical(there, wanted, moved), options, losses)
+
+
+def _given(name: str, options: Mapping[str, OptionValue] | None) -> Mapping[str, OptionValue]:
+    return {} if options is None else _check.mapping(name, options)
 
 
 def _values(n: SupportsIndex | None) -> int | None:
