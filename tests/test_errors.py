@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from backnorm.errors import (
     SubjectError,
     UnknownNameError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MESSAGES: list[tuple[BacknormError, str]] = [
     (
@@ -95,6 +99,21 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "x must be a numpy.ndarray, got list. The functions of backnorm work on NumPy "
             "arrays; backnorm.torch works on tensors. Convert it with numpy.asarray(x)."
+        ),
+    ),
+    (
+        DtypeError.not_a_mapping("state", [1.0]),
+        (
+            "state must be a mapping from names to values, got list. Each value goes by the "
+            "framework's own name for it. Pass for example a dict."
+        ),
+    ),
+    (
+        DtypeError.not_numbers("state['mean']", [[1.0], [2.0, 3.0]]),
+        (
+            "state['mean'] must be an array of numbers, or what NumPy makes one of, got list. A "
+            "layer's state is made of such arrays. Check that its rows are of one length, and "
+            "that nothing in it is text or None."
         ),
     ),
     (
@@ -349,6 +368,21 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "running_var of torch must be finite, got NaN or infinity in channel 2. Nothing "
             "could tell afterwards where it came from. Look for the layer's last good state."
+        ),
+    ),
+    (
+        ConversionError.negative_variance("torch", "running_var", -1.0, 2),
+        (
+            "running_var of torch must be such that the variance + eps is not negative, got a "
+            "variance of -1.0 in channel 2. Its square root is taken. Look for the layer's last "
+            "good state, and check its eps."
+        ),
+    ),
+    (
+        ConversionError.negative_divisor("caffe", "scale_factor", -2.0),
+        (
+            "scale_factor of caffe must be 0 or greater, got -2.0. It is a sum of weights, and "
+            "divides mean and variance. Look for the layer's last good state."
         ),
     ),
     (
@@ -668,6 +702,16 @@ def test_the_message_stands_in_full(error: BacknormError, text: str) -> None:
     assert str(error) == text
     for part in (error.name, error.requirement, error.got, error.why, error.advice):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    "error", [RangeError.eps, lambda got: RangeError.option("eps", "", got, "")]
+)
+def test_a_number_that_python_does_not_write_out_has_a_message(
+    error: Callable[[object], BacknormError],
+) -> None:
+    """Its digits are more than Python turns into text."""
+    assert "got a number too long to write out. " in str(error(10**5000))
 
 
 def test_no_message_is_missing_above() -> None:

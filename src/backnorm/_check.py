@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 
@@ -28,14 +29,18 @@ __all__ = [
     "format_name",
     "like",
     "limit",
+    "mapping",
     "name_of",
     "no_overlap",
+    "numbers",
     "parameter",
     "per_channel",
     "running_statistics",
     "slope",
     "threads",
 ]
+
+T = TypeVar("T")
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 REQUESTS: tuple[str, ...] = get_args(Request)
@@ -170,7 +175,7 @@ def slope(value: float) -> float:
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
@@ -194,6 +199,24 @@ def limit(value: SupportsIndex) -> int:
     if size < 0:
         raise RangeError.cache_limit(value)
     return size
+
+
+def mapping(name: str, value: Mapping[str, T] | None) -> Mapping[str, T]:
+    """Return value if it gives things by their names."""
+    if not isinstance(value, Mapping):
+        raise DtypeError.not_a_mapping(name, value)
+    return value
+
+
+def numbers(name: str, value: npt.ArrayLike) -> AnyArray:
+    """Return a copy of value as an array, once NumPy makes one of it; its format is not looked at.
+
+    What NumPy says is kept as the cause.
+    """
+    try:
+        return np.array(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DtypeError.not_numbers(name, value) from error
 
 
 def name_of(argument: str, value: object, known: tuple[str, ...]) -> None:

@@ -172,6 +172,28 @@ class DtypeError(BacknormError, TypeError):
             f"Convert it with numpy.asarray({name}).",
         )
 
+    @classmethod
+    def not_a_mapping(cls, name: str, got: object) -> DtypeError:
+        """A state, or a layer's options, are not given by name."""
+        return cls(
+            name,
+            "be a mapping from names to values",
+            type(got).__name__,
+            "Each value goes by the framework's own name for it.",
+            "Pass for example a dict.",
+        )
+
+    @classmethod
+    def not_numbers(cls, name: str, got: object) -> DtypeError:
+        """NumPy makes no array of numbers of a value."""
+        return cls(
+            name,
+            "be an array of numbers, or what NumPy makes one of",
+            type(got).__name__,
+            "A layer's state is made of such arrays.",
+            "Check that its rows are of one length, and that nothing in it is text or None.",
+        )
+
 
 class RangeError(BacknormError, ValueError):
     """A value, or a combination of arguments, is outside what is defined."""
@@ -182,7 +204,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "eps",
             "be a finite number, 0 or greater",
-            repr(got),
+            _shown(got),
             "It is added to the variance, and has its unit.",
             "Pass for example eps=1e-5.",
         )
@@ -347,7 +369,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             name,
             requirement,
-            repr(got),
+            _shown(got),
             f"It is an option of {dialect}.",
             f"See what it means: backnorm dialects {dialect}",
         )
@@ -569,6 +591,30 @@ class ConversionError(BacknormError, ValueError):
             "be finite",
             f"NaN or infinity in channel {channel}",
             "Nothing could tell afterwards where it came from.",
+            "Look for the layer's last good state.",
+        )
+
+    @classmethod
+    def negative_variance(
+        cls, dialect: str, name: str, got: float, channel: int
+    ) -> ConversionError:
+        """The source's var + eps is negative somewhere."""
+        return cls(
+            f"{name} of {dialect}",
+            "be such that the variance + eps is not negative",
+            f"a variance of {got!r} in channel {channel}",
+            "Its square root is taken.",
+            "Look for the layer's last good state, and check its eps.",
+        )
+
+    @classmethod
+    def negative_divisor(cls, dialect: str, name: str, got: float) -> ConversionError:
+        """What divides the sums is negative."""
+        return cls(
+            f"{name} of {dialect}",
+            "be 0 or greater",
+            repr(got),
+            "It is a sum of weights, and divides mean and variance.",
             "Look for the layer's last good state.",
         )
 
@@ -989,6 +1035,13 @@ def _short(text: str, limit: int = 300) -> str:
     """Fit foreign text on a line or two: of a long one the end, where the reason stands."""
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= limit else "..." + line[-limit:]
+
+
+def _shown(got: object) -> str:
+    try:
+        return repr(got)
+    except ValueError:  # Python writes out no whole number of some thousand digits
+        return "a number too long to write out"
 
 
 def _place(file: str, place: str) -> str:

@@ -13,6 +13,7 @@ from backnorm.convert import KINDS
 from backnorm.errors import (
     BacknormError,
     ConversionError,
+    DtypeError,
     RangeError,
     ShapeError,
     UnknownNameError,
@@ -24,6 +25,7 @@ MXNET = {"gamma": [2.0], "beta": [1.0], "moving_mean": [3.0], "moving_var": [4.0
 TORCH = {"weight": [2.0], "bias": [1.0], "running_mean": [3.0], "running_var": [4.0]}
 BARE = {"running_mean": [3.0], "running_var": [4.0]}
 CAFFE = {"mean": [6.0], "variance": [8.0], "scale_factor": [2.0]}
+FRESH = {"mean": [3.0], "variance": [4.0], "scale_factor": [1.0]}
 EMPTY = {"mean": [6.0], "variance": [8.0], "scale_factor": [0.0]}
 HAIKU = {
     "scale": [2.0],
@@ -44,6 +46,37 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
         {**TORCH, "running_var": [1e-6]},
         {"source": "torch", "target": "mxnet-cudnn", "source_options": {"eps": 1e-7}},
         ("eps floor",),
+    ),
+    "eps that is asked for": (
+        {**TORCH, "running_var": [0.0]},
+        {"source": "torch", "target": "torch", "target_options": {"eps": 1e-3}},
+        ("eps floor",),
+    ),
+    "eps and another estimate": (
+        {**TORCH, "running_var": [5e-4]},
+        {
+            "source": "torch",
+            "target": "keras",
+            "target_options": {"epsilon": 5.09e-4},
+            "n": 2,
+            "preserve": "estimator",
+        },
+        ("estimator", "eps floor"),
+    ),
+    "a target without running statistics": (
+        TORCH,
+        {"source": "torch", "target": "torch", "target_options": {"track_running_stats": False}},
+        ("running statistics",),
+    ),
+    "a target that goes by the batch in eval": (
+        FRESH,
+        {"source": "caffe", "target": "caffe", "target_options": {"use_global_stats": False}},
+        ("batch in eval",),
+    ),
+    "a source that goes by the batch in eval": (
+        FRESH,
+        {"source": "caffe", "target": "torch", "source_options": {"use_global_stats": False}},
+        ("batch in eval",),
     ),
     "divisor": (CAFFE, {"source": "caffe", "target": "torch"}, ("divisor",)),
     "unread sums": (EMPTY, {"source": "caffe", "target": "caffe"}, ("unread sums",)),
@@ -99,7 +132,7 @@ def test_each_loss_is_said(case: str) -> None:
     done = bn.convert_state(state, allow_loss=True, **arguments)
     assert tuple(loss.name for loss in done.losses) == names
     for loss in done.losses:
-        assert loss.refused == KINDS[loss.name].refused
+        assert loss.refused == (KINDS[loss.name].refused and loss.factor is None)
         assert "{" not in loss.what
     refused = [loss for loss in done.losses if loss.refused]
     if not refused:
@@ -128,6 +161,62 @@ def test_a_smaller_eps_goes_into_the_variance() -> None:
     fine = {name: np.array(array) for name, array in TORCH.items()}
     done = bn.convert_state(fine, "torch", "tf-fused")
     assert parts(done.state["variance"], [4.0 + 1e-5 - 1.001e-5]) <= 1e-15
+
+
+def test_a_variance_that_would_be_below_zero_ends_at_zero_where_that_is_allowed() -> None:
+    """In the channels that eps grows by more than they have, and in no other."""
+    state = {**TORCH, "weight": [1.0] * 2, "bias": [0.0] * 2, "running_mean": [0.0] * 2}
+    state["running_var"] = [0.0, 4.0]
+    done = bn.convert_state(state, "torch", "torch", allow_loss=True, target_options={"eps": 0.5})
+    assert done.state["running_var"][0] == 0.0
+    assert parts(done.state["running_var"][1:], [4.0 + 1e-5 - 0.5]) <= SAME_OUTPUT
+
+
+def test_what_a_smaller_eps_moved_into_the_variance_comes_back() -> None:
+    """A variance of 0 is 0 again, though its float32 stand-in is a little below what eps takes."""
+    state = {name: np.zeros(1, "f4") for name in TORCH}
+    for eps in (1e-5, 2e-5, 3e-5, 5e-5, 7e-5):
+        there = bn.convert_state(
+            state, "torch", "torch", source_options={"eps": 1e-3}, target_options={"eps": eps}
+        )
+        back = bn.convert_state(
+            there.state,
+            "torch",
+            "torch",
+            source_options=there.options,
+            target_options={"eps": 1e-3},
+        )
+        assert back.losses == ()
+        assert parts(back.state["running_var"] + 1e-3, [1e-3]) <= SAME_OUTPUT
+
+
+@pytest.mark.parametrize("target", ["mxnet", "flax", "keras", "onnx-15"])
+def test_a_variance_a_little_below_zero_keeps_its_output(target: str) -> None:
+    """MXNet leaves one behind in a constant channel: var + eps is what counts."""
+    state = {**MXNET, "moving_var": [-4e-7]}
+    options = {"fix_gamma": False, "eps": 1e-3}
+    done = bn.convert_state(state, "mxnet", target, source_options=options)
+    assert done.losses == ()
+    x = np.array([[3.0], [3.5], [-1.0]])
+    layers = [
+        bn.BatchNorm(1, dialect="mxnet", **options).load_state(state),
+        bn.BatchNorm(1, dialect=target, **done.options).load_state(done.state),
+    ]
+    want, got = (layer.eval().forward(x) for layer in layers)
+    assert parts(got, want) <= SAME_OUTPUT
+
+
+@pytest.mark.parametrize("dialect", ["caffe", "paddle", "flax", "mindspore"])
+def test_layers_that_both_go_by_the_batch_in_eval_lose_nothing(dialect: str) -> None:
+    """And neither do those that go by the running statistics in training too."""
+    name = bn.dialects.row_of(dialect).statistics.known.name
+    state = bn.BatchNorm(1, dialect=dialect).state()
+    for value in (True, False):
+        options = {name: value}
+        done = bn.convert_state(
+            state, dialect, dialect, source_options=options, target_options=options
+        )
+        assert done.losses == ()
 
 
 def test_a_zero_divisor_reads_as_zero() -> None:
@@ -195,16 +284,66 @@ def test_an_estimate_that_is_the_targets_own_is_not_restated() -> None:
     assert done.state["running_var"].tolist() == [4.0]
 
 
-REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
+REFUSED: dict[str, tuple[Any, dict[str, Any], BacknormError]] = {
     "no such dialect": (
         KERAS,
         {"source": "keras", "target": "troch"},
         UnknownNameError.choice("dialect", "troch", bn.dialects.DIALECTS),
     ),
+    "no state": (
+        None,
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_a_mapping("state", None),
+    ),
+    "a state without names": (
+        [1, 2],
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_a_mapping("state", [1, 2]),
+    ),
+    "a ragged list": (
+        {**KERAS, "gamma": [[1.0], [2.0, 3.0]]},
+        {"source": "keras", "target": "flax"},
+        DtypeError.not_numbers("state['gamma']", []),
+    ),
+    "a name that is none": (
+        {**KERAS, 1: [1.0]},
+        {"source": "keras", "target": "flax"},
+        UnknownNameError.stored("1", "keras", tuple(KERAS)),
+    ),
+    "no name of a dialect": (
+        KERAS,
+        {"source": "keras", "target": ["flax"]},
+        UnknownNameError.choice("dialect", ["flax"], bn.dialects.DIALECTS),
+    ),
+    "options without names": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": ["epsilon"]},
+        DtypeError.not_a_mapping("target_options", []),
+    ),
+    "no options without a name": (
+        KERAS,
+        {"source": "keras", "target": "flax", "source_options": []},
+        DtypeError.not_a_mapping("source_options", []),
+    ),
+    "an eps that no float holds": (
+        KERAS,
+        {"source": "keras", "target": "flax", "target_options": {"epsilon": 10**400}},
+        RangeError.option("epsilon", "be a finite number, 0 or greater", 10**400, "flax"),
+    ),
     "NaN": (
         {**KERAS, "gamma": [1.0, np.nan], "moving_mean": [0.0, 0.0]},
         {"source": "keras", "target": "flax"},
         ConversionError.not_finite("keras", "gamma", 1),
+    ),
+    "a negative variance": (
+        {**TORCH, "running_var": [-1.0]},
+        {"source": "torch", "target": "torch", "allow_loss": True},
+        ConversionError.negative_variance("torch", "running_var", -1.0, 0),
+    ),
+    "a negative divisor": (
+        {"mean": [-6.0], "variance": [-8.0], "scale_factor": [-2.0]},
+        {"source": "caffe", "target": "torch", "allow_loss": True},
+        ConversionError.negative_divisor("caffe", "scale_factor", -2.0),
     ),
     "no statistics": (
         {"weight": [1.0], "bias": [0.0]},
@@ -260,7 +399,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], BacknormError]] = {
 
 @pytest.mark.parametrize(("state", "arguments", "error"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_converted_is_refused(
-    state: dict[str, Any], arguments: dict[str, Any], error: BacknormError
+    state: Any, arguments: dict[str, Any], error: BacknormError
 ) -> None:
     """With the message of the house."""
     with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):

@@ -410,7 +410,7 @@ def test_equinox_ema_normalizes_by_the_blend() -> None:
 # --- refusals ---------------------------------------------------------------------------------
 
 GOOD = bn.BatchNorm(C, dialect="flax").state()
-STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
+STATES: dict[str, tuple[Any, BacknormError]] = {
     "an array too many": (
         {**GOOD, "gamma": GOOD["scale"]},
         UnknownNameError.stored("gamma", "flax", ("scale", "bias", "mean", "var")),
@@ -423,6 +423,12 @@ STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {**GOOD, "mean": np.zeros(3, "f4")},
         ShapeError.stored("flax", "mean", (3,), (C,)),
     ),
+    "a ragged list": (
+        {**GOOD, "mean": [[1.0], [2.0, 3.0]]},
+        DtypeError.not_numbers("state['mean']", []),
+    ),
+    "no state": (None, DtypeError.not_a_mapping("state", None)),
+    "a state without names": ([1, 2], DtypeError.not_a_mapping("state", [1, 2])),
     "integers": (
         {**GOOD, "mean": np.zeros(C, int)},
         DtypeError.unsupported(
@@ -433,9 +439,7 @@ STATES: dict[str, tuple[dict[str, Any], BacknormError]] = {
 
 
 @pytest.mark.parametrize(("state", "error"), STATES.values(), ids=STATES)
-def test_a_state_that_does_not_fit_is_refused_whole(
-    state: dict[str, Any], error: BacknormError
-) -> None:
+def test_a_state_that_does_not_fit_is_refused_whole(state: Any, error: BacknormError) -> None:
     """Nothing of it is loaded."""
     layer = bn.BatchNorm(C, dialect="flax")
     step(layer)
@@ -443,6 +447,15 @@ def test_a_state_that_does_not_fit_is_refused_whole(
     with pytest.raises(type(error), match=message(error)):
         layer.load_state(state)
     assert same(layer.state(), before)
+
+
+@pytest.mark.parametrize("count", [None, "3", [10**400]])
+def test_a_count_that_is_no_number_is_refused(count: Any) -> None:
+    """Like an array that is none."""
+    layer = make("torch")
+    error = DtypeError.not_numbers("state['num_batches_tracked']", count)
+    with pytest.raises(DtypeError, match=message(error)):
+        layer.load_state({**layer.state(), "num_batches_tracked": count})
 
 
 def test_axes_of_length_one_are_free() -> None:
@@ -465,6 +478,59 @@ def test_backward_needs_a_forward_pass() -> None:
     layer.load_state(layer.state())
     with pytest.raises(RangeError, match=message(RangeError.no_forward())):
         layer.backward(ONES)
+
+
+OVERLAPS = [
+    (dialect, mode, name, other)
+    for dialect, mode in (
+        ("torch", "train"),
+        ("mxnet", "train"),
+        ("mxnet", "eval"),
+        ("mxnet-cudnn", "eval"),
+        ("inplace-abn", "train"),
+        ("equinox-ema", "train"),
+    )
+    for name, other in (("dx", "x"), ("dx", "dy"), ("dx", "y"), ("dbeta", "into.dgamma"))
+]
+
+
+@pytest.mark.parametrize(("dialect", "mode", "name", "other"), OVERLAPS)
+def test_a_buffer_that_is_another_array_is_refused(
+    dialect: str, mode: str, name: str, other: str
+) -> None:
+    """Also where the layer computes the gradient itself; nothing is written."""
+    layer, x, dy = trained(dialect), batch(4), batch(6)
+    y = getattr(layer, mode)().forward(x)
+    arrays = {"x": x, "dy": dy, "y": y, "into.dgamma": np.full(C, 7, "f4")}
+    before, buffer = y.copy(), arrays[other]
+    into = bn.Gradients(**{name: buffer, "dgamma": arrays["into.dgamma"]})
+    error = RangeError.overlap(f"into.{name}", other)
+    with pytest.raises(RangeError, match=message(error)):
+        layer.backward(dy, into=into)
+    assert_bits(x, batch(4))
+    assert_bits(dy, batch(6))
+    assert_bits(y, before)
+    assert (arrays["into.dgamma"] == 7).all()
+
+
+@pytest.mark.parametrize("request_", ["write", "add"])
+def test_one_buffer_for_two_gradients_is_refused_with_a_fixed_gamma(request_: Any) -> None:
+    """The gradient of a gamma held at 1 is 0, and would end up in that of beta."""
+    layer, buffer = bn.BatchNorm(C, dialect="mxnet", fix_gamma=True), np.full(C, 7, "f4")
+    layer.forward(batch())
+    into = bn.Gradients(dgamma=buffer, dbeta=buffer)
+    error = RangeError.overlap("into.dbeta", "into.dgamma")
+    with pytest.raises(RangeError, match=message(error)):
+        layer.backward(ONES, dgamma=request_, dbeta=request_, into=into)
+    assert (buffer == 7).all()
+
+
+def test_a_buffer_over_an_input_is_refused_where_y_is_x() -> None:
+    """Paddle's one value per channel, which passes through."""
+    layer, dy = trained("paddle"), 7 * ONE
+    layer.forward(ONE)
+    with pytest.raises(RangeError, match=message(RangeError.overlap("into.dx", "dy"))):
+        layer.backward(dy, into=bn.Gradients(dx=dy))
 
 
 def test_an_x_that_does_not_fit_is_refused() -> None:

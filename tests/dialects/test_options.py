@@ -20,6 +20,18 @@ WRONG: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {"dialect": "kaffe"},
         UnknownNameError.choice("dialect", "kaffe", DIALECTS),
     ),
+    "no name of a dialect": (
+        {"dialect": ["caffe"]},
+        UnknownNameError.choice("dialect", ["caffe"], DIALECTS),
+    ),
+    "an eps that no float holds": (
+        {"dialect": "caffe", "eps": 10**400},
+        option("eps", NUMBER, 10**400, "caffe"),
+    ),
+    "a momentum that no float holds": (
+        {"dialect": "torch", "momentum": 10**5000},
+        option("momentum", "be a number from 0 to 1", 10**5000, "torch"),
+    ),
     "another framework's option": (
         {"dialect": "torch", "epsilon": 1e-3},
         UnknownNameError.option(

@@ -67,6 +67,7 @@ FORWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
     "axis a fraction": ({"channel_axis": 1.0}, RangeError.channel_axis(1.0, 3)),
     "eps negative": ({"eps": -1e-5}, RangeError.eps(-1e-5)),
     "eps infinite": ({"eps": np.inf}, RangeError.eps(np.inf)),
+    "eps that no float holds": ({"eps": 10**400}, RangeError.eps(10**400)),
     "eps NaN": ({"eps": np.nan}, RangeError.eps(np.nan)),
     "eps a word": ({"eps": "small"}, RangeError.eps("small")),
     "eps None": ({"eps": None}, RangeError.eps(None)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from backnorm import _check
 from backnorm.dialects._columns import UNKNOWN
 from backnorm.dialects.semantics import correction, gamma_used
 from backnorm.dialects.state_arrays import Stored, arrays_of, read
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects._columns import Role, Row
     from backnorm.dialects.settings import Settings
 
-__all__ = ["Canonical", "from_canonical", "to_canonical"]
+__all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,14 +80,21 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
     Raises
     ------
     ConversionError
-        A layer without running statistics, or a state that is NaN or infinite somewhere.
+        A layer without running statistics, a state that is NaN or infinite somewhere, or one
+        whose sums have a negative divisor.
     UnknownNameError, RangeError, ShapeError, DtypeError
         Arrays that are too many, too few, or do not fit.
     """
     if settings.statistics == "untracked":
         raise ConversionError.no_statistics(row.name)
-    _refuse_not_finite(row, state)
-    stored = read(row, settings, state, channels(row, state))
+    arrays = {
+        name: _check.numbers(f"state[{name!r}]", value)
+        for name, value in _check.mapping("state", state).items()
+    }
+    _refuse_not_finite(row, arrays)
+    stored = read(row, settings, arrays, channels(row, arrays))
+    if stored.divisor < 0.0:
+        raise ConversionError.negative_divisor(row.name, _name(row, "divisor"), stored.divisor)
     mean, var = stored.eval_statistics(row, settings)
     gamma = gamma_used(row, settings, stored.gamma)
     roles = {array.role for array in row.arrays.known}
@@ -166,19 +174,38 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
     return arrays_of(row, settings, stored)
 
 
-def channels(row: Row, state: Mapping[str, npt.ArrayLike]) -> int:
+def channels(row: Row, state: Mapping[str, AnyArray]) -> int:
     """Return the number of channels that a state is of."""
     names = {array.name for array in row.arrays.known if array.shape == "C"}
-    sizes = [np.size(value) for name, value in state.items() if name in names]
+    sizes = [value.size for name, value in state.items() if name in names]
     return sizes[0] if sizes else 1
 
 
-def _refuse_not_finite(row: Row, state: Mapping[str, npt.ArrayLike]) -> None:
+def _refuse_not_finite(row: Row, state: Mapping[str, AnyArray]) -> None:
     for name, value in state.items():
-        values = np.ravel(np.asarray(value))
+        values = value.ravel()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             channel = int(np.isfinite(values).argmin())
             raise ConversionError.not_finite(row.name, name, channel)
+
+
+def refuse_negative_root(row: Row, canonical: Canonical) -> None:
+    """Raise where the root of var + eps does not exist: no target could have that output.
+
+    Raises
+    ------
+    ConversionError
+        A variance below -eps.
+    """
+    wrong = canonical.var + canonical.eps < 0.0
+    if wrong.any():
+        channel = int(wrong.argmax())
+        name, value = _name(row, "var"), float(canonical.var[channel])
+        raise ConversionError.negative_variance(row.name, name, value, channel)
+
+
+def _name(row: Row, role: Role) -> str:
+    return next(array.name for array in row.arrays.known if array.role == role)
 
 
 def _gamma(row: Row, settings: Settings, canonical: Canonical) -> Float64Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from backnorm import _check
-from backnorm.convert.canonical import Canonical, from_canonical, to_canonical
+from backnorm.convert.canonical import Canonical, from_canonical, refuse_negative_root, to_canonical
 from backnorm.convert.losses import KINDS, Carried, Loss, estimator_factor, losses_of
 from backnorm.dialects.registry import row_of
 from backnorm.dialects.settings import settings_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from backnorm._types import AnyArray
+    from backnorm._types import AnyArray, Float64Array
     from backnorm.dialects._columns import OptionValue, Row
 
 __all__ = ["Conversion", "convert_state"]
@@ -65,7 +65,8 @@ def convert_state(
 
     With (mean, var, eps, gamma, beta) what eval computes with, y = gamma*(x - mean)/sqrt(var + eps)
     + beta is the same before and after. Where the target cannot have the source's eps, the
-    difference goes into the variance: var' + eps' = var + eps.
+    difference goes into the variance: var' + eps' = var + eps. A var' that would be below 0 for a
+    larger eps' is refused, or ends at 0 with allow_loss.
 
     Parameters
     ----------
@@ -94,8 +95,8 @@ def convert_state(
     Raises
     ------
     ConversionError
-        Something would be lost that matters, and neither n nor allow_loss says that it may; or
-        the target cannot write a value.
+        Something would be lost that matters, and neither n nor allow_loss says that it may; the
+        target cannot write a value; or the source's var + eps, or its divisor, is negative.
     UnknownNameError, RangeError, ShapeError, DtypeError
         Dialects, options or arrays that do not exist or do not fit.
 
@@ -119,20 +120,26 @@ def convert_state(
     here, there = row_of(source), row_of(target)
     _check.name_of("preserve", preserve, PRESERVES)
     count = _values(n)
-    settings = settings_of(here, source_options or {}, complete=False)
+    settings = settings_of(here, _given("source_options", source_options), complete=False)
     if math.isnan(settings.eps):
         raise RangeError.option_missing(str(here.eps.known.name), source)
     canonical = to_canonical(here, settings, state)
-    options = {**_options(there, canonical), **(target_options or {})}
+    options = {**_options(there, canonical), **_given("target_options", target_options)}
     wanted = settings_of(there, options)
     carried = Carried(here, there, settings, wanted, canonical)
+    if preserve == "estimator":
+        carried = carried._replace(state=_restated(carried, count))
+    refuse_negative_root(here, carried.state)
     losses = losses_of(carried, count)
     for loss in losses:
         if loss.refused and not allow_loss:
             raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
-    moved = _restated(carried, count) if preserve == "estimator" else canonical
-    var = np.maximum(moved.var + (canonical.eps - wanted.eps), 0.0)
-    return Conversion(from_canonical(there, wanted, replace(moved, var=var)), options, losses)
+    moved = replace(carried.state, var=_with_eps(carried))
+    return Conversion(from_canonical(there, wanted, moved), options, losses)
+
+
+def _given(name: str, options: Mapping[str, OptionValue] | None) -> Mapping[str, OptionValue]:
+    return {} if options is None else _check.mapping(name, options)
 
 
 def _values(n: SupportsIndex | None) -> int | None:
@@ -145,6 +152,18 @@ def _values(n: SupportsIndex | None) -> int | None:
     if count < 2:  # noqa: PLR2004 - one value has no unbiased variance
         raise RangeError.values_per_channel(n)
     return count
+
+
+def _with_eps(carried: Carried) -> Float64Array:
+    """Return the variance that goes with the target's eps.
+
+    A larger eps may ask for one below 0: it ends at 0, which is the loss "eps floor" where it is
+    more than rounding. Where eps does not grow a variance below 0, as MXNet leaves it behind in a
+    constant channel, stays what it is: var + eps is what counts.
+    """
+    grows = carried.there.eps - carried.state.eps
+    var = carried.state.var - grows
+    return np.maximum(var, 0.0) if grows > 0.0 else var
 
 
 def _restated(carried: Carried, n: int | None) -> Canonical:

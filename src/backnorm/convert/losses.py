@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm._types import AnyArray
     from backnorm.convert.canonical import Canonical
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects._columns import Row, Statistics
     from backnorm.dialects.settings import Settings
 
 __all__ = ["KINDS", "Carried", "Kind", "Loss", "losses_between", "losses_of"]
@@ -19,6 +21,8 @@ LossName: TypeAlias = Literal[
     "estimator",
     "eps in variance",
     "eps floor",
+    "running statistics",
+    "batch in eval",
     "divisor",
     "unread sums",
     "updates",
@@ -90,8 +94,23 @@ def _options(row: Row, name: Literal["gamma", "beta"]) -> bool:
     return bool(options)
 
 
+def _statistics(row: Row) -> set[Statistics]:
+    """Return what can normalize in a layer of the dialect."""
+    return set(row.statistics.known.meaning.values())
+
+
 def _not_one(values: AnyArray | None) -> bool:
     return values is not None and bool((values != 1.0).any())
+
+
+def _below_zero(c: Carried) -> bool:
+    """Tell whether the target's larger eps asks for a variance below 0, by more than rounding.
+
+    What was moved into the variance for a smaller eps comes back rounded to the state's format.
+    """
+    grows = c.there.eps - c.state.eps
+    rounding = float(np.finfo(c.state.dtype).eps) * c.there.eps
+    return grows > 0.0 and bool((c.state.var - grows < -rounding).any())
 
 
 _ALLOW: Final = "Pass allow_loss=True if that does not matter."
@@ -119,8 +138,26 @@ KINDS: Final[dict[LossName, Kind]] = {
         "the running variance is smaller than what eps has to grow by, to {there.eps:g}",
         refused=True,
         advice="Pass allow_loss=True to have it end at 0, or another eps in target_options.",
-        rows=lambda a, b: b.eps_floor.known > a.eps_floor.known,
-        happens=lambda c: bool((c.state.var + c.state.eps - c.there.eps < 0).any()),
+        rows=lambda _a, _b: True,  # target_options may ask for any eps
+        happens=_below_zero,
+    ),
+    "running statistics": Kind(
+        "the running statistics: the target layer keeps none, and normalizes by the batch in eval",
+        refused=True,
+        advice="Give the target layer running statistics in target_options.",
+        rows=lambda _, b: "untracked" in _statistics(b),
+        happens=lambda c: c.there.statistics == "untracked",
+    ),
+    "batch in eval": Kind(
+        "one of the source and the target layer normalizes by the batch in eval, the other by the "
+        "running statistics",
+        refused=True,
+        advice="Give both the same in source_options and target_options.",
+        rows=lambda a, b: "batch" in _statistics(a) | _statistics(b),
+        happens=lambda c: (
+            c.there.statistics != "untracked"
+            and (c.here.statistics == "batch") != (c.there.statistics == "batch")
+        ),
     ),
     "divisor": Kind(
         "the divisor of the sums, {state.divisor:g}, by which the next update weighs the old",

@@ -28,6 +28,7 @@ Asked: TypeAlias = "dict[str, Request]"
 def gradients(layer: Moment, last: Pass, dy: AnyArray, asked: Asked, into: Gradients) -> Gradients:
     """Return the gradients of a forward pass; all is checked before anything is written."""
     own = _own(layer, last, asked, into)
+    _refuse_overlap(last.fwd, dy, into)
     fwd = last.fwd if last.kind != "frozen" else _for_frozen_gradient(layer.row, last.fwd)
     found = Gradients()
     if last.kind != "identity":
@@ -68,6 +69,18 @@ def _own(
         for name, owner in owners.items()
         if own[name] and owner is not None
     }
+
+
+def _refuse_overlap(fwd: Forward, dy: AnyArray, into: Gradients) -> None:
+    """Raise if a buffer shares memory with an input or with another, whoever computes them.
+
+    What is no array is left to the check of its own gradient.
+    """
+    buffers = {f"into.{name}": getattr(into, name) for name in ("dx", "dgamma", "dbeta")}
+    arrays: dict[str, AnyArray | None] = {
+        name: buffer for name, buffer in buffers.items() if isinstance(buffer, np.ndarray)
+    }
+    _check.no_overlap(arrays, {"dy": dy, "x": fwd.saved.x, "y": fwd.y})
 
 
 def _own_value(  # noqa: PLR0917 - private

@@ -39,7 +39,6 @@ DIALECTS: Final = (
 """Their names. The row of "some-name" is SOME_NAME in some_name.py."""
 
 
-@lru_cache
 def row_of(name: str) -> Row:
     """Return the row of a dialect; its file is read when it is first asked for.
 
@@ -50,6 +49,11 @@ def row_of(name: str) -> Row:
     """
     if name not in DIALECTS:
         raise UnknownNameError.choice("dialect", name, DIALECTS)
+    return _row(name)
+
+
+@lru_cache
+def _row(name: str) -> Row:
     stem = name.replace("-", "_")
     row: Row = getattr(import_module(f"backnorm.dialects.{stem}"), stem.upper())
     return row

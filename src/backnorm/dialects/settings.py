@@ -94,7 +94,7 @@ def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool 
     known = options_of(row)
     for name in options:
         if name not in known:
-            raise UnknownNameError.option(name, row.name, tuple(known))
+            raise UnknownNameError.option(str(name), row.name, tuple(known))
     filled = {name: options.get(name, option.default) for name, option in known.items()}
     for name, value in filled.items():
         if value is REQUIRED and complete:
@@ -123,9 +123,12 @@ def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool 
 
 
 def _number(value: Any) -> float:
-    """Return a real number; NaN stands for what is none."""
+    """Return a real number; NaN stands for what is none, or too large for a float."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return float(value) if real else math.nan
+    try:
+        return float(value) if real else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _eps(row: Row, filled: Mapping[str, Any]) -> float:

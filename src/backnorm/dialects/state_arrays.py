@@ -10,7 +10,7 @@ import numpy as np
 from backnorm import _check
 from backnorm.dialects._columns import UNKNOWN
 from backnorm.dialects.semantics import Running, effective
-from backnorm.errors import RangeError, ShapeError, UnknownNameError
+from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,12 +148,13 @@ def read(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike], c: in
     UnknownNameError, RangeError
         An array too many or too few.
     ShapeError, DtypeError
-        One that does not fit.
+        One that does not fit, or no state at all.
     """
+    _check.mapping("state", state)
     wanted = {array.name: array for array in kept(row, settings)}
     for name in state:
         if name not in wanted:
-            raise UnknownNameError.stored(name, row.name, tuple(wanted))
+            raise UnknownNameError.stored(str(name), row.name, tuple(wanted))
     stored = fresh(row, settings, c)
     changed: dict[str, Any] = {}
     for name, array in wanted.items():
@@ -174,10 +175,13 @@ def read(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike], c: in
 
 def _fitting(row: Row, array: Array, value: npt.ArrayLike, c: int) -> AnyArray:
     """Return a copy of an array in the shape that the row gives it; axes of length 1 are free."""
-    values = np.array(value)
+    name = f"state[{array.name!r}]"
+    values = _check.numbers(name, value)
     want = (c,) if array.shape == "C" else array.shape
     if [n for n in values.shape if n != 1] != [n for n in want if n != 1]:
         raise ShapeError.stored(row.name, array.name, values.shape, want)
     if array.dtype is None:
-        _check.format_name(f"state[{array.name!r}]", values.dtype)
+        _check.format_name(name, values.dtype)
+    elif values.dtype.kind not in "biuf":
+        raise DtypeError.not_numbers(name, value)
     return values.reshape(want)
