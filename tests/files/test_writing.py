@@ -140,3 +140,18 @@ def test_the_old_files_permissions_are_kept(mode: int, tmp_path: Path) -> None:
     files.write(path, keras_model(path))
     assert stat.S_IMODE(path.stat().st_mode) == mode
     assert files.read(path).layers[0].name == "bn"
+
+
+@pytest.mark.parametrize(("dialect", "opset"), [("onnx-9", 9), ("onnx-14", 14), ("onnx-15", 15)])
+def test_an_onnx_file_has_the_opset_of_its_dialect(
+    dialect: str, opset: int, tmp_path: Path
+) -> None:
+    """Whose operator is the one that was asked for, and onnx itself finds nothing wrong."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed; make test has it")
+    path = tmp_path / "out.onnx"
+    converted, _ = files.convert_model(keras_model(path), path, dialect)
+    files.write(path, converted)
+    whole = onnx.load(path)
+    onnx.checker.check_model(whole, full_check=True)
+    assert [entry.version for entry in whole.opset_import] == [opset]
+    assert files.read(path).layers[0].dialect == dialect

@@ -40,9 +40,6 @@ FIELDS: Final = {
 }
 """A node's inputs after the data, in each version of the operator."""
 
-OPSET: Final = 15
-"""Of new files."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parsed:
@@ -92,11 +89,16 @@ def _dialect(file: str, model: Any) -> str:
     versions = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
     opset = max(versions, default=1)
     for dialect in reversed(FIELDS):
-        if opset >= int(dialect.rpartition("-")[2]):
+        if opset >= _opset(dialect):
             return dialect
     if any(node.op_type == OPERATOR for node in model.graph.node):
         raise FileError.malformed(file, "opset_import", "be opset 9 or newer", f"opset {opset}")
     return next(iter(FIELDS))
+
+
+def _opset(dialect: str) -> int:
+    """Return the opset that brought a version of the operator."""
+    return int(dialect.rpartition("-")[2])
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:
@@ -175,7 +177,8 @@ def _new(model: ModelFile) -> bytes:
     values: list[Any] = [*inputs, *outputs, *tensors]
     distinct(file, ((value.name, value) for value in values))
     graph = helper.make_graph(nodes, "normalizations", inputs, outputs, tensors)
-    opset = helper.make_opsetid("", OPSET)
+    opsets = [_opset(layer.dialect) for layer in model.layers]
+    opset = helper.make_opsetid("", max(opsets, default=_opset(FORMAT.dialects[0])))
     # The oldest IR version that has this opset: whoever reads the opset reads the file.
     whole = helper.make_model(
         graph, opset_imports=[opset], ir_version=helper.find_min_ir_version_for([opset])
