@@ -422,6 +422,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.no_layers("m.npz", 5),
+        (
+            "m.npz must have a normalization layer, got none, and 5 other arrays. Layers are told "
+            "by the names and shapes of their arrays, or by the network. Check the format, and the "
+            "network where there is one of its own."
+        ),
+    ),
+    (
         FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
         (
             "m.params, the header must begin with 0x112, got 0x113. The file's format says "

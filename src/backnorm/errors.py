@@ -675,6 +675,17 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def no_layers(cls, file: str, others: int) -> FileError:
+        """Nothing in the file is a normalization layer."""
+        return cls(
+            file,
+            "have a normalization layer",
+            f"none, and {others} other arrays",
+            "Layers are told by the names and shapes of their arrays, or by the network.",
+            "Check the format, and the network where there is one of its own.",
+        )
+
+    @classmethod
     def malformed(cls, file: str, place: str, requirement: str, got: str) -> FileError:
         """Something in the file is not as its format says."""
         return cls(

@@ -96,3 +96,13 @@ def test_wrong_use_ends_with_2(arguments: list[str], words: str, tmp_path: Path)
     assert (status, printed) == (2, "")
     assert words in said.replace("\n", " ")
     assert not out.exists()
+
+
+def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
+    """A wrong format, or a network that names other layers, does not pass for a conversion."""
+    source, out = tmp_path / "i.npz", tmp_path / "o.npz"
+    np.savez(source, **{"fc.weight": np.ones((3, 2), np.float32)})
+    status, printed, said = convert(str(source), str(out), "--to", "torch")
+    assert (status, printed) == (2, "")
+    assert said.startswith("Error: i.npz must have a normalization layer, got none, and 1 other")
+    assert not out.exists()

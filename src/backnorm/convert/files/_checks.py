@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import ModelFile, NormLayer
+    from backnorm.convert.files.record import ModelFile
 
 __all__ = ["check_layers"]
 
@@ -58,19 +58,19 @@ def check_layers(model: ModelFile) -> None:
             if array.shape != (c,):
                 raise FileError.wrong_length(model.path.name, place, array.shape, c)
             if field in VARIANCES:
-                _check_variance(model.path.name, place, array, layer)
+                _check_variance(model.path.name, place, array)
 
 
 def _channels(state: Mapping[str, AnyArray]) -> int:
     return next(array.size for field, array in state.items() if field in VARIANCES)
 
 
-def _check_variance(file: str, place: str, array: AnyArray, layer: NormLayer) -> None:
-    """Not "array < least", which NaN passes."""
-    least = -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS if layer.dialect == "mxnet" else 0.0
+def _check_variance(file: str, place: str, array: AnyArray) -> None:
+    """Refuse what is below zero by more than MXNet's rounding, in whose file it may be by now."""
+    least = -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS
     with np.errstate(invalid="ignore"):  # a NaN of the signalling kind
         values = array.astype(np.float64)
-    bad = ~(values >= least)
+    bad = ~(values >= least)  # not "values < least", which NaN passes
     if bad.any():
         channel = int(bad.argmax())
         raise FileError.negative_variance(file, place, float(values[channel]), channel)

@@ -205,7 +205,7 @@ def convert_model(
         If something would be lost that matters, or a layer's options or arrays do not fit, naming
         the layer.
     FileError
-        If the target's format cannot hold layers of that dialect.
+        If the target's format cannot hold layers of that dialect, or there is no layer.
     NotInstalledError
         If the target's format needs a library that is not there.
     UnknownNameError
@@ -226,6 +226,8 @@ def convert_model(
     >>> list(converted.layers[0].state), changes[0].options, changes[0].largest
     (['scale', 'bias', 'mean', 'var'], {'epsilon': 0.001}, 0.0)
     """
+    if not model.layers:
+        raise FileError.no_layers(model.path.name, len(model.others))
     file = Path(path)
     kind = format_of(file, format)
     wanted = ALIASES.get(dialect, dialect)
