@@ -210,4 +210,3 @@ def test_import_loads_less_than_numpy_does() -> None:
     count = "import sys\nbefore = len(sys.modules)\nimport {}\nprint(len(sys.modules) - before)"
     modules = {name: int(run(count.format(name))) for name in ("numpy", "backnorm")}
     assert modules["backnorm"] < 2 * modules["numpy"], modules
-
