@@ -79,6 +79,10 @@ struct Tile {
         : grid(g), first(index * g.tile_width()), count(std::min(g.tile_width(), g.columns - first)),
           channels(count / g.fold / g.inner), first_channel(first / g.inner % g.channels) {}
 
+    template <class Body>  // body(first column in the tile) for each of the channel's `fold` groups
+    void each_copy(int64_t channel, Body&& body) const {
+        for (int64_t k = 0; k < grid.fold; ++k) body((k * channels + channel) * grid.inner);
+    }
     template <class Body>  // body(channel in the tile, its first column in the tile)
     void each_group(Body&& body) const {
         int64_t column = 0;
@@ -132,7 +136,6 @@ inline void each_row_backwards(int64_t begin, int64_t end, const Body& body) {
 template <class T>
 struct alignas(64) Column {
     T at[tile_columns + lanes];
-    T& operator[](int64_t j) { return at[j]; }
     const T& operator[](int64_t j) const { return at[j]; }
     BACKNORM_INLINE Pack<T> pack(int64_t j) const { return load<T>(at + j); }
 };
@@ -156,11 +159,15 @@ class TileResults {
   public:
     template <class Of>
     TileResults(const Tile& tile, const Of& channel) : tile_(tile) {
-        tile.each_group([&](int64_t c, int64_t j) {
+        for (int64_t c = 0; c < tile.channels; ++c) {
             const Channel k = channel(tile.first_channel + c);
-            if (!is_double<S> && !k.fits_float()) precise_.push_back(j);
-            fast_.set(is_double<S> ? k : k.for_float(), j, tile.grid.inner);
-        });
+            const bool precise = !is_double<S> && !k.fits_float();
+            const Channel fast = is_double<S> ? k : k.for_float();
+            tile.each_copy(c, [&](int64_t j) {
+                if (precise) precise_.push_back(j);
+                fast_.set(fast, j, tile.grid.inner);
+            });
+        }
         if (precise_.empty()) return;
         wide_ = std::make_unique<TileCoefficients<Channel, double>>();
         tile.each_group([&](int64_t c, int64_t j) {
