@@ -2,7 +2,8 @@
 // columns belong to different channels (inner = 1) or each channel owns a few (inner = 49 for 7x7).
 //
 // Few rows: a tile of columns at a time, both passes, so that the second finds it in cache.
-// Many rows: parts of the rows for the sums, then again, backwards, for the result.
+// Many rows: parts of the rows for the sums, then an equal share for each thread, backwards, for the
+// result.
 #pragma once
 
 #include <algorithm>

@@ -89,7 +89,7 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
 // Coefficients come by value, and closures hold copies: no store can change them, so they stay in
 // registers. Arrays of them
 // must be readable for sixteen values past the run's end. `next`, which may be
-// null, is fetched along: what is read next, while this run is written. The end of a run that is long
+// null, is fetched along while this run is stored past the cache: what is read next. The end of a run that is long
 // enough is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
 // cache, where a line that is touched twice has to be read back.
 template <Activation kind, class S, class Coefficients>
