@@ -48,6 +48,17 @@ BACKNORM_INLINE Pack<T> arriving(Pack<T> dy, const Pack<T>& y, double slope) {
     return dy;
 }
 
+// What the activation was applied to, where v is its output and `back` 1/slope; with back 1, v itself.
+template <Activation kind, class T>
+BACKNORM_INLINE Pack<T> before(Pack<T> v, double back) {
+    if constexpr (kind == Activation::leaky_relu) {
+        const Native<T> zero{};
+        BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+            v.part[k] = v.part[k] < zero ? v.part[k] * T(back) : v.part[k];
+    }
+    return v;
+}
+
 // Calls body(std::integral_constant<Activation, kind>) for the kind known at run time.
 template <class Body>
 inline void with_activation(Activation kind, Body&& body) {

@@ -31,6 +31,7 @@ struct Statistics {
     double *mean, *mean_low, *var, *inv_std;
 };
 
+// y may be x itself: then x's memory becomes y.
 struct ForwardCall {
     Shape shape;
     Format format;
@@ -55,6 +56,7 @@ struct BackwardCall {
     bool add_dx, add_dresidual;
     Activation activation;
     double slope;
+    double back;  // what x below 0 is multiplied by: 1/slope where x is leaky_relu's output, else 1
     int threads;
 };
 

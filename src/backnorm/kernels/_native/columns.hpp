@@ -390,7 +390,7 @@ struct ComomentTile {
             const Pack<double> out =
                 kind == Activation::identity ? arrives : load_up_to<double>(y[row] + j, left);
             sums.add(0, arriving<kind>(arrives, out, call.slope),
-                     load_up_to<double>(x[row] + j, left) - around);
+                     before<kind>(load_up_to<double>(x[row] + j, left), call.back) - around);
         }
         store(plain.at + j, sums.plain[0]);
         store(product.at + j, sums.product[0]);
@@ -413,9 +413,9 @@ inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Como
         results.each_row(Rows<S>(call.dx, tile), call.add_dx, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool last) {
             const GradientRun<S> run{dy[row], x[row], y[row], into, last ? dresidual[row] : nullptr,
-                                     tile.count, through, call.add_dx, call.add_dresidual, streaming,
-                                     dy[row + 2], x[row + 2]};
-            gradient_run<decltype(kind)::value>(run, each_gradient(k.of), call.slope);
+                                     tile.count, call.slope, call.back, through, call.add_dx,
+                                     call.add_dresidual, streaming, dy[row + 2], x[row + 2]};
+            gradient_run<decltype(kind)::value>(run, each_gradient(k.of));
         });
     });
     if (streaming) finish_stream();

@@ -54,7 +54,7 @@ struct ComomentSums {
     };
 
     template <Activation kind>
-    BACKNORM_INLINE void add_run(const Run& run, double mean, double slope) {
+    BACKNORM_INLINE void add_run(const Run& run, double mean, double slope, double back) {
         const Pack<double> around = Pack<double>::all(mean);
         ComomentSums sums = *this;  // in registers, as in MomentSums
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
@@ -62,7 +62,8 @@ struct ComomentSums {
             fetch(plus(run.next_x, i));
             const Pack<double> arrives = load<double>(run.dy + i);
             const Pack<double> out = kind == Activation::identity ? arrives : load<double>(run.y + i);
-            sums.add(k, arriving<kind>(arrives, out, slope), load<double>(run.x + i) - around);
+            const Pack<double> x = before<kind>(load<double>(run.x + i), back);
+            sums.add(k, arriving<kind>(arrives, out, slope), x - around);
         };
         int64_t i = 0;
         for (; i + chains * lanes <= run.count; i += chains * lanes)
@@ -74,7 +75,7 @@ struct ComomentSums {
             const Pack<double> arrives = end(run.dy);
             const Pack<double> out = kind == Activation::identity ? arrives : end(run.y);
             sums.add(0, keep_end(arriving<kind>(arrives, out, slope), run.count, rest),
-                     keep_end(end(run.x) - around, run.count, rest));
+                     keep_end(before<kind>(end(run.x), back) - around, run.count, rest));
         }
         *this = sums;
     }
@@ -101,7 +102,7 @@ struct GradientChannel {
         c = dgamma / n * s.inv_std[channel];
         b = dbeta / n - s.mean_low[channel] * c;
         fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(c * scale) &&
-                keeps_digits(call.slope) && std::fabs(b * scale) <= largest_coefficient / 2 &&
+                keeps_digits(call.slope) && keeps_digits(call.back) && std::fabs(b * scale) <= largest_coefficient / 2 &&
                 stays_small(c * scale, s.var[channel] * n) && stays_small(scale, square) &&
                 (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
     }
@@ -165,13 +166,15 @@ struct GradientRun {
     const S *dy, *x, *y;
     S *dx, *dresidual;
     int64_t count;
+    double slope, back;  // of leaky_relu, see BackwardCall
     bool through, add_dx, add_dresidual, streaming;
     const S *next_dy = nullptr, *next_x = nullptr;  // fetched along: what is read next
 };
 
 template <Activation kind, class S, class Coefficients>
-inline void gradient_run(const GradientRun<S>& run, Coefficients at, double slope) {
+inline void gradient_run(const GradientRun<S>& run, Coefficients at) {
     using T = typename Coefficients::value;
+    const double slope = run.slope, back = run.back;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
         const Pack<T> out = run.y ? load_part<T>(run.y + i, some) : Pack<T>::zero();
@@ -182,7 +185,8 @@ inline void gradient_run(const GradientRun<S>& run, Coefficients at, double slop
             store_part(run.dresidual + i, run.add_dresidual ? dz + old : dz, some);
         }
         if (!run.dx) return;
-        Pack<T> d = run.through ? at(dz, load_part<T>(run.x + i, some), i) : at.direct(dz, i);
+        const auto x = [&] { return before<kind>(load_part<T>(run.x + i, some), back); };
+        Pack<T> d = run.through ? at(dz, x(), i) : at.direct(dz, i);
         if (run.add_dx) d = d + load_part<T>(run.dx + i, some);
         store_part(run.dx + i, d, some);
     };
@@ -190,12 +194,15 @@ inline void gradient_run(const GradientRun<S>& run, Coefficients at, double slop
         const Pack<T> dy = load<T>(run.dy + i);
         return arriving<kind>(dy, kind == Activation::identity ? dy : load<T>(run.y + i), slope);
     };
+    const auto entered = [&](int64_t i) BACKNORM_LAMBDA {
+        return before<kind>(load<T>(run.x + i), back);
+    };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
         const Pack<T> dz = arrived(i);
         if (run.dresidual)
             store(run.dresidual + i, run.add_dresidual ? dz + load<T>(run.dresidual + i) : dz);
         if (!run.dx) return;
-        const Pack<T> d = run.through ? at(dz, load<T>(run.x + i), i) : at.direct(dz, i);
+        const Pack<T> d = run.through ? at(dz, entered(i), i) : at.direct(dz, i);
         store(run.dx + i, run.add_dx ? d + load<T>(run.dx + i) : d);
     };
     // A pack that overlaps its neighbour stores the same again; where results are added up, it must
@@ -209,7 +216,7 @@ inline void gradient_run(const GradientRun<S>& run, Coefficients at, double slop
         for (; i <= end; i += lanes) {
             fetch(plus(run.next_dy, i));
             fetch(plus(run.next_x, i));
-            stream(run.dx + i, at(arrived(i), load<T>(run.x + i), i));
+            stream(run.dx + i, at(arrived(i), entered(i), i));
         }
     else if (streaming)
         for (; i <= end; i += lanes) stream(run.dx + i, at.direct(arrived(i), i));

@@ -4,8 +4,10 @@
 // 16-bit formats come as unsigned integers, since NumPy exports no buffer of bfloat16.
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <memory>
 
+#include "addresses.hpp"
 #include "call.hpp"
 #include "copy.hpp"
 #include "levels.hpp"
@@ -79,9 +81,50 @@ void backward(int level, int format, nb::handle dy, nb::handle x, nb::handle y, 
                             dx_.operand(), dresidual_.operand(), sums_.numbers(),
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
                             statistics_of(statistics_), frozen, through_mean, through_variance,
-                            add_dx, add_dresidual, Activation(activation), slope, thread_count()};
+                            add_dx, add_dresidual, Activation(activation), slope, 1.0, thread_count()};
     const nb::gil_scoped_release released;
     levels()[level]->backward(call);
+}
+
+void* at(uintptr_t address) { return reinterpret_cast<void*>(address); }
+int threads_up_to(int most) { return std::min(most, thread_count()); }
+
+// An operand is its address, 0 for none, and its strides in elements.
+void forward_at(int level, int format, int64_t outer, int64_t channels, int64_t inner, uintptr_t x,
+                int64_t x_outer, int64_t x_channel, uintptr_t y, int64_t y_outer, int64_t y_channel,
+                uintptr_t residual, int64_t residual_outer, int64_t residual_channel, int parameter_format,
+                uintptr_t gamma, uintptr_t beta, uintptr_t running_mean, uintptr_t running_var,
+                double momentum, uintptr_t statistics, bool frozen, double eps, int activation,
+                double slope, int threads) {
+    const Format kept = Format(parameter_format);
+    const ForwardTensors tensors{{outer, channels, inner}, Format(format), {at(x), x_outer, x_channel},
+                                 {at(y), y_outer, y_channel},
+                                 {at(residual), residual_outer, residual_channel}, {at(gamma), kept},
+                                 {at(beta), kept}, {at(running_mean), kept}, {at(running_var), kept},
+                                 momentum, static_cast<double*>(at(statistics)), frozen, eps,
+                                 Activation(activation), slope, threads_up_to(threads)};
+    const nb::gil_scoped_release released;
+    run(*levels()[level], tensors);
+}
+
+void backward_at(int level, int format, int64_t outer, int64_t channels, int64_t inner, uintptr_t dy,
+                 int64_t dy_outer, int64_t dy_channel, uintptr_t x, int64_t x_outer, int64_t x_channel,
+                 uintptr_t y, int64_t y_outer, int64_t y_channel, uintptr_t dx, int64_t dx_outer,
+                 int64_t dx_channel, uintptr_t dresidual, int64_t dresidual_outer,
+                 int64_t dresidual_channel, int parameter_format, uintptr_t gamma, uintptr_t beta,
+                 uintptr_t dgamma, uintptr_t dbeta, uintptr_t statistics, bool frozen, bool through_mean,
+                 bool through_variance, bool from_output, int activation, double slope, int threads) {
+    const Format kept = Format(parameter_format);
+    const BackwardTensors tensors{{outer, channels, inner}, Format(format), {at(dy), dy_outer, dy_channel},
+                                  {at(x), x_outer, x_channel}, {at(y), y_outer, y_channel},
+                                  {at(dx), dx_outer, dx_channel},
+                                  {at(dresidual), dresidual_outer, dresidual_channel}, {at(gamma), kept},
+                                  {at(beta), kept}, {at(dgamma), kept}, {at(dbeta), kept},
+                                  static_cast<double*>(at(statistics)), frozen, through_mean,
+                                  through_variance, from_output, Activation(activation), slope,
+                                  threads_up_to(threads)};
+    const nb::gil_scoped_release released;
+    run(*levels()[level], tensors);
 }
 
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
@@ -148,6 +191,8 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+    m.def("forward_at", &backnorm::forward_at);
+    m.def("backward_at", &backnorm::backward_at);
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));

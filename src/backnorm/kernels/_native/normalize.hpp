@@ -87,11 +87,10 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
 }
 
 // Coefficients come by value, and closures hold copies: no store can change them, so they stay in
-// registers. Arrays of them
-// must be readable for sixteen values past the run's end. `next`, which may be
-// null, is fetched along while this run is stored past the cache: what is read next. The end of a run that is long
-// enough is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
-// cache, where a line that is touched twice has to be read back.
+// registers. Arrays of them must be readable for sixteen values past the run's end. `next`, which may
+// be null, is what is read next: it is fetched along while this run is stored past the cache. The end of
+// a long run is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
+// cache, where a line that is touched twice has to be read back, nor where y is x itself.
 template <Activation kind, class S, class Coefficients>
 inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Coefficients at,
                           double slope, bool streaming,
@@ -119,7 +118,7 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Co
     else
         for (; i + lanes <= count; i += lanes) store(y + i, full(i));
     if (i == count) return;
-    if (streaming || count < lanes) part(i, int(count - i));
+    if (streaming || count < lanes || x == y) part(i, int(count - i));
     else store(y + count - lanes, full(count - lanes));
 }
 

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "formats.hpp"
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -23,15 +25,11 @@
 #define BACKNORM_VECTOR_BYTES 16
 #endif
 
-#define BACKNORM_INLINE inline __attribute__((always_inline))
 #define BACKNORM_LAMBDA __attribute__((always_inline))
 #define BACKNORM_UNROLL _Pragma("GCC unroll 16")
 
 namespace backnorm {
 namespace BACKNORM_LEVEL {
-
-struct bfloat16 { uint16_t bits; };
-struct float16 { uint16_t bits; };
 
 template <class T, int Count>
 struct VectorOf { typedef T type __attribute__((vector_size(Count * sizeof(T)))); };
@@ -44,13 +42,6 @@ constexpr int width = BACKNORM_VECTOR_BYTES / int(sizeof(T));
 template <class T>
 using Native = Vector<T, width<T>>;
 
-template <class To, class From>
-BACKNORM_INLINE To same_bits(const From& from) {
-    static_assert(sizeof(To) == sizeof(From), "a cast keeps every bit");
-    To to;
-    std::memcpy(&to, &from, sizeof to);
-    return to;
-}
 template <class V, class S>
 BACKNORM_INLINE V read(const S* p) {
     V v;
@@ -152,23 +143,6 @@ BACKNORM_INLINE Vector<float, Count> from_bfloat16(const Vector<uint16_t, Count>
     return same_bits<Vector<float, Count>>(words_of<Count>(v) << 16);
 }
 
-inline uint16_t to_float16(float value) {
-    const uint32_t all = same_bits<uint32_t>(value), sign = (all >> 16) & 0x8000u;
-    const uint32_t rest = all & 0x7fffffffu;
-    uint32_t half;
-    if (rest > 0x7f800000u) half = 0x7e00u | ((rest >> 13) & 0x3ffu);
-    else if (rest >= 0x477ff000u) half = 0x7c00u;  // 65520 and more round to infinity
-    else if (rest < 0x38800000u)  // subnormal: adding 0.5 leaves the rounded units in the low bits
-        half = same_bits<uint32_t>(same_bits<float>(rest) + 0.5f) - 0x3f000000u;
-    else half = (rest - 0x38000000u + 0xfffu + ((rest >> 13) & 1u)) >> 13;
-    return uint16_t(sign | half);
-}
-inline float from_float16(uint16_t half) {
-    const uint32_t sign = uint32_t(half & 0x8000u) << 16, rest = half & 0x7fffu;
-    if (rest >= 0x7c00u) return same_bits<float>(sign | 0x7f800000u | ((rest & 0x3ffu) << 13));
-    // Subnormal and normal alike: the bits as a tiny float32, scaled up by 2^112 exactly.
-    return same_bits<float>(sign | same_bits<uint32_t>(same_bits<float>(rest << 13) * 0x1p112f));
-}
 template <int Count>
 BACKNORM_INLINE Vector<uint16_t, Count> to_float16(const Vector<float, Count>& v) {
     using Halves = Vector<uint16_t, Count>;
@@ -185,7 +159,7 @@ BACKNORM_INLINE Vector<uint16_t, Count> to_float16(const Vector<float, Count>& v
 #endif
     {
         Halves result;
-        for (int k = 0; k < Count; ++k) result[k] = to_float16(v[k]);
+        for (int k = 0; k < Count; ++k) result[k] = backnorm::to_float16(v[k]);
         return result;
     }
 }
@@ -204,7 +178,7 @@ BACKNORM_INLINE Vector<float, Count> from_float16(const Vector<uint16_t, Count>&
 #endif
     {
         Floats result;
-        for (int k = 0; k < Count; ++k) result[k] = from_float16(uint16_t(v[k]));
+        for (int k = 0; k < Count; ++k) result[k] = backnorm::from_float16(uint16_t(v[k]));
         return result;
     }
 }

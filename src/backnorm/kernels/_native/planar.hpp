@@ -190,7 +190,7 @@ inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin
                 {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y, length,
                  run_ahead<S>(call.dy, outer, o + ahead, c, i),
                  run_ahead<S>(call.x, outer, o + ahead, c, i)},
-                call.statistics.mean[c], call.slope);
+                call.statistics.mean[c], call.slope, call.back);
         });
     });
     return sums.totals();
@@ -211,9 +211,9 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, 
             each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                          place(call.y, o, i),  place(call.dx, o, i),
-                                         place(call.dresidual, o, i), length, through, call.add_dx,
-                                         call.add_dresidual, streaming};
-                gradient_run<decltype(kind)::value>(run, at, call.slope);
+                                         place(call.dresidual, o, i), length, call.slope, call.back,
+                                         through, call.add_dx, call.add_dresidual, streaming};
+                gradient_run<decltype(kind)::value>(run, at);
             });
         });
     });

@@ -1,0 +1,90 @@
+#include "addresses.hpp"
+
+#include <cmath>
+#include <vector>
+
+namespace backnorm {
+namespace {
+
+Statistics rows_of(double* p, int64_t c) { return {p, p + c, p + 2 * c, p + 3 * c}; }
+
+const double* start(const std::vector<double>& values) {
+    return values.empty() ? nullptr : values.data();
+}
+
+void freeze(const ForwardTensors& t, const Statistics& s) {
+    for (int64_t c = 0; c < t.shape.channels; ++c) {
+        s.mean[c] = t.running_mean[c];
+        s.mean_low[c] = 0.0;
+        s.var[c] = t.running_var[c];
+        s.inv_std[c] = 1.0 / std::sqrt(s.var[c] + t.eps);
+    }
+}
+
+// running = (1 - momentum)*running + momentum*batch, with the unbiased variance.
+void update(const ForwardTensors& t, const Statistics& s) {
+    const double keep = 1.0 - t.momentum, n = double(t.shape.per_channel());
+    const double unbiased = n / (n - 1.0);
+    for (int64_t c = 0; c < t.shape.channels; ++c) {
+        if (t.running_mean)
+            t.running_mean.set(c, keep * t.running_mean[c] + t.momentum * s.mean[c]);
+        if (t.running_var)
+            t.running_var.set(c, keep * t.running_var[c] + t.momentum * (s.var[c] * unbiased));
+    }
+}
+
+// The output before its activation is z = gamma*x_hat + beta, so that x_hat = (z - beta)/gamma: z takes
+// the place of x, beta that of the mean and 1/gamma that of inv_std; what is left of the slope of y over x
+// goes to gamma.
+struct OfOutput {
+    std::vector<double> rows, gamma;
+
+    explicit OfOutput(const BackwardTensors& t) {
+        const int64_t channels = t.shape.channels;
+        const Statistics old = rows_of(t.statistics, channels);
+        rows.resize(size_t(4 * channels));
+        gamma.resize(size_t(channels));
+        const Statistics s = rows_of(rows.data(), channels);
+        for (int64_t c = 0; c < channels; ++c) {
+            const double scale = t.gamma ? t.gamma[c] : 1.0;
+            s.mean[c] = t.beta ? t.beta[c] : 0.0;
+            s.mean_low[c] = 0.0;
+            s.var[c] = old.var[c] * old.inv_std[c] * old.inv_std[c] * scale * scale;
+            s.inv_std[c] = 1.0 / scale;
+            gamma[size_t(c)] = scale * scale * old.inv_std[c];
+        }
+    }
+};
+
+}  // namespace
+
+void run(const Level& level, const ForwardTensors& t) {
+    const int64_t channels = t.shape.channels;
+    const Statistics s = rows_of(t.statistics, channels);
+    const std::vector<double> gamma = t.gamma.read(channels), beta = t.beta.read(channels);
+    if (t.frozen) freeze(t, s);
+    level.forward({t.shape, t.format, t.x, t.y, t.residual, start(gamma), start(beta), s, t.frozen, t.eps,
+                   t.activation, t.slope, t.threads});
+    if (!t.frozen) update(t, s);
+}
+
+void run(const Level& level, const BackwardTensors& t) {
+    const size_t channels = size_t(t.shape.channels);
+    std::vector<double> dgamma(channels), dbeta(channels);
+    const auto call = [&](const double* gamma, double* rows, double back) {
+        level.backward({t.shape, t.format, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
+                        gamma, rows_of(rows, t.shape.channels), t.frozen, t.through_mean,
+                        t.through_variance, false, false, t.activation, t.slope, back, t.threads});
+    };
+    if (t.from_output) {
+        OfOutput of(t);
+        call(of.gamma.data(), of.rows.data(), t.activation == Activation::leaky_relu ? 1.0 / t.slope : 1.0);
+    } else {
+        const std::vector<double> gamma = t.gamma.read(t.shape.channels);
+        call(start(gamma), t.statistics, 1.0);
+    }
+    t.dgamma.write(dgamma);
+    t.dbeta.write(dbeta);
+}
+
+}  // namespace backnorm

@@ -1,0 +1,40 @@
+// Calls on memory given by address: what a framework's tensors are, without a detour over arrays. Gamma
+// and beta, their gradients and running statistics are in the framework's own formats.
+#pragma once
+
+#include "call.hpp"
+#include "parameters.hpp"
+
+namespace backnorm {
+
+struct ForwardTensors {
+    Shape shape;
+    Format format;
+    Operand x, y, residual;
+    Parameters gamma, beta;
+    Parameters running_mean, running_var;  // frozen: read; else: updated, if there
+    double momentum;                       // weight of the batch in the update
+    double* statistics;                    // 4 rows, see Statistics
+    bool frozen;
+    double eps;
+    Activation activation;
+    double slope;
+    int threads;
+};
+void run(const Level& level, const ForwardTensors& tensors);
+
+struct BackwardTensors {
+    Shape shape;
+    Format format;
+    Operand dy, x, y, dx, dresidual;
+    Parameters gamma, beta, dgamma, dbeta;
+    double* statistics;
+    bool frozen, through_mean, through_variance;
+    bool from_output;  // x holds the output, from which what was normalized is worked out
+    Activation activation;
+    double slope;
+    int threads;
+};
+void run(const Level& level, const BackwardTensors& tensors);
+
+}  // namespace backnorm
