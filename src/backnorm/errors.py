@@ -55,6 +55,19 @@ class BacknormError(Exception):
         return f"{self.name} must {self.requirement}, got {self.got}. {self.why} {self.advice}"
 
 
+class SmallWeightWarning(UserWarning):
+    """Weights are too small to work in place."""
+
+    @classmethod
+    def not_in_place(cls) -> SmallWeightWarning:
+        """The input could not be worked out from the output."""
+        return cls(
+            "inplace is ignored here: some weights are small beside their biases, so that the input "
+            "could not be worked out from the output without losing digits. Other layers, and later "
+            "calls, are not named again."
+        )
+
+
 class ShapeError(BacknormError, ValueError):
     """An array has the wrong number of axes, or the wrong length along one."""
 
@@ -147,7 +160,7 @@ class DtypeError(BacknormError, TypeError):
             f"have the format of {other}, {want}",
             str(got),
             "Mixed formats would hide a rounding.",
-            f"Convert it with {name}.astype({other}.dtype).",
+            f"Convert {name} to {want}.",
         )
 
     @classmethod
@@ -339,6 +352,40 @@ class RangeError(BacknormError, ValueError):
             type(got).__name__,
             "The backward pass needs the input and the statistics of the forward pass.",
             "Call fwd = batch_norm(x, ...) first.",
+        )
+
+    @classmethod
+    def no_further_derivative(cls, through: str) -> RangeError:
+        """The derivative of a gradient that leaves a path out is asked for."""
+        return cls(
+            "through",
+            "be 'both' where the gradient is differentiated again",
+            repr(through),
+            "What a detached statistic means at second order depends on where it was detached.",
+            "Leave through out, or ask for first derivatives only.",
+        )
+
+    @classmethod
+    def no_derivative_in_place(cls) -> RangeError:
+        """The derivative of a gradient is asked for, and x is not there any more."""
+        return cls(
+            "inplace",
+            "be False where the gradient is differentiated again",
+            "True",
+            "The output has taken the memory of the input, whose derivatives would be needed.",
+            "Leave inplace out, or ask for first derivatives only.",
+        )
+
+    @classmethod
+    def not_in_place(cls, activation: str, *, has_residual: bool) -> RangeError:
+        """The input cannot be worked out from such an output."""
+        got = f"activation={activation!r}" + (" and a residual" if has_residual else "")
+        return cls(
+            "inplace",
+            "go with activation 'identity' or 'leaky_relu' and without a residual",
+            got,
+            "The backward pass works the input out from the output that took its memory.",
+            "Leave inplace out, or choose another activation.",
         )
 
     @classmethod

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "at_level",
+    "backward_at",
     "borrow",
     "copy",
     "empty_cache",
+    "forward_at",
+    "invertible_at",
     "levels",
     "memory_usage",
     "set_cache_limit",
@@ -41,7 +44,7 @@ def _load() -> ModuleType | None:
 
 _native: Any = _load()
 
-_ACTIVATIONS: dict[Activation, int] = {"identity": 0, "relu": 1, "relu6": 2, "leaky_relu": 3}
+ACTIVATIONS: dict[Activation, int] = {"identity": 0, "relu": 1, "relu6": 2, "leaky_relu": 3}
 
 # The codes of call.hpp, by NumPy's letter for the format; bfloat16 has none of its own.
 _FORMATS = {"f": 0, "d": 1, "e": 3}
@@ -95,6 +98,13 @@ def memory_usage() -> dict[str, int]:
     return _native.memory_usage() if _native else {}
 
 
+# Calls on memory given by address, for frameworks whose tensors are no arrays: see addresses.hpp for
+# the arguments. The first is the index of a level, 0 for the best.
+forward_at: Any = _native.forward_at if _native else None
+backward_at: Any = _native.backward_at if _native else None
+invertible_at: Any = _native.invertible_at if _native else None
+
+
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:
     """Copy contiguous bytes with as many threads as a call uses: what the benchmark is held to."""
     if _native is None:
@@ -107,7 +117,7 @@ def _forward(level: int, call: ForwardCall) -> None:
         level,
         *_operands(call[:3]),
         *call[3:8],  # gamma, beta, statistics, frozen, eps
-        _ACTIVATIONS[call.activation],
+        ACTIVATIONS[call.activation],
         call.negative_slope,
     )
 
@@ -117,7 +127,7 @@ def _backward(level: int, call: BackwardCall) -> None:
         level,
         *_operands(call[:5]),
         *call[5:13],  # sums, gamma, statistics, frozen, through_..., add_...
-        _ACTIVATIONS[call.activation],
+        ACTIVATIONS[call.activation],
         call.negative_slope,
     )
 

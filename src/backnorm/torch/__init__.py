@@ -1,7 +1,7 @@
-"""What needs PyTorch.
+"""What needs PyTorch: the engine for tensors, modules, and what makes PyTorch known to the audit.
 
-Importing this makes modules and functions of PyTorch known to the audit, and its files to
-`backnorm.convert.files`.
+`batch_norm` and the modules take the place of their namesakes in torch.nn. Importing this makes
+modules and functions of PyTorch known to the audit, and its files to `backnorm.convert.files`.
 """
 
 from __future__ import annotations
@@ -12,5 +12,26 @@ require_torch()
 
 from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
 from backnorm.torch._files import FORMAT  # noqa: E402
+from backnorm.torch.engine.functional import batch_norm  # noqa: E402
+from backnorm.torch.engine.modules import (  # noqa: E402
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    BatchNormAct1d,
+    BatchNormAct2d,
+    BatchNormAct3d,
+    FrozenBatchNorm2d,
+)
 
-__all__ = ["ADAPTER", "FORMAT"]
+__all__ = [
+    "ADAPTER",
+    "FORMAT",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "BatchNormAct1d",
+    "BatchNormAct2d",
+    "BatchNormAct3d",
+    "FrozenBatchNorm2d",
+    "batch_norm",
+]

@@ -58,6 +58,21 @@ struct OfOutput {
 
 }  // namespace
 
+// The output rounds gamma*x_hat + beta, so x_hat comes back with |beta/gamma| + |x_hat| units of rounding:
+// up to this quotient that is about what the largest x_hat of a channel has anyway.
+constexpr double most_shift = 4.0;
+// Below, outputs may be subnormal in float32.
+constexpr double least_scale = 0x1p-60;
+
+bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels) {
+    for (int64_t c = 0; c < channels; ++c) {
+        const double scale = std::fabs(gamma ? gamma[c] : 1.0), shift = std::fabs(beta ? beta[c] : 0.0);
+        if (!(scale >= least_scale && scale <= 1.0 / least_scale && shift <= most_shift * scale))
+            return false;
+    }
+    return true;
+}
+
 void run(const Level& level, const ForwardTensors& t) {
     const int64_t channels = t.shape.channels;
     const Statistics s = rows_of(t.statistics, channels);

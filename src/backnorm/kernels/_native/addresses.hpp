@@ -37,4 +37,7 @@ struct BackwardTensors {
 };
 void run(const Level& level, const BackwardTensors& tensors);
 
+// Whether what was normalized can be worked out from the output without losing digits that count.
+bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels);
+
 }  // namespace backnorm

@@ -127,6 +127,10 @@ void backward_at(int level, int format, int64_t outer, int64_t channels, int64_t
     run(*levels()[level], tensors);
 }
 
+bool invertible_at(int64_t channels, int format, uintptr_t gamma, uintptr_t beta) {
+    return invertible({at(gamma), Format(format)}, {at(beta), Format(format)}, channels);
+}
+
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
 class Memory {
   public:
@@ -193,6 +197,7 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     m.def("forward_at", &backnorm::forward_at);
     m.def("backward_at", &backnorm::backward_at);
+    m.def("invertible_at", &backnorm::invertible_at);
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));

@@ -1,0 +1,1 @@
+"""Batch normalization of tensors by the engine: the operator, its derivatives, modules."""

@@ -1,0 +1,190 @@
+"""Modules of torch.nn that normalize by the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from backnorm import _check
+from backnorm.errors import RangeError
+from backnorm.torch.engine.functional import batch_norm
+
+if TYPE_CHECKING:
+    from backnorm._types import Activation
+
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "BatchNormAct1d",
+    "BatchNormAct2d",
+    "BatchNormAct3d",
+    "FrozenBatchNorm2d",
+]
+
+
+class _Engine(_BatchNorm):
+    """The forward pass of every module here: that of its base in torch.nn, by the engine."""
+
+    def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
+        self._check_input_dim(x)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        counts = self.training and self.track_running_stats
+        if counts and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                momentum = 1.0 / float(self.num_batches_tracked)
+        running_mean, running_var = self.running_mean, self.running_var
+        trains = self.training or (running_mean is None and running_var is None)
+        if self.training and not self.track_running_stats:
+            running_mean = running_var = None
+        return batch_norm(
+            x,
+            running_mean,
+            running_var,
+            self.weight,
+            self.bias,
+            trains,
+            momentum,
+            self.eps,
+            **extras,
+        )
+
+
+class _Plain(_Engine):
+    """Without an activation."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
+        """Return y."""
+        return self._normalize(input)
+
+
+class _Act(_Engine):
+    """With an activation, and where forward is given one a residual."""
+
+    def __init__(
+        self,
+        num_features: int,
+        *arguments: Any,
+        activation: Activation = "relu",
+        negative_slope: float = 0.01,
+        inplace: bool = False,
+        **others: Any,
+    ) -> None:
+        super().__init__(num_features, *arguments, **others)
+        _check.name_of("activation", activation, _check.ACTIVATIONS)
+        if inplace and activation not in ("identity", "leaky_relu"):
+            raise RangeError.not_in_place(activation, has_residual=False)
+        self.activation: Activation = activation
+        self.negative_slope = _check.slope(negative_slope)
+        self.inplace = inplace
+
+    def forward(
+        self,
+        input: torch.Tensor,  # noqa: A002 - the name in torch.nn
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return y, with the residual added before the activation."""
+        return self._normalize(
+            input,
+            activation=self.activation,
+            negative_slope=self.negative_slope,
+            residual=residual,
+            inplace=self.inplace and residual is None,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor."""
+        slope = f", negative_slope={self.negative_slope}" * (self.activation == "leaky_relu")
+        inplace = ", inplace=True" * self.inplace
+        return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}"
+
+
+class BatchNorm1d(_Plain, nn.BatchNorm1d):
+    """torch.nn.BatchNorm1d by the engine: (N, C) or (N, C, L); same arguments, state and errors."""
+
+
+class BatchNorm2d(_Plain, nn.BatchNorm2d):
+    """torch.nn.BatchNorm2d by the engine: (N, C, H, W); same arguments, state and errors."""
+
+
+class BatchNorm3d(_Plain, nn.BatchNorm3d):
+    """torch.nn.BatchNorm3d by the engine: (N, C, D, H, W); same arguments, state and errors."""
+
+
+class BatchNormAct1d(_Act, nn.BatchNorm1d):
+    """`BatchNorm1d` with an activation in the same pass; see `BatchNormAct2d`."""
+
+
+class BatchNormAct2d(_Act, nn.BatchNorm2d):
+    """`BatchNorm2d` with an activation in the same pass, and a residual added before it.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats, device, dtype
+        As in torch.nn.BatchNorm2d.
+    activation
+        "identity", "relu", "relu6" or "leaky_relu".
+    negative_slope
+        Slope of leaky_relu below 0.
+    inplace
+        Let y take the memory of the input; see `batch_norm`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from backnorm.torch import BatchNormAct2d
+    >>> layer = BatchNormAct2d(1)
+    >>> x = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
+    >>> layer(x, residual=torch.ones_like(x)).round(decimals=3).flatten().tolist()
+    [0.0, 2.0]
+    """
+
+
+class BatchNormAct3d(_Act, nn.BatchNorm3d):
+    """`BatchNorm3d` with an activation in the same pass; see `BatchNormAct2d`."""
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch normalization by constants: weight, bias and statistics are buffers, and never change.
+
+    Parameters
+    ----------
+    num_features
+        Number of channels.
+    eps
+        Added to the variance. [x]^2
+
+    Notes
+    -----
+    State: weight, bias, running_mean and running_var; a checkpoint of a BatchNorm2d loads too.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            self.register_buffer(name, torch.full((num_features,), float(value)))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        state_dict.pop(prefix + "num_batches_tracked", None)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
+        """Return y."""
+        return batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor."""
+        return f"{self.num_features}, eps={self.eps}"

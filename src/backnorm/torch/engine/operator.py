@@ -1,0 +1,320 @@
+"""The registered operators backnorm::batch_norm and backnorm::batch_norm_backward.
+
+They do what `kernels` does, without touching running statistics, and are what PyTorch sees whenever it
+looks at a call instead of running it: torch.compile, torch.export, torch.func, forward mode, vmap. Where
+it just runs one, `autograd` calls the kernels without the dispatcher.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch._C import _functorch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
+
+from backnorm.errors import RangeError
+from backnorm.state import Row
+from backnorm.torch.engine import formula, kernels
+from backnorm.torch.engine.kernels import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BACKWARD", "FORWARD", "batch_norm", "gradients"]
+
+OPTIONS: Final = "bool training, float eps, str activation, float negative_slope, str through"
+
+LIBRARY: Final = torch.library.Library("backnorm", "DEF")
+
+LIBRARY.define(
+    "batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var,"
+    f" Tensor? residual, {OPTIONS}) -> (Tensor, Tensor)"
+)
+LIBRARY.define(
+    "batch_norm_backward(Tensor dy, Tensor x, Tensor? y, Tensor? weight, Tensor? bias,"
+    f" Tensor statistics, {OPTIONS}, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+
+FORWARD: Final = torch.ops.backnorm.batch_norm.default
+BACKWARD: Final = torch.ops.backnorm.batch_norm_backward.default
+
+Tensors = tuple[torch.Tensor, ...]
+Maybe = torch.Tensor | None
+
+
+def batch_norm(  # noqa: PLR0917 - the tensors of one call
+    x: torch.Tensor,
+    weight: Maybe,
+    bias: Maybe,
+    running_mean: Maybe,
+    running_var: Maybe,
+    residual: Maybe,
+    options: Options,
+) -> torch.Tensor:
+    """Return y by the operator; update running statistics when training."""
+    y, statistics = FORWARD(
+        x, weight, bias, running_mean, running_var, residual, *_spelled(options)
+    )
+    if options.training and running_mean is not None and running_var is not None:
+        n = x.numel() // x.shape[1]
+        _move(running_mean, statistics[Row.MEAN], options.momentum)
+        _move(running_var, statistics[Row.VAR] * (n / (n - 1)), options.momentum)
+    return y
+
+
+def _move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
+    """Move running statistics towards those of the batch, with the bits of the kernels' own update."""
+    with torch.no_grad():
+        if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running):
+            running.copy_((1 - momentum) * running.double() + momentum * batch)
+            return
+        while _functorch.is_gradtrackingtensor(batch):
+            batch = _functorch.get_unwrapped(batch)
+        # Transforms forbid to change what they do not know, but for running statistics, which take no
+        # part in what they compute.
+        with torch._C._DisableFuncTorch():
+            running.copy_((1 - momentum) * running.double() + momentum * batch)
+
+
+def gradients(  # noqa: PLR0917 - the tensors of one call
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    y: Maybe,
+    weight: Maybe,
+    bias: Maybe,
+    statistics: torch.Tensor,
+    options: Options,
+    wanted: Sequence[bool],
+) -> tuple[Maybe, ...]:
+    """Return dx, dweight, dbias and dresidual by the operator; None for those that are not wanted."""
+    found = BACKWARD(dy, x, y, weight, bias, statistics, *_spelled(options), list(wanted))
+    return tuple(g if asked else None for g, asked in zip(found, wanted, strict=True))
+
+
+def _spelled(options: Options) -> tuple[Any, ...]:
+    """Return the options in the order of the schemas."""
+    return (
+        options.training,
+        options.eps,
+        options.activation,
+        options.negative_slope,
+        options.through,
+    )
+
+
+def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:  # noqa: FBT001 PLR0917 - as the schema has them
+    return Options(training, 0.0, eps, activation, slope, through)
+
+
+# ---- on the CPU, and on tensors without values
+
+
+def _forward(
+    x: torch.Tensor,
+    weight: Maybe,
+    bias: Maybe,
+    running_mean: Maybe,
+    running_var: Maybe,
+    residual: Maybe,
+    *rest: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    options = _options(*rest)
+    if options.training:
+        running_mean = running_var = None
+    return kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
+
+
+def _backward(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    y: Maybe,
+    weight: Maybe,
+    bias: Maybe,
+    statistics: torch.Tensor,
+    *rest: Any,
+) -> Tensors:
+    *options, wanted = rest
+    found = kernels.backward(
+        dy, x, y, weight, bias, statistics, _options(*options), tuple(wanted)
+    )
+    return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
+
+
+def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.empty_like(x), x.new_empty((4, x.shape[1]), dtype=torch.float64)
+
+
+def _backward_shapes(  # noqa: PLR0917 - as the schema has them
+    _dy: torch.Tensor, x: torch.Tensor, _y: Maybe, weight: Maybe, bias: Maybe, _statistics: Any, *rest: Any
+) -> Tensors:
+    likes = (x, weight, bias, x)
+    return tuple(
+        x.new_empty(0) if like is None or not wanted else torch.empty_like(like)
+        for like, wanted in zip(likes, rest[-1], strict=True)
+    )
+
+
+# ---- derivatives
+
+
+class _Forward(_SingleLevelFunction):
+    """The forward pass with its derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """Run what lies below autograd."""
+        with torch._C._AutoDispatchBelowAutograd():
+            y, statistics = FORWARD(*args)
+        x, weight, bias = args[:3]
+        ctx.options = _options(*args[6:])
+        kept = (x, weight, bias, statistics, None if ctx.options.activation == "identity" else y)
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+        ctx.mark_non_differentiable(statistics)
+        ctx.set_materialize_grads(False)
+        return y, statistics
+
+    @staticmethod
+    def backward(ctx: Any, dy: Maybe, _: Any) -> tuple[Maybe, ...]:  # type: ignore[override]
+        """Return the gradients of the first six arguments, and nothing for the options."""
+        if dy is None:
+            return (None,) * 11
+        x, weight, bias, statistics, y = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        wanted = (needs[0], needs[1], needs[2], needs[5])
+        dx, dweight, dbias, dresidual = gradients(
+            dy, x, y, weight, bias, statistics, ctx.options, wanted
+        )
+        return (dx, dweight, dbias, None, None, dresidual, *(None,) * 5)
+
+    @staticmethod
+    def jvp(ctx: Any, *steps: Any) -> tuple[torch.Tensor, None]:
+        """Return how y moves."""
+        x, weight, _, statistics, y = ctx.saved_tensors
+        _first_order_only_unless_whole(ctx.options)
+        k = formula.Channels.of(x, weight, statistics, ctx.options)
+        moves = formula.Steps(steps[0], steps[1], steps[2], steps[5])
+        return formula.tangent(moves, k, y, ctx.options).to(x.dtype), None
+
+
+class _Backward(_SingleLevelFunction):
+    """The gradient with its derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Tensors:  # type: ignore[override]
+        """Run what lies below autograd."""
+        with torch._C._AutoDispatchBelowAutograd():
+            found: Tensors = BACKWARD(*args)
+        dy, x, y, weight, _, statistics, *options, wanted = args
+        ctx.options = _options(*options)
+        ctx.wanted = wanted
+        ctx.save_for_backward(dy, x, y, weight, statistics)
+        ctx.save_for_forward(dy, x, y, weight, statistics)
+        ctx.mark_non_differentiable(*(g for g, asked in zip(found, wanted, strict=True) if not asked))
+        ctx.set_materialize_grads(False)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *arrives: Maybe) -> tuple[Maybe, ...]:  # type: ignore[override]
+        """Return what arrives at dy, x and the weight."""
+        dy, x, y, weight, statistics = ctx.saved_tensors
+        _first_order_only_unless_whole(ctx.options)
+        k = formula.Channels.of(x, weight, statistics, ctx.options)
+        for_dy, for_x, for_weight = formula.second(formula.Steps(*arrives), dy, k, y, ctx.options)
+        weights = None if weight is None else for_weight.to(weight.dtype)
+        return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weights, *(None,) * 8)
+
+    @staticmethod
+    def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:
+        """Return how the gradients move."""
+        dy, x, y, weight, statistics = ctx.saved_tensors
+        _first_order_only_unless_whole(ctx.options)
+        k = formula.Channels.of(x, weight, statistics, ctx.options)
+        moves = formula.Steps(steps[1], steps[3])
+        moved = formula.gradient_tangent(dy, steps[0], moves, k, y, ctx.options)
+        formats = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
+        return tuple(
+            step.to(dtype) if asked else None
+            for step, dtype, asked in zip(moved, formats, ctx.wanted, strict=True)
+        )
+
+
+def _first_order_only_unless_whole(options: Options) -> None:
+    if options.training and options.through != "both":
+        raise RangeError.no_further_derivative(options.through)
+
+
+def _forward_autograd(*args: Any) -> Any:
+    with enable_single_level_autograd_function():
+        return _Forward.apply(*args)
+
+
+def _backward_autograd(*args: Any) -> Any:
+    with enable_single_level_autograd_function():
+        return _Backward.apply(*args)
+
+
+# ---- vmap: what is mapped over becomes part of the channels, which know nothing of each other
+
+
+def _forward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+    size = info.batch_size
+    x, residual = (_with_channels(args[i], in_dims[i], size) for i in (0, 5))
+    channels = (_as_channels(args[i], in_dims[i], size) for i in range(1, 5))
+    y, statistics = FORWARD(x, *channels, residual, *args[6:])
+    return (_split(y, size), _split(statistics, size)), (1, 1)
+
+
+def _backward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+    size = info.batch_size
+    dy, x, y = (_with_channels(args[i], in_dims[i], size) for i in range(3))
+    weight, bias = (_as_channels(args[i], in_dims[i], size) for i in (3, 4))
+    statistics = _with_channels(args[5], in_dims[5], size)
+    *options, wanted = args[6:]
+    if wanted[1] and weight is None or wanted[2] and bias is None:
+        wanted = [wanted[0], wanted[1] and weight is not None, wanted[2] and bias is not None, wanted[3]]
+    found = BACKWARD(dy, x, y, weight, bias, statistics, *options, wanted)
+    axes = (1, 0, 0, 1)
+    mapped = tuple(
+        _split(g, size, axis) if asked else g
+        for g, axis, asked in zip(found, axes, wanted, strict=True)
+    )
+    return mapped, tuple(
+        axis if asked else None for axis, asked in zip(axes, wanted, strict=True)
+    )
+
+
+def _with_channels(array: Maybe, dim: int | None, size: int) -> Maybe:
+    """Return (N, size*C, ...) of an array (N, C, ...) with a dimension of this size, or without."""
+    if array is None:
+        return None
+    if dim is None:
+        whole = array.unsqueeze(1).expand(array.shape[0], size, *array.shape[1:])
+    else:
+        whole = array.movedim(dim, 1)
+    return whole.flatten(1, 2)
+
+
+def _as_channels(parameter: Maybe, dim: int | None, size: int) -> Maybe:
+    if parameter is None:
+        return None
+    whole = parameter.expand(size, -1) if dim is None else parameter.movedim(dim, 0)
+    return whole.reshape(-1)
+
+
+def _split(array: torch.Tensor, size: int, axis: int = 1) -> torch.Tensor:
+    return array.unflatten(axis, (size, -1))
+
+
+# ---- registration
+
+LIBRARY.impl("batch_norm", _forward, "CPU")
+LIBRARY.impl("batch_norm_backward", _backward, "CPU")
+LIBRARY.impl("batch_norm", _forward_autograd, "Autograd")
+LIBRARY.impl("batch_norm_backward", _backward_autograd, "Autograd")
+torch.library.register_fake("backnorm::batch_norm", _forward_shapes, lib=LIBRARY)
+torch.library.register_fake("backnorm::batch_norm_backward", _backward_shapes, lib=LIBRARY)
+torch.library.register_vmap("backnorm::batch_norm", _forward_vmap, lib=LIBRARY)
+torch.library.register_vmap("backnorm::batch_norm_backward", _backward_vmap, lib=LIBRARY)

@@ -1,0 +1,67 @@
+"""The same semantics by PyTorch's own kernels: other devices, other formats, and its own errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from backnorm.torch.engine.formula import average, per_channel
+
+if TYPE_CHECKING:
+    from backnorm.torch.engine.kernels import Options
+
+__all__ = ["batch_norm"]
+
+
+def batch_norm(  # noqa: PLR0917 - the tensors of one call
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    residual: torch.Tensor | None,
+    options: Options,
+) -> torch.Tensor:
+    """Return y; update running statistics when training."""
+    z = functional.batch_norm(
+        x,
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        options.training,
+        options.momentum,
+        options.eps,
+    )
+    if options.training and options.through != "both":
+        z = _cut(x, weight, bias, options)
+    if residual is not None:
+        z = z + residual
+    if options.activation == "relu":
+        return functional.relu(z)
+    if options.activation == "relu6":
+        return functional.relu6(z)
+    if options.activation == "leaky_relu":
+        return functional.leaky_relu(z, options.negative_slope)
+    return z
+
+
+def _cut(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: Options
+) -> torch.Tensor:
+    """Normalize with constants in place of the statistics that take no part in the gradient."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    mean = average(wide)
+    var = average((wide - mean.detach()) ** 2)
+    if options.through in ("none", "variance"):
+        mean = mean.detach()
+    if options.through in ("none", "mean"):
+        var = var.detach()
+    z = (wide - mean) * (var + options.eps).rsqrt()
+    if weight is not None:
+        z = z * per_channel(weight, x)
+    if bias is not None:
+        z = z + per_channel(bias, x)
+    return z.to(x.dtype)
