@@ -80,9 +80,7 @@ class Steps:
     residual: torch.Tensor | None = None
 
 
-def tangent(
-    steps: Steps, k: Channels, y: torch.Tensor | None, options: Options
-) -> torch.Tensor:
+def tangent(steps: Steps, k: Channels, y: torch.Tensor | None, options: Options) -> torch.Tensor:
     """Return how y moves when x and the parameters move."""
     moved = torch.zeros_like(k.x_hat)
     if steps.x is not None:

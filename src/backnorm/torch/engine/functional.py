@@ -123,7 +123,7 @@ def batch_norm(  # noqa: PLR0917 - the signature of torch.nn.functional.batch_no
     return y
 
 
-def _check_extras(  # noqa: PLR0917 - what is new beside the functional of torch
+def _check_extras(
     x: torch.Tensor,
     activation: Activation,
     negative_slope: float,
@@ -185,9 +185,7 @@ def _runs(x: torch.Tensor, parameters: Parameters, residual: torch.Tensor | None
     )
 
 
-def _may_overwrite(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
-) -> bool:
+def _may_overwrite(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
     if not kernels.works_in_place(x):
         return False
     if kernels.invertible(weight, bias, x.shape[1]):

@@ -14,7 +14,15 @@ from backnorm.kernels.memory import LARGE
 if TYPE_CHECKING:
     from backnorm._types import Activation, Shape, Through
 
-__all__ = ["FORMATS", "Options", "backward", "empty_like", "forward", "invertible", "works_in_place"]
+__all__ = [
+    "FORMATS",
+    "Options",
+    "backward",
+    "empty_like",
+    "forward",
+    "invertible",
+    "works_in_place",
+]
 
 FORMATS: Final = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 """Codes of call.hpp."""

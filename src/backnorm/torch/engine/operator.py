@@ -7,11 +7,14 @@ it just runs one, `autograd` calls the kernels without the dispatcher.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch._C import _functorch
 from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
@@ -20,7 +23,7 @@ from backnorm.torch.engine import formula, kernels
 from backnorm.torch.engine.kernels import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["BACKWARD", "FORWARD", "batch_norm", "gradients"]
 
@@ -104,7 +107,7 @@ def _spelled(options: Options) -> tuple[Any, ...]:
     )
 
 
-def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:  # noqa: FBT001 PLR0917 - as the schema has them
+def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:  # noqa: FBT001 - as the schema has them
     return Options(training, 0.0, eps, activation, slope, through)
 
 
@@ -136,9 +139,7 @@ def _backward(
     *rest: Any,
 ) -> Tensors:
     *options, wanted = rest
-    found = kernels.backward(
-        dy, x, y, weight, bias, statistics, _options(*options), tuple(wanted)
-    )
+    found = kernels.backward(dy, x, y, weight, bias, statistics, _options(*options), tuple(wanted))
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
 
 
@@ -146,8 +147,14 @@ def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tenso
     return torch.empty_like(x), x.new_empty((4, x.shape[1]), dtype=torch.float64)
 
 
-def _backward_shapes(  # noqa: PLR0917 - as the schema has them
-    _dy: torch.Tensor, x: torch.Tensor, _y: Maybe, weight: Maybe, bias: Maybe, _statistics: Any, *rest: Any
+def _backward_shapes(
+    _dy: torch.Tensor,
+    x: torch.Tensor,
+    _y: Maybe,
+    weight: Maybe,
+    bias: Maybe,
+    _statistics: Any,
+    *rest: Any,
 ) -> Tensors:
     likes = (x, weight, bias, x)
     return tuple(
@@ -159,13 +166,23 @@ def _backward_shapes(  # noqa: PLR0917 - as the schema has them
 # ---- derivatives
 
 
+@contextlib.contextmanager
+def _below_autograd() -> Iterator[None]:
+    """Go on with the keys below autograd's.
+
+    A node switches derivatives off while its forward runs; transforms that lie further out want theirs.
+    """
+    with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
+        yield
+
+
 class _Forward(_SingleLevelFunction):
     """The forward pass with its derivatives."""
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
         """Run what lies below autograd."""
-        with torch._C._AutoDispatchBelowAutograd():
+        with _below_autograd():
             y, statistics = FORWARD(*args)
         x, weight, bias = args[:3]
         ctx.options = _options(*args[6:])
@@ -192,11 +209,12 @@ class _Forward(_SingleLevelFunction):
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[torch.Tensor, None]:
         """Return how y moves."""
-        x, weight, _, statistics, y = ctx.saved_tensors
-        _first_order_only_unless_whole(ctx.options)
-        k = formula.Channels.of(x, weight, statistics, ctx.options)
-        moves = formula.Steps(steps[0], steps[1], steps[2], steps[5])
-        return formula.tangent(moves, k, y, ctx.options).to(x.dtype), None
+        _whole_gradient_only(ctx.options)
+        with _set_fwd_grad_enabled(True):
+            x, weight, _, statistics, y = _primals(ctx)
+            k = formula.Channels.of(x, weight, statistics, ctx.options)
+            moves = formula.Steps(steps[0], steps[1], steps[2], steps[5])
+            return formula.tangent(moves, k, y, ctx.options).to(x.dtype), None
 
 
 class _Backward(_SingleLevelFunction):
@@ -205,14 +223,16 @@ class _Backward(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensors:  # type: ignore[override]
         """Run what lies below autograd."""
-        with torch._C._AutoDispatchBelowAutograd():
+        with _below_autograd():
             found: Tensors = BACKWARD(*args)
         dy, x, y, weight, _, statistics, *options, wanted = args
         ctx.options = _options(*options)
         ctx.wanted = wanted
         ctx.save_for_backward(dy, x, y, weight, statistics)
         ctx.save_for_forward(dy, x, y, weight, statistics)
-        ctx.mark_non_differentiable(*(g for g, asked in zip(found, wanted, strict=True) if not asked))
+        ctx.mark_non_differentiable(
+            *(g for g, asked in zip(found, wanted, strict=True) if not asked)
+        )
         ctx.set_materialize_grads(False)
         return found
 
@@ -220,7 +240,7 @@ class _Backward(_SingleLevelFunction):
     def backward(ctx: Any, *arrives: Maybe) -> tuple[Maybe, ...]:  # type: ignore[override]
         """Return what arrives at dy, x and the weight."""
         dy, x, y, weight, statistics = ctx.saved_tensors
-        _first_order_only_unless_whole(ctx.options)
+        _whole_gradient_only(ctx.options)
         k = formula.Channels.of(x, weight, statistics, ctx.options)
         for_dy, for_x, for_weight = formula.second(formula.Steps(*arrives), dy, k, y, ctx.options)
         weights = None if weight is None else for_weight.to(weight.dtype)
@@ -229,11 +249,12 @@ class _Backward(_SingleLevelFunction):
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:
         """Return how the gradients move."""
-        dy, x, y, weight, statistics = ctx.saved_tensors
-        _first_order_only_unless_whole(ctx.options)
-        k = formula.Channels.of(x, weight, statistics, ctx.options)
-        moves = formula.Steps(steps[1], steps[3])
-        moved = formula.gradient_tangent(dy, steps[0], moves, k, y, ctx.options)
+        _whole_gradient_only(ctx.options)
+        with _set_fwd_grad_enabled(True):
+            dy, x, y, weight, statistics = _primals(ctx)
+            k = formula.Channels.of(x, weight, statistics, ctx.options)
+            moves = formula.Steps(steps[1], steps[3])
+            moved = formula.gradient_tangent(dy, steps[0], moves, k, y, ctx.options)
         formats = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
         return tuple(
             step.to(dtype) if asked else None
@@ -241,7 +262,13 @@ class _Backward(_SingleLevelFunction):
         )
 
 
-def _first_order_only_unless_whole(options: Options) -> None:
+def _primals(ctx: Any) -> Iterator[Maybe]:
+    """Return what was saved, without its own direction: directions further out are then in order."""
+    for saved in ctx.saved_tensors:
+        yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
+
+
+def _whole_gradient_only(options: Options) -> None:
     if options.training and options.through != "both":
         raise RangeError.no_further_derivative(options.through)
 
@@ -273,17 +300,20 @@ def _backward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     weight, bias = (_as_channels(args[i], in_dims[i], size) for i in (3, 4))
     statistics = _with_channels(args[5], in_dims[5], size)
     *options, wanted = args[6:]
-    if wanted[1] and weight is None or wanted[2] and bias is None:
-        wanted = [wanted[0], wanted[1] and weight is not None, wanted[2] and bias is not None, wanted[3]]
+    if (wanted[1] and weight is None) or (wanted[2] and bias is None):
+        wanted = [
+            wanted[0],
+            wanted[1] and weight is not None,
+            wanted[2] and bias is not None,
+            wanted[3],
+        ]
     found = BACKWARD(dy, x, y, weight, bias, statistics, *options, wanted)
     axes = (1, 0, 0, 1)
     mapped = tuple(
         _split(g, size, axis) if asked else g
         for g, axis, asked in zip(found, axes, wanted, strict=True)
     )
-    return mapped, tuple(
-        axis if asked else None for axis, asked in zip(axes, wanted, strict=True)
-    )
+    return mapped, tuple(axis if asked else None for axis, asked in zip(axes, wanted, strict=True))
 
 
 def _with_channels(array: Maybe, dim: int | None, size: int) -> Maybe:
