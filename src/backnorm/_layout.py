@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
 
-__all__ = ["Layout", "arrange", "layout_in", "layout_of", "steps"]
+__all__ = ["Layout", "arrange", "layout_of"]
 
 
 class Layout(NamedTuple):
@@ -61,47 +61,6 @@ def _layout(shape: Shape, memory_strides: tuple[int, ...] | None, channel_axis: 
     inner = [axis for axis in reduced if axis not in outer]
     order = (*outer, channel_axis, *inner)
     return Layout(order, _extent(shape, order, channel_axis), order == axes)
-
-
-def layout_in(shape: Shape, strides: tuple[int, ...], channel_axis: int) -> Layout:
-    """Return the layout that follows memory with these strides, in any unit; see `layout_of`."""
-    return _layout(shape, strides, channel_axis)
-
-
-@lru_cache(maxsize=4096)
-def steps(
-    shape: Shape, strides: tuple[int, ...], layout: Layout, channel_axis: int
-) -> tuple[int, int] | None:
-    """Return the strides of (outer, c) that `arrange` gives a view; None where it would copy.
-
-    Strides are in elements.
-    """
-    place = layout.order.index(channel_axis)
-    outer = _step(shape, strides, layout.order[:place])
-    inner = _step(shape, strides, layout.order[place + 1 :])
-    if outer is None or inner is None:
-        return None
-    channel = strides[channel_axis]
-    if layout.extent[2] > 1:
-        conforms = inner == 1
-    else:
-        conforms = channel == 1 or shape[channel_axis] == 1
-    return (outer, channel) if conforms else None
-
-
-def _step(shape: Shape, strides: tuple[int, ...], axes: tuple[int, ...]) -> int | None:
-    """Return the stride of some axes seen as one; None where they cannot be."""
-    step = extent = 0
-    for axis in reversed(axes):
-        if shape[axis] == 1:
-            continue
-        if not extent:
-            step, extent = strides[axis], shape[axis]
-        elif strides[axis] == step * extent:
-            extent *= shape[axis]
-        else:
-            return None
-    return step
 
 
 def _extent(shape: Shape, order: tuple[int, ...], channel_axis: int) -> tuple[int, int, int]:

@@ -62,9 +62,9 @@ class SmallWeightWarning(UserWarning):
     def not_in_place(cls) -> SmallWeightWarning:
         """The input could not be worked out from the output."""
         return cls(
-            "inplace is ignored here: some weights are small beside their biases, so that the input "
-            "could not be worked out from the output without losing digits. Other layers, and later "
-            "calls, are not named again."
+            "inplace is ignored here: some weights are small beside their biases, so that the "
+            "input could not be worked out from the output without losing digits. Other layers "
+            "and later calls are not named again."
         )
 
 

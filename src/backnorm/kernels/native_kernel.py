@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "at_level",
-    "backward_at",
     "borrow",
     "copy",
     "empty_cache",
-    "forward_at",
-    "invertible_at",
     "levels",
     "memory_usage",
     "set_cache_limit",
     "set_thread_count",
+    "tensor_calls",
     "thread_count",
 ]
 
@@ -98,11 +96,14 @@ def memory_usage() -> dict[str, int]:
     return _native.memory_usage() if _native else {}
 
 
-# Calls on memory given by address, for frameworks whose tensors are no arrays: see addresses.hpp for
-# the arguments. The first is the index of a level, 0 for the best.
-forward_at: Any = _native.forward_at if _native else None
-backward_at: Any = _native.backward_at if _native else None
-invertible_at: Any = _native.invertible_at if _native else None
+def tensor_calls() -> Any:
+    """Return the functions that take a framework's tensors, or None if not built.
+
+    They are those of tensor_calls.cpp: accepts, forward_tensors, backward_tensors, in_place and
+    can_invert, once use_exchange has been given the framework's DLPack exchange. Levels are
+    indices, 0 for the best.
+    """
+    return _native
 
 
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:

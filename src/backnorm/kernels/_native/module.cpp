@@ -4,14 +4,13 @@
 // 16-bit formats come as unsigned integers, since NumPy exports no buffer of bfloat16.
 #include <nanobind/nanobind.h>
 
-#include <algorithm>
 #include <memory>
 
-#include "addresses.hpp"
 #include "call.hpp"
 #include "copy.hpp"
 #include "levels.hpp"
 #include "memory.hpp"
+#include "tensor_calls.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -86,51 +85,6 @@ void backward(int level, int format, nb::handle dy, nb::handle x, nb::handle y, 
     levels()[level]->backward(call);
 }
 
-void* at(uintptr_t address) { return reinterpret_cast<void*>(address); }
-int threads_up_to(int most) { return std::min(most, thread_count()); }
-
-// An operand is its address, 0 for none, and its strides in elements.
-void forward_at(int level, int format, int64_t outer, int64_t channels, int64_t inner, uintptr_t x,
-                int64_t x_outer, int64_t x_channel, uintptr_t y, int64_t y_outer, int64_t y_channel,
-                uintptr_t residual, int64_t residual_outer, int64_t residual_channel, int parameter_format,
-                uintptr_t gamma, uintptr_t beta, uintptr_t running_mean, uintptr_t running_var,
-                double momentum, uintptr_t statistics, bool frozen, double eps, int activation,
-                double slope, int threads) {
-    const Format kept = Format(parameter_format);
-    const ForwardTensors tensors{{outer, channels, inner}, Format(format), {at(x), x_outer, x_channel},
-                                 {at(y), y_outer, y_channel},
-                                 {at(residual), residual_outer, residual_channel}, {at(gamma), kept},
-                                 {at(beta), kept}, {at(running_mean), kept}, {at(running_var), kept},
-                                 momentum, static_cast<double*>(at(statistics)), frozen, eps,
-                                 Activation(activation), slope, threads_up_to(threads)};
-    const nb::gil_scoped_release released;
-    run(*levels()[level], tensors);
-}
-
-void backward_at(int level, int format, int64_t outer, int64_t channels, int64_t inner, uintptr_t dy,
-                 int64_t dy_outer, int64_t dy_channel, uintptr_t x, int64_t x_outer, int64_t x_channel,
-                 uintptr_t y, int64_t y_outer, int64_t y_channel, uintptr_t dx, int64_t dx_outer,
-                 int64_t dx_channel, uintptr_t dresidual, int64_t dresidual_outer,
-                 int64_t dresidual_channel, int parameter_format, uintptr_t gamma, uintptr_t beta,
-                 uintptr_t dgamma, uintptr_t dbeta, uintptr_t statistics, bool frozen, bool through_mean,
-                 bool through_variance, bool from_output, int activation, double slope, int threads) {
-    const Format kept = Format(parameter_format);
-    const BackwardTensors tensors{{outer, channels, inner}, Format(format), {at(dy), dy_outer, dy_channel},
-                                  {at(x), x_outer, x_channel}, {at(y), y_outer, y_channel},
-                                  {at(dx), dx_outer, dx_channel},
-                                  {at(dresidual), dresidual_outer, dresidual_channel}, {at(gamma), kept},
-                                  {at(beta), kept}, {at(dgamma), kept}, {at(dbeta), kept},
-                                  static_cast<double*>(at(statistics)), frozen, through_mean,
-                                  through_variance, from_output, Activation(activation), slope,
-                                  threads_up_to(threads)};
-    const nb::gil_scoped_release released;
-    run(*levels()[level], tensors);
-}
-
-bool invertible_at(int64_t channels, int format, uintptr_t gamma, uintptr_t beta) {
-    return invertible({at(gamma), Format(format)}, {at(beta), Format(format)}, channels);
-}
-
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
 class Memory {
   public:
@@ -187,6 +141,7 @@ nb::tuple level_names() {
 }  // namespace backnorm
 
 NB_MODULE(_native_ext, m) {
+    nb::set_leak_warnings(false);  // tensors that live until the end keep their memory until then
     m.def("levels", &backnorm::level_names);
     m.def("forward", &backnorm::forward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
@@ -195,9 +150,7 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
-    m.def("forward_at", &backnorm::forward_at);
-    m.def("backward_at", &backnorm::backward_at);
-    m.def("invertible_at", &backnorm::invertible_at);
+    backnorm::define_tensor_calls(m);
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));

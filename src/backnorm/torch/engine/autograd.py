@@ -12,9 +12,11 @@ from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, operator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm.torch.engine.kernels import Options
 
-__all__ = ["InPlace", "OutOfPlace", "only_runs", "plain"]
+__all__ = ["normalize", "only_runs", "overwrite", "plain"]
 
 _keys = torch._C._dispatch_keys
 
@@ -46,11 +48,11 @@ def only_runs() -> bool:
     )
 
 
-class OutOfPlace(_SingleLevelFunction):
+class _OutOfPlace(_SingleLevelFunction):
     """y in memory of its own."""
 
     @staticmethod
-    def forward(  # type: ignore[override] # noqa: PLR0917 - autograd passes by position
+    def forward(
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor | None,
@@ -64,33 +66,37 @@ class OutOfPlace(_SingleLevelFunction):
         y, statistics = kernels.forward(
             x, weight, bias, running_mean, running_var, residual, options
         )
-        out = None if options.activation == "identity" else y
-        ctx.save_for_backward(x, weight, bias, statistics, out)
-        ctx.options = options
+        if options.activation == "identity":
+            ctx.save_for_backward(x, weight, bias)
+        else:
+            ctx.save_for_backward(x, weight, bias, y)
+        ctx.kept = (statistics, options)
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
-        x, weight, bias, statistics, y = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        wanted = (needs[0], needs[1], needs[2], needs[5])
-        if not torch.is_grad_enabled() and plain(dy) and plain(x) and only_runs():
-            dx, dweight, dbias, dresidual = kernels.backward(
-                dy, x, y, weight, bias, statistics, ctx.options, wanted
+        x, weight, bias, *rest = ctx.saved_tensors
+        statistics, options = ctx.kept
+        of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
+        wanted = (of_x, of_weight, of_bias, of_residual)
+        y = rest[0] if rest else None
+        if torch.is_grad_enabled() or not (plain(dy) and plain(x) and only_runs()):
+            dx, dweight, dbias, dresidual = operator.gradients(
+                dy, x, y, weight, bias, kernels.rows(statistics), options, wanted
             )
         else:
-            dx, dweight, dbias, dresidual = operator.gradients(
-                dy, x, y, weight, bias, statistics, ctx.options, wanted
+            dx, dweight, dbias, dresidual = kernels.backward(
+                dy, x, y, weight, bias, statistics, options, wanted
             )
         return dx, dweight, dbias, None, None, dresidual, None
 
 
-class InPlace(_SingleLevelFunction):
+class _InPlace(_SingleLevelFunction):
     """y in the memory of x, and the gradient from y (Caffe's form)."""
 
     @staticmethod
-    def forward(  # type: ignore[override] # noqa: PLR0917 - autograd passes by position
+    def forward(
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor | None,
@@ -104,20 +110,33 @@ class InPlace(_SingleLevelFunction):
             x, weight, bias, running_mean, running_var, None, options, out=x
         )
         ctx.mark_dirty(x)
-        ctx.save_for_backward(x, weight, bias, statistics)
-        ctx.options = options
+        ctx.save_for_backward(x, weight, bias)
+        ctx.kept = (statistics, options)
         return x
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors; there is no further derivative."""
         if torch.is_grad_enabled():
             raise RangeError.no_derivative_in_place()
-        y, weight, bias, statistics = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        wanted = (needs[0], needs[1], needs[2], False)
-        out = None if ctx.options.activation == "identity" else y
+        y, weight, bias = ctx.saved_tensors
+        statistics, options = ctx.kept
+        of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
+        out = None if options.activation == "identity" else y
         dx, dweight, dbias, _ = kernels.backward(
-            dy, y, out, weight, bias, statistics, ctx.options, wanted, from_output=True
+            dy,
+            y,
+            out,
+            weight,
+            bias,
+            statistics,
+            options,
+            (of_x, of_weight, of_bias, False),
+            True,
         )
-        return dx, dweight, dbias, None, None, None
+        return dx, dweight, dbias, None, None, None, None
+
+
+# Without the checks of torch.autograd.Function for transforms, which `only_runs` has made.
+normalize: Callable[..., torch.Tensor] = _OutOfPlace.apply  # type: ignore[attr-defined] # of its base in C++
+overwrite: Callable[..., torch.Tensor] = _InPlace.apply  # type: ignore[attr-defined] # the same

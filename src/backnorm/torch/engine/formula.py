@@ -1,7 +1,7 @@
 """Derivatives of the forward pass and of its gradient in plain tensor operations, in float64.
 
-They are differentiable themselves, so that every further order is right. docs/mathematics.md derives
-them; the engine's own kernels are used wherever no further derivative can be asked for.
+They are differentiable themselves, so that every further order is right. docs/mathematics.md
+derives them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """Directions for x, weight, bias and residual, or what arrives for their gradients; None is 0."""
+    """Directions for the tensors, or what arrives for their gradients; None is 0."""
 
     x: torch.Tensor | None = None
     weight: torch.Tensor | None = None
@@ -94,7 +94,7 @@ def tangent(steps: Steps, k: Channels, y: torch.Tensor | None, options: Options)
     return arriving(moved, y, options)
 
 
-def gradient_tangent(  # noqa: PLR0917 - two directions at two arguments
+def gradient_tangent(
     dy: torch.Tensor,
     dy_step: torch.Tensor | None,
     steps: Steps,
@@ -143,7 +143,10 @@ def second(
 
 
 def arriving(values: torch.Tensor, y: torch.Tensor | None, options: Options) -> torch.Tensor:
-    """Return values times the activation's derivative, read from its output; chosen, not multiplied."""
+    """Return values times the activation's derivative, read from its output y.
+
+    Chosen, not multiplied: an infinite value behind a closed relu gives 0.
+    """
     if options.activation == "identity" or y is None:
         return values
     if options.activation == "leaky_relu":

@@ -7,30 +7,26 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch.overrides import has_torch_function_variadic
 
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
-from backnorm.kernels import native_kernel
 from backnorm.torch.engine import kernels, operator, stock
-from backnorm.torch.engine.autograd import InPlace, OutOfPlace, only_runs, plain
-from backnorm.torch.engine.kernels import FORMATS, Options
+from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
+from backnorm.torch.engine.kernels import Options
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Through
 
 __all__ = ["batch_norm"]
 
-NARROW: Final = (torch.float16, torch.bfloat16)
 
-
-def batch_norm(  # noqa: PLR0917 - the signature of torch.nn.functional.batch_norm
+def batch_norm(
     input: torch.Tensor,  # noqa: A002 - the same
     running_mean: torch.Tensor | None,
     running_var: torch.Tensor | None,
     weight: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
-    training: bool = False,  # noqa: FBT001 FBT002 - the same
+    training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
@@ -94,9 +90,9 @@ def batch_norm(  # noqa: PLR0917 - the signature of torch.nn.functional.batch_no
     -----
     Source: docs/pytorch.md.
     Accuracy: as `backnorm.batch_norm` (tests/with_torch/test_engine.py).
-    Cost: as `backnorm.batch_norm`. Further derivatives, forward mode and vmap are supported; further
-    derivatives take some thirty passes in float64. Tensors on other devices, or of formats that the
-    engine does not know, are computed by PyTorch's own kernels.
+    Cost: as `backnorm.batch_norm`. Further derivatives, forward mode and vmap are there; further
+    derivatives take some thirty passes in float64. Tensors on other devices, or of formats that
+    the engine does not know, are computed by PyTorch's own kernels.
 
     Examples
     --------
@@ -107,20 +103,20 @@ def batch_norm(  # noqa: PLR0917 - the signature of torch.nn.functional.batch_no
     """
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
-    parameters = (weight, bias, running_mean, running_var)
-    if not _takes(input, parameters, training=training, eps=eps):
-        options = Options(training, momentum, eps, activation, negative_slope, through)
-        return stock.batch_norm(input, weight, bias, running_mean, running_var, residual, options)
     options = Options(training, momentum, eps, activation, negative_slope, through)
-    if not _runs(input, parameters, residual):
-        return operator.batch_norm(
-            input, weight, bias, running_mean, running_var, residual, options
-        )
+    parameters = (weight, bias, running_mean, running_var)
+    sensible = eps > 0.0 or (eps == 0.0 and not training)
+    if not (sensible and kernels.available()):
+        return stock.batch_norm(input, *parameters, residual, options)
+    if not _runs(input, residual, parameters):
+        takes = _takes(input, parameters, training=training)
+        way = operator.batch_norm if takes else stock.batch_norm
+        return way(input, *parameters, residual, options)
+    if not kernels.accepts(input, weight, bias, running_mean, running_var, training):
+        return stock.batch_norm(input, *parameters, residual, options)
     if inplace and _may_overwrite(input, weight, bias):
-        y: torch.Tensor = InPlace.apply(input, weight, bias, running_mean, running_var, options)
-        return y
-    y = OutOfPlace.apply(input, weight, bias, running_mean, running_var, residual, options)
-    return y
+        return overwrite(input, weight, bias, running_mean, running_var, options)
+    return normalize(input, weight, bias, running_mean, running_var, residual, options)
 
 
 def _check_extras(
@@ -146,52 +142,53 @@ def _check_extras(
 
 Parameters = tuple[torch.Tensor | None, ...]
 
-
-def _takes(x: torch.Tensor, parameters: Parameters, *, training: bool, eps: float) -> bool:
-    """Whether the engine computes this; what it leaves is PyTorch's, errors included."""
-    if native_kernel.forward_at is None or not x.is_cpu or x.dtype not in FORMATS:
-        return False
-    if x.layout is not torch.strided or x.dim() < 2 or not x.numel():
-        return False
-    c = x.shape[1]
-    kept = None
-    for parameter in parameters:
-        if parameter is None:
-            continue
-        if kept is None:
-            kept = parameter.dtype
-        fits = parameter.dtype is kept and parameter.shape == (c,)
-        if not (fits and parameter.is_cpu and parameter.is_contiguous()):
-            return False
-    if kept is not None and kept is not x.dtype:
-        if kept is not torch.float32 or x.dtype not in NARROW:
-            return False
-    running_mean, running_var = parameters[2:]
-    if (running_mean is None) != (running_var is None):
-        return False
-    if training:
-        return x.numel() > c and eps > 0.0
-    return running_mean is not None and eps >= 0.0
+PLAIN_TYPES: Final = frozenset((torch.Tensor, torch.nn.Parameter, type(None)))
 
 
-def _runs(x: torch.Tensor, parameters: Parameters, residual: torch.Tensor | None) -> bool:
+def _runs(x: torch.Tensor, residual: torch.Tensor | None, parameters: Parameters) -> bool:
     """Whether this is a plain call on plain tensors."""
+    if not (only_runs() and plain(x) and plain(residual)):
+        return False
+    weight, bias, running_mean, running_var = parameters
     return (
-        only_runs()
-        and plain(x)
-        and plain(residual)
-        and all(map(plain, parameters))
-        and not has_torch_function_variadic(x, residual, *parameters)
+        type(x) in PLAIN_TYPES
+        and type(weight) in PLAIN_TYPES
+        and type(bias) in PLAIN_TYPES
+        and type(running_mean) in PLAIN_TYPES
+        and type(running_var) in PLAIN_TYPES
+        and type(residual) in PLAIN_TYPES
     )
 
 
-def _may_overwrite(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
-    if not kernels.works_in_place(x):
+FORMATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+NARROW: Final = FORMATS[:2]
+MOST_AXES: Final = 8
+
+
+def _takes(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
+    """Whether the engine computes this: what `kernels.accepts` says, of tensors without memory."""
+    if not (x.is_cpu and x.layout is torch.strided and x.dtype in FORMATS):
         return False
-    if kernels.invertible(weight, bias, x.shape[1]):
-        return True
-    _warn_of_small_weights()
-    return False
+    if not 2 <= x.dim() <= MOST_AXES or x.numel() == 0:  # noqa: PLR2004 - (N, C)
+        return False
+    given = [p for p in parameters if p is not None]
+    fit = all(p.is_cpu and p.shape == x.shape[1:2] and p.is_contiguous() for p in given)
+    kept = {p.dtype for p in given} or {x.dtype}
+    if not fit or len(kept) > 1:
+        return False
+    if kept != {x.dtype} and not (kept == {torch.float32} and x.dtype in NARROW):
+        return False
+    running_mean, running_var = parameters[2:]
+    if (running_mean is None) != (running_var is None):
+        return False
+    return x.numel() > x.shape[1] if training else running_mean is not None
+
+
+def _may_overwrite(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
+    possible, invertible = kernels.works_in_place(x, weight, bias)
+    if possible and not invertible:
+        _warn_of_small_weights()
+    return possible and invertible
 
 
 @cache

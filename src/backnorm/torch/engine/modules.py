@@ -31,27 +31,39 @@ class _Engine(_BatchNorm):
 
     def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
         self._check_input_dim(x)
-        momentum = 0.0 if self.momentum is None else self.momentum
-        counts = self.training and self.track_running_stats
-        if counts and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
-        running_mean, running_var = self.running_mean, self.running_var
-        trains = self.training or (running_mean is None and running_var is None)
-        if self.training and not self.track_running_stats:
+        weight, bias = _held(self, "_parameters", "weight"), _held(self, "_parameters", "bias")
+        running_mean = _held(self, "_buffers", "running_mean")
+        running_var = _held(self, "_buffers", "running_var")
+        training, momentum = self.training, self.momentum
+        if training and self.track_running_stats:
+            momentum = self._count(momentum)
+        elif training:
             running_mean = running_var = None
         return batch_norm(
             x,
             running_mean,
             running_var,
-            self.weight,
-            self.bias,
-            trains,
-            momentum,
+            weight,
+            bias,
+            training or (running_mean is None and running_var is None),
+            0.0 if momentum is None else momentum,
             self.eps,
             **extras,
         )
+
+    def _count(self, momentum: float | None) -> float | None:
+        """Count a batch, and return its weight in the running statistics."""
+        batches = self.num_batches_tracked
+        if batches is None:
+            return momentum
+        batches.add_(1)
+        return 1.0 / float(batches) if momentum is None else momentum
+
+
+def _held(module: nn.Module, where: str, name: str) -> Any:
+    """Return getattr(module, name), which looks in several places and takes half a microsecond."""
+    held = module.__dict__[where]
+    return held[name] if name in held else getattr(module, name)
 
 
 class _Plain(_Engine):

@@ -1,8 +1,8 @@
 """The registered operators backnorm::batch_norm and backnorm::batch_norm_backward.
 
-They do what `kernels` does, without touching running statistics, and are what PyTorch sees whenever it
-looks at a call instead of running it: torch.compile, torch.export, torch.func, forward mode, vmap. Where
-it just runs one, `autograd` calls the kernels without the dispatcher.
+They do what `kernels` does, without touching running statistics, and are what PyTorch sees whenever
+it looks at a call instead of running it: torch.compile, torch.export, torch.func, forward mode,
+vmap. Where it just runs one, `autograd` calls the kernels without the dispatcher.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Tensors = tuple[torch.Tensor, ...]
 Maybe = torch.Tensor | None
 
 
-def batch_norm(  # noqa: PLR0917 - the tensors of one call
+def batch_norm(
     x: torch.Tensor,
     weight: Maybe,
     bias: Maybe,
@@ -57,6 +57,7 @@ def batch_norm(  # noqa: PLR0917 - the tensors of one call
     options: Options,
 ) -> torch.Tensor:
     """Return y by the operator; update running statistics when training."""
+    y: torch.Tensor
     y, statistics = FORWARD(
         x, weight, bias, running_mean, running_var, residual, *_spelled(options)
     )
@@ -68,20 +69,20 @@ def batch_norm(  # noqa: PLR0917 - the tensors of one call
 
 
 def _move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
-    """Move running statistics towards those of the batch, with the bits of the kernels' own update."""
+    """Move running statistics towards those of the batch, with the kernels' own bits."""
     with torch.no_grad():
         if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running):
             running.copy_((1 - momentum) * running.double() + momentum * batch)
             return
         while _functorch.is_gradtrackingtensor(batch):
             batch = _functorch.get_unwrapped(batch)
-        # Transforms forbid to change what they do not know, but for running statistics, which take no
-        # part in what they compute.
+        # Transforms forbid to change what they do not know; running statistics take no part in what
+        # they compute.
         with torch._C._DisableFuncTorch():
             running.copy_((1 - momentum) * running.double() + momentum * batch)
 
 
-def gradients(  # noqa: PLR0917 - the tensors of one call
+def gradients(
     dy: torch.Tensor,
     x: torch.Tensor,
     y: Maybe,
@@ -91,7 +92,7 @@ def gradients(  # noqa: PLR0917 - the tensors of one call
     options: Options,
     wanted: Sequence[bool],
 ) -> tuple[Maybe, ...]:
-    """Return dx, dweight, dbias and dresidual by the operator; None for those that are not wanted."""
+    """Return dx, dweight, dbias and dresidual by the operator; None for those not wanted."""
     found = BACKWARD(dy, x, y, weight, bias, statistics, *_spelled(options), list(wanted))
     return tuple(g if asked else None for g, asked in zip(found, wanted, strict=True))
 
@@ -107,7 +108,7 @@ def _spelled(options: Options) -> tuple[Any, ...]:
     )
 
 
-def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:  # noqa: FBT001 - as the schema has them
+def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:
     return Options(training, 0.0, eps, activation, slope, through)
 
 
@@ -126,7 +127,8 @@ def _forward(
     options = _options(*rest)
     if options.training:
         running_mean = running_var = None
-    return kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
+    y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
+    return y, kernels.rows(statistics)
 
 
 def _backward(
@@ -139,8 +141,13 @@ def _backward(
     *rest: Any,
 ) -> Tensors:
     *options, wanted = rest
-    found = kernels.backward(dy, x, y, weight, bias, statistics, _options(*options), tuple(wanted))
+    kept = _bytes_of(statistics)
+    found = kernels.backward(dy, x, y, weight, bias, kept, _options(*options), tuple(wanted))
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
+
+
+def _bytes_of(statistics: torch.Tensor) -> bytes:
+    return statistics.numpy(force=True).tobytes()
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -170,7 +177,7 @@ def _backward_shapes(
 def _below_autograd() -> Iterator[None]:
     """Go on with the keys below autograd's.
 
-    A node switches derivatives off while its forward runs; transforms that lie further out want theirs.
+    A node switches derivatives off while its forward runs; transforms further out want theirs.
     """
     with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
         yield
@@ -180,7 +187,7 @@ class _Forward(_SingleLevelFunction):
     """The forward pass with its derivatives."""
 
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Run what lies below autograd."""
         with _below_autograd():
             y, statistics = FORWARD(*args)
@@ -194,7 +201,7 @@ class _Forward(_SingleLevelFunction):
         return y, statistics
 
     @staticmethod
-    def backward(ctx: Any, dy: Maybe, _: Any) -> tuple[Maybe, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Maybe, _: Any) -> tuple[Maybe, ...]:
         """Return the gradients of the first six arguments, and nothing for the options."""
         if dy is None:
             return (None,) * 11
@@ -221,7 +228,7 @@ class _Backward(_SingleLevelFunction):
     """The gradient with its derivatives."""
 
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> Tensors:  # type: ignore[override]
+    def forward(ctx: Any, *args: Any) -> Tensors:
         """Run what lies below autograd."""
         with _below_autograd():
             found: Tensors = BACKWARD(*args)
@@ -237,7 +244,7 @@ class _Backward(_SingleLevelFunction):
         return found
 
     @staticmethod
-    def backward(ctx: Any, *arrives: Maybe) -> tuple[Maybe, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *arrives: Maybe) -> tuple[Maybe, ...]:
         """Return what arrives at dy, x and the weight."""
         dy, x, y, weight, statistics = ctx.saved_tensors
         _whole_gradient_only(ctx.options)
@@ -262,8 +269,8 @@ class _Backward(_SingleLevelFunction):
         )
 
 
-def _primals(ctx: Any) -> Iterator[Maybe]:
-    """Return what was saved, without its own direction: directions further out are then in order."""
+def _primals(ctx: Any) -> Iterator[Any]:
+    """Return what was saved, without its own direction: only those further out count."""
     for saved in ctx.saved_tensors:
         yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
 
@@ -275,12 +282,12 @@ def _whole_gradient_only(options: Options) -> None:
 
 def _forward_autograd(*args: Any) -> Any:
     with enable_single_level_autograd_function():
-        return _Forward.apply(*args)
+        return _Forward.apply(*args)  # type: ignore[attr-defined] # of its base in C++
 
 
 def _backward_autograd(*args: Any) -> Any:
     with enable_single_level_autograd_function():
-        return _Backward.apply(*args)
+        return _Backward.apply(*args)  # type: ignore[attr-defined] # the same
 
 
 # ---- vmap: what is mapped over becomes part of the channels, which know nothing of each other
@@ -335,7 +342,8 @@ def _as_channels(parameter: Maybe, dim: int | None, size: int) -> Maybe:
 
 
 def _split(array: torch.Tensor, size: int, axis: int = 1) -> torch.Tensor:
-    return array.unflatten(axis, (size, -1))
+    whole: torch.Tensor = array.unflatten(axis, (size, -1))
+    return whole
 
 
 # ---- registration

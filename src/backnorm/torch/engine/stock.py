@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_norm"]
 
 
-def batch_norm(  # noqa: PLR0917 - the tensors of one call
+def batch_norm(
     x: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,

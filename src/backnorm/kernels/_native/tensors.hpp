@@ -1,5 +1,5 @@
-// Calls on memory given by address: what a framework's tensors are, without a detour over arrays. Gamma
-// and beta, their gradients and running statistics are in the framework's own formats.
+// Calls on a framework's tensors. Gamma and beta, their gradients and running statistics are in the
+// framework's own formats.
 #pragma once
 
 #include "call.hpp"

@@ -1,4 +1,4 @@
-#include "addresses.hpp"
+#include "tensors.hpp"
 
 #include <cmath>
 #include <vector>

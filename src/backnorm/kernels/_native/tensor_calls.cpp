@@ -1,0 +1,192 @@
+#include "tensor_calls.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "arrangement.hpp"
+#include "dlpack.hpp"
+#include "levels.hpp"
+#include "tensors.hpp"
+#include "threads.hpp"
+
+namespace nb = nanobind;
+
+namespace backnorm {
+namespace {
+
+// How the framework hands out its tensors; set once, when its adapter is imported.
+const dlpack::Exchange* exchange = nullptr;
+
+bool use_exchange(nb::handle capsule) {
+    void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
+    if (!found) throw nb::python_error();
+    auto* api = static_cast<const dlpack::Exchange*>(found);
+    while (api && api->version.major != dlpack::known_major) api = api->previous;
+    exchange = api;
+    return api != nullptr;
+}
+
+dlpack::Tensor tensor_of(nb::handle object) {
+    dlpack::Tensor t;
+    if (exchange->tensor_from_object(object.ptr(), &t) != 0) throw nb::python_error();
+    return t;
+}
+
+std::optional<Format> format_of(const dlpack::Tensor& t) {
+    if (t.dtype.lanes != 1) return {};
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 32) return Format::float32;
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 64) return Format::float64;
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 16) return Format::float16;
+    if (t.dtype.code == dlpack::bfloat_code && t.dtype.bits == 16) return Format::bfloat16;
+    return {};
+}
+
+void* start_of(const dlpack::Tensor& t) { return static_cast<char*>(t.data) + t.byte_offset; }
+
+// Arguments checked by `accepts`: one value per channel, or None.
+Parameters parameters_of(nb::handle object) {
+    if (object.is_none()) return {nullptr, Format::float64};
+    const dlpack::Tensor t = tensor_of(object);
+    return {start_of(t), *format_of(t)};
+}
+
+// What is in the place of a tensor of x's shape: nothing where it is None or, with `fits` made false, where
+// kernels cannot take its strides.
+Operand operand_of(nb::handle object, const Arrangement& arrangement, bool& fits) {
+    if (object.is_none()) return {};
+    const auto place = arrangement.place(tensor_of(object));
+    fits = fits && place;
+    return place.value_or(Operand{});
+}
+
+int threads_up_to(int most) { return std::min(most, thread_count()); }
+
+// Whether the engine computes this: formats, shapes and sizes fit. What it leaves is the framework's, and so
+// are tensors that have no strides.
+bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle running_mean,
+             nb::handle running_var, bool training) {
+    const dlpack::Tensor x = tensor_of(x_);
+    if (x.device.type != dlpack::cpu || x.axes < 2 || x.axes > most_axes) return false;
+    const auto format = format_of(x);
+    int64_t size = 1;
+    for (int axis = 0; axis < x.axes; ++axis) size *= x.shape[axis];
+    if (!format || size == 0) return false;
+    std::optional<Format> kept;
+    for (const nb::handle& each : {gamma, beta, running_mean, running_var}) {
+        if (each.is_none()) continue;
+        const dlpack::Tensor p = tensor_of(each);
+        const bool plain = p.device.type == dlpack::cpu && p.axes == 1 &&
+                           p.shape[0] == x.shape[channel_axis] && (p.strides[0] == 1 || p.shape[0] == 1);
+        const auto its = format_of(p);
+        if (!plain || !its || (kept && *kept != *its)) return false;
+        kept = its;
+    }
+    const bool narrow = *format == Format::float16 || *format == Format::bfloat16;
+    if (kept && *kept != *format && !(narrow && *kept == Format::float32)) return false;
+    if (running_mean.is_none() != running_var.is_none()) return false;
+    return training ? size > x.shape[channel_axis] : !running_mean.is_none();
+}
+
+bool accepts(nb::handle x, nb::handle gamma, nb::handle beta, nb::handle running_mean,
+             nb::handle running_var, bool training) {
+    try {
+        return fitting(x, gamma, beta, running_mean, running_var, training);
+    } catch (const nb::python_error&) {
+        return false;
+    }
+}
+
+// The statistics as bytes, 4 rows of float64; None where x or the residual must be copied first.
+nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, nb::handle gamma,
+                   nb::handle beta, nb::handle running_mean, nb::handle running_var, bool training,
+                   double momentum, double eps, int activation, double slope, int threads) {
+    const dlpack::Tensor input = tensor_of(x);
+    const Arrangement arrangement(input);
+    const Shape& shape = arrangement.shape();
+    bool fits = true;
+    ForwardTensors t{shape,
+                     *format_of(input),
+                     operand_of(x, arrangement, fits),
+                     operand_of(y, arrangement, fits),
+                     operand_of(residual, arrangement, fits),
+                     parameters_of(gamma),
+                     parameters_of(beta),
+                     parameters_of(running_mean),
+                     parameters_of(running_var),
+                     momentum,
+                     nullptr,
+                     !training,
+                     eps,
+                     Activation(activation),
+                     slope,
+                     threads_up_to(threads)};
+    if (!fits) return nb::none();
+    PyObject* rows = PyBytes_FromStringAndSize(nullptr, Py_ssize_t(4 * shape.channels * int64_t(sizeof(double))));
+    if (!rows) throw nb::python_error();
+    nb::object statistics = nb::steal(rows);
+    t.statistics = reinterpret_cast<double*>(PyBytes_AS_STRING(rows));
+    const nb::gil_scoped_release released;
+    run(*levels()[level], t);
+    return statistics;
+}
+
+// False where an operand must be copied first.
+bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
+              nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
+              nb::bytes statistics, bool training, bool through_mean, bool through_variance,
+              bool from_output, int activation, double slope, int threads) {
+    const dlpack::Tensor input = tensor_of(x);
+    const Arrangement arrangement(input);
+    bool fits = true;
+    const BackwardTensors t{arrangement.shape(),
+                            *format_of(input),
+                            operand_of(dy, arrangement, fits),
+                            operand_of(x, arrangement, fits),
+                            operand_of(y, arrangement, fits),
+                            operand_of(dx, arrangement, fits),
+                            operand_of(dresidual, arrangement, fits),
+                            parameters_of(gamma),
+                            parameters_of(beta),
+                            parameters_of(dgamma),
+                            parameters_of(dbeta),
+                            // Read only, though its type does not say so.
+                            reinterpret_cast<double*>(const_cast<char*>(statistics.c_str())),
+                            !training,
+                            training && through_mean,
+                            training && through_variance,
+                            from_output,
+                            Activation(activation),
+                            slope,
+                            threads_up_to(threads)};
+    if (!fits) return false;
+    const nb::gil_scoped_release released;
+    run(*levels()[level], t);
+    return true;
+}
+
+// Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.
+bool in_place(nb::handle x) {
+    const dlpack::Tensor t = tensor_of(x);
+    return distinct(t) && Arrangement(t).place(t);
+}
+// Whether x_hat can be worked out from y.
+bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta) {
+    return invertible(parameters_of(gamma), parameters_of(beta), tensor_of(x).shape[channel_axis]);
+}
+
+}  // namespace
+
+void define_tensor_calls(nb::module_& m) {
+    const auto none = nb::arg().none();
+    m.def("use_exchange", &use_exchange);
+    m.def("accepts", &accepts, none, none, none, none, none, none);
+    m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
+          none, none, none);
+    m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none,
+          none, none, none, none, none, none, none);
+    m.def("in_place", &in_place);
+    m.def("can_invert", &can_invert, none, none, none);
+}
+
+}  // namespace backnorm
