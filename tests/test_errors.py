@@ -80,10 +80,34 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.no_further_derivative("mean"),
+        (
+            "through must be 'both' where the gradient is differentiated again, got 'mean'. What a "
+            "detached statistic means at second order depends on where it was detached. Leave "
+            "through out, or ask for first derivatives only."
+        ),
+    ),
+    (
+        RangeError.no_derivative_in_place(),
+        (
+            "inplace must be False where the gradient is differentiated again, got True. The "
+            "output has taken the memory of the input, whose derivatives would be needed. Leave "
+            "inplace out, or ask for first derivatives only."
+        ),
+    ),
+    (
+        RangeError.not_in_place("relu", has_residual=True),
+        (
+            "inplace must go with activation 'identity' or 'leaky_relu' and without a residual, "
+            "got activation='relu' and a residual. The backward pass works the input out from "
+            "the output that took its memory. Leave inplace out, or choose another activation."
+        ),
+    ),
+    (
         DtypeError.same_as("residual", "float32", "x", "float64"),
         (
             "residual must have the format of x, float64, got float32. Mixed formats would "
-            "hide a rounding. Convert it with residual.astype(x.dtype)."
+            "hide a rounding. Convert residual to float64."
         ),
     ),
     (
