@@ -19,6 +19,7 @@ from backnorm.errors import (
     NotInstalledError,
     RangeError,
     ShapeError,
+    SmallWeightWarning,
     SubjectError,
     UnknownNameError,
 )
@@ -77,30 +78,6 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "x must have one of the formats float16, float32, got int64. Normalization "
             "needs fractions, and the kernels are written for these formats. Convert it, "
             "for example x.astype(numpy.float32)."
-        ),
-    ),
-    (
-        RangeError.no_further_derivative("mean"),
-        (
-            "through must be 'both' where the gradient is differentiated again, got 'mean'. What a "
-            "detached statistic means at second order depends on where it was detached. Leave "
-            "through out, or ask for first derivatives only."
-        ),
-    ),
-    (
-        RangeError.no_derivative_in_place(),
-        (
-            "inplace must be False where the gradient is differentiated again, got True. The "
-            "output has taken the memory of the input, whose derivatives would be needed. Leave "
-            "inplace out, or ask for first derivatives only."
-        ),
-    ),
-    (
-        RangeError.not_in_place("relu", has_residual=True),
-        (
-            "inplace must go with activation 'identity' or 'leaky_relu' and without a residual, "
-            "got activation='relu' and a residual. The backward pass works the input out from "
-            "the output that took its memory. Leave inplace out, or choose another activation."
         ),
     ),
     (
@@ -235,6 +212,30 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "fwd must be what batch_norm returned, got NoneType. The backward pass needs "
             "the input and the statistics of the forward pass. Call fwd = batch_norm(x, "
             "...) first."
+        ),
+    ),
+    (
+        RangeError.no_further_derivative("mean"),
+        (
+            "through must be 'both' where the gradient is differentiated again, got 'mean'. What a "
+            "detached statistic means at second order depends on where it was detached. Leave "
+            "through out, or ask for first derivatives only."
+        ),
+    ),
+    (
+        RangeError.no_derivative_in_place(),
+        (
+            "inplace must be False where the gradient is differentiated again, got True. The "
+            "output has taken the memory of the input, whose derivatives would be needed. Leave "
+            "inplace out, or ask for first derivatives only."
+        ),
+    ),
+    (
+        RangeError.not_in_place("relu", has_residual=True),
+        (
+            "inplace must go with activation 'identity' or 'leaky_relu' and without a residual, "
+            "got activation='relu' and a residual. The backward pass works the input out from "
+            "the output that took its memory. Leave inplace out, or choose another activation."
         ),
     ),
     (
@@ -715,7 +716,7 @@ MORE: list[tuple[BacknormError, str]] = [
 """What the same constructors say where there is less to say, or more."""
 
 CLASSES: list[type[BacknormError]] = [
-    cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
+    cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, BacknormError)
 ]
 
 
@@ -734,6 +735,15 @@ def test_the_message_stands_in_full(error: BacknormError, text: str) -> None:
     assert str(error) == text
     for part in (error.name, error.requirement, error.got, error.why, error.advice):
         assert part in text
+
+
+def test_the_warning_stands_in_full() -> None:
+    """It is no error, and has no parts."""
+    assert str(SmallWeightWarning.not_in_place()) == (
+        "inplace is ignored here: some weights are small beside their biases, so that the input "
+        "could not be worked out from the output without losing digits. Other layers and later "
+        "calls are not named again."
+    )
 
 
 @pytest.mark.parametrize(
