@@ -108,12 +108,13 @@ def batch_norm(
     sensible = eps > 0.0 or (eps == 0.0 and not training)
     if not (sensible and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
-    if not _runs(input, residual, parameters):
+    if not (
+        _runs(input, residual, parameters)
+        and kernels.accepts(input, weight, bias, running_mean, running_var, training)
+    ):
         takes = _takes(input, parameters, training=training)
         way = operator.batch_norm if takes else stock.batch_norm
         return way(input, *parameters, residual, options)
-    if not kernels.accepts(input, weight, bias, running_mean, running_var, training):
-        return stock.batch_norm(input, *parameters, residual, options)
     if inplace and _may_overwrite(input, weight, bias):
         return overwrite(input, weight, bias, running_mean, running_var, options)
     return normalize(input, weight, bias, running_mean, running_var, residual, options)
@@ -166,13 +167,16 @@ MOST_AXES: Final = 8
 
 
 def _takes(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
-    """Whether the engine computes this: what `kernels.accepts` says, of tensors without memory."""
+    """Whether the engine computes this: what `kernels.accepts` says, of tensors without memory.
+
+    Their strides do not count: the operator makes parameters dense.
+    """
     if not (x.is_cpu and x.layout is torch.strided and x.dtype in FORMATS):
         return False
     if not 2 <= x.dim() <= MOST_AXES or x.numel() == 0:  # noqa: PLR2004 - (N, C)
         return False
     given = [p for p in parameters if p is not None]
-    fit = all(p.is_cpu and p.shape == x.shape[1:2] and p.is_contiguous() for p in given)
+    fit = all(p.is_cpu and p.shape == x.shape[1:2] for p in given)
     kept = {p.dtype for p in given} or {x.dtype}
     if not fit or len(kept) > 1:
         return False

@@ -127,6 +127,8 @@ def _forward(
     options = _options(*rest)
     if options.training:
         running_mean = running_var = None
+    weight, bias = _dense(weight), _dense(bias)
+    running_mean, running_var = _dense(running_mean), _dense(running_var)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
 
@@ -141,9 +143,15 @@ def _backward(
     *rest: Any,
 ) -> Tensors:
     *options, wanted = rest
+    weight, bias = _dense(weight), _dense(bias)
     kept = _bytes_of(statistics)
     found = kernels.backward(dy, x, y, weight, bias, kept, _options(*options), tuple(wanted))
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
+
+
+def _dense(parameter: Maybe) -> Maybe:
+    """Return a parameter as kernels take it: one that is mapped over may be a view."""
+    return None if parameter is None else parameter.contiguous()
 
 
 def _bytes_of(statistics: torch.Tensor) -> bytes:
