@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backnorm.audit import audit
-from backnorm.audit.record import Record
+from backnorm.audit.record import Parts, PrecisionPoint, Probe, Record
 from backnorm.audit.specimens import specimen_subjects
 
 SUBJECTS = {subject.name: subject for subject in specimen_subjects()}
@@ -18,6 +18,31 @@ def test_a_record_survives_json(name: str) -> None:
     """From a record to JSON and back nothing is lost."""
     record = audit(SUBJECTS[name])
     assert Record.from_dict(json.loads(json.dumps(record.to_dict(), allow_nan=False))) == record
+
+
+def test_what_came_later_survives_json() -> None:
+    """State, probes, precision and parts come through, with None where nothing is finite."""
+    ramp = (0.0, 0.5, 1.0)
+    record = Record(
+        "f",
+        "batch",
+        state="keep 0.9, unbiased, as torch",
+        probes=(Probe("P01", "gradient", "pass", "error 1e-9", 0.25),),
+        precision=(PrecisionPoint("offset", 1e6, "float32", 0.5, None, 0.25, 0.125),),
+        parts=Parts(ramp, ramp, ramp, ramp, ramp),
+    )
+    plain = json.loads(json.dumps(record.to_dict(), allow_nan=False))
+    assert plain["precision"][0]["dx"] is None
+    assert plain["parts"]["variance"] == [0.0, 0.5, 1.0]
+    assert Record.from_dict(plain) == record
+
+
+def test_a_record_from_before_they_came_is_read() -> None:
+    """Without the keys that came later a record has their defaults."""
+    plain = Record("f", "batch").to_dict()
+    for name in ("state", "probes", "precision", "parts"):
+        del plain[name]
+    assert Record.from_dict(plain) == Record("f", "batch")
 
 
 def test_the_keys_are_those_of_schema_1() -> None:
@@ -34,7 +59,8 @@ def test_the_keys_are_those_of_schema_1() -> None:
         "findings",
         "errors",
     }
-    assert set(plain) == schema | {"audited", "law", "notes", "expected"}
+    later = {"audited", "law", "notes", "expected", "state", "probes", "precision", "parts"}
+    assert set(plain) == schema | later
     assert set(plain["coefficients"]) == {"direct", "mean", "variance"}
     assert set(plain["errors"]) == {"y", "dx", "dgamma", "dbeta"}
     finding = {"code", "what", "expected", "got", "causes", "remedy"}

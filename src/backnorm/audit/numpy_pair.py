@@ -15,23 +15,29 @@ A pair is an object, a class or a module with two functions::
 
 and, where the defaults do not suit, with any of the attributes ``kind``, ``sample_shape``,
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
+
+Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
+``training``, that is set before each call.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import numpy as np
 
 from backnorm.audit.fitting import fitted
 from backnorm.audit.subject import Run, Subject
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray, Shape
+    from backnorm.audit.boxes import Visit
     from backnorm.audit.kinds import Kind
 
 __all__ = ["is_pair", "pair_subject"]
@@ -80,9 +86,32 @@ class PairBox:
         pair = self._fresh()
         y, cache = self._split(pair.forward(*_copies(x, gamma, beta)), "(y, cache)", 2)
         y = copy.copy(y)
-        gradients = pair.backward(dy.copy(), cache)
+        gradients = pair.backward(dy.copy(order="K"), cache)
         dx, dgamma, dbeta = self._split(gradients, "(dx, dgamma, dbeta)", 3)
         return Run(y, dx, dgamma, dbeta)
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return the numbers and arrays that the pair keeps."""
+        attributes = getattr(self._fresh(), "__dict__", {})
+        return {name: np.array(v) for name, v in attributes.items() if _is_number(v)}
+
+    def attached(self) -> tuple[str, ...]:
+        """NumPy has no graph."""
+        return ()
+
+    def after(self, visits: Sequence[Visit]) -> PairBox:
+        """Return the pair as it is after some calls."""
+        pair: Any = self._fresh()
+        mode = getattr(pair, "training", None)
+        for visit in visits:
+            _set_mode(pair, train=visit.train)
+            given = _copies(visit.x, visit.gamma, visit.beta)
+            _, cache = self._split(pair.forward(*given), "(y, cache)", 2)
+            if visit.dy is not None:
+                pair.backward(visit.dy.copy(order="K"), cache)
+        if mode is not None:
+            pair.training = mode
+        return replace(self, pair=pair)
 
     def _split(self, value: object, what: str, count: int) -> tuple[Any, ...]:
         if value is None:
@@ -93,7 +122,20 @@ class PairBox:
 
 
 def _copies(*arrays: AnyArray | None) -> tuple[Any, ...]:
-    return tuple(None if array is None else array.copy() for array in arrays)
+    """Copy arrays, each with the order of its axes in memory."""
+    return tuple(None if array is None else array.copy(order="K") for array in arrays)
+
+
+def _is_number(value: object) -> bool:
+    """Whether an attribute is a number or an array of numbers, and no flag."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fiu"
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _set_mode(pair: Any, *, train: bool) -> None:
+    if hasattr(pair, "training"):
+        pair.training = train
 
 
 def is_pair(candidate: object) -> bool:

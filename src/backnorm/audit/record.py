@@ -10,10 +10,25 @@ if TYPE_CHECKING:
 
     from backnorm.audit.kinds import Kind
 
-__all__ = ["Coefficients", "Errors", "Expected", "Finding", "Mode", "Path", "Record"]
+__all__ = [
+    "Coefficients",
+    "Errors",
+    "Expected",
+    "Finding",
+    "Mode",
+    "Parts",
+    "Path",
+    "PrecisionPoint",
+    "Probe",
+    "Record",
+    "Result",
+    "Sweep",
+]
 
 Mode: TypeAlias = Literal["batch", "frozen", "other"]
 Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
+Result: TypeAlias = Literal["pass", "fail", "skipped"]
+Sweep: TypeAlias = Literal["offset", "scale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,79 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """One thing that was tried, and how it went.
+
+    Attributes
+    ----------
+    code
+        Its name, such as P01.
+    name
+        What it looks at, in a few words.
+    result
+        Whether what it saw is as it should be; "skipped" where it could not be tried.
+    what
+        What it saw, with the numbers, or why it was skipped.
+    seconds
+        How long it took.
+    """
+
+    code: str
+    name: str
+    result: Result
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionPoint:
+    """Rounding errors on one input, relative to the scale of each channel.
+
+    Attributes
+    ----------
+    sweep
+        Whether the mean of x is what grows, or its scale.
+    value
+        The mean over the standard deviation, or the standard deviation. 1, or [x]
+    dtype
+        The format.
+    y, dx
+        Errors of the subject; None where something is not finite.
+    exact_y, exact_dx
+        Errors of an exact computation of the same law, rounded to the same format once.
+    """
+
+    sweep: Sweep
+    value: float
+    dtype: str
+    y: float | None
+    dx: float | None
+    exact_y: float | None
+    exact_dx: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The gradient of one row of values that share their statistics, in its parts, to be drawn.
+
+    Attributes
+    ----------
+    x
+        The input, 64 values at most. [x]
+    dx
+        What the subject returned.
+    direct, mean, variance
+        D, M and V, built with the statistics that the subject itself used.
+    """
+
+    x: tuple[float, ...]
+    dx: tuple[float, ...]
+    direct: tuple[float, ...]
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """The verdict that a specimen must get."""
 
@@ -99,7 +187,7 @@ class Record:
     sound
         Whether the gradient is the derivative of the subject's own forward pass.
     findings
-        What is wrong.
+        What is wrong: with the gradient, and that makes it unsound; or with something else.
     errors
         How far the gradient is from that derivative.
     audited
@@ -110,6 +198,14 @@ class Record:
         What is worth knowing and no fault.
     expected
         For specimens: the verdict they must get.
+    state
+        How the running statistics are updated, in words, and the dialect that does the same.
+    probes
+        All that was tried.
+    precision
+        Rounding errors over large means, and over small and large scales.
+    parts
+        The gradient of one channel in its parts.
     """
 
     target: str
@@ -125,18 +221,25 @@ class Record:
     law: str = ""
     notes: tuple[str, ...] = ()
     expected: Expected | None = None
+    state: str = ""
+    probes: tuple[Probe, ...] = ()
+    precision: tuple[PrecisionPoint, ...] = ()
+    parts: Parts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""
         plain = asdict(self)
-        plain["notes"] = list(self.notes)
+        for name in ("notes", "probes", "precision"):
+            plain[name] = list(plain[name])
         plain["findings"] = [{**asdict(f), "causes": list(f.causes)} for f in self.findings]
+        if self.parts is not None:
+            plain["parts"] = {name: list(values) for name, values in asdict(self.parts).items()}
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Record:
         """Build a record from what `to_dict` gave."""
-        expected = plain["expected"]
+        expected, parts = plain["expected"], plain.get("parts")
         return cls(
             **{
                 **plain,
@@ -147,6 +250,9 @@ class Record:
                 ),
                 "notes": tuple(plain["notes"]),
                 "expected": Expected(**expected) if expected else None,
+                "probes": tuple(Probe(**one) for one in plain.get("probes", ())),
+                "precision": tuple(PrecisionPoint(**one) for one in plain.get("precision", ())),
+                "parts": Parts(**{name: tuple(v) for name, v in parts.items()}) if parts else None,
             }
         )
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from backnorm.audit.boxes import PLAIN
 from backnorm.errors import SubjectError
 from backnorm.torch._roles import role_of
 from backnorm.torch._tensors import (
     alike,
     array_of,
     gradients,
+    higher_gradients,
+    leaf_of,
     running_statistics,
-    tensor_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from backnorm._types import AnyArray, Shape
+    from backnorm.audit.boxes import Variant
     from backnorm.audit.subject import Run
 
 __all__ = ["FunctionBox", "has_running_statistics", "plan_call"]
@@ -61,6 +64,8 @@ class FunctionBox:
         Shape of gamma, of beta and of running statistics.
     groups
         What to answer an argument that asks for the number of groups.
+    way
+        How it is run.
     """
 
     name: str
@@ -69,24 +74,42 @@ class FunctionBox:
     train: bool
     parameter_shape: Shape
     groups: int
+    way: Variant = PLAIN
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
-        leaves = {role: leaf.requires_grad_() for role, leaf in self._leaves(gamma, beta).items()}
-        with torch.enable_grad(), alike():
-            return array_of(self.name, self._call(tensor_of(x).requires_grad_().clone(), leaves))
+        leaves = {"x": leaf_of(x, self.way), **self._leaves(gamma, beta)}
+        with torch.enable_grad(), alike(self.way.threads):
+            return array_of(self.name, self._call(leaves["x"].clone(), leaves))
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients."""
-        leaves = {role: leaf.requires_grad_() for role, leaf in self._leaves(gamma, beta).items()}
-        leaf = tensor_of(x).requires_grad_()
-        with torch.enable_grad(), alike():
-            y = self._call(leaf.clone(), leaves)
-            return gradients(self.name, y, dy, {"x": leaf, **leaves})
+        leaves = {"x": leaf_of(x, self.way), **self._leaves(gamma, beta)}
+        with torch.enable_grad(), alike(self.way.threads):
+            return gradients(self.name, self._call(leaves["x"].clone(), leaves), dy, leaves)
+
+    def higher(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        along: Sequence[AnyArray],
+    ) -> dict[str, AnyArray]:
+        """Differentiate the gradient, by autograd; see `DeepBox`."""
+        leaves = {"x": leaf_of(x, self.way), **self._leaves(gamma, beta)}
+        with torch.enable_grad(), alike(self.way.threads):
+            y = self._call(leaves["x"].clone(), leaves)
+            return higher_gradients(self.name, y, dy, leaves, along)
+
+    def variant(self, variant: Variant) -> FunctionBox:
+        """Return the function run in another way."""
+        return replace(self, way=variant)
 
     def _leaves(self, gamma: AnyArray | None, beta: AnyArray | None) -> dict[str, torch.Tensor]:
         values = {"gamma": gamma, "beta": beta}
-        return {role: tensor_of(v) for role, v in values.items() if v is not None}
+        way = replace(self.way, needs_dx=True)
+        return {role: leaf_of(v, way) for role, v in values.items() if v is not None}
 
     def _call(self, x: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> Any:
         def value(role: str, fixed: Any) -> Any:

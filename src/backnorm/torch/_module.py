@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from backnorm.audit.boxes import PLAIN
 from backnorm.audit.subject import Run
 from backnorm.torch._roles import role_of
 from backnorm.torch._tensors import (
     alike,
     array_of,
     gradients,
+    higher_gradients,
+    leaf_of,
     running_statistics,
-    tensor_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from torch import nn
 
     from backnorm._types import AnyArray, Shape
+    from backnorm.audit.boxes import Variant, Visit
 
 __all__ = ["ModuleBox", "in_mode", "parameter_names", "stored_shape"]
 
@@ -40,41 +45,147 @@ class ModuleBox:
         The module; never run itself.
     parameters
         Names of gamma and beta, of those that it has.
+    way
+        How it is run.
+    held
+        Names of its state that required a gradient or held a graph, before they were cut off.
     """
 
     name: str
     module: nn.Module
     parameters: dict[str, str]
+    way: Variant = PLAIN
+    held: tuple[str, ...] = ()
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
-        module, _ = self._fresh(x, {"gamma": gamma, "beta": beta})
+        module = self._fresh(x)
+        self._leaves(module, gamma, beta)
         # With gradients, as in `run`: some layers take their absence for evaluation.
-        with torch.enable_grad(), alike():
-            return array_of(self.name, module(tensor_of(x).requires_grad_().clone()))
+        with torch.enable_grad(), alike(self.way.threads):
+            return array_of(self.name, module(leaf_of(x, self.way).clone()))
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients."""
-        values = {"gamma": gamma, "beta": beta}
-        module, leaves = self._fresh(x, values)
-        leaf = tensor_of(x).requires_grad_()
-        with torch.enable_grad(), alike():
+        return self._run_on(self._fresh(x), x, gamma, beta, dy)
+
+    def higher(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        along: Sequence[AnyArray],
+    ) -> dict[str, AnyArray]:
+        """Differentiate the gradient, by autograd; see `DeepBox`."""
+        module = self._fresh(x)
+        leaves = {"x": leaf_of(x, self.way), **self._leaves(module, gamma, beta)}
+        with torch.enable_grad(), alike(self.way.threads):
+            y = module(leaves["x"].clone())
+            found = higher_gradients(self.name, y, dy, leaves, along)
+        for role, value in (("gamma", gamma), ("beta", beta)):
+            if role in found and value is not None:
+                found[role] = found[role].reshape(value.shape)
+        return found
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return buffers, running statistics that are parameters, and plain attributes."""
+        return {
+            name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
+            for name, value in state_of(self.module).items()
+        }
+
+    def attached(self) -> tuple[str, ...]:
+        """Return the names of what in the state requires a gradient or holds a graph."""
+        return self.held
+
+    def after(self, visits: Sequence[Visit]) -> ModuleBox:
+        """Return the module as it is after some calls."""
+        if not visits:
+            return self
+        module, held = self._fresh(visits[0].x), self.held
+        modes = [(part, part.training) for part in module.modules()]
+        for visit in visits:
+            for part, training in modes:
+                part.training = visit.train and (training or not module.training)
+            self._visit(module, visit)
+            held = tuple(dict.fromkeys((*held, *_cut_off(module))))
+        for part, training in modes:
+            part.training = training
+        return replace(self, module=module, held=held)
+
+    def variant(self, variant: Variant) -> ModuleBox:
+        """Return the module run in another way."""
+        return replace(self, way=variant)
+
+    def _visit(self, module: nn.Module, visit: Visit) -> None:
+        if visit.dy is not None:
+            self._run_on(module, visit.x, visit.gamma, visit.beta, visit.dy)
+            return
+        self._leaves(module, visit.gamma, visit.beta)
+        with torch.enable_grad(), alike(self.way.threads):
+            module(leaf_of(visit.x, self.way).clone())
+
+    def _run_on(
+        self,
+        module: nn.Module,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+    ) -> Run:
+        leaves = {"x": leaf_of(x, self.way), **self._leaves(module, gamma, beta)}
+        with torch.enable_grad(), alike(self.way.threads):
             # A module that works in place must not meet the leaf itself.
-            y = module(leaf.clone())
-            run = gradients(self.name, y, dy, {"x": leaf, **leaves})
+            run = gradients(self.name, module(leaves["x"].clone()), dy, leaves)
         return Run(run.y, run.dx, _like(run.dgamma, gamma), _like(run.dbeta, beta))
 
-    def _fresh(
-        self, x: AnyArray, values: dict[str, AnyArray | None]
-    ) -> tuple[nn.Module, dict[str, torch.Tensor]]:
-        module = copy.deepcopy(self.module).to(torch.from_numpy(x[:0]).dtype)
+    def _fresh(self, x: AnyArray) -> nn.Module:
+        """Copy the module into the format of x, or the one that is asked for."""
+        return copy.deepcopy(self.module).to(leaf_of(x[:0], self.way).dtype)
+
+    def _leaves(
+        self, module: nn.Module, gamma: AnyArray | None, beta: AnyArray | None
+    ) -> dict[str, torch.Tensor]:
+        """Give the parameters of a module their values, and return them."""
+        values = {"gamma": gamma, "beta": beta}
         leaves = {role: module.get_parameter(name) for role, name in self.parameters.items()}
         with torch.no_grad():
             for role, leaf in leaves.items():
                 value = values[role]
                 if value is not None:
                     leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
-        return module, {role: leaf.requires_grad_() for role, leaf in leaves.items()}
+        return {role: leaf.requires_grad_() for role, leaf in leaves.items()}
+
+
+def state_of(module: nn.Module) -> dict[str, Any]:
+    """Return what a module keeps beside its parameters, under dotted names."""
+    found: dict[str, Any] = dict(module.named_buffers())
+    found.update(
+        (name, value)
+        for name, value in module.named_parameters()
+        if role_of(name).startswith("running_")
+    )
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            if _is_number(value):
+                found[f"{prefix}.{name}" if prefix else name] = value
+    return found
+
+
+def _is_number(value: object) -> bool:
+    """Whether an attribute is a tensor or a number, and no flag."""
+    return isinstance(value, torch.Tensor | int | float) and not isinstance(value, bool)
+
+
+def _cut_off(module: nn.Module) -> Iterator[str]:
+    """Cut the state off any graph, without which no copy can be made; yield what had one."""
+    for name, value in state_of(module).items():
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            yield name
+            if not isinstance(value, torch.nn.Parameter):
+                prefix, _, last = name.rpartition(".")
+                setattr(module.get_submodule(prefix), last, value.detach().clone())
 
 
 def _like(gradient: AnyArray | None, parameter: AnyArray | None) -> AnyArray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from backnorm.audit.subject import Run
@@ -14,13 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray, Shape
+    from backnorm.audit.boxes import Variant
 
-__all__ = ["alike", "array_of", "gradients", "running_statistics", "tensor_of"]
+__all__ = [
+    "alike",
+    "array_of",
+    "gradients",
+    "higher_gradients",
+    "leaf_of",
+    "running_statistics",
+    "tensor_of",
+]
 
 
 def tensor_of(array: AnyArray) -> torch.Tensor:
-    """Return a tensor that shares no memory with the array."""
-    return torch.from_numpy(array.copy())
+    """Return a tensor with the array's order in memory, which shares no memory with it.
+
+    An axis along which the array repeats itself (of stride 0) is one of the tensor, too.
+    """
+    first = tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)
+    return torch.from_numpy(array[first].copy(order="K")).expand(array.shape)
+
+
+def leaf_of(array: AnyArray, way: Variant) -> torch.Tensor:
+    """Return x as a leaf in the format, and with a gradient or none, that a variant asks for."""
+    tensor = tensor_of(array)
+    format_ = getattr(torch, way.dtype) if way.dtype else tensor.dtype
+    return tensor.to(format_).requires_grad_(way.needs_dx)
 
 
 def array_of(name: str, y: Any) -> AnyArray:
@@ -66,15 +87,67 @@ def gradients(name: str, y: Any, dy: AnyArray, leaves: Mapping[str, torch.Tensor
     tensor = _first_of(y)
     if not tensor.requires_grad:
         raise SubjectError.returned_none(name, "dx")
-    upstream = torch.from_numpy(dy).to(tensor.dtype)
+    wanted = {role: leaf for role, leaf in leaves.items() if leaf.requires_grad}
     found: Sequence[torch.Tensor | None] = torch.autograd.grad(
-        tensor, list(leaves.values()), upstream, allow_unused=True
+        tensor, list(wanted.values()), tensor_of(dy).to(tensor.dtype), allow_unused=True
     )
-    reached = zip(leaves, found, strict=True)
+    reached = zip(wanted, found, strict=True)
     arrays = {role: array_of(name, g) for role, g in reached if g is not None}
-    if "x" not in arrays:
+    if "x" in wanted and "x" not in arrays:
         raise SubjectError.returned_none(name, "dx")
-    return Run(value, arrays["x"], arrays.get("gamma"), arrays.get("beta"))
+    dx = arrays.get("x", np.zeros_like(value))
+    return Run(value, dx, arrays.get("gamma"), arrays.get("beta"))
+
+
+def higher_gradients(
+    name: str,
+    y: Any,
+    dy: AnyArray,
+    leaves: Mapping[str, torch.Tensor],
+    along: Sequence[AnyArray],
+) -> dict[str, AnyArray]:
+    """Differentiate sum(along[0]*dx) and so on; see `DeepBox`.
+
+    Parameters
+    ----------
+    name
+        What messages call the subject.
+    y
+        What it returned, with a graph.
+    dy
+        Incoming gradient.
+    leaves
+        The tensors "x", "gamma", "beta", or those of them that there are.
+    along
+        A direction for each order beyond the first.
+
+    Returns
+    -------
+    dict
+        Gradients by "x", "gamma", "beta" and "dy"; empty where the gradient has no graph.
+    """
+    tensor, x = _first_of(y), leaves["x"]
+    upstream = tensor_of(dy).to(tensor.dtype).requires_grad_()
+    (slope,) = torch.autograd.grad(tensor, x, upstream, create_graph=True)
+    for direction in along[:-1]:
+        if not slope.requires_grad:
+            return {}
+        (slope,) = torch.autograd.grad(
+            slope,
+            x,
+            tensor_of(direction).to(slope.dtype),
+            create_graph=True,
+            materialize_grads=True,
+        )
+    if not slope.requires_grad:
+        return {}
+    wanted = {**leaves, "dy": upstream}
+    last = tensor_of(along[-1]).to(slope.dtype)
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+        slope, list(wanted.values()), last, allow_unused=True
+    )
+    reached = zip(wanted, found, strict=True)
+    return {role: array_of(name, g) for role, g in reached if g is not None}
 
 
 def running_statistics(role: str, shape: Shape) -> torch.Tensor:
@@ -85,19 +158,19 @@ def running_statistics(role: str, shape: Shape) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def alike() -> Iterator[None]:
-    """Let calls be alike: the same random numbers, and one thread; then restore both.
+def alike(threads: int = 1) -> Iterator[None]:
+    """Let calls be alike: the same random numbers, and so many threads; then restore both.
 
     On inputs this small a second thread only waits. With both cores busy it waited ten times as
     long as the audit took (36 s for 3 s, PyTorch 2.13).
     """
-    state, threads = torch.default_generator.get_state(), torch.get_num_threads()
+    state, before = torch.default_generator.get_state(), torch.get_num_threads()
     torch.default_generator.manual_seed(0)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         torch.default_generator.set_state(state)
 
 
