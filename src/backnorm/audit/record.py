@@ -10,10 +10,25 @@ if TYPE_CHECKING:
 
     from backnorm.audit.kinds import Kind
 
-__all__ = ["Coefficients", "Errors", "Expected", "Finding", "Mode", "Path", "Record"]
+__all__ = [
+    "Coefficients",
+    "Errors",
+    "Expected",
+    "Finding",
+    "Mode",
+    "Parts",
+    "Path",
+    "PrecisionPoint",
+    "Probe",
+    "Record",
+    "Result",
+    "Sweep",
+]
 
 Mode: TypeAlias = Literal["batch", "frozen", "other"]
 Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
+Result: TypeAlias = Literal["pass", "fail", "skipped"]
+Sweep: TypeAlias = Literal["offset", "scale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,80 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What one probe came to.
+
+    Attributes
+    ----------
+    code
+        Its code.
+    name
+        Its name, in a few words.
+    result
+        Whether what it looks at is right; "skipped" where it does not apply.
+    what
+        What it saw, with numbers, or why it was skipped.
+    seconds
+        How long it took. [s]
+    """
+
+    code: str
+    name: str
+    result: Result
+    what: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionPoint:
+    """How many digits are left at one offset or scale of x.
+
+    Attributes
+    ----------
+    sweep
+        What was moved: the mean of x in standard deviations, or the size of x.
+    value
+        The offset or the scale.
+    dtype
+        Format of x.
+    y, dx
+        Largest errors of the subject, relative to the channel's scale; None where it gave NaN or
+        infinity.
+    exact_y, exact_dx
+        The same for an exact implementation of the subject's law, rounded to the format.
+    """
+
+    sweep: Sweep
+    value: float
+    dtype: str
+    y: float | None
+    dx: float | None
+    exact_y: float | None
+    exact_dx: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One channel of one draw, taken apart for a drawing; at most 64 values each.
+
+    Attributes
+    ----------
+    x
+        What the channel was given. [x]
+    dx
+        What the subject returned. [dx]
+    direct, mean, variance
+        The three parts that a whole gradient is the sum of. [dx]
+    """
+
+    x: tuple[float, ...]
+    dx: tuple[float, ...]
+    direct: tuple[float, ...]
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The verdict on one subject, with its numbers.
 
@@ -110,6 +199,14 @@ class Record:
         What is worth knowing and no fault.
     expected
         For specimens: the verdict they must get.
+    state
+        The law of the running statistics in words.
+    probes
+        What each probe came to.
+    precision
+        What is left of the digits at large offsets and extreme scales.
+    parts
+        The gradient of one channel, taken apart.
     """
 
     target: str
@@ -125,18 +222,35 @@ class Record:
     law: str = ""
     notes: tuple[str, ...] = ()
     expected: Expected | None = None
+    state: str = ""
+    probes: tuple[Probe, ...] = ()
+    precision: tuple[PrecisionPoint, ...] = ()
+    parts: Parts | None = None
+
+    @property
+    def clean(self) -> bool:
+        """Whether it was audited, its gradient is right, and nothing is wrong with its place.
+
+        Other findings are worth knowing, and no reason to fail: those of precision, for example.
+        """
+        of_place = any(finding.code.startswith("M") for finding in self.findings)
+        return self.audited and self.sound and not of_place
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""
         plain = asdict(self)
         plain["notes"] = list(self.notes)
         plain["findings"] = [{**asdict(f), "causes": list(f.causes)} for f in self.findings]
+        plain["probes"] = list(plain["probes"])
+        plain["precision"] = list(plain["precision"])
+        if plain["parts"] is not None:
+            plain["parts"] = {name: list(values) for name, values in plain["parts"].items()}
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Record:
         """Build a record from what `to_dict` gave."""
-        expected = plain["expected"]
+        expected, parts = plain["expected"], plain["parts"]
         return cls(
             **{
                 **plain,
@@ -147,6 +261,9 @@ class Record:
                 ),
                 "notes": tuple(plain["notes"]),
                 "expected": Expected(**expected) if expected else None,
+                "probes": tuple(Probe(**probe) for probe in plain["probes"]),
+                "precision": tuple(PrecisionPoint(**point) for point in plain["precision"]),
+                "parts": Parts(**{n: tuple(v) for n, v in parts.items()}) if parts else None,
             }
         )
 
