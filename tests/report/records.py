@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from backnorm import batch_norm, batch_norm_backward
 from backnorm.audit.findings import fault, finding
 from backnorm.audit.record import Coefficients, Errors, Parts, PrecisionPoint, Probe, Record
 from backnorm.errors import SubjectError
-from backnorm import batch_norm, batch_norm_backward
 
 __all__ = ["CUT", "HOSTILE", "LOST", "RMS", "SOUND", "WARNED", "parts"]
 

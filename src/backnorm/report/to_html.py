@@ -27,6 +27,7 @@ __all__ = ["to_html"]
 
 COLUMNS: Final = {
     "target": "",
+    "sound": "",
     "kind": "",
     "mode": "",
     "through": "",
@@ -34,7 +35,6 @@ COLUMNS: Final = {
     "mean": "number",
     "variance": "number",
     "rest": "number",
-    "sound": "",
     "findings": "",
 }
 """Columns of the verdict table, and how they are set."""
@@ -134,6 +134,7 @@ def _verdicts(records: Sequence[Record]) -> ET.Element:
 def _cells(record: Record, at: int, *, gallery: bool) -> Iterator[ET.Element]:
     link = element("a", {"href": f"#target-{at}"}, record.target)
     yield element("th", {"scope": "row"}, link)
+    yield _cell("word", _verdict(record))
     told = (record.mode, record.through) if record.audited else ("?", "?")
     for word in (record.kind, *told):
         yield _cell("word", word)
@@ -142,7 +143,6 @@ def _cells(record: Record, at: int, *, gallery: bool) -> Iterator[ET.Element]:
         yield _cell("number", number(share), coefficient_bar(name, share))
     rest = "-" if record.unexplained is None else f"{record.unexplained:.0e}"
     yield _cell("number", rest)
-    yield _cell("word", _verdict(record))
     yield _cell("", " ".join(dict.fromkeys(finding.code for finding in record.findings)))
     if gallery:
         words = {True: "yes", False: "NO", None: ""}
