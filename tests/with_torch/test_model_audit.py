@@ -19,11 +19,13 @@ class Block(nn.Module):
     """A residual block, with relu in place and one layer used twice."""
 
     def __init__(self) -> None:
+        """Make its parts."""
         super().__init__()
         self.first, self.second = (nn.Conv2d(6, 6, 3, padding=1) for _ in range(2))
         self.bn, self.relu = nn.BatchNorm2d(6), nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
         y = self.relu(self.bn(self.first(x)))
         return self.relu(self.bn(self.second(y)) + x)
 
@@ -32,12 +34,14 @@ class Net(nn.Module):
     """A small residual network, with a layer that is never called."""
 
     def __init__(self) -> None:
+        """Make its parts."""
         super().__init__()
         self.stem, self.bn = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
         self.block, self.norm = Block(), nn.GroupNorm(2, 6)
         self.never, self.head = nn.BatchNorm2d(6), nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
         y = self.block(torch.relu(self.bn(self.stem(x))))
         return self.head(self.norm(y).mean((2, 3)) * 3)
 
@@ -46,12 +50,17 @@ class Wrapper(nn.Module):
     """Computes a layer's statistics without gradients."""
 
     def __init__(self, bn: nn.BatchNorm2d) -> None:
+        """Make its parts."""
         super().__init__()
         self.bn = bn
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
         with torch.no_grad():
-            mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), False, keepdim=True)
+            mean, var = (
+                x.mean((0, 2, 3), keepdim=True),
+                x.var((0, 2, 3), correction=0, keepdim=True),
+            )
             self.bn(x)
         weight, bias = (p.reshape(1, -1, 1, 1) for p in (self.bn.weight, self.bn.bias))
         return (x - mean) / (var + self.bn.eps).sqrt() * weight + bias
@@ -74,29 +83,34 @@ def x() -> torch.Tensor:
 
 
 def cut_by_hook(model: Net) -> None:
+    """Add to the gradient that leaves."""
     model.bn.register_full_backward_hook(lambda _, dx, __: (dx[0] + dx[0].mean(0) + 0.01,))
 
 
 def detached_by_hook(model: Net) -> None:
+    """Detach the input."""
     model.bn.register_forward_pre_hook(lambda _, given: (given[0].detach(),))
 
 
 def tiny(model: Net) -> None:
+    """Make eps larger than every variance."""
     model.bn.eps = 10.0
 
 
 def far(model: Net) -> None:
+    """Move the running means."""
     with torch.no_grad():
         model.bn.running_mean.fill_(30.0)
 
 
 def replaced(model: Net, layer: nn.Module) -> None:
+    """Put another layer in place."""
     model.bn = layer
 
 
 FAULTS = {
     "left in eval": (lambda m: m.bn.eval(), "bn", "M01"),
-    "only affine frozen": (lambda m: m.bn.requires_grad_(False), "bn", "M02"),
+    "only affine frozen": (lambda m: m.bn.requires_grad_(requires_grad=False), "bn", "M02"),
     "no running statistics": (
         lambda m: replaced(m, nn.BatchNorm2d(6, track_running_stats=False)),
         "bn",
@@ -148,7 +162,7 @@ def test_a_sound_model_has_no_findings(*, train: bool) -> None:
 def test_a_frozen_layer_is_no_accident_if_all_of_it_is() -> None:
     """Evaluation and no parameter that trains: a note, no finding."""
     model = net()
-    model.bn.eval().requires_grad_(False)
+    model.bn.eval().requires_grad_(requires_grad=False)
     first = audit_model(model, x())[0]
     assert first.clean
     assert first.notes == ("It is frozen altogether: evaluation, and no parameter that trains.",)

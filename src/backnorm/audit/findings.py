@@ -1,7 +1,7 @@
 """Every finding: its code, what it says, what usually causes it, and what to do.
 
-Codes G01 to G19 say that a gradient is wrong, G20 to G29 that a subject could not be audited, M01 to
-M08 what is wrong with a layer's place in a model.
+Codes G01 to G19 say that a gradient is wrong, G20 to G29 that a subject could not be audited,
+M01 to M08 what is wrong with a layer's place in a model.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ CATALOG: Final[Mapping[str, Entry]] = {
         "Call model.train(), or freeze gamma and beta as well (requires_grad_(False)).",
     ),
     "M02": Entry(
-        "gamma and beta are frozen, while the layer goes on normalizing with the batch's statistics.",
+        "gamma and beta are frozen, while the layer normalizes with the batch's statistics.",
         "parameters that are trained, or a layer in evaluation",
         (
             "requires_grad was set to False for all parameters, which does not stop statistics",

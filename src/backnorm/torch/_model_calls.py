@@ -179,7 +179,7 @@ def _noted(
     # A node of its own, so that what arrives is this call's share and no other's.
     own = x.clone() if x.requires_grad else x.detach().clone()
     own.requires_grad_()
-    own.register_hook(functools.partial(_keep, one, "dx"))
+    own.register_hook(functools.partial(_keep, one, "dx"))  # type: ignore[no-untyped-call]
     given = (*arguments[:at], own, *arguments[at + 1 :])
     try:
         y = call(module, *given, **options)

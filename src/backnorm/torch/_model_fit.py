@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "fit_call"]
 
+NO_SHARES: Final = Coefficients()
+
 DRAWN: Final = 48
 """Values of one channel that are kept for a drawing."""
 
@@ -67,7 +69,7 @@ class Fit:
     mode: Mode = "other"
     straight: bool = False
     root: Root | None = None
-    coefficients: Coefficients = Coefficients()
+    coefficients: Coefficients = NO_SHARES
     rest: float | None = None
     right: bool | None = None
     parts: Parts | None = None
