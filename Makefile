@@ -4,7 +4,7 @@
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
-#   make test-numpy, make test-frameworks, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make test-numpy, make test-frameworks, make test-browser, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,7 +22,7 @@ python := $(VENV)/bin/python
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
 
-.PHONY: audit bench clean coverage docs force format lint sanitize test test-frameworks test-numpy
+.PHONY: audit bench clean coverage docs force format lint pictures sanitize test test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -60,6 +60,14 @@ test-numpy:
 test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
+
+# The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
+test-browser:
+	$(MAKE) test TEST_EXTRAS='test browser' ARGS='$(or $(ARGS),tests/browser)'
+
+# What docs/ shows of it.
+pictures:
+	BACKNORM_PICTURES=docs $(MAKE) test-browser ARGS='tests/browser -k pictures'
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
@@ -71,7 +72,17 @@ WRONG_USE = {
     "JSON of a number": (("engine", "--args", "4"), "must be a JSON object or array, got 4"),
     "unknown kind": (("engine", "--kind", "bach"), "'bach' is not one of 'batch', 'layer'"),
     "unknown mode": (("engine", "--mode", "test"), "'test' is not one of 'train', 'eval', 'both'"),
-    "no directory": (("engine", "--json", "no/such/f.json"), "must be a directory that exists"),
+    "no directory": (("engine", "--json", "no/such/f.json"), "must be a place that can be written"),
+    "no page in a folder": (("engine", "--html", "no/such/f.html"), "FileNotFoundError"),
+    "no place for JUnit": (("engine", "--junit", "tests"), "got a directory"),
+    "a folder that takes no files": (
+        ("engine", "--json", "/proc/f.json"),
+        "must be a place that can",
+    ),
+    "two documents in one file": (("engine", "--json", "a", "--html", "./a"), "one document"),
+    "two documents on stdout": (("engine", "--json", "-", "--junit", "-"), "stdout can hold one"),
+    "JSON among annotations": (("engine", "--json", "-", "--format", "github"), "stdout can hold"),
+    "unknown format": (("engine", "--format", "html"), "'html' is not one of 'text', 'github'"),
 }
 
 
@@ -85,13 +96,51 @@ def test_wrong_use_is_refused_before_the_audit(name: str) -> None:
 
 
 def test_json_takes_no_pipes_place(tmp_path: Path) -> None:
-    """Status 2, and the pipe is there."""
+    """Status 2 before the audit, and the pipe is there."""
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
     result = run("engine", "--json", str(pipe))
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "pipe.json must be a regular file" in result.stderr
     assert pipe.is_fifo()
+
+
+def test_every_document_is_written_beside_the_table(tmp_path: Path) -> None:
+    """One audit, three files, and nothing else in their folder."""
+    files = {name: tmp_path / f"a.{name}" for name in ("json", "html", "junit")}
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    result = run(f"{FILE}:Cut", *options)
+    assert result.exit_code == 1
+    assert "G01" in result.stdout
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+    assert json.loads(files["json"].read_text())["schema"] == 1
+    assert files["html"].read_text().startswith("<!doctype html>")
+    assert ET.fromstring(files["junit"].read_text()).get("failures") == "1"  # noqa: S314 - our own
+
+
+def test_details_are_there_where_one_asks_for_them() -> None:
+    """A line a target, and with -v what was found, causes and remedy."""
+    short, long = run(f"{FILE}:Cut").stdout, run(f"{FILE}:Cut", "-v").stdout
+    assert "Findings in full: -v." in short
+    assert "remedy" not in short
+    assert "remedy    Let the mean be a function of x" in long
+    assert "-v" not in long
+
+
+def test_annotations_stand_where_the_target_does() -> None:
+    """--format github names file and line of the class, and escapes the rest of the line."""
+    line = next(
+        number
+        for number, text in enumerate(FILE.read_text().splitlines(), start=1)
+        if text.startswith("class Cut")
+    )
+    result = run(f"{FILE}:Cut", "--format", "github")
+    assert result.exit_code == 1
+    first, *others = result.stdout.splitlines()
+    assert first.startswith("::error file=")
+    assert f"targets.py,line={line},title=G01 " in first
+    assert "Cut%0A  G01  The gradient does not go through the mean" in first
+    assert others == ["1 audited: 0 sound, 1 not."]
 
 
 def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

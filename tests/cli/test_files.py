@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backnorm.cli._files import write_atomically
+from backnorm.cli._files import refuse_unwritable, write_atomically
 from backnorm.errors import FileError
 
 
@@ -43,3 +43,19 @@ def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     write_atomically(link, "new")
     assert link.is_symlink()
     assert file.read_text() == "new"
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:
+    """What could be written to is as it was, and what could not is refused."""
+    file = tmp_path / "a.json"
+    refuse_unwritable(file)
+    assert list(tmp_path.iterdir()) == []
+    file.write_text("old")
+    refuse_unwritable(file)
+    assert file.read_text() == "old"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(FileError, match=r"a\.json must be a regular file, .*got a directory"):
+        refuse_unwritable(file)
+    with pytest.raises(FileError, match=r"b\.json must be a place that can be written to"):
+        refuse_unwritable(tmp_path / "none" / "b.json")

@@ -6,39 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from backnorm.audit.findings import fault, finding
-from backnorm.audit.record import Coefficients, Expected, Record
-from backnorm.errors import SubjectError
+from backnorm.audit.record import Expected
 from backnorm.report import to_text
-
-SOUND = Record(
-    "torch.nn.BatchNorm2d", "batch", "batch", "both", Coefficients(1.0, 1.0, 1.0), 2e-7, sound=True
-)
-RMS = Record(
-    "E[x]^2 [red]rms",
-    "rms",
-    "batch",
-    "both",
-    Coefficients(1.0, None, 1.0),
-    2e-7,
-    sound=True,
-    notes=("This kind has no mean.",),
-)
-CUT = Record(
-    "mine.py:Cut",
-    "batch",
-    "batch",
-    "variance",
-    Coefficients(1.0, -1e-9, 1.0),
-    3e-8,
-    findings=(finding("G01", "mean 0.0"), finding("G14", "an error of 1")),
-)
-LOST = Record(
-    "mine.py:Lost",
-    "batch",
-    findings=(fault(SubjectError.returned_none("mine.py:Lost", "y")),),
-    audited=False,
-)
+from report.records import CUT, HOSTILE, LOST, RMS, SOUND
 
 
 def cells(text: str, target: str) -> list[str]:
@@ -53,12 +23,14 @@ def test_a_line_has_the_verdict_and_the_shares() -> None:
         *("torch.nn.BatchNorm2d", "batch", "batch", "both"),
         *("1.000", "1.000", "1.000", "2e-07", "yes"),
     ]
-    assert cells(text, "mine.py:Cut")[3:] == ["variance", "1.000", "0.000", "1.000", "3e-08", "NO"]
+    assert cells(text, "mine.py:Cut")[3:] == [
+        *("variance", "1.000", "0.000", "1.000", "3e-08", "NO", "G01", "G14"),
+    ]
 
 
 def test_a_share_that_there_is_not_is_a_dash() -> None:
     """RMS normalization has no mean; names with brackets are left as they are."""
-    text = to_text([RMS])
+    text = to_text([RMS], verbose=True)
     assert cells(text, "E[x]^2 [red]rms")[-5:] == ["1.000", "-", "1.000", "2e-07", "yes"]
     assert "E[x]^2 [red]rms: This kind has no mean." in text
 
@@ -66,13 +38,14 @@ def test_a_share_that_there_is_not_is_a_dash() -> None:
 def test_what_could_not_be_audited_has_question_marks() -> None:
     """No number is shown for it, and the summary counts it apart."""
     text = to_text([SOUND, LOST])
-    assert cells(text, "mine.py:Lost") == ["mine.py:Lost", "batch", "?", "?", "?"]
+    assert cells(text, "mine.py:Lost") == ["mine.py:Lost", "batch", "?", "?", "?", "G22"]
     assert text.endswith("1 audited: 1 sound, 0 not. 1 could not be audited.\n")
 
 
 def test_findings_stand_below_with_causes_and_remedy() -> None:
     """The target once, then each finding with all its parts."""
-    below = to_text([CUT]).split("\n\n", 1)[1]
+    assert "remedy" not in to_text([CUT])
+    below = to_text([CUT], verbose=True).split("\n\n", 1)[1]
     assert below.count("mine.py:Cut") == 1
     for part in ("  G01  The", "expected  coef", "got       mean 0.0", "causes    (a)", "(c)"):
         assert part in below
@@ -82,7 +55,7 @@ def test_findings_stand_below_with_causes_and_remedy() -> None:
 
 def test_a_note_stands_once_for_all_its_targets() -> None:
     """Two layers of one kind share the line."""
-    text = to_text([RMS, replace(RMS, target="b")])
+    text = to_text([RMS, replace(RMS, target="b")], verbose=True)
     assert "E[x]^2 [red]rms, b: This kind has no mean." in text
 
 
@@ -90,7 +63,7 @@ def test_a_note_stands_once_for_all_its_targets() -> None:
 def test_no_line_is_wider_than_the_page(width: int) -> None:
     """Nothing is cut: what does not fit goes on in the next line."""
     long = replace(CUT, target="a_package.with_long_names.and_modules:AndALongClassName")
-    text = to_text([SOUND, long, LOST], width=width)
+    text = to_text([SOUND, long, LOST], width=width, verbose=True)
     assert max(map(len, text.splitlines())) <= width
     assert "unexplained" not in text
     assert "…" not in text
@@ -106,3 +79,20 @@ def test_specimens_are_compared_with_their_verdict() -> None:
     assert cells(text, "torch.nn")[-1] == "yes"
     assert cells(text, "mine.py:Cut")[-1] == "NO"
     assert text.endswith("1 of 2 got the verdict that they must get.\n")
+
+
+def test_what_is_no_text_does_not_reach_the_terminal() -> None:
+    """Control characters from a target's words are written out."""
+    text = to_text([HOSTILE], verbose=True)
+    assert not [letter for letter in text if ord(letter) < 32 and letter != "\n"]
+    assert "\u202e" not in text
+    assert r"\x1b[31m" in text
+
+
+def test_probes_and_state_are_told_on_request() -> None:
+    """With what each saw."""
+    text = to_text([SOUND], verbose=True)
+    assert "state     Running statistics keep 0.9" in text
+    assert "  G01  pass, paths of the gradient: direct 1, mean 1, variance 1" in text
+    assert "  G15  skipped, kinks: y has none" in text
+    assert "kinks" not in to_text([SOUND])

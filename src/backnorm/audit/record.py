@@ -226,6 +226,15 @@ class Record:
     precision: tuple[PrecisionPoint, ...] = ()
     parts: Parts | None = None
 
+    @property
+    def clean(self) -> bool:
+        """Whether it was audited, its gradient is right, and nothing is wrong with its place.
+
+        Other findings are worth knowing, and no reason to fail: those of precision, for example.
+        """
+        of_place = any(finding.code.startswith("M") for finding in self.findings)
+        return self.audited and self.sound and not of_place
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""
         plain = asdict(self)

@@ -12,9 +12,12 @@ __all__ = [
     "CENTRE_LIMIT",
     "COARSE_STEP",
     "COEFFICIENT_LIMIT",
+    "FEW_VALUES",
     "FINE_RESOLUTION",
     "FINE_STEP",
     "FROZEN_LIMIT",
+    "GAP_LIMIT",
+    "GAP_NOISE",
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
     "LAW_LIMIT",
@@ -23,7 +26,9 @@ __all__ = [
     "REPEAT_LIMIT",
     "REST_LIMIT",
     "ROUGH_LIMIT",
+    "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
+    "VISIBLE_PATH",
 ]
 
 LINE_LIMIT: Final = 1e-3
@@ -84,3 +89,25 @@ to 0.7, since each x moves all values of its row; rounded outputs get to 1."""
 
 HANG_SECONDS: Final = 60.0
 """A target that takes longer is given up. A full audit takes 0.1 to 3 s."""
+
+VISIBLE_PATH: Final = 1e-4
+"""A path has a share if it is larger than this part of the direct one. In a model dy may well have
+hardly any mean; in float32, 1e-7 of rounding then leaves three digits of the share."""
+
+FEW_VALUES: Final = 2
+"""So many values per channel, or fewer, say nothing: one comes to 0, two come to -1 and 1."""
+
+SMALL_VARIANCE_SHARE: Final = 0.1
+"""Share of the channels whose variance may be below eps. A channel that is dead or constant is
+usual in
+a trained network; where one in ten is, eps rules the scale of what comes out."""
+
+GAP_LIMIT: Final = 1.0
+"""Running means may be so many standard deviations from the batch's, and the logarithm of the
+ratio of standard deviations may be so large: beyond, most values leave the range that training
+saw."""
+
+GAP_NOISE: Final = 4.0
+"""What is allowed on top, over the root of the batch size: values of one sample go together, so
+that a mean is as uncertain as one of N values, and the worst of 1000 channels is 3.3 times as far
+off."""

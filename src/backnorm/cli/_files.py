@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
-from backnorm.convert.files._whole import write_whole
+from backnorm.convert.files._whole import refuse_irregular, write_whole
+from backnorm.errors import FileError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["refuse_unwritable", "write_atomically"]
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise FileError if `write_atomically` would, before there is anything to write.
+
+    Permissions are not read, since they say too little, for root least of all: a file without a
+    name is made in the folder, and is gone at once.
+    """
+    try:
+        folder = refuse_irregular(path).parent
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FileError.unwritable(path.name, error) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
@@ -37,10 +37,16 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
 
 def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
     """Refuse at once what would fail after the audit."""
-    if name in (None, "-") or Path(name).parent.is_dir():
+    from backnorm.cli._files import refuse_unwritable
+    from backnorm.errors import FileError
+
+    if name in (None, "-"):
         return name
-    message = f"{Path(name).parent} must be a directory that exists"
-    raise click.BadParameter(message)
+    try:
+        refuse_unwritable(Path(name))
+    except FileError as error:
+        raise click.BadParameter(str(error)) from error
+    return name
 
 
 @click.command()
@@ -63,6 +69,29 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
 )
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    callback=_writable,
+    help="Write a page with drawings too; - for stdout.",
+)
+@click.option(
+    "--junit",
+    "junit_file",
+    metavar="FILE",
+    callback=_writable,
+    help="Write JUnit XML for CI too; - for stdout.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github"]),
+    default="text",
+    show_default=True,
+    help="What to write to stdout: a table, or annotations for GitHub.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Findings in full, notes, and all probes.")
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -72,6 +101,10 @@ def audit(
     arguments: Any,
     mode: Calls,
     json_file: str | None,
+    html_file: str | None,
+    junit_file: str | None,
+    form: str,
+    verbose: bool,
 ) -> None:
     """Audit normalization layers: find what their gradients leave out.
 
@@ -83,13 +116,17 @@ def audit(
     from backnorm.cli._jobs import Job
     from backnorm.errors import FileError
 
+    files = {"json": json_file, "html": html_file, "junit": junit_file}
+    _refuse_twice(files, form)
     chosen = targets or _defaults()
     jobs = [Job(target, kind, arguments, mode) for target in chosen]
     records = list(_with_progress(jobs))
     try:
-        _show(records, json_file)
+        _write(records, files)
     except FileError as error:
         raise click.UsageError(str(error)) from error
+    if "-" not in files.values():
+        _show(records, form, verbose=verbose)
     ctx.exit(_status(records))
 
 
@@ -120,20 +157,47 @@ def _with_progress(jobs: Sequence[Job]) -> Iterator[Record]:
         yield from audit_jobs(jobs, lambda name: bar.update(task, description=name))
 
 
-def _show(records: Sequence[Record], json_file: str | None) -> None:
+def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
+    """Refuse two documents in one place."""
+    chosen = [name for name in files.values() if name is not None]
+    places = ["-" if name == "-" else str(Path(name).resolve()) for name in chosen]
+    twice = next(
+        (name for name, place in zip(chosen, places, strict=True) if places.count(place) > 1), ""
+    )
+    if not twice and form != "text" and "-" in chosen:
+        twice = "-"
+    if twice:
+        place = "stdout" if twice == "-" else twice
+        message = f"{place} can hold one document; give each of them a file of its own"
+        raise click.UsageError(message)
+
+
+def _write(records: Sequence[Record], files: Mapping[str, str | None]) -> None:
+    """Write the documents that were asked for."""
+    from backnorm.cli._files import write_atomically
+    from backnorm.report import to_html, to_json, to_junit
+
+    writers = {"json": to_json, "html": to_html, "junit": to_junit}
+    for name, file in files.items():
+        if file == "-":
+            click.echo(writers[name](records), nl=False)
+        elif file is not None:
+            write_atomically(Path(file), writers[name](records))
+
+
+def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
+    """Write to stdout what people or GitHub read."""
     from rich.console import Console
 
-    from backnorm.cli._files import write_atomically
-    from backnorm.report import to_json, to_text
+    from backnorm.report import to_github, to_text
 
-    if json_file == "-":
-        click.echo(to_json(records), nl=False)
+    if form == "github":
+        click.echo(to_github(records), nl=False)
         return
-    if json_file is not None:
-        write_atomically(Path(json_file), to_json(records))
     terminal = Console()
     width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES
-    click.echo(to_text(records, width=width, color=sys.stdout.isatty()), nl=False)
+    color = sys.stdout.isatty()
+    click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
 
 
 WIDTH_OF_FILES = 120
@@ -142,4 +206,4 @@ WIDTH_OF_FILES = 120
 def _status(records: Sequence[Record]) -> int:
     if not all(record.audited for record in records):
         return 2
-    return 0 if all(record.sound for record in records) else 1
+    return 0 if all(record.clean for record in records) else 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backnorm import __version__
 from backnorm.report.environment import environment
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from backnorm.audit.record import Record
 
-__all__ = ["SCHEMA", "to_json"]
+__all__ = ["SCHEMA", "json_schema", "to_json"]
 
 SCHEMA: Final = 1
 
@@ -38,3 +39,21 @@ def to_json(records: Iterable[Record]) -> str:
         "targets": [record.to_dict() for record in records],
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of what `to_json` writes.
+
+    Returns
+    -------
+    dict
+        The schema. Names that it does not list are allowed, since later versions add some.
+
+    Examples
+    --------
+    >>> json_schema()["properties"]["schema"]
+    {'const': 1}
+    """
+    files = importlib.resources.files("backnorm.report")
+    schema: dict[str, Any] = json.loads((files / "audit-1.schema.json").read_text("utf-8"))
+    return schema

@@ -1,4 +1,4 @@
-"""Records as a table for people, with the findings below."""
+"""Records as a table for people, and all that is known about each where they ask for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backnorm.report.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from backnorm.audit.record import Finding, Record
 
-__all__ = ["to_text"]
+__all__ = ["details", "summary", "to_text"]
 
 LABEL: Final = 10
 """Width of "expected" and the like in the findings."""
@@ -25,8 +27,10 @@ NARROW: Final = 72
 """Paragraphs are not set wider than this plus a margin: longer lines are hard to read."""
 
 
-def to_text(records: Sequence[Record], *, width: int = 100, color: bool = False) -> str:
-    """Write a table of records, then notes, then findings, then a summary.
+def to_text(
+    records: Sequence[Record], *, width: int = 100, color: bool = False, verbose: bool = False
+) -> str:
+    """Write a line for each record, then a summary.
 
     Parameters
     ----------
@@ -36,6 +40,8 @@ def to_text(records: Sequence[Record], *, width: int = 100, color: bool = False)
         Columns to fill at most.
     color
         Whether to add the escape codes of a terminal.
+    verbose
+        Whether to say below all that is known: notes, findings, and what each probe came to.
 
     Returns
     -------
@@ -47,7 +53,9 @@ def to_text(records: Sequence[Record], *, width: int = 100, color: bool = False)
         file=page, width=width, force_terminal=color, no_color=not color, highlight=False
     )
     console.print(_table(records))
-    for line in (*_notes(records), *_findings(records, width), summary(records)):
+    below = (*_notes(records), *_details(records, width)) if verbose else ("",)
+    hint = [] if verbose or not any(r.findings for r in records) else ["Findings in full: -v."]
+    for line in (*below, *hint, summary(records)):
         console.print(Text(line), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
@@ -73,6 +81,7 @@ def _table(records: Sequence[Record]) -> Table:
     for name in ("direct", "mean", "var", "rest"):
         table.add_column(name, no_wrap=True, justify="right")
     table.add_column("sound", no_wrap=True)
+    table.add_column("findings", overflow="fold")
     gallery = any(record.expected for record in records)
     if gallery:
         table.add_column("expected", overflow="fold")
@@ -82,7 +91,7 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
-    yield Text(record.target)
+    yield Text(printable(record.target))
     yield Text(record.kind)
     if not record.audited:
         yield from (Text("?"), Text("?"), *(Text("") for _ in range(4)), Text("?", style="yellow"))
@@ -94,6 +103,7 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
             yield Text(_share(share))
         yield Text("" if record.unexplained is None else f"{record.unexplained:.0e}")
         yield Text("yes", style="green") if record.sound else Text("NO", style="bold red")
+    yield Text(" ".join(dict.fromkeys(finding.code for finding in record.findings)))
     if gallery:
         words = {True: Text("yes"), False: Text("NO", style="bold red"), None: Text("")}
         yield words[record.as_expected()]
@@ -109,21 +119,31 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
     holders: dict[str, list[str]] = {}
     for record in records:
         for note in record.notes:
-            holders.setdefault(note, []).append(record.target)
+            holders.setdefault(printable(note), []).append(printable(record.target))
     for note, targets in holders.items():
         yield ""
         yield from _wrapped(f"{', '.join(targets)}: {note}", "", NARROW + 20)
     yield ""
 
 
-def _findings(records: Sequence[Record], width: int) -> Iterator[str]:
+def _details(records: Sequence[Record], width: int) -> Iterator[str]:
     room = min(width, NARROW + 20)
     for record in records:
-        if record.findings:
-            yield record.target
-        for finding in record.findings:
-            yield from _finding(finding, room)
-            yield ""
+        if record.findings or record.probes or record.state:
+            yield from (*details(record, room), "")
+
+
+def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
+    """Yield the lines that say all about one target: its findings in full, then its probes."""
+    yield printable(record.target)
+    for number, finding in enumerate(record.findings):
+        yield from ("",) if number else ()
+        yield from _finding(finding, width)
+    if record.state:
+        yield from _wrapped(record.state, _label("state"), width)
+    for probe in record.probes:
+        what = f"{probe.result}, {probe.name}: {probe.what}"
+        yield from _wrapped(what, f"  {probe.code}  ", width)
 
 
 def _finding(finding: Finding, width: int) -> Iterator[str]:
@@ -141,4 +161,8 @@ def _label(word: str) -> str:
 
 
 def _wrapped(text: str, first: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))
+    """Set a paragraph; an empty one has the label alone."""
+    lines = textwrap.wrap(
+        printable(text), width, initial_indent=first, subsequent_indent=" " * len(first)
+    )
+    return lines or [first.rstrip()]

@@ -11,7 +11,7 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["write_whole"]
+__all__ = ["refuse_irregular", "write_whole"]
 
 
 NOT_REGULAR: Final = {
@@ -44,6 +44,11 @@ def write_whole(path: Path, data: bytes) -> None:
         _replace(target, mode, data)
     except OSError as error:
         raise FileError.unwritable(path.name, error) from error
+
+
+def refuse_irregular(path: Path) -> Path:
+    """Return where links lead, or raise FileError if something else than a file is there."""
+    return _target(path)[0]
 
 
 def _target(path: Path) -> tuple[Path, int | None]:

@@ -1,0 +1,229 @@
+"""Drawings of a record as SVG: bars, the gradient in its parts, and what precision is left."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from backnorm.report._elements import element
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from xml.etree import ElementTree as ET
+
+    from backnorm.audit.record import Coefficients, Parts, PrecisionPoint
+
+__all__ = ["coefficient_bar", "coefficients_figure", "precision_figure", "split_figure"]
+
+WIDTH: Final = 360
+"""Width of a figure in its own units: that of a phone, so that letters keep their size there."""
+
+LABELS: Final[Mapping[str, str]] = {
+    "direct": "direct",
+    "mean": "through the mean",
+    "variance": "through the variance",
+}
+
+LOW, HIGH = -0.5, 1.5
+"""What a bar can show. A coefficient beyond has a bar to the edge, and its number beside."""
+
+
+def coefficient_bar(name: str, share: float | None) -> ET.Element:
+    """Draw one coefficient for a cell of a table; its number is the text of the cell."""
+    attributes = {"class": "bar", "viewBox": "0 0 100 8", "aria-hidden": "true"}
+    return element("svg", attributes, *_bar(name, share, left=0, top=0, width=100, height=8))
+
+
+def coefficients_figure(shares: Coefficients, key: str) -> ET.Element:
+    """Draw a bar for each coefficient."""
+    marks: list[ET.Element] = []
+    for row, (name, label) in enumerate(LABELS.items()):
+        share: float | None = getattr(shares, name)
+        top = 6 + 26 * row
+        marks += [
+            _text(0, top + 12, label),
+            *_bar(name, share, left=130, top=top, width=170, height=16),
+            _text(WIDTH, top + 12, number(share), {"text-anchor": "end"}),
+        ]
+    marks += [
+        _text(_along(tick, 130, 170), 98, str(tick), {"class": "muted", "text-anchor": "middle"})
+        for tick in (0, 1)
+    ]
+    said = ", ".join(f"{label} {number(getattr(shares, n))}" for n, label in LABELS.items())
+    caption = "How much of each path is in dx: 1 all of it, 0 nothing"
+    return _figure(f"{key}-shares", caption, f"Bars: {said}", 102, marks)
+
+
+def number(share: float | None) -> str:
+    """Write a coefficient with three digits, or a dash where there is none."""
+    return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
+
+
+def split_figure(parts: Parts, key: str) -> ET.Element:
+    """Draw the gradient of one channel, its three parts, and their sum beside what came out."""
+    order = sorted(range(len(parts.x)), key=lambda i: parts.x[i])
+    rows: dict[str, list[float]] = {
+        name: [getattr(parts, name)[i] for i in order] for name in LABELS
+    }
+    whole = [sum(values) for values in zip(*rows.values(), strict=True)]
+    got = [parts.dx[i] for i in order]
+    largest = max((abs(v) for row in (*rows.values(), whole, got) for v in row), default=0.0) or 1.0
+    marks: list[ET.Element] = []
+    for at, (name, row) in enumerate(rows.items()):
+        marks += [_text(0, 70 * at + 12, LABELS[name]), *_bars(name, row, 70 * at, largest)]
+    marks += [_text(0, 222, "their sum (bars), and the dx that came out (dots)")]
+    marks += [*_bars("whole", whole, 210, largest), *_dots(got, whole, 210, largest)]
+    marks += [_text(WIDTH, 296, "larger x →", {"class": "muted", "text-anchor": "end"})]
+    apart = sum(_apart(a, b, largest) for a, b in zip(got, whole, strict=True))
+    said = (
+        f"{len(order)} values, in the order of x. "
+        f"The dx that came out is apart from the sum of the three parts at {apart} of them."
+    )
+    caption = "The gradient of one channel, split into its three parts"
+    return _figure(f"{key}-parts", caption, said, 300, marks)
+
+
+def precision_figure(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
+    """Draw the errors over one sweep in one format, the subject's beside an exact one's."""
+    ordered = sorted(points, key=lambda point: point.value)
+    marks = [*_precision_axes(ordered)]
+    for name, exact in (("y", True), ("dx", True), ("y", False), ("dx", False)):
+        errors = [getattr(point, f"exact_{name}" if exact else name) for point in ordered]
+        marks += _curve(name, errors, exact=exact)
+    legend = (("y", "y"), ("dx", "dx"))
+    for at, (name, label) in enumerate(legend):
+        marks += _sample(name, f"{label} of the subject", 40 + 160 * at, 214, exact=False)
+        marks += _sample(name, f"{label}, exact law", 40 + 160 * at, 230, exact=True)
+    lost = sum(point.y is None or point.dx is None for point in ordered)
+    sweep, dtype = ordered[0].sweep, ordered[0].dtype
+    what = "mean of x in standard deviations" if sweep == "offset" else "size of x"
+    said = f"{len(ordered)} points; NaN or infinity at {lost} of them. The numbers are below."
+    return _figure(f"{key}-{sweep}-{dtype}", f"Error in {dtype} over the {what}", said, 236, marks)
+
+
+def _figure(
+    key: str, caption: str, description: str, height: int, marks: Sequence[ET.Element]
+) -> ET.Element:
+    names = {"role": "img", "aria-labelledby": f"{key}-title {key}-desc"}
+    return element(
+        "figure",
+        {},
+        element("figcaption", {}, caption),
+        element(
+            "svg",
+            {"viewBox": f"0 0 {WIDTH} {height}", **names},
+            element("title", {"id": f"{key}-title"}, caption),
+            element("desc", {"id": f"{key}-desc"}, description),
+            *marks,
+        ),
+    )
+
+
+def _text(
+    x: float, y: float, words: str, attributes: Mapping[str, str] | None = None
+) -> ET.Element:
+    return element("text", {"x": f"{x:g}", "y": f"{y:g}", **(attributes or {})}, words)
+
+
+def _rect(x: float, y: float, width: float, height: float, style: str) -> ET.Element:
+    places = {"x": x, "y": y, "width": max(width, 0.5), "height": max(height, 0.5)}
+    return element("rect", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> ET.Element:
+    places = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return element("line", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+
+
+def _along(share: float, left: float, width: float) -> float:
+    return left + width * (min(max(share, LOW), HIGH) - LOW) / (HIGH - LOW)
+
+
+def _bar(
+    name: str, share: float | None, *, left: float, top: float, width: float, height: float
+) -> Iterator[ET.Element]:
+    zero, one = _along(0.0, left, width), _along(1.0, left, width)
+    yield _rect(left, top, width, height, "track")
+    if share is not None:
+        end = _along(share, left, width)
+        yield _rect(min(zero, end), top, abs(end - zero), height, f"fill-{name}")
+    for tick in (zero, one):
+        yield _line(tick, top, tick, top + height, "axis")
+
+
+def _bars(name: str, row: Sequence[float], top: float, largest: float) -> Iterator[ET.Element]:
+    """Bars around a zero line; each panel has the same scale."""
+    middle, step = top + 42, WIDTH / max(len(row), 1)
+    yield _line(0, middle, WIDTH, middle, "axis")
+    for at, value in enumerate(row):
+        height = 25 * abs(value) / largest
+        up = middle - height if value > 0 else middle
+        yield _rect(at * step + step * 0.15, up, step * 0.7, height, f"fill-{name}")
+
+
+def _dots(
+    got: Sequence[float], whole: Sequence[float], top: float, largest: float
+) -> Iterator[ET.Element]:
+    middle, step = top + 42, WIDTH / max(len(got), 1)
+    for at, (value, want) in enumerate(zip(got, whole, strict=True)):
+        style = "fill-bad" if _apart(value, want, largest) else "fill-got"
+        places = {"cx": (at + 0.5) * step, "cy": middle - 25 * value / largest, "r": 2.2}
+        yield element("circle", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+
+
+def _apart(value: float, want: float, largest: float) -> bool:
+    """Whether one would see a dot leave its bar."""
+    return abs(value - want) > largest / 50
+
+
+LEFT, RIGHT, TOP, BOTTOM = 40, WIDTH - 8, 18, 178
+FLOOR, CEILING = -17.0, 1.0
+"""Decades of the error that are drawn: those of float64, up to nothing right at all."""
+
+
+def _height(error: float) -> float:
+    decade = min(max(math.log10(error) if error > 0 else FLOOR, FLOOR), CEILING)
+    return BOTTOM - (BOTTOM - TOP) * (decade - FLOOR) / (CEILING - FLOOR)
+
+
+def _across(at: int, count: int) -> float:
+    return LEFT + (RIGHT - LEFT) * (at + 0.5) / count
+
+
+def _precision_axes(points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
+    for decade in (-16, -12, -8, -4, 0):
+        at = _height(10.0**decade)
+        yield _line(LEFT, at, RIGHT, at, "grid")
+        yield _text(LEFT - 4, at + 4, f"1e{decade}", {"class": "muted", "text-anchor": "end"})
+    yield _text(LEFT - 4, TOP - 6, "NaN", {"class": "muted", "text-anchor": "end"})
+    every = -(-len(points) // 7)
+    for at, point in enumerate(points[::every]):
+        place = _across(at * every, len(points))
+        label = f"{point.value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("0e0", "0")
+        yield _text(place, BOTTOM + 14, label, {"class": "muted", "text-anchor": "middle"})
+
+
+def _curve(name: str, errors: Sequence[float | None], *, exact: bool) -> Iterator[ET.Element]:
+    """A line through what there is, broken where the result was not finite."""
+    style = f"{name} exact" if exact else name
+    known: list[list[str]] = [[]]
+    for at, error in enumerate(errors):
+        place = _across(at, len(errors))
+        if error is None:
+            known.append([])
+            if not exact:
+                yield _line(place - 3, TOP - 13, place + 3, TOP - 7, "cross")
+                yield _line(place - 3, TOP - 7, place + 3, TOP - 13, "cross")
+            continue
+        known[-1].append(f"{place:.1f},{_height(error):.1f}")
+        if not exact:
+            centre = {"cx": f"{place:.1f}", "cy": f"{_height(error):.1f}", "r": "2.6"}
+            yield element("circle", {**centre, "class": f"dot {name}"})
+    for run in known:
+        if run:
+            yield element("polyline", {"points": " ".join(run), "class": f"curve {style}"})
+
+
+def _sample(name: str, words: str, left: float, y: float, *, exact: bool) -> Iterator[ET.Element]:
+    yield _line(left, y - 4, left + 24, y - 4, f"curve {name} exact" if exact else f"curve {name}")
+    yield _text(left + 30, y, words)

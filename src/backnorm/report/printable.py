@@ -1,0 +1,36 @@
+"""Text from elsewhere, with all that is no text written out."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["printable"]
+
+NO_TEXT: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+"""Control characters other than tab and line feed, halves of pairs, what is no character, and marks
+that turn the direction of what follows. XML forbids most; terminals and pages obey the others."""
+
+
+def printable(text: str) -> str:
+    r"""Write out what is no text, as Python does.
+
+    Parameters
+    ----------
+    text
+        A name or message that a target brought along.
+
+    Returns
+    -------
+    str
+        The text; line feeds and tabs are left.
+
+    Examples
+    --------
+    >>> printable("bell \x07, <b>")
+    'bell \\x07, <b>'
+    """
+    return NO_TEXT.sub(lambda match: repr(match[0])[1:-1], text)

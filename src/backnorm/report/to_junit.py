@@ -1,0 +1,74 @@
+"""Records as JUnit XML, which CI systems show as tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from backnorm import __version__
+from backnorm.report.environment import environment
+from backnorm.report.printable import printable
+from backnorm.report.to_text import details
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backnorm.audit.record import Record
+
+__all__ = ["to_junit"]
+
+NAME = "backnorm audit"
+
+
+def to_junit(records: Sequence[Record]) -> str:
+    """Write records as JUnit XML: a test case for each target.
+
+    Parameters
+    ----------
+    records
+        One for each target.
+
+    Returns
+    -------
+    str
+        A document. A finding that counts makes a failure, a target that could not be audited an
+        error, other findings are in the output of a test that passed.
+
+    Notes
+    -----
+    Source: what Jenkins and GitLab read. Of several failures in one case they keep one, so there
+    is one, with the text of all findings.
+    """
+    counts = {
+        "tests": len(records),
+        "failures": sum(record.audited and not record.clean for record in records),
+        "errors": sum(not record.audited for record in records),
+    }
+    numbers = {name: str(count) for name, count in counts.items()} | {"time": _seconds(records)}
+    root = ET.Element("testsuites", {"name": NAME, **numbers})
+    suite = ET.SubElement(root, "testsuite", {"name": NAME, "skipped": "0", **numbers})
+    properties = ET.SubElement(suite, "properties")
+    for name, value in {"backnorm": __version__, **environment()}.items():
+        ET.SubElement(properties, "property", {"name": name, "value": printable(value)})
+    suite.extend(_case(record) for record in records)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(record: Record) -> ET.Element:
+    names = {"classname": f"backnorm.audit.{record.kind}", "name": printable(record.target)}
+    case = ET.Element("testcase", {**names, "time": _seconds([record])})
+    text = "\n".join(details(record))
+    if not record.clean:
+        what = {
+            "type": " ".join(dict.fromkeys(finding.code for finding in record.findings)),
+            "message": printable(" ".join(finding.what for finding in record.findings)),
+        }
+        ET.SubElement(case, "failure" if record.audited else "error", what).text = text
+    elif record.findings or record.probes:
+        ET.SubElement(case, "system-out").text = text
+    return case
+
+
+def _seconds(records: Sequence[Record]) -> str:
+    return f"{sum(probe.seconds for record in records for probe in record.probes):.3f}"

@@ -1,0 +1,202 @@
+"""The audit's page as a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("websockets", reason="backnorm[browser] is not installed; make test-browser is")
+
+from backnorm.report import to_html
+from browser.chromium import Tab, browser, found
+from report.records import CUT, HOSTILE, LOST, RMS, SOUND, WARNED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    found() is None, reason="Chromium is not installed: apt-get install chromium; .ci/run does"
+)
+
+RECORDS = (SOUND, CUT, RMS, LOST, WARNED)
+VIEWS = {
+    "light-desktop": {"width": 1100, "height": 800, "dark": False},
+    "dark-phone": {"width": 390, "height": 800, "dark": True},
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two pages: one with usual words, one with words that break what does not escape them."""
+    folder = tmp_path_factory.mktemp("pages")
+    made = {"usual": folder / "usual.html", "hostile": folder / "hostile.html"}
+    made["usual"].write_text(to_html(RECORDS), "utf-8")
+    made["hostile"].write_text(to_html([HOSTILE, CUT]), "utf-8")
+    return made
+
+
+@pytest.fixture
+def tab() -> Iterator[Tab]:
+    """A new tab of a new browser."""
+    with browser() as one:
+        yield one
+
+
+def said(tab: Tab) -> list[str]:
+    """All that went wrong, and all that was fetched but the page itself and its empty icon."""
+    wrong = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    found_ = [f"{name} {event}" for name, event in tab.events if name in wrong]
+    fetched = [
+        event["request"]["url"]
+        for name, event in tab.events
+        if name == "Network.requestWillBeSent" and event["type"] != "Document"
+    ]
+    return found_ + [url for url in fetched if not url.startswith("data:")]
+
+
+def opened(tab: Tab, page: Path, view: str) -> None:
+    """Open a page in one of the two views."""
+    tab.open(page, **VIEWS[view])
+
+
+CELLS = """[...document.querySelectorAll('main > .scroll tbody tr')].map(
+    row => [...row.cells].map(cell => cell.innerText.trim()))"""
+
+
+def test_the_verdicts_can_be_read(tab: Tab, pages: dict[str, Path]) -> None:
+    """From the rendered table: target, kind, mode, path, coefficients, rest, verdict, findings."""
+    opened(tab, pages["usual"], "light-desktop")
+    whole = ("1.000", "1.000", "1.000")
+    assert tab.value(CELLS) == [
+        ["torch.nn.BatchNorm2d", "✓ yes", "batch", "batch", "both", *whole, "2e-07", ""],
+        [
+            *("mine.py:Cut", "✗ NO", "batch", "batch", "variance"),
+            *("1.000", "0.000", "1.000", "3e-08", "G01 G14"),
+        ],
+        [
+            *("E[x]^2 [red]rms", "✓ yes", "rms", "batch", "both"),
+            *("1.000", "-", "1.000", "2e-07", ""),
+        ],
+        ["mine.py:Lost", "? not audited", "batch", "?", "?", "-", "-", "-", "-", "G22"],
+        ["torch.nn.GroupNorm", "✓ yes", "group", "batch", "both", *whole, "1e-07", "G12"],
+    ]
+    assert tab.value("document.getElementById('summary').innerText").startswith("4 audited")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", ["usual", "hostile"])
+def test_it_is_quiet_and_fetches_nothing(
+    tab: Tab, pages: dict[str, Path], name: str, view: str
+) -> None:
+    """No message in the console and no request; no script ran, and no markup came in."""
+    opened(tab, pages[name], view)
+    assert said(tab) == []
+    assert tab.value("document.querySelectorAll('script').length") == 0
+    assert tab.value("document.querySelectorAll('main > .scroll table').length") == 1
+
+
+def test_what_is_wrong_with_a_page_is_noticed(tab: Tab, tmp_path: Path) -> None:
+    """A page with a script that logs, and one that fetches, are not taken for quiet ones."""
+    page = tmp_path / "loud.html"
+    page.write_text("<script>console.log(1)</script><img src='none.png'>")
+    opened(tab, page, "light-desktop")
+    assert len(said(tab)) >= 2
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_only_tables_scroll_sideways(tab: Tab, pages: dict[str, Path], view: str) -> None:
+    """The page is no wider than the window, on a phone too, with everything unfolded."""
+    opened(tab, pages["usual"], view)
+    tab.value("document.querySelectorAll('details').forEach(one => one.open = true)")
+    width = VIEWS[view]["width"]
+    assert tab.value("document.documentElement.scrollWidth") <= width
+    sticking_out = """[...document.querySelectorAll('body *')].filter(one =>
+        !one.closest('.scroll *') && one.getBoundingClientRect().right > innerWidth + 1
+        ).map(one => one.tagName)"""
+    assert tab.value(sticking_out) == []
+
+
+CONTRAST = """(() => {
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                       return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+  const numbers = c => c.match(/[\\d.]+/g).map(Number);
+  const behind = one => { for (; one; one = one.parentElement) { const c = numbers(getComputedStyle(one).backgroundColor);
+                          if (c.length < 4 || c[3] > 0) return c.slice(0, 3) } return [255, 255, 255] };
+  const low = [];
+  for (const one of document.querySelectorAll('body *')) {
+    if (![...one.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || ['TITLE', 'title', 'desc'].includes(one.tagName)) continue;
+    const style = getComputedStyle(one), ink = numbers(one instanceof SVGElement ? style.fill : style.color).slice(0, 3);
+    const [a, b] = [light(ink), light(behind(one))].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) low.push(`${one.tagName} ${one.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return low })()"""  # noqa: E501 - JavaScript
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_all_words_stand_out_from_their_ground(tab: Tab, pages: dict[str, Path], view: str) -> None:
+    """Contrast of 4.5 and more (WCAG 2, AA), light and dark."""
+    opened(tab, pages["usual"], view)
+    tab.value("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert tab.value(CONTRAST) == []
+    tab.value("document.body.style.color = getComputedStyle(document.body).backgroundColor")
+    assert tab.value(CONTRAST) != []
+
+
+def test_those_who_do_not_see_it_are_told(tab: Tab, pages: dict[str, Path]) -> None:
+    """Tables have captions and scopes, figures a title and what they show, ids are unique."""
+    opened(tab, pages["usual"], "light-desktop")
+    count: Any = lambda query: tab.value(f"document.querySelectorAll({query!r}).length")  # noqa: E731
+    assert count("th:not([scope])") == 0
+    assert count("table") == count("table > caption") > 5
+    figures = """[...document.querySelectorAll('svg[role=img]')].map(one =>
+        one.getAttribute('aria-labelledby').split(' ').map(
+            id => document.getElementById(id).textContent).join(': '))"""
+    told = tab.value(figures)
+    assert len(told) == count("figure") >= 8
+    assert any("direct 1.000, through the mean 0.000, through the variance 1.0" in t for t in told)
+    ids = tab.value("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids))
+    assert tab.value("document.documentElement.lang") == "en"
+
+
+def brightness(png: bytes) -> tuple[int, int, float]:
+    """Return width, height and mean value of an RGB picture of 8 bits, 0 dark to 1 light."""
+    width, height, depth, color = struct.unpack(">IIBB", png[16:26])
+    assert (depth, color) == (8, 2)
+    packed, at = b"", 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        if png[at + 4 : at + 8] == b"IDAT":
+            packed += png[at + 8 : at + 8 + length]
+        at += 12 + length
+    raw = zlib.decompress(packed)
+    # The left edge is the page's ground. Rows are stored as differences, which have to be undone.
+    row, ground, stride = bytearray(3), [], 1 + 3 * width
+    for y in range(height):
+        kind, first = raw[y * stride], raw[y * stride + 1 : y * stride + 4]
+        up = row if kind in (2, 4) else [v // 2 for v in row] if kind == 3 else (0, 0, 0)
+        row = bytearray((f + u) % 256 for f, u in zip(first, up, strict=True))
+        ground.append(sum(row) / 765)
+    return width, height, sum(ground) / height
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_pictures_are_light_and_dark(
+    tab: Tab, pages: dict[str, Path], tmp_path: Path, view: str
+) -> None:
+    """The two that docs/ shows; `make pictures` has them written there."""
+    opened(tab, pages["usual"], view)
+    if view == "dark-phone":
+        tab.value("document.querySelector('details[open] .figures').scrollIntoView()")
+    png = tab.picture()
+    width, height, ground = brightness(png)
+    assert (width, height) == (VIEWS[view]["width"], VIEWS[view]["height"])
+    assert ground > 0.9 if view == "light-desktop" else ground < 0.2
+    assert 20_000 < len(png) < 300_000
+    folder = Path(os.environ.get("BACKNORM_PICTURES", tmp_path))
+    (folder / f"audit-{view}.png").write_bytes(png)
