@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
@@ -33,6 +34,15 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
         message = f"must be a JSON object or array, got {text}"
         raise click.BadParameter(message)
     return value
+
+
+def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Refuse at once what is no program."""
+    path = shutil.which(name) if name else ""
+    if path is None:
+        message = f"{name} must be a Python interpreter: its path, or its name if it is on PATH"
+        raise click.BadParameter(message)
+    return path
 
 
 def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -61,6 +71,20 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     help="Which mode to audit.",
 )
 @click.option(
+    "--python",
+    metavar="INTERPRETER",
+    default="",
+    callback=_interpreter,
+    help="Run targets under another Python (3.6 or newer, with NumPy and their framework).",
+)
+@click.option(
+    "--limit",
+    "seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="SECONDS",
+    help="How long one layer may take before it is given up.  [default: 60]",
+)
+@click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
 )
 @click.pass_context
@@ -71,12 +95,15 @@ def audit(
     kind: Kind | None,
     arguments: Any,
     mode: Calls,
+    python: str,
+    seconds: float | None,
     json_file: str | None,
 ) -> None:
     """Audit normalization layers: find what their gradients leave out.
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
-    or a framework (torch). Without a target: the engine and every framework found.
+    or a framework (torch, jax, flax, haiku, equinox, keras, tensorflow, tinygrad, mxnet, paddle,
+    chainer, caffe). Without a target: the engine and every framework found.
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
@@ -84,10 +111,11 @@ def audit(
     from backnorm.errors import FileError
 
     chosen = targets or _defaults()
-    jobs = [Job(target, kind, arguments, mode) for target in chosen]
-    records = list(_with_progress(jobs))
+    jobs = [Job(target, kind, arguments, mode, python) for target in chosen]
+    elsewhere: dict[str, str] = {}
+    records = list(_with_progress(jobs, seconds, elsewhere))
     try:
-        _show(records, json_file)
+        _show(records, json_file, elsewhere)
     except FileError as error:
         raise click.UsageError(str(error)) from error
     ctx.exit(_status(records))
@@ -98,17 +126,20 @@ def _defaults() -> tuple[str, ...]:
     from backnorm.cli._targets import FRAMEWORKS, is_installed
 
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
-    for name in missing:
-        note = f"{name} is not installed: its layers are left out."
-        click.echo(f"{note} Install it with: pip install 'backnorm[{name}]'", err=True)
+    if missing:
+        note = "not installed, so that their layers are left out (--python runs them elsewhere)"
+        click.echo(f"{note}: {', '.join(missing)}", err=True)
     return ("engine", *(name for name in FRAMEWORKS if name not in missing))
 
 
-def _with_progress(jobs: Sequence[Job]) -> Iterator[Record]:
+def _with_progress(
+    jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
+) -> Iterator[Record]:
     """Audit all jobs, showing on stderr which one is at work."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from backnorm.audit.thresholds import HANG_SECONDS
     from backnorm.cli._jobs import audit_jobs
 
     console = Console(stderr=True)
@@ -117,20 +148,25 @@ def _with_progress(jobs: Sequence[Job]) -> Iterator[Record]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("starting", total=None)
-        yield from audit_jobs(jobs, lambda name: bar.update(task, description=name))
+        yield from audit_jobs(
+            jobs,
+            lambda name: bar.update(task, description=name),
+            seconds=HANG_SECONDS if seconds is None else seconds,
+            environment=elsewhere,
+        )
 
 
-def _show(records: Sequence[Record], json_file: str | None) -> None:
+def _show(records: Sequence[Record], json_file: str | None, elsewhere: Mapping[str, str]) -> None:
     from rich.console import Console
 
     from backnorm.cli._files import write_atomically
     from backnorm.report import to_json, to_text
 
     if json_file == "-":
-        click.echo(to_json(records), nl=False)
+        click.echo(to_json(records, elsewhere), nl=False)
         return
     if json_file is not None:
-        write_atomically(Path(json_file), to_json(records))
+        write_atomically(Path(json_file), to_json(records, elsewhere))
     terminal = Console()
     width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES
     click.echo(to_text(records, width=width, color=sys.stdout.isatty()), nl=False)
