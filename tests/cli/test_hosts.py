@@ -221,6 +221,15 @@ def test_a_message_survives_the_pipe(name: str) -> None:
     assert repr(got) == repr(message).replace("np.float32(2.0)", "array(2., dtype=float32)")
 
 
+def test_a_child_that_is_sent_nonsense_ends() -> None:
+    """It could not be asked anything more, and would wait for ever."""
+    child = subprocess.run(
+        [sys.executable, serve.__file__], input=b"\0\0\0\0\0\0\0\6scribe", timeout=60, check=True,
+        capture_output=True,
+    )
+    assert child.stdout == b""
+
+
 def test_what_is_no_array_keeps_its_name() -> None:
     """Nothing else of it crosses the pipe."""
     got = serve.unpack(serve.pack({"y": {1, 2}})[8:])

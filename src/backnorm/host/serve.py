@@ -69,7 +69,9 @@ def unpack(body):
         if ARRAY in value:
             name, shape = value[ARRAY]
             dtype = np.dtype(name)
-            count = int(np.prod(shape, dtype=object))
+            count = 1
+            for extent in shape:
+                count *= int(extent)
             array = np.frombuffer(body, dtype, count, at[0]).reshape(shape).copy()
             at[0] += array.nbytes
             return array
@@ -125,14 +127,19 @@ def _take_pipes():
 
 def _listen(pipe, waiting, at_end):
     """Pass messages on; when the parent is gone, end, by force if a target is at work."""
-    message = read_frame(pipe)
-    while message is not None:
-        waiting.put(message)
+    try:
         message = read_frame(pipe)
-    at_end()
-    waiting.put(None)
-    time.sleep(GRACE)
-    os._exit(0)
+        while message is not None:
+            waiting.put(message)
+            message = read_frame(pipe)
+    finally:
+        # Also where bytes came that are no message: nobody could ask anything more.
+        try:
+            at_end()
+        finally:
+            waiting.put(None)
+            time.sleep(GRACE)
+            os._exit(0)
 
 
 def begin():

@@ -49,9 +49,8 @@ def layer(candidate, kind, train, tools):
     """Return the facts of a layer in one mode."""
     import paddle
 
-    candidate.train() if train else candidate.eval()
     start = {}
-    for name, buffer in candidate.named_buffers():
+    for name, buffer in _arrays(candidate):
         role = {"_mean": "running_mean", "_variance": "running_var"}.get(name.rpartition(".")[2])
         if role:
             start[name] = tools.running(role, int(buffer.size)).reshape(buffer.shape)
@@ -63,9 +62,10 @@ def layer(candidate, kind, train, tools):
 
     def differentiate(_, leaves, constants, dy):
         fresh = copy.deepcopy(candidate)
+        fresh.train() if train else fresh.eval()
         if str(leaves["x"].dtype) == "float64":
             fresh.to(dtype="float64")
-        for name, buffer in fresh.named_buffers():
+        for name, buffer in _arrays(fresh):
             if name in start:
                 buffer.set_value(start[name].astype(_format(buffer)))
         owned = dict(fresh.named_parameters())
@@ -84,6 +84,11 @@ def layer(candidate, kind, train, tools):
         "beta": "beta" in named,
         "groups": getattr(candidate, "_num_groups", 0),
     }
+
+
+def _arrays(layer):
+    """Return names and arrays; running statistics are parameters that are not trained."""
+    return list(layer.named_buffers()) + list(layer.named_parameters())
 
 
 def differentiate(call, leaves, constants, dy):

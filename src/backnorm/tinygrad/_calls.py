@@ -74,7 +74,7 @@ def differentiate(call, leaves, constants, dy):
     """Return y and the gradients of sum(y*dy)."""
     from tinygrad import Tensor
 
-    given = {role: Tensor(value, requires_grad=True) for role, value in leaves.items()}
+    given = {role: Tensor(value) for role, value in leaves.items()}
     fixed = {role: Tensor(value) for role, value in constants.items()}
     y = call(dict(fixed, **given))
     y = y[0] if isinstance(y, (tuple, list)) else y
