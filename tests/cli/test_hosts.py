@@ -224,7 +224,10 @@ def test_a_message_survives_the_pipe(name: str) -> None:
 def test_a_child_that_is_sent_nonsense_ends() -> None:
     """It could not be asked anything more, and would wait for ever."""
     child = subprocess.run(
-        [sys.executable, serve.__file__], input=b"\0\0\0\0\0\0\0\6scribe", timeout=60, check=True,
+        [sys.executable, serve.__file__],
+        input=b"\0\0\0\0\0\0\0\6scribe",
+        timeout=60,
+        check=True,
         capture_output=True,
     )
     assert child.stdout == b""

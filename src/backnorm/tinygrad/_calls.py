@@ -57,7 +57,9 @@ def layer(candidate, kind, train, tools):
             old = getattr(fresh, name, None)
             if old is not None:
                 setattr(fresh, name, Tensor(tools.running(name, old.shape[0])).cast(dtype))
-        with Tensor.train(train):
+        if hasattr(fresh, "num_batches_tracked"):
+            fresh.num_batches_tracked = Tensor(0)
+        with _mode(train):
             return fresh(arrays["x"])
 
     shapes = [getattr(candidate, name).shape for name in named.values()]
@@ -68,6 +70,14 @@ def layer(candidate, kind, train, tools):
         "beta": "beta" in named,
         "groups": getattr(candidate, "num_groups", 0) if kind == "group" else 0,
     }
+
+
+def _mode(train):
+    """Set whether to train, for a while: by a variable of the context, in older versions a class."""
+    from tinygrad import Tensor, helpers
+
+    older = getattr(Tensor, "train", None)
+    return helpers.Context(TRAINING=int(train)) if older is None else older(train)
 
 
 def differentiate(call, leaves, constants, dy):
