@@ -32,7 +32,6 @@ BLOCKS = (
 OPERATORS = (
     ("BatchNorm", "batch", {"fix_gamma": False}),
     ("LayerNorm", "layer", {}),
-    ("GroupNorm", "group", {"num_groups": 2}),
     ("InstanceNorm", "instance", {}),
 )
 """Names, kinds and arguments. L2Normalization and LRN are none of the five kinds."""
@@ -54,7 +53,17 @@ def layers(tools):
         operator = getattr(mxnet.nd, name, None)
         if operator is not None:
             found.append(("mxnet.nd." + name, kind, operator, arguments))
+    if hasattr(mxnet.nd, "GroupNorm"):
+        found.append(("mxnet.nd.GroupNorm", "instance", grouped, None))
     return found
+
+
+def grouped(x, gamma, beta):
+    """Normalize groups of channels: MXNet has one gamma a group, so that each is an instance."""
+    import mxnet
+
+    flat = x.reshape((x.shape[0], -1) + tuple(x.shape[3:]))
+    return mxnet.nd.GroupNorm(flat, gamma, beta, num_groups=x.shape[1]).reshape(x.shape)
 
 
 def layer(candidate, kind, train, tools):

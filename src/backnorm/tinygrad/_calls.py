@@ -73,7 +73,7 @@ def layer(candidate, kind, train, tools):
 
 
 def _mode(train):
-    """Set whether to train, for a while: by a variable of the context, in older versions a class."""
+    """Set whether to train, for a while: in older versions by a class."""
     from tinygrad import Tensor, helpers
 
     older = getattr(Tensor, "train", None)
