@@ -22,7 +22,7 @@ python := $(VENV)/bin/python
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
 
-.PHONY: audit bench clean coverage docs force format lint pictures sanitize test test-browser test-frameworks test-numpy
+.PHONY: audit bench clean coverage docs force format frameworks lint pictures sanitize test test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -68,6 +68,12 @@ test-browser:
 # What docs/ shows of it.
 pictures:
 	BACKNORM_PICTURES=docs $(MAKE) test-browser ARGS='tests/browser -k pictures'
+
+# The page of what the audit finds in the frameworks' own layers. OTHERS names those that live elsewhere, each with its interpreter:
+# make frameworks OTHERS='mxnet=old/bin/python caffe=other/bin/python'
+frameworks:
+	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks
+	.venv-frameworks/bin/python docs/frameworks_page.py torch jax flax haiku equinox keras $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

@@ -350,6 +350,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        NotInstalledError.framework("mxnet"),
+        (
+            "mxnet must be installed, got no such package in this environment. Its layers are "
+            "called through it. Install it, or pass --python and an interpreter that has it."
+        ),
+    ),
+    (
         NotInstalledError.native_kernel(),
         (
             "the native kernel must be built, got an installation without it. No C++ "

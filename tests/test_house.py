@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import backnorm
+from backnorm.cli._targets import FRAMEWORKS
+
+STDLIB = sys.stdlib_module_names
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "backnorm"
@@ -19,6 +22,16 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 NO_SOURCE = {".git", "__pycache__", "build", "dist", "htmlcov", "out", "site"}
 TEXT = {"", ".cpp", ".hpp", ".md", ".py", ".pyi", ".toml", ".txt", ".yml"}
+
+
+OF_JAX = ("equinox", "flax", "haiku")
+"""Frameworks whose arrays are those of JAX."""
+
+HOSTED = [
+    *(PACKAGE / "host" / name for name in ("find.py", "serve.py", "specs.py")),
+    *sorted(PACKAGE.glob("*/_calls.py")),
+]
+"""What runs under the interpreter of a target."""
 
 
 def name_of(path: Path) -> str:
@@ -75,12 +88,23 @@ def in_tree() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("framework", ["torch", "jax", "tensorflow", "mxnet", "caffe"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_framework_appears_in_its_adapter_only(framework: str) -> None:
     """Nothing but backnorm/torch, and the benchmark of torch, imports torch, however late."""
     homes = {PACKAGE / framework, PACKAGE / "bench" / "peers.py"}
+    if framework == "jax":
+        homes |= {PACKAGE / name for name in OF_JAX}
     strangers = [p for p in SOURCES if not homes & {p, *p.parents} and imports(p, framework)]
     assert strangers == []
+
+
+@pytest.mark.parametrize("path", HOSTED, ids=name_of)
+def test_what_other_interpreters_run_is_plain(path: Path) -> None:
+    """It reads as Python 3.6, and needs the standard library, NumPy and its own framework."""
+    ast.parse(path.read_text(), feature_version=(3, 6))
+    framework = path.parent.name
+    known = {"numpy", framework, *(("jax",) if framework in OF_JAX else ()), *STDLIB}
+    assert {name.partition(".")[0] for name in imported(path)} <= known
 
 
 def test_the_compiled_module_has_one_door() -> None:

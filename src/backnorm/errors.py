@@ -566,6 +566,17 @@ class NotInstalledError(BacknormError, ImportError):  # type: ignore[misc] # bot
         )
 
     @classmethod
+    def framework(cls, name: str) -> NotInstalledError:
+        """A framework whose layers are to be audited is missing."""
+        return cls(
+            name,
+            "be installed",
+            "no such package in this environment",
+            "Its layers are called through it.",
+            "Install it, or pass --python and an interpreter that has it.",
+        )
+
+    @classmethod
     def native_kernel(cls) -> NotInstalledError:
         """The C++ part was not built."""
         return cls(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 from backnorm.cli._worker import _answer
@@ -11,9 +9,10 @@ from backnorm.cli._worker import _answer
 
 def answers(**job: Any) -> list[dict[str, Any]]:
     """Return what the child says to a job."""
-    pipe = io.StringIO()
-    _answer({"kind": None, "arguments": None, "calls": "both", "skip": 0, **job}, pipe)
-    return [json.loads(line) for line in pipe.getvalue().splitlines()]
+    said: list[dict[str, Any]] = []
+    usual = {"kind": None, "arguments": None, "calls": "both", "skip": 0, "seconds": 60.0}
+    _answer({**usual, "python": "", "environment": {}, **job}, said.append)
+    return said
 
 
 def test_all_subjects_are_named_before_the_first_is_begun() -> None:
@@ -36,4 +35,4 @@ def test_a_target_that_is_none_has_one_record() -> None:
     """Without subjects, and with the finding that says why."""
     record, done = answers(target="engin")
     assert [finding["code"] for finding in record["record"]["findings"]] == ["G27"]
-    assert done == {"done": True}
+    assert done == {"done": True, "environment": {}}

@@ -122,6 +122,12 @@ def subjects_of(candidate: object, request: Request) -> tuple[Subject, ...]:
         raise UnknownNameError.choice("kind", request.kind, KINDS)
     if isinstance(candidate, Subject):
         return (candidate,)
+    if hasattr(candidate, "box") and hasattr(candidate, "sample_shape"):
+        # Imported here, since it knows this module.
+        from backnorm.audit.hosted import hosted_subjects  # noqa: PLC0415
+        from backnorm.host import specs  # noqa: PLC0415
+
+        return hosted_subjects(specs.of_object(candidate, lambda _: None, {}))
     for adapter in _adapters_for(candidate):
         if adapter.recognises(candidate):
             return adapter.subjects(candidate, request)

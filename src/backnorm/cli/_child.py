@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import os
 import queue
 import signal
+import struct
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import backnorm
+from backnorm.host.serve import NEXT, pack, read_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["NEXT", "Child", "start_child"]
+__all__ = ["Child", "start_child"]
 
 LAST_WORDS: Final = 2000
 """Bytes of the child's stderr that are kept, to tell what it said before it died."""
-
-NEXT: Final = b"\0next\0"
-"""What the child writes to stderr before it begins something: what follows are words about that."""
 
 FAREWELL: Final = 3.0
 """Seconds that a child has to end by itself when there is nothing more to do."""
@@ -41,7 +36,7 @@ class Child:
     process
         The process, leader of its own process group.
     answers
-        Lines that it sent; None when it closed its end.
+        Messages that it sent; None when it closed its end.
     words
         The last of what it wrote to stderr.
     readers
@@ -49,30 +44,37 @@ class Child:
     """
 
     process: subprocess.Popen[bytes]
-    answers: queue.SimpleQueue[bytes | None]
+    answers: queue.SimpleQueue[dict[str, Any] | None]
     words: collections.deque[int]
     readers: tuple[threading.Thread, ...]
 
-    def send(self, job: dict[str, Any]) -> None:
-        """Send a job; one that is already dead will be found out by `receive`."""
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; a child that is already dead will be found out by `receive`."""
         pipe = self.process.stdin
         with contextlib.suppress(OSError):
             if pipe is not None:
-                pipe.write(json.dumps(job).encode() + b"\n")
+                pipe.write(pack(message))
                 pipe.flush()
 
     def receive(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Yield its messages until it is done; the last may be that it is lost."""
         while True:
-            try:
-                line = self.answers.get(timeout=seconds)
-            except queue.Empty:
-                yield {"lost": "hung"}
-                return
-            message = {"lost": "died"} if line is None else json.loads(line)
+            message = self.answer(seconds)
             yield message
             if "done" in message or "lost" in message:
                 return
+
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """Return its next message, or that it is lost."""
+        try:
+            message = self.answers.get(timeout=max(seconds, 0.0))
+        except queue.Empty:
+            return {"lost": "hung"}
+        return {"lost": "died"} if message is None else message
+
+    def lost(self, message: Mapping[str, Any]) -> tuple[str, str]:
+        """End it, lost as it is: if it closed its pipe it ends by itself, if it hangs never."""
+        return self.end() if message["lost"] == "died" else self.kill()
 
     def end(self) -> tuple[str, str]:
         """End it and all that it started; return how it went and its last words."""
@@ -97,20 +99,31 @@ class Child:
         return _ending(code), words[-LAST_WORDS:].decode(errors="replace")
 
 
-def start_child() -> Child:
-    """Start a child that waits for jobs."""
-    root = Path(next(iter(backnorm.__path__))).parent
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """Start a child that waits for messages: one that runs `backnorm.host.serve.serve`.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    environment
+        Environment variables beside those of this process.
+
+    Returns
+    -------
+    Child
+        In a session of its own, so that it can be ended with all that it starts.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "backnorm.cli._worker"],
+        list(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
         # Inputs are small: more threads would only wait for each other.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
-    answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     words: collections.deque[int] = collections.deque(maxlen=LAST_WORDS + len(NEXT))
     readers = (
         threading.Thread(target=_read_answers, args=(process.stdout, answers), daemon=True),
@@ -121,9 +134,11 @@ def start_child() -> Child:
     return Child(process, answers, words, readers)
 
 
-def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
-    for line in pipe:
-        answers.put(line)
+def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    # Bytes that are no message, from a target that has written to the pipe, end the conversation.
+    with contextlib.suppress(ValueError, TypeError, struct.error, MemoryError):
+        while (message := read_frame(pipe)) is not None:
+            answers.put(message)
     answers.put(None)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+import importlib
+import os
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+import backnorm
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.thresholds import HANG_SECONDS
 from backnorm.cli._child import Child, start_child
+from backnorm.cli._hosts import installed
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -18,6 +24,12 @@ if TYPE_CHECKING:
     from backnorm.audit.registry import Calls
 
 __all__ = ["Job", "audit_jobs"]
+
+BACKENDS: Final = ("keras",)
+"""Frameworks that run on others, one of them in a process."""
+
+MARGIN: Final = 10.0
+"""Seconds that a child has to end a host which hangs, and to say so, before it is given up too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +46,18 @@ class Job:
         Arguments of a class or function.
     calls
         Which modes to audit.
+    python
+        The interpreter that runs the target; empty for the one that runs the audit.
+    environment
+        Environment variables that the target needs, in a process of its own.
     """
 
     target: str
     kind: Kind | None = None
     arguments: dict[str, Any] | list[Any] | None = None
     calls: Calls = "both"
+    python: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def audit_jobs(
@@ -47,6 +65,7 @@ def audit_jobs(
     at_work: Callable[[str], object] = lambda _: None,
     *,
     seconds: float = HANG_SECONDS,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Record]:
     """Audit targets in a child process.
 
@@ -58,6 +77,8 @@ def audit_jobs(
         Called with the name of what is begun.
     seconds
         How long one subject may take.
+    environment
+        Filled with the versions in other interpreters, as they tell them.
 
     Yields
     ------
@@ -68,9 +89,29 @@ def audit_jobs(
     crew = _Crew()
     try:
         for job in jobs:
-            yield from _audit_job(crew, job, at_work, seconds)
+            for one in _on_each_backend(job, seconds):
+                yield from _audit_job(crew, one, at_work, seconds)
     finally:
+        if environment is not None:
+            environment.update(crew.told)
         crew.dismiss()
+
+
+def _on_each_backend(job: Job, seconds: float) -> list[Job]:
+    """Make a job for each backend of a framework that has several, and one a process."""
+    calls = _calls_with_backends(job.target)
+    if calls is None or calls.VARIABLE in os.environ:
+        return [job]
+    there = installed(job.python or sys.executable, [job.target, *calls.BACKENDS], seconds)
+    backends = [name for name in calls.BACKENDS if name in there and job.target in there]
+    jobs = [replace(job, environment={calls.VARIABLE: name}) for name in backends]
+    return jobs or [job]
+
+
+def _calls_with_backends(target: str) -> Any:
+    if target not in BACKENDS:
+        return None
+    return importlib.import_module(f"backnorm.{target}._calls")
 
 
 @dataclass(slots=True)
@@ -78,17 +119,20 @@ class _Crew:
     """The child that is at work, if any."""
 
     children: list[Child] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
 
     def ask(self, job: Job, skip: int, seconds: float) -> Iterator[dict[str, Any]]:
         """Yield the messages of a child about a job; a lost child says how it went."""
         if not self.children:
-            self.children.append(start_child())
+            self.children.append(_start_worker())
         child = self.children[0]
-        child.send({**asdict(job), "skip": skip})
-        for message in child.receive(seconds):
+        child.send({**asdict(job), "skip": skip, "seconds": seconds})
+        hosted = job.python or job.environment
+        for message in child.receive(seconds + MARGIN if hosted else seconds):
+            self.told.update(message.get("environment", {}))
             if "lost" in message:
-                # One that closed its end is about to end; one that hangs never will.
-                how, words = child.end() if message["lost"] == "died" else child.kill()
+                # With a host it is asked to end, so that it ends the host.
+                how, words = child.end() if hosted else child.lost(message)
                 self.children.clear()
                 yield {**message, "how": how, "words": words}
             else:
@@ -98,6 +142,13 @@ class _Crew:
         """End the child."""
         while self.children:
             self.children.pop().end()
+
+
+def _start_worker() -> Child:
+    root = Path(next(iter(backnorm.__path__))).parent
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-m", "backnorm.cli._worker"]
+    return start_child(command, {"PYTHONPATH": os.pathsep.join(paths)})
 
 
 def _audit_job(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
@@ -33,6 +35,15 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
         message = f"must be a JSON object or array, got {text}"
         raise click.BadParameter(message)
     return value
+
+
+def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Refuse at once what is no program."""
+    path = shutil.which(name) if name else ""
+    if path is None:
+        message = f"{name} must be a Python interpreter: its path, or its name if it is on PATH"
+        raise click.BadParameter(message)
+    return path
 
 
 def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -65,6 +76,20 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     default="both",
     show_default=True,
     help="Which mode to audit.",
+)
+@click.option(
+    "--python",
+    metavar="INTERPRETER",
+    default="",
+    callback=_interpreter,
+    help="Run targets under another Python (3.6 or newer, with NumPy and their framework).",
+)
+@click.option(
+    "--limit",
+    "seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="SECONDS",
+    help="How long one layer may take before it is given up.  [default: 60]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
@@ -100,6 +125,8 @@ def audit(
     kind: Kind | None,
     arguments: Any,
     mode: Calls,
+    python: str,
+    seconds: float | None,
     json_file: str | None,
     html_file: str | None,
     junit_file: str | None,
@@ -109,7 +136,8 @@ def audit(
     """Audit normalization layers: find what their gradients leave out.
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
-    or a framework (torch). Without a target: the engine and every framework found.
+    or a framework (torch, jax, flax, haiku, equinox, keras, tensorflow, tinygrad, mxnet, paddle,
+    chainer, caffe). Without a target: the engine and every framework found.
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
@@ -119,10 +147,11 @@ def audit(
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     _refuse_twice(files, form)
     chosen = targets or _defaults()
-    jobs = [Job(target, kind, arguments, mode) for target in chosen]
-    records = list(_with_progress(jobs))
+    jobs = [Job(target, kind, arguments, mode, python) for target in chosen]
+    elsewhere: dict[str, str] = {}
+    records = list(_with_progress(jobs, seconds, elsewhere))
     try:
-        _write(records, files)
+        _write(records, files, elsewhere)
     except FileError as error:
         raise click.UsageError(str(error)) from error
     if "-" not in files.values():
@@ -135,17 +164,20 @@ def _defaults() -> tuple[str, ...]:
     from backnorm.cli._targets import FRAMEWORKS, is_installed
 
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
-    for name in missing:
-        note = f"{name} is not installed: its layers are left out."
-        click.echo(f"{note} Install it with: pip install 'backnorm[{name}]'", err=True)
+    if missing:
+        note = "not installed, so that their layers are left out (--python runs them elsewhere)"
+        click.echo(f"{note}: {', '.join(missing)}", err=True)
     return ("engine", *(name for name in FRAMEWORKS if name not in missing))
 
 
-def _with_progress(jobs: Sequence[Job]) -> Iterator[Record]:
+def _with_progress(
+    jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
+) -> Iterator[Record]:
     """Audit all jobs, showing on stderr which one is at work."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from backnorm.audit.thresholds import HANG_SECONDS
     from backnorm.cli._jobs import audit_jobs
 
     console = Console(stderr=True)
@@ -154,7 +186,12 @@ def _with_progress(jobs: Sequence[Job]) -> Iterator[Record]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("starting", total=None)
-        yield from audit_jobs(jobs, lambda name: bar.update(task, description=name))
+        yield from audit_jobs(
+            jobs,
+            lambda name: bar.update(task, description=name),
+            seconds=HANG_SECONDS if seconds is None else seconds,
+            environment=elsewhere,
+        )
 
 
 def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
@@ -172,12 +209,15 @@ def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
         raise click.UsageError(message)
 
 
-def _write(records: Sequence[Record], files: Mapping[str, str | None]) -> None:
+def _write(
+    records: Sequence[Record], files: Mapping[str, str | None], elsewhere: Mapping[str, str]
+) -> None:
     """Write the documents that were asked for."""
     from backnorm.cli._files import write_atomically
     from backnorm.report import to_html, to_json, to_junit
 
-    writers = {"json": to_json, "html": to_html, "junit": to_junit}
+    writers: dict[str, Callable[[Sequence[Record]], str]]
+    writers = {"json": partial(to_json, elsewhere=elsewhere), "html": to_html, "junit": to_junit}
     for name, file in files.items():
         if file == "-":
             click.echo(writers[name](records), nl=False)

@@ -10,7 +10,7 @@ from backnorm import __version__
 from backnorm.report.environment import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from backnorm.audit.record import Record
 
@@ -19,13 +19,15 @@ __all__ = ["SCHEMA", "json_schema", "to_json"]
 SCHEMA: Final = 1
 
 
-def to_json(records: Iterable[Record]) -> str:
+def to_json(records: Iterable[Record], elsewhere: Mapping[str, str] | None = None) -> str:
     """Write records as JSON.
 
     Parameters
     ----------
     records
         One for each target.
+    elsewhere
+        Versions in the interpreter that ran the targets, where it was another one.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def to_json(records: Iterable[Record]) -> str:
     document = {
         "schema": SCHEMA,
         "backnorm": __version__,
-        "environment": environment(),
+        "environment": {**environment(), **(elsewhere or {})},
         "targets": [record.to_dict() for record in records],
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,96 @@
+"""Write docs/frameworks.md: what the audit says of the frameworks' own layers.
+
+    python docs/frameworks_page.py FRAMEWORK[=INTERPRETER] ...
+
+Each framework is audited by one command, under its interpreter where one is given. The part behind
+the mark in the page is written by hand and kept.
+"""
+
+# ruff: noqa: INP001 - a script beside the page that it writes, no package
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).with_name("frameworks.md")
+MARK = "<!-- written by hand from here -->"
+HEAD = """# Frameworks
+
+What `backnorm audit FRAMEWORK` says of the normalization layers that each framework has, with the
+versions it was run with.
+This part is written by `python docs/frameworks_page.py` (`make frameworks`) from the audits' JSON.
+"""
+NOT_SHOWN = {"platform"}
+FAILED = 2
+
+
+def audited(framework: str, interpreter: str) -> dict[str, Any]:
+    """Audit all layers of a framework, in another interpreter if one is given."""
+    command = [
+        sys.executable,
+        "-m",
+        "backnorm",
+        "audit",
+        framework,
+        "--json",
+        "-",
+        "--limit",
+        "300",
+    ]
+    if interpreter:
+        command += ["--python", interpreter]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode > FAILED:
+        raise SystemExit(done.returncode)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def versions(framework: str, document: dict[str, Any], *, elsewhere: bool) -> str:
+    """Return the versions that count for a framework."""
+    told = document["environment"]
+    hidden = NOT_SHOWN | ({"torch"} if framework not in ("torch", "keras") or elsewhere else set())
+    return ", ".join(f"{name} {version}" for name, version in told.items() if name not in hidden)
+
+
+def row(target: dict[str, Any]) -> str:
+    """Return the line of the table for one layer."""
+    shares = [target["coefficients"][name] for name in ("direct", "mean", "variance")]
+    shown = ["" if one is None else f"{abs(one):.3f}" for one in shares]
+    sound = "yes" if target["sound"] else "no"
+    codes = ", ".join(finding["code"] for finding in target["findings"])
+    if not target["audited"]:
+        return f"| {target['target']} | {target['kind']} | | | | | | not audited: {codes} |"
+    cells = [target["target"], target["kind"], target["mode"], target["through"], *shown]
+    return f"| {' | '.join(cells)} | {sound}{': ' if codes else ''}{codes} |"
+
+
+def section(argument: str) -> str:
+    """Return the section of one framework."""
+    framework, _, interpreter = argument.partition("=")
+    document = audited(framework, interpreter)
+    lines = [
+        f"## {framework}",
+        "",
+        f"Versions: {versions(framework, document, elsewhere=bool(interpreter))}.",
+        "",
+        "| layer | kind | statistics | through | direct | mean | variance | sound |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(row, document["targets"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page anew, and keep what was written by hand."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    by_hand = old.partition(MARK)[2]
+    parts = [HEAD, *map(section, arguments), MARK]
+    PAGE.write_text("\n".join(parts) + (by_hand or "\n"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

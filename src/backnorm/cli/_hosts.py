@@ -1,0 +1,204 @@
+"""A target in another interpreter: its boxes here, and the process in which they are called."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from backnorm.audit.hosted import hosted_subjects
+from backnorm.cli._child import Child, start_child
+from backnorm.errors import SubjectError
+from backnorm.host import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from backnorm._types import AnyArray
+    from backnorm.audit.registry import Request
+    from backnorm.audit.subject import Subject
+
+__all__ = ["Host", "installed"]
+
+LEAST: Final = 0.05
+"""Seconds that a call has at least, also where its subject has used up its time."""
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """A process that runs one target, and is started anew when it is lost.
+
+    Attributes
+    ----------
+    python
+        The interpreter.
+    environment
+        Environment variables that it gets.
+    target
+        What it runs, as the user wrote it.
+    asked
+        What is asked of the target.
+    near
+        Words that are targets too, for the advice where a target does not exist.
+    seconds
+        How long one subject may take.
+    """
+
+    python: str
+    environment: Mapping[str, str]
+    target: str
+    asked: Request
+    near: tuple[str, ...]
+    seconds: float
+    children: list[Child] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
+    until: float = 0.0
+
+    def begin(self) -> None:
+        """Give the next subject its time."""
+        self.until = time.monotonic() + self.seconds
+
+    def subjects(self, at_work: Callable[[str], object]) -> tuple[Subject, ...]:
+        """Return the target's subjects.
+
+        Parameters
+        ----------
+        at_work
+            Called with the name of each before it is tried.
+
+        Returns
+        -------
+        tuple of Subject
+            Whose boxes call this process.
+
+        Raises
+        ------
+        SubjectError
+            If the target is not there, or nothing that can be audited.
+        """
+
+        def begin(name: str) -> None:
+            self.begin()
+            at_work(name)
+
+        begin(self.target)
+        made = self._find()
+        boxes = [RemoteBox(self, place, spec["name"]) for place, spec in enumerate(made)]
+        specs = [{**spec, "box": box} for spec, box in zip(made, boxes, strict=True)]
+        return hosted_subjects(specs, begin)
+
+    def call(self, name: str, message: Mapping[str, Any]) -> Any:
+        """Ask something about a subject, starting the process if need be."""
+        if not self.children:
+            self._find()
+        return self._ask(name, message)
+
+    def end(self) -> None:
+        """End the process and all that it started."""
+        while self.children:
+            self.children.pop().end()
+
+    def kill(self) -> None:
+        """The same at once."""
+        while self.children:
+            self.children.pop().kill()
+
+    def _find(self) -> list[dict[str, Any]]:
+        self.children.append(_start(self.target, self.python, self.environment))
+        asked = {
+            "kind": self.asked.kind,
+            "arguments": self.asked.arguments,
+            "calls": self.asked.calls,
+        }
+        question = {"do": "find", "target": self.target, "asked": asked, "near": self.near}
+        found = self._ask(self.target, question)
+        self.told = found["environment"]
+        made: list[dict[str, Any]] = found["specs"]
+        return made
+
+    def _ask(self, name: str, message: Mapping[str, Any]) -> Any:
+        child = self.children[0]
+        child.send(message)
+        answer = child.answer(max(self.until - time.monotonic(), LEAST))
+        if "lost" in answer:
+            self.children.clear()
+            how, words = child.lost(answer)
+            if answer["lost"] == "hung":
+                raise SubjectError.hung(name, self.seconds)
+            raise SubjectError.died(name, how, words)
+        return _value(name, answer)
+
+
+@dataclass(slots=True, eq=False)
+class RemoteBox:
+    """A box in another process; once it has taken that process along, it is not called again."""
+
+    host: Host
+    place: int
+    name: str
+    lost: list[SubjectError] = field(default_factory=list)
+
+    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> Any:
+        """Return y."""
+        return self._call("forward", x, gamma, beta)
+
+    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Any:
+        """Return y and the gradients."""
+        return self._call("run", x, gamma, beta, dy)
+
+    def _call(self, operation: str, *arguments: AnyArray | None) -> Any:
+        if self.lost:
+            raise self.lost[0]
+        message = {
+            "do": "call",
+            "box": self.place,
+            "operation": operation,
+            "arguments": list(arguments),
+        }
+        try:
+            return self.host.call(self.name, message)
+        except SubjectError as error:
+            self.lost.append(error)
+            raise
+
+
+def installed(python: str, names: Sequence[str], seconds: float) -> tuple[str, ...]:
+    """Return which of some packages an interpreter has, without importing them."""
+    try:
+        child = _start(python, python, {})
+    except SubjectError:
+        return ()
+    try:
+        child.send({"do": "installed", "names": list(names)})
+        answer = child.answer(seconds)
+        return tuple(answer.get("value", ()))
+    finally:
+        child.kill()
+
+
+def _start(target: str, python: str, environment: Mapping[str, str]) -> Child:
+    try:
+        return start_child([python, serve.__file__], environment)
+    except OSError as error:
+        raise SubjectError.not_importable(target, f"{python}: {error.strerror}", ()) from error
+
+
+def _value(name: str, answer: Mapping[str, Any]) -> Any:
+    """Return what was asked for, or raise what was raised there."""
+    if "missing" in answer:
+        got, near = answer["missing"]
+        raise SubjectError.not_importable(name, got, near)
+    if "unknown" in answer:
+        raise SubjectError.unknown_object(name, type(answer["unknown"], (), {})())
+    if "refused" in answer:
+        arguments, kind, text = answer["refused"]
+        raise SubjectError.cannot_build(name, arguments, _error(kind, text))
+    if "raised" in answer:
+        raise _error(*answer["raised"])
+    return answer["value"]
+
+
+def _error(kind: str, text: str) -> Exception:
+    """Return an error of the same name and words as one that was raised in another process."""
+    raised: Exception = type(kind, (Exception,), {})(text)
+    return raised

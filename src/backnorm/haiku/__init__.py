@@ -1,0 +1,13 @@
+"""What needs Haiku: importing this makes its layers known to the audit."""
+
+from __future__ import annotations
+
+from backnorm.audit.hosted import hosted_adapter
+from backnorm.audit.registry import register
+from backnorm.haiku import _calls
+
+__all__ = ["ADAPTER"]
+
+ADAPTER = hosted_adapter(_calls)
+
+register(ADAPTER)

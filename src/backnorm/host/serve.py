@@ -1,0 +1,257 @@
+"""A child's side of the pipes, and a child that runs targets under any interpreter.
+
+This file needs Python 3.6 and NumPy, and no backnorm: an interpreter is given its path. It loads
+`find` and `specs` beside it, and the calls of the target's framework, by their paths as well.
+
+Both ways go frames: eight bytes for the length, and that many bytes. In those stand four bytes for
+the length of a JSON text, the text, and the bytes of the arrays that the text names, in order.
+Whatever a target prints goes to stderr, whatever it reads is empty, and when the parent goes,
+this process goes too, even from within an endless loop.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import queue
+import struct
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+
+__all__ = ["NEXT", "begin", "main", "pack", "read_frame", "serve", "unpack"]
+
+NEXT = b"\0next\0"
+"""Written to stderr before something is begun: what follows are words about that."""
+
+GRACE = 1.0
+"""Seconds that a child without a parent has to end by itself."""
+
+ARRAY, OBJECT = "$array", "$object"
+"""Keys that stand for an array, and for something that is none."""
+
+
+def pack(message):
+    """Return the bytes of a message: dictionaries, lists, texts, numbers and arrays."""
+    blobs = []
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {str(key): plain(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(one) for one in value]
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufV":
+            array = np.ascontiguousarray(value)
+            blobs.append(array.tobytes())
+            return {ARRAY: [array.dtype.name, list(np.shape(value))]}
+        return {OBJECT: type(value).__name__}
+
+    text = json.dumps(plain(message)).encode("utf-8")
+    body = b"".join([struct.pack(">I", len(text)), text] + blobs)
+    return struct.pack(">Q", len(body)) + body
+
+
+def unpack(body):
+    """Return the message in the bytes of a frame, or raise ValueError if they are none."""
+    (length,) = struct.unpack_from(">I", body)
+    at = [4 + length]
+
+    def whole(value):
+        if isinstance(value, list):
+            return [whole(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if ARRAY in value:
+            name, shape = value[ARRAY]
+            dtype = np.dtype(name)
+            count = 1
+            for extent in shape:
+                count *= int(extent)
+            array = np.frombuffer(body, dtype, count, at[0]).reshape(shape).copy()
+            at[0] += array.nbytes
+            return array
+        if OBJECT in value:
+            # Something of the same name: all that is said about it is of what type it was.
+            return type(str(value[OBJECT]), (), {})()
+        return {key: whole(one) for key, one in value.items()}
+
+    return whole(json.loads(body[4 : 4 + length].decode("utf-8")))
+
+
+def read_frame(pipe):
+    """Return the next message; None when the pipe is closed, also in the midst of one."""
+    start = pipe.read(8)
+    if len(start) < 8:
+        return None
+    (length,) = struct.unpack(">Q", start)
+    body = pipe.read(length)
+    return None if len(body) < length else unpack(body)
+
+
+def serve(answer, at_end=lambda: None):
+    """Answer messages until the parent closes the pipe.
+
+    ``answer(message, say)`` is called for each; ``say(message)`` sends one back. ``at_end`` is
+    called when the parent is gone, in another thread if something is still at work.
+    """
+    questions, answers = _take_pipes()
+
+    def say(message):
+        answers.write(pack(message))
+        answers.flush()
+
+    waiting = queue.Queue()
+    arguments = (questions, waiting, at_end)
+    threading.Thread(target=_listen, args=arguments, daemon=True).start()
+    while True:
+        message = waiting.get()
+        if message is None:
+            return
+        answer(message, say)
+
+
+def _take_pipes():
+    """Keep the two pipes, and leave foreign code others."""
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return questions, answers
+
+
+def _listen(pipe, waiting, at_end):
+    """Pass messages on; when the parent is gone, end, by force if a target is at work."""
+    try:
+        message = read_frame(pipe)
+        while message is not None:
+            waiting.put(message)
+            message = read_frame(pipe)
+    finally:
+        # Also where bytes came that are no message: nobody could ask anything more.
+        try:
+            at_end()
+        finally:
+            waiting.put(None)
+            time.sleep(GRACE)
+            os._exit(0)
+
+
+def begin():
+    """Mark on stderr where the words about something new begin.
+
+    There, since answers take another pipe: the parent would not know which came first.
+    """
+    sys.stderr.flush()
+    os.write(2, NEXT)
+
+
+class _Host:
+    """The targets of one child: found once, then called by their numbers."""
+
+    def __init__(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        self.package = os.path.dirname(here)
+        self.find = _load("backnorm_host_find", os.path.join(here, "find.py"))
+        self.specs = _load("backnorm_host_specs", os.path.join(here, "specs.py"))
+        self.boxes = []
+
+    def answer(self, message, say):
+        """Answer one message; what a target raises is an answer too."""
+        try:
+            begin()
+            say({"value": getattr(self, "on_" + message["do"])(message)})
+        except self.find.NotFound as error:
+            say({"missing": [error.got, list(error.near)]})
+        except self.specs.Unknown as error:
+            say({"unknown": type(error.candidate).__name__})
+        except self.specs.CannotBuild as error:
+            say({"refused": [error.arguments, type(error.cause).__name__, str(error.cause)]})
+        except (Exception, SystemExit) as error:
+            sys.stderr.write(traceback.format_exc())
+            say({"raised": [type(error).__name__, str(error)]})
+
+    def on_find(self, message):
+        """Make specs of a target, and tell where they were made."""
+        target, asked = message["target"], message["asked"]
+        calls = self.calls_of(target)
+        if calls is not None:
+            try:
+                made = self.specs.of_framework(calls, self.calls_of, asked)
+            except ImportError as error:
+                raise self.find.NotFound("ImportError: %s" % error) from error
+        else:
+            candidate = self.find.find(target, message["near"])
+            made = self.specs.of_object(candidate, self.calls_of, dict(asked, name=target))
+        self.boxes = [spec.pop("box") for spec in made]
+        return {"specs": made, "environment": environment()}
+
+    def on_call(self, message):
+        """Call an operation of a box."""
+        operation = getattr(self.boxes[message["box"]], message["operation"])
+        return operation(*message["arguments"])
+
+    def on_installed(self, message):
+        """Tell which packages are there, without importing them."""
+        return [name for name in message["names"] if importlib.util.find_spec(name)]
+
+    def calls_of(self, framework):
+        """Return the calls of a framework, None where there are none."""
+        path = os.path.join(self.package, framework, "_calls.py")
+        name = "backnorm_host_calls_" + framework
+        if name in sys.modules or not framework.isidentifier() or not os.path.isfile(path):
+            return sys.modules.get(name)
+        return _load(name, path)
+
+
+def environment():
+    """Return the versions of Python, NumPy and every other package that targets have loaded."""
+    known = {"python": platform.python_version()}
+    known["platform"] = "%s %s" % (platform.system(), platform.machine())
+    for name, module in sorted(sys.modules.items()):
+        version = getattr(module, "__version__", None)
+        if name in FRAMEWORKS and isinstance(version, str):
+            known[name] = version
+    return known
+
+
+FRAMEWORKS = (
+    "caffe",
+    "chainer",
+    "equinox",
+    "flax",
+    "haiku",
+    "jax",
+    "keras",
+    "mxnet",
+    "numpy",
+    "paddle",
+    "tensorflow",
+    "tinygrad",
+    "torch",
+)
+"""Packages whose version changes what is measured."""
+
+
+def _load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main():
+    """Run targets for whoever started this process."""
+    # Where Python has put the directory of this file, targets expect the one they are in.
+    sys.path[0] = ""
+    serve(_Host().answer)
+
+
+if __name__ == "__main__":
+    main()

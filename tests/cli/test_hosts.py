@@ -1,0 +1,239 @@
+"""Targets under another interpreter: audited alike, and whatever they do, the others are too."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from backnorm.cli import main
+from backnorm.cli._hosts import installed
+from backnorm.cli._jobs import Job, audit_jobs
+from backnorm.host import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backnorm.audit.record import Record
+
+FILE = Path(__file__).with_name("hosted.py")
+
+
+def audited(*names: str, seconds: float = 60.0) -> list[Record]:
+    """Audit names in hosted.py in a host."""
+    jobs = [Job(f"{FILE}:{name}", python=sys.executable) for name in names]
+    return list(audit_jobs(jobs, seconds=seconds))
+
+
+def codes(records: list[Record]) -> list[list[str]]:
+    """Codes of the findings, record after record."""
+    return [[finding.code for finding in record.findings] for record in records]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """After each test no child of this process is left."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    after = psutil.Process().children(recursive=True)
+    assert [process for process in after if process.pid not in before] == []
+
+
+def test_a_target_is_audited_as_it_is_here() -> None:
+    """The same verdicts and numbers from a host as from the child that has backnorm."""
+    job = Job(f"{FILE}:Cut", python=sys.executable)
+    (there,) = audit_jobs([job])
+    (here,) = audit_jobs([Job(f"{FILE}:Cut")])
+    assert codes([there, here]) == [["G01"], ["G01"]]
+    assert there == here
+
+
+def test_nothing_of_backnorm_is_loaded_there() -> None:
+    """An interpreter needs NumPy and what the target needs."""
+    (record,) = audited("Alone")
+    assert record.sound
+
+
+LOST = {
+    # name: (code, what was got)
+    "Crashes": ("G25", "signal SIGSEGV, last words: goodbye"),
+    "Exits": ("G25", "exit status 7"),
+    "WrongY": ("G23", "(1, 3)"),
+    "WrongDx": ("G23", "(3,)"),
+    "NoArray": ("G23", "set"),
+    "Raises": ("G20", "ArithmeticError: no such thing"),
+    "Scribbles": ("G25", "exit status 0"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_one_that_is_lost_is_reported_and_the_others_audited(name: str) -> None:
+    """Its record says how it was lost; the ones before and after get their verdicts."""
+    code, got = LOST[name]
+    records = audited("Cut", name, "Right")
+    assert codes(records) == [["G01"], [code], []]
+    assert [record.audited for record in records] == [True, False, True]
+    assert records[1].findings[0].got == got
+
+
+def test_one_that_hangs_is_given_up_and_nothing_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its time, with the process that it started."""
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
+    start = time.monotonic()
+    records = audited("Hangs", "Right", seconds=4.0)
+    assert codes(records) == [["G21"], []]
+    assert records[0].findings[0].expected == "be done within 4 s"
+    assert time.monotonic() - start < 40
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    _assert_gone(started)
+
+
+def test_100_megabytes_on_stdout_change_nothing() -> None:
+    """They look like answers, and are none."""
+    (record,) = audited("Loud")
+    assert record.sound
+
+
+def test_a_host_ends_when_the_command_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command cannot say goodbye; child and host notice that it is gone."""
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
+    words = ["-m", "backnorm", "audit", f"{FILE}:Hangs", "--python", sys.executable]
+    command = subprocess.Popen([sys.executable, *words])
+    end = time.monotonic() + 60
+    while not (pids.is_file() and len(pids.read_text().split()) == 2) and time.monotonic() < end:
+        time.sleep(0.05)
+    children = [process.pid for process in psutil.Process(command.pid).children(recursive=True)]
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    assert len(children) >= 3
+    _assert_gone(children)
+
+
+def _assert_gone(pids: list[int]) -> None:
+    end = time.monotonic() + 20
+    while any(map(_runs, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(_runs, pids))
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie that nobody has buried yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run backnorm audit."""
+    result = CliRunner().invoke(main, ["audit", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_takes_an_interpreter() -> None:
+    """Status 2 for one that is lost, the others in the JSON, and the versions of where they ran."""
+    targets = [f"{FILE}:{name}" for name in ("Right", "Crashes", "Cut")]
+    status, out, _ = run(*targets, "--python", sys.executable, "--json", "-")
+    document = json.loads(out)
+    assert status == 2
+    assert [t["sound"] for t in document["targets"]] == [True, False, False]
+    assert document["environment"]["numpy"] == np.__version__
+
+
+def test_the_command_takes_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--limit is how long one target may take."""
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(tmp_path / "pids"))
+    status, out, _ = run(f"{FILE}:Hangs", "--python", sys.executable, "--limit", "3")
+    assert status == 2
+    assert "be done within 3 s" in out
+
+
+REFUSED = {
+    "NotThere": ("G27", "no NotThere in hosted"),
+    "NOT_A_LAYER": ("G26", "int"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_target_is_told(name: str) -> None:
+    """As in the child that has backnorm."""
+    records = audited(name)
+    code, got = REFUSED[name]
+    assert codes(records) == [[code]]
+    assert records[0].findings[0].got == got
+
+
+def test_an_interpreter_that_is_none_is_refused() -> None:
+    """By its name at once, and where it does not work by a record."""
+    status, out, words = run("engine", "--python", "no-such-python")
+    assert (status, out) == (2, "")
+    assert "no-such-python must be a Python interpreter" in words
+    status, out, _ = run("engine", "--python", "/bin/true")
+    assert status == 2
+    assert "exit status 0" in out
+
+
+def test_a_framework_that_the_interpreter_lacks_is_told() -> None:
+    """A framework's name is a target there too."""
+    (record,) = audit_jobs([Job("mxnet", python=sys.executable)])
+    assert record.findings[0].code == "G27"
+    assert "mxnet" in record.findings[0].got
+
+
+def test_packages_are_looked_for_without_import() -> None:
+    """What an interpreter has."""
+    assert installed(sys.executable, ["numpy", "no_such_package"], 60.0) == ("numpy",)
+
+
+MESSAGES = {
+    "numbers and texts": {"a": [1, 2.5, "x", None, True]},
+    "arrays": {"x": np.arange(6.0).reshape(2, 3), "y": [np.float32(2.0), np.zeros((0, 3))]},
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_survives_the_pipe(name: str) -> None:
+    """Bytes there and back, formats and shapes too."""
+    message = MESSAGES[name]
+    reading, writing = os.pipe()
+    os.write(writing, serve.pack(message))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        got = serve.read_frame(pipe)
+        assert serve.read_frame(pipe) is None
+    assert repr(got) == repr(message).replace("np.float32(2.0)", "array(2., dtype=float32)")
+
+
+def test_a_child_that_is_sent_nonsense_ends() -> None:
+    """It could not be asked anything more, and would wait for ever."""
+    child = subprocess.run(
+        [sys.executable, serve.__file__],
+        input=b"\0\0\0\0\0\0\0\6scribe",
+        timeout=60,
+        check=True,
+        capture_output=True,
+    )
+    assert child.stdout == b""
+
+
+def test_what_is_no_array_keeps_its_name() -> None:
+    """Nothing else of it crosses the pipe."""
+    got = serve.unpack(serve.pack({"y": {1, 2}})[8:])
+    assert type(got["y"]).__name__ == "set"

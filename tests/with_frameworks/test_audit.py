@@ -1,0 +1,38 @@
+"""The audit of the frameworks' own normalization layers: all of them, each in the modes it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from backnorm.audit import audit
+from backnorm.audit.registry import adapter_of
+
+pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks has it")
+
+LAYERS = {
+    # framework: through what each of its subjects goes; evaluation goes through nothing
+    "jax": ["both"],
+    "flax": ["both", "none", "both", "none", *["both"] * 8],
+    "haiku": ["both", "none", *["both"] * 4],
+    "equinox": ["both", "none", "both", "none", *["both"] * 3],
+    "keras": ["both", "none", *["both"] * 4],
+}
+
+
+@pytest.mark.parametrize("framework", LAYERS)
+def test_all_layers_of_a_framework_are_sound(framework: str) -> None:
+    """Every one is audited, its gradient is right, and goes through what it should."""
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    records = [audit(subject) for subject in adapter_of(framework).layers("both")]
+    assert [record.through for record in records] == LAYERS[framework]
+    assert [record.target for record in records if not record.sound] == []
+
+
+def test_a_blend_of_running_and_batch_statistics_passes_its_share() -> None:
+    """Equinox's mode="ema" normalizes with a hundredth of the batch's after many steps."""
+    pytest.importorskip("equinox", reason="Equinox is not installed")
+    blends = [s for s in adapter_of("equinox").layers("train") if "mode=ema" in s.name]
+    (record,) = map(audit, blends)
+    assert record.sound
+    assert record.coefficients.mean == pytest.approx(0.01, abs=1e-4)
+    assert record.coefficients.variance == pytest.approx(0.01, abs=1e-4)
