@@ -26,6 +26,15 @@ VERDICTS = {
     "torch.nn.InstanceNorm3d": ("instance", "batch", "both"),
     "torch.nn.InstanceNorm3d (eval)": ("instance", "frozen", "none"),
     "torch.nn.RMSNorm": ("rms", "batch", "both"),
+    "backnorm.torch.BatchNorm1d": ("batch", "batch", "both"),
+    "backnorm.torch.BatchNorm1d (eval)": ("batch", "frozen", "none"),
+    "backnorm.torch.BatchNorm2d": ("batch", "batch", "both"),
+    "backnorm.torch.BatchNorm2d (eval)": ("batch", "frozen", "none"),
+    "backnorm.torch.BatchNorm3d": ("batch", "batch", "both"),
+    "backnorm.torch.BatchNorm3d (eval)": ("batch", "frozen", "none"),
+    "backnorm.torch.BatchNormAct2d": ("batch", "batch", "both"),
+    "backnorm.torch.BatchNormAct2d (eval)": ("batch", "frozen", "none"),
+    "backnorm.torch.FrozenBatchNorm2d": ("batch", "frozen", "none"),
 }
 
 
@@ -46,7 +55,7 @@ def test_every_layer_is_sound() -> None:
 def test_a_mode_can_be_chosen() -> None:
     """Asked for evaluation only, nothing is named after it."""
     names = [s.name for s in adapter_of("torch").layers("eval")]
-    assert len(names) == 9
+    assert len(names) == 14
     assert {s.call for s in adapter_of("torch").layers("eval")} == {"eval"}
 
 
