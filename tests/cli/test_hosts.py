@@ -160,7 +160,7 @@ def test_the_command_takes_an_interpreter() -> None:
 def test_the_command_takes_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--limit is how long one target may take."""
     monkeypatch.setenv("BACKNORM_TEST_PIDS", str(tmp_path / "pids"))
-    status, out, _ = run(f"{FILE}:Hangs", "--python", sys.executable, "--limit", "3")
+    status, out, _ = run(f"{FILE}:Hangs", "--python", sys.executable, "--limit", "3", "-v")
     assert status == 2
     assert "be done within 3 s" in out
 
@@ -185,7 +185,7 @@ def test_an_interpreter_that_is_none_is_refused() -> None:
     status, out, words = run("engine", "--python", "no-such-python")
     assert (status, out) == (2, "")
     assert "no-such-python must be a Python interpreter" in words
-    status, out, _ = run("engine", "--python", "/bin/true")
+    status, out, _ = run("engine", "--python", "/bin/true", "-v")
     assert status == 2
     assert "exit status 0" in out
 

@@ -6,6 +6,9 @@ import tempfile
 FRAMEWORK = "caffe"
 
 
+TOO_MANY_AXES = "MVN takes 4 axes at most"
+
+
 def base():
     """Caffe differentiates."""
     return "caffe"
@@ -62,7 +65,7 @@ def layer(candidate, kind, train, tools):
     def differentiate(_, leaves, constants, dy):
         if '"MVN"' in candidate.text and leaves["x"].ndim > 4:
             # It would end the process.
-            raise ValueError("MVN takes 4 axes at most")
+            raise ValueError(TOO_MANY_AXES)
         net = net_for(leaves["x"].shape)
         for blob, role in zip(net.params.get("n", ()), ("running_mean", "running_var")):
             blob.data[...] = tools.running(role, blob.data.size).reshape(blob.data.shape)
