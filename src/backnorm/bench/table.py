@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 if TYPE_CHECKING:
     from backnorm.bench.summary import Row
 
-__all__ = ["rows_table", "summary_table"]
+__all__ = ["rows_table", "summary_table", "training_table"]
 
 BAR = 20  # characters for the slowest of a row
 
@@ -65,3 +65,21 @@ def summary_table(summary: dict[str, dict[str, dict[str, dict[str, float | None]
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def training_table(row: dict[str, Any]) -> Table:
+    """Return a line for each network: milliseconds and MB, and what they are to stock's."""
+    shape = f"{row['batch']}x3x{row['size']}x{row['size']}"
+    title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
+    caption = f"losses differ by at most {row['loss_difference']:.1e} of stock's"
+    table = Table(title=title, caption=caption, box=None, header_style="bold", pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for name in ("step, ms", "to stock", "norm + act, ms", "to stock", "held, MB", "to stock"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in row["held_bytes"]:
+        cells = []
+        for column, scale in (("step", 1e3), ("normalization", 1e3), ("held_bytes", 1e-6)):
+            value, ratio = row[column].get(name), row["to_stock"][column].get(name)
+            cells += ["-" if value is None else f"{value * scale:.1f}", _ratio(ratio)]
+        table.add_row(name, *cells)
+    return table

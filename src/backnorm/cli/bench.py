@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from backnorm.bench import Options
@@ -21,6 +22,10 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
 LEAST_WIDTH = 110  # of the table; a narrower terminal wraps it, which loses nothing
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
+# The images of a step, where --batch does not say: the step of each takes a second or two.
+MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
+OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
+OF_MODELS = ("batch", "size", "steps", "inplace")
 
 
 def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -74,9 +79,16 @@ def _interpreters(
     help="Time a framework of another environment.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--model", type=click.Choice(tuple(MODELS)), help="Time training steps instead.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images of a step of --model.")
+@click.option("--size", type=click.IntRange(min=32), default=224, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--inplace", is_flag=True, help="Normalize in place; activations are leaky_relu.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_context
 def bench(
+    context: click.Context,
     *,
     suite: str,
     layouts: tuple[str, ...],
@@ -85,19 +97,70 @@ def bench(
     peers: tuple[str, ...],
     interpreters: tuple[tuple[str, str], ...],
     rounds: int,
+    model: str | None,
+    batch: int | None,
+    size: int,
+    steps: int,
+    inplace: bool,
     json_file: Path | None,
     plot_file: Path | None,
 ) -> None:
-    """Time the engine beside a copy of the same bytes and beside other frameworks."""
+    """Time the engine beside a copy of the same bytes and beside other frameworks.
+
+    With --model, time training steps of a network with PyTorch's layers, with backnorm's, and with
+    none.
+    """
     from backnorm.bench import Options
     from backnorm.errors import BacknormError
 
-    options = Options(suite, layouts, dtype, operations, peers, interpreters, rounds)
+    _refuse(context, OF_MODELS if model is None else OF_SHAPES, model)
     try:
-        rows = _measure(options)
-        _write(rows, json_file, plot_file)
+        if model is None:
+            options = Options(suite, layouts, dtype, operations, peers, interpreters, rounds)
+            _write(_measure(options), json_file, plot_file)
+        else:
+            images = MODELS[model] if batch is None else batch
+            _train(model, layouts, (images, size, steps), json_file, inplace=inplace)
     except BacknormError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _refuse(context: click.Context, names: tuple[str, ...], model: str | None) -> None:
+    """Refuse options that would have no effect."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name in names:
+            how = "goes only with --model" if model is None else "does not go with --model"
+            message = f"{parameter.opts[0]} {how}"
+            raise click.UsageError(message)
+
+
+def _train(
+    model: str,
+    layouts: tuple[str, ...],
+    amounts: tuple[int, int, int],
+    json_file: Path | None,
+    *,
+    inplace: bool,
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from backnorm.bench.table import training_table
+    from backnorm.bench.training import Setup, result, run, total
+    from backnorm.cli._files import write_atomically
+
+    setups = [Setup(model, layout, *amounts, inplace) for layout in layouts]
+    rows: list[dict[str, Any]] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("training", total=sum(map(total, setups)))
+        rows += [run(setup, lambda: progress.advance(task)) for setup in setups]
+    console = Console()
+    for row in rows:
+        console.print(training_table(row))
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
 
 
 def _measure(options: Options) -> list[Row]:

@@ -1,0 +1,127 @@
+"""Training steps of one network: with PyTorch's layers, with this package's, and with none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import backnorm.torch.training as parts
+from backnorm.kernels.threads import get_num_threads
+from backnorm.report.environment import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Setup", "loss_difference", "result", "run", "total"]
+
+TRAINED: Final = ("stock", "backnorm", "none")
+HELD: Final = (*TRAINED, "stock, kept")
+# Steps before the timed ones: memory is touched for the first time, and PyTorch chooses kernels.
+WARM_UP: Final = 2
+# Steps under the profiler, of which the median is taken.
+PROFILED: Final = 3
+SEED: Final = 5
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is to be trained.
+
+    Attributes
+    ----------
+    model
+        A name in `backnorm.torch.models.MODELS`.
+    layout
+        "nchw" or "nhwc".
+    batch, size
+        Images of a step, and pixels of a side.
+    steps
+        Steps that are timed, of each network.
+    inplace
+        Normalize in place, and take leaky_relu as the activation, which can be undone.
+    """
+
+    model: str
+    layout: str
+    batch: int
+    size: int
+    steps: int
+    inplace: bool
+
+
+def total(setup: Setup) -> int:
+    """Return how often `run` will say that it has come on."""
+    return WARM_UP + setup.steps + PROFILED + len(HELD)
+
+
+def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
+    """Train the networks, a step of each in turn on the same images.
+
+    Parameters
+    ----------
+    setup
+        What to train.
+    advance
+        Called when a part is done.
+
+    Returns
+    -------
+    dict
+        Of the setup and, each by network, seconds, bytes and losses, ready for JSON.
+    """
+    networks = {name: _trainee(name, setup) for name in TRAINED}
+    data = parts.Images(setup.batch, setup.size, setup.layout, SEED)
+    losses: dict[str, list[float]] = {name: [] for name in networks}
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(WARM_UP + setup.steps):
+        batch = data.draw()
+        for name, network in networks.items():
+            loss, time = network.step(*batch)
+            losses[name].append(loss)
+            seconds[name].append(time)
+        advance()
+    inside: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(PROFILED):
+        batch = data.draw()
+        for name, network in networks.items():
+            inside[name].append(network.normalization(*batch))
+        advance()
+    held: dict[str, float] = {}
+    for name in HELD:
+        network = networks[name] if name in networks else _trainee(name, setup)
+        held[name] = network.held_bytes(*data.draw())
+        advance()
+    measured: dict[str, dict[str, float]] = {
+        "step": {name: median(times[WARM_UP:]) for name, times in seconds.items()},
+        "normalization": {name: median(times) for name, times in inside.items()},
+        "held_bytes": held,
+    }
+    return {
+        **asdict(setup),
+        "activation": networks["stock"].activation,
+        "backnorm_is": parts.made_by(),
+        "threads": get_num_threads(),
+        **measured,
+        "to_stock": {name: _to_stock(values) for name, values in measured.items()},
+        "losses": {name: losses[name] for name in ("stock", "backnorm")},
+        "loss_difference": loss_difference(losses["stock"], losses["backnorm"]),
+    }
+
+
+def _trainee(name: str, setup: Setup) -> parts.Trainee:
+    return parts.trainee(name, setup.model, setup.layout, inplace=setup.inplace, seed=SEED)
+
+
+def _to_stock(values: dict[str, float]) -> dict[str, float]:
+    return {name: value / values["stock"] for name, value in values.items()}
+
+
+def loss_difference(stock: Iterable[float], ours: Iterable[float]) -> float:
+    """Return the largest relative difference of two runs' losses."""
+    return max(abs(b - a) / abs(a) for a, b in zip(stock, ours, strict=True))
+
+
+def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what `run` gave for each setup, ready for JSON."""
+    return {"schema": 1, "environment": environment(), "training": rows}
