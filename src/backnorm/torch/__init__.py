@@ -12,6 +12,7 @@ require_torch()
 
 from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
 from backnorm.torch._files import FORMAT  # noqa: E402
+from backnorm.torch.conversion import convert, revert  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNorm1d,
@@ -34,4 +35,6 @@ __all__ = [
     "BatchNormAct3d",
     "FrozenBatchNorm2d",
     "batch_norm",
+    "convert",
+    "revert",
 ]
