@@ -13,6 +13,7 @@ require_torch()
 from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
 from backnorm.torch._files import FORMAT  # noqa: E402
 from backnorm.torch._model_audit import audit_model  # noqa: E402
+from backnorm.torch.conversion import convert, revert  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNorm1d,
@@ -36,4 +37,6 @@ __all__ = [
     "FrozenBatchNorm2d",
     "audit_model",
     "batch_norm",
+    "convert",
+    "revert",
 ]

@@ -1,0 +1,208 @@
+"""Stock layers become ours, and ours stock, as the objects that they are: only their class changes.
+
+So everything that somebody holds on to stays valid: parameters in an optimizer, handles of hooks,
+the layer itself in a list of its own, one layer under two names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
+from torch.nn.utils.parametrize import is_parametrized
+
+from backnorm.torch.engine import modules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from backnorm._types import Activation
+
+__all__ = [
+    "IDENTITY",
+    "Act",
+    "Outcome",
+    "activation_of",
+    "class_name",
+    "has_hooks",
+    "is_converted",
+    "is_norm",
+    "to_act",
+    "to_ours",
+    "to_stock",
+    "why_left_alone",
+    "why_not_in_place",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a layer beyond its class; the words of `Entry`."""
+
+    fused: str = ""
+    in_place: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An activation that the engine knows."""
+
+    name: Activation
+    slope: float = 0.01
+
+
+IDENTITY: Final = Act("identity")
+
+OURS: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
+    nn.BatchNorm1d: modules.BatchNorm1d,
+    nn.BatchNorm2d: modules.BatchNorm2d,
+    nn.BatchNorm3d: modules.BatchNorm3d,
+}
+
+ACTS: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
+    modules.BatchNorm1d: modules.BatchNormAct1d,
+    modules.BatchNorm2d: modules.BatchNormAct2d,
+    modules.BatchNorm3d: modules.BatchNormAct3d,
+}
+
+STOCK: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
+    **{ours: stock for stock, ours in OURS.items()},
+    **{ACTS[ours]: stock for stock, ours in OURS.items()},
+}
+
+NOT_KEEPING: Final = frozenset(
+    {
+        nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear,
+        nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+    }
+)  # fmt: skip
+"""Layers that need not know their output to go backward: it may be overwritten."""
+
+READING: Final = NOT_KEEPING | {
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
+}  # fmt: skip
+"""Layers that leave their input as it is, and return no view of it."""
+
+MARK: Final = "_backnorm_converted"
+"""Attribute of the layers that were converted, not built as ours."""
+
+
+HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch normalization, of whatever class."""
+    return isinstance(module, _BatchNorm)
+
+
+def why_left_alone(module: nn.Module) -> str:
+    """Return why a batch normalization cannot be converted; "" if it can."""
+    cls = type(module)
+    if isinstance(module, nn.SyncBatchNorm):
+        return "it normalizes across processes"
+    if isinstance(module, _LazyNormBase):
+        return "it has no parameters before its first call; convert it after that"
+    if is_parametrized(module):
+        return "its parameters are parametrized"
+    if cls not in OURS:
+        ours = cls.__module__.startswith("backnorm.")
+        return "it was built as ours" if ours else "an unknown subclass may compute something else"
+    if "forward" in vars(module):
+        return "its forward was replaced"
+    return ""
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something else happens where a module is called."""
+    return any(vars(module)[kind] for kind in HOOKS)
+
+
+def is_converted(module: nn.Module | None) -> bool:
+    """Whether a module was stock, and is ours now."""
+    return module is not None and MARK in vars(module) and type(module) in STOCK
+
+
+def activation_of(module: nn.Module | None) -> Act | None:
+    """Return what an activation's module computes, if the engine can compute it instead."""
+    if module is None or has_hooks(module) or "forward" in vars(module):
+        return None
+    if type(module) is nn.ReLU:
+        return Act("relu")
+    if type(module) is nn.ReLU6:
+        return Act("relu6")
+    if type(module) is nn.LeakyReLU:
+        return leaky(module.negative_slope)
+    return None
+
+
+def leaky(slope: Any) -> Act | None:
+    """Return a leaky_relu of that slope, if the engine has it."""
+    known = isinstance(slope, float | int) and 0.0 < slope < float("inf")
+    return Act("leaky_relu", float(slope)) if known else None
+
+
+def why_not_in_place(
+    before: nn.Module | None, act: Act | None, after: Sequence[nn.Module | None]
+) -> str:
+    """Return why y may not take the memory of x; "" if it may.
+
+    Parameters
+    ----------
+    before
+        What makes x, and gives it to nothing else; None if that is not known.
+    act
+        The activation that is fused.
+    after
+        What reads y; None for what is not known.
+    """
+    if act is not None and act.name != "leaky_relu":
+        return f"not in place: {act.name} cannot be undone"
+    if before is None or type(before) not in NOT_KEEPING or has_hooks(before):
+        return "not in place: its input may be needed elsewhere"
+    if not after or any(_may_change(one) for one in after):
+        return "not in place: its output may be changed"
+    return ""
+
+
+def _may_change(module: nn.Module | None) -> bool:
+    known = module is not None and (type(module) in READING or is_converted(module))
+    return module is None or not known or has_hooks(module) or getattr(module, "inplace", False)
+
+
+def to_ours(module: nn.Module) -> None:
+    """Make one of ours of a stock layer."""
+    module.__class__ = OURS[type(module)]
+    vars(module)[MARK] = True
+
+
+def to_act(module: nn.Module, act: Act, *, inplace: bool) -> None:
+    """Have a layer of ours compute an activation too."""
+    module.__class__ = ACTS[type(module)]
+    vars(module).update(activation=act.name, negative_slope=act.slope, inplace=inplace)
+
+
+def to_stock(module: nn.Module) -> bool:
+    """Make a stock layer again of one that was converted; say whether it was."""
+    converted = is_converted(module)
+    if converted:
+        if type(module) in ACTS.values():
+            for name in ("activation", "negative_slope", "inplace"):
+                vars(module).pop(name)
+        vars(module).pop(MARK)
+        module.__class__ = STOCK[type(module)]
+    return converted
+
+
+def class_name(cls: type) -> str:
+    """Return what reports call a class."""
+    if cls.__module__.startswith("torch.nn."):
+        return f"torch.nn.{cls.__qualname__}"
+    if cls.__module__.startswith("backnorm."):
+        return f"backnorm.{cls.__qualname__}"
+    return cls.__qualname__

@@ -1,0 +1,112 @@
+"""What a conversion did, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Entry", "Report"]
+
+WIDEST = 160
+"""Characters of a line of the table; reasons longer than what is left are wrapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One layer.
+
+    Attributes
+    ----------
+    name
+        Its name in the model; "" for the model itself.
+    was
+        Its class before.
+    now
+        Its class now: the same where it was left alone.
+    fused
+        What is computed in its pass: "relu", "relu6" or "leaky_relu", with "add + " before it where
+        a residual is; "" for nothing.
+    in_place
+        Whether y takes the memory of x.
+    why
+        Why it was left alone, or nothing is fused, or it does not work in place; "" when nothing
+        was left undone.
+    """
+
+    name: str
+    was: str
+    now: str
+    fused: str = ""
+    in_place: bool = False
+    why: str = ""
+
+    @property
+    def converted(self) -> bool:
+        """Whether the engine normalizes here."""
+        return self.now.startswith("backnorm.")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every batch normalization of a model, and what became of it; print it to see a table.
+
+    Attributes
+    ----------
+    model
+        The model, which was changed in place.
+    entries
+        A layer each, in the order of the model.
+    """
+
+    model: nn.Module
+    entries: tuple[Entry, ...]
+
+    @property
+    def converted(self) -> int:
+        """How many layers the engine normalizes."""
+        return sum(entry.converted for entry in self.entries)
+
+    @property
+    def fused(self) -> int:
+        """How many of them compute an activation in the same pass."""
+        return sum(bool(entry.fused) for entry in self.entries)
+
+    @property
+    def in_place(self) -> int:
+        """How many of them let y take the memory of x."""
+        return sum(entry.in_place for entry in self.entries)
+
+    @property
+    def left_alone(self) -> int:
+        """How many layers are what they were."""
+        return len(self.entries) - self.converted
+
+    def __str__(self) -> str:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in ("layer", "was", "now", "fused", "in place"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("why not more")
+        for entry in self.entries:
+            in_place = "yes" if entry.in_place else ""
+            name = entry.name or "(the model)"
+            table.add_row(name, entry.was, entry.now, entry.fused, in_place, entry.why)
+        text = StringIO()
+        Console(file=text, width=WIDEST, no_color=True, markup=False).print(table)
+        lines = [line.rstrip() for line in text.getvalue().splitlines()]
+        return "\n".join([*lines, "", self._counts()])
+
+    def _counts(self) -> str:
+        return (
+            f"{self.converted} of {len(self.entries)} converted, {self.fused} fused, "
+            f"{self.in_place} in place, {self.left_alone} left alone"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Report: {self._counts()}>"
