@@ -91,13 +91,13 @@ def assert_same(got: nn.Module, want: nn.Module, shape: tuple[int, ...]) -> None
     sides = [(model, torch.optim.SGD(model.parameters(), lr=0.01)) for model in (got, want)]
     for step in range(STEPS):
         seen = [_step(model, optimizer, drawn(shape, step)) for model, optimizer in sides]
-        _assert_close(*seen)
-    _assert_close(got.state_dict(), want.state_dict())
+        assert_close(*seen)
+    assert_close(got.state_dict(), want.state_dict())
     for model in (got, want):
         model.eval()
     x = drawn(shape, STEPS)
-    _assert_close({"y": got(x)}, {"y": want(x)})
-    _assert_close(*(_step(model, optimizer, x) for model, optimizer in sides))
+    assert_close({"y": got(x)}, {"y": want(x)})
+    assert_close(*(_step(model, optimizer, x) for model, optimizer in sides))
 
 
 def _step(
@@ -113,7 +113,7 @@ def _step(
     return {"y": y, "dx": x.grad, **seen}
 
 
-def _assert_close(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> None:
+def assert_close(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> None:
     """Gradients that a normalization makes 0 are rounding: the size is that of the largest."""
     assert got.keys() == want.keys()
     size = max(float(value.detach().abs().max()) for value in want.values())

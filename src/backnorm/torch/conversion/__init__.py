@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from backnorm.torch.conversion import layers, sequences
+from backnorm.torch.conversion import blocks, layers, sequences
 from backnorm.torch.conversion.report import Entry, Report
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
         The model; it is changed in place.
     fuse
         Whether to compute activations that follow a normalization in the same pass: ReLU, ReLU6
-        and LeakyReLU, which become Identity where they lie next to it in a Sequential.
+        and LeakyReLU. They become Identity where they lie next to it in a Sequential. Where
+        torch.fx can trace the forward of a module, its normalizations are fused with activations,
+        and with a sum before them, as in a residual block.
     inplace
         Whether to let y take the memory of x where that is safe: directly after a convolution or
         a linear layer, with no activation or leaky_relu, and where what comes next is known to
@@ -55,13 +57,8 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
     >>> report = convert(model)
     >>> report.converted, report.fused
     (1, 1)
-    >>> model
-    Sequential(
-      (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
-      (1): BatchNormAct2d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, \
-activation=relu)
-      (2): Identity()
-    )
+    >>> [type(layer).__name__ for layer in model]
+    ['Conv2d', 'BatchNormAct2d', 'Identity']
     """
     revert(model)
     norms = {name: module for name, module in model.named_modules() if layers.is_norm(module)}
@@ -83,6 +80,8 @@ def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Out
     for module in list(model.modules()):
         if sequences.is_plain(module):
             outcomes |= sequences.fuse(module, shared, acts=acts, inplace=inplace)
+        elif acts:
+            outcomes |= blocks.fuse(module)
     return outcomes
 
 
@@ -132,5 +131,6 @@ def revert(model: nn.Module) -> int:
     """
     modules = list(model.modules())
     for module in modules:
+        blocks.restore(module)
         sequences.restore(module)
     return sum(layers.to_stock(module) for module in modules)

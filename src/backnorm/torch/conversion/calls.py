@@ -1,0 +1,72 @@
+"""The call that a fused forward makes: one pass, or what it stands for, as one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.nn import functional
+
+from backnorm.torch.conversion import layers
+from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import nn
+
+__all__ = ["FUNCTIONS", "run"]
+
+FUNCTIONS: Final[Mapping[str, Callable[..., torch.Tensor]]] = {
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "leaky_relu": functional.leaky_relu,
+}
+PLAIN: Final = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+
+
+def run(  # noqa: PLR0917 - generated code calls it
+    norm: nn.Module,
+    x: torch.Tensor,
+    residual: Any,
+    module: nn.Module | None,
+    name: str,
+    slope: float,
+) -> torch.Tensor:
+    """Return act(norm(x) + residual), in one pass if all is still as it was.
+
+    Parameters
+    ----------
+    norm
+        The normalization; it may have been given hooks, or be another by now.
+    x
+        Its input.
+    residual
+        What is added; None for nothing.
+    module
+        The activation's module; None where it is a function.
+    name, slope
+        The function otherwise.
+    """
+    act = layers.Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
+    if act is not None and type(norm) in PLAIN and _is_bare(norm) and _fits(residual, x):
+        return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
+            x, activation=act.name, negative_slope=act.slope, residual=residual
+        )
+    y: torch.Tensor = norm(x)
+    if residual is not None:
+        y = y + residual
+    if module is not None:
+        return module(y)  # type: ignore[no-any-return]
+    return functional.leaky_relu(y, slope) if name == "leaky_relu" else FUNCTIONS[name](y)
+
+
+def _is_bare(norm: nn.Module) -> bool:
+    return "forward" not in vars(norm) and not layers.has_hooks(norm)
+
+
+def _fits(residual: Any, x: torch.Tensor) -> bool:
+    if residual is None:
+        return True
+    is_tensor = isinstance(residual, torch.Tensor) and isinstance(x, torch.Tensor)
+    return is_tensor and residual.shape == x.shape and residual.dtype == x.dtype

@@ -1,0 +1,260 @@
+"""The graph of one module's own forward, and all that has to stay as it was for the graph to hold.
+
+torch.fx runs forward once with stand-ins for its tensors and writes down what happens to them.
+What else forward does is lost: attributes it changes, a `with`, an answer of isinstance. Here such
+a forward is refused, and what it reads from its module is written down too: the graph stands for
+the forward only while that has the same value.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import random
+import sys
+import sysconfig
+import types
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import fx, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import CodeType, FrameType
+
+__all__ = ["Trace", "trace"]
+
+LIBRARIES: Final = str(Path(torch.__file__).parent)
+STANDARD: Final = sysconfig.get_path("stdlib")
+PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+
+REFUSED: Final = frozenset(
+    {
+        "autocast", "callable", "checkpoint", "delattr", "enable_grad", "globals", "hasattr", "id",
+        "inference_mode", "is_grad_enabled", "isinstance", "issubclass", "locals", "no_grad",
+        "print", "random", "set_grad_enabled", "setattr", "time", "type", "warn", "warnings",
+    }
+)  # fmt: skip
+"""Names whose use a graph does not show, or whose answer it would hold for good."""
+
+CHANGES: Final = frozenset(
+    {"DELETE_ATTR", "DELETE_GLOBAL", "DELETE_SUBSCR", "STORE_ATTR", "STORE_GLOBAL", "STORE_SUBSCR"}
+)
+BLOCKS: Final = frozenset({"PUSH_EXC_INFO", "SETUP_FINALLY", "SETUP_WITH"})
+
+PLAIN: Final = (type(None), bool, int, float, str, torch.dtype, torch.device, torch.Size)
+FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A graph, and under which values it holds.
+
+    Attributes
+    ----------
+    graph
+        What forward does to its tensors.
+    values
+        Attributes of the module that forward read, and their values.
+    present
+        Attributes that were a module or a tensor: what they are may change, not that they are.
+    """
+
+    graph: fx.Graph
+    values: Mapping[str, Any]
+    present: tuple[str, ...]
+
+
+def trace(module: nn.Module) -> Trace | str:
+    """Return the graph of a module's forward, or why there is none.
+
+    Parameters
+    ----------
+    module
+        The module; its children stay calls in the graph.
+
+    Returns
+    -------
+    Trace or str
+        The trace; or what forward does that a graph does not show.
+    """
+    why = _why_not(module)
+    if why:
+        return why
+    first = _once(module)
+    if isinstance(first, str):
+        return first
+    with _other_modes(module):
+        second = _once(module)
+    differs = isinstance(second, str) or str(second.graph) != str(first.graph)
+    if differs and "training" not in first.values:
+        return "its forward depends on the mode of its children, or on whether gradients are wanted"
+    return first
+
+
+def _why_not(module: nn.Module) -> str:  # noqa: PLR0911 - a list of reasons
+    cls = type(module)
+    if "forward" in vars(module):
+        return "its forward was replaced"
+    if isinstance(module, fx.GraphModule | torch.jit.ScriptModule):
+        return "it is generated code"
+    if type(cls) is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[:-1]):
+        return "its class wants to know of its subclasses"
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+        return "it is pickled in a way of its own"
+    if not isinstance(cls.forward, types.FunctionType) or _is_library(cls.forward.__code__):
+        return "its forward is wrapped in something"
+    for parameter in list(inspect.signature(cls.forward).parameters.values())[1:]:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            return "its forward takes any number of arguments"
+        if parameter.default is not parameter.empty:
+            return "its forward has optional arguments"
+    return _refused_by([cls.forward.__code__])
+
+
+def _is_library(code: CodeType) -> bool:
+    """Whether code is Python's own or torch's."""
+    file = code.co_filename
+    if file.startswith((LIBRARIES, "<frozen")):
+        return True
+    return file.startswith(STANDARD) and not file.startswith(PACKAGES)
+
+
+def _refused_by(codes: Sequence[CodeType]) -> str:
+    for code in codes:
+        for name in (*code.co_names, *code.co_freevars):
+            if name in REFUSED:
+                return f"its forward uses {name}"
+        operations = {step.opname for step in dis.get_instructions(code)}
+        if operations & CHANGES:
+            return "its forward changes what it does not return"
+        if operations & BLOCKS:
+            return "its forward has a with or try block"
+        inner = _refused_by([one for one in code.co_consts if inspect.iscode(one)])
+        if inner:
+            return inner
+    return ""
+
+
+def _once(module: nn.Module) -> Trace | str:
+    """Trace, and put everything back that tracing changed."""
+    before = dict(vars(module))
+    states = random.getstate(), torch.get_rng_state()
+    codes: list[CodeType] = []
+    names: list[str] = []
+    tracer = _Tracer()
+    try:
+        with _reads_noted(module, names), _calls_noted(type(module).forward, codes):
+            graph = tracer.trace(module)
+    except Exception as error:  # noqa: BLE001 - forward may raise anything when given stand-ins
+        return f"torch.fx cannot trace its forward: {_first_line(error)}"
+    finally:
+        drawn = states[0] != random.getstate() or not torch.equal(states[1], torch.get_rng_state())
+        changed = vars(module).keys() != before.keys()
+        vars(module).clear()
+        vars(module).update(before)
+        random.setstate(states[0])
+        torch.set_rng_state(states[1])
+    if drawn:
+        return "its forward draws random numbers by itself"
+    if changed:
+        return "its forward makes tensors of its own"
+    return _refused_by(codes) or _with_values(module, graph, names)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}".rstrip(": ")
+
+
+class _Tracer(fx.Tracer):
+    """Keeps all children as calls."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+        """Whether a child stays a call."""
+        return True
+
+
+@contextmanager
+def _reads_noted(module: nn.Module, names: list[str]) -> Iterator[None]:
+    """Note the attributes that code outside of torch reads from a module."""
+    cls = type(module)
+
+    def noting(self: nn.Module, name: str) -> Any:
+        if self is module and not _is_library(sys._getframe(1).f_code):  # noqa: SLF001
+            names.append(name)
+        return cls.__getattribute__(self, name)
+
+    module.__class__ = type(cls.__name__, (cls,), {"__getattribute__": noting})
+    try:
+        yield
+    finally:
+        module.__class__ = cls
+
+
+@contextmanager
+def _calls_noted(forward: Any, codes: list[CodeType]) -> Iterator[None]:
+    """Note the code that forward is made of: its own, and what it calls outside of libraries."""
+    known = {forward.__code__}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event != "call" or frame.f_back is None or frame.f_back.f_code not in known:
+            return
+        code = frame.f_code
+        if code.co_name == "decorate_context":  # what torch.no_grad makes of a function
+            codes.append(code)
+        elif not _is_library(code) and code.co_filename != __file__ and code not in known:
+            known.add(code)
+            codes.append(code)
+
+    previous = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(previous)
+
+
+@contextmanager
+def _other_modes(module: nn.Module) -> Iterator[None]:
+    """Switch between training and eval, and gradients on or off."""
+    modes = {part: part.training for part in module.modules()}
+    for part, training in modes.items():
+        part.training = not training
+    try:
+        with torch.set_grad_enabled(not torch.is_grad_enabled()):
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Trace | str:
+    """Keep what was read and may change; refuse what could change unseen."""
+    values: dict[str, Any] = {}
+    present: list[str] = []
+    for name in dict.fromkeys(names):
+        if name.startswith("__"):
+            continue
+        value = getattr(module, name)
+        if isinstance(value, nn.Module | torch.Tensor):
+            if isinstance(value, nn.ModuleList | nn.ModuleDict | nn.ParameterList):
+                return f"its forward reads {name}, which may grow"
+            present.append(name)
+        elif getattr(value, "__self__", None) is module:
+            continue
+        elif _is_plain(value):
+            values[name] = value
+        else:
+            return f"its forward reads {name}, a {type(value).__name__}"
+    return Trace(graph, values, tuple(present))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN + FUNCTIONS)

@@ -1,0 +1,151 @@
+"""Modules of classes of their own to convert, and how many of their layers are fused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Basic(nn.Module):
+    """Two convolutions and a shortcut, with one activation for all."""
+
+    def __init__(self, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = None
+        if stride != 1 or channels != 3:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(3, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        identity = x
+        out = self.bn1(self.conv1(x))
+        out = self.relu(out)
+        out = self.bn2(self.conv2(out))
+        if self.shortcut is not None:
+            identity = self.shortcut(x)
+        out += identity
+        return self.relu(out)
+
+
+class Bottleneck(nn.Module):
+    """Three convolutions, the functional activations, and a sum the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.ReLU())
+        self.conv2, self.bn2 = nn.Conv2d(2, 2, 3, 1, 1), nn.BatchNorm2d(2)
+        self.conv3, self.bn3 = nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        out = functional.leaky_relu(self.bn2(self.conv2(self.convs(x))), 0.25, inplace=True)
+        return functional.relu(torch.add(x, self.bn3(self.conv3(out))))
+
+
+class Dense(nn.Module):
+    """Normalization, activation, convolution; the output beside the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return torch.cat([x, self.conv(functional.relu6(self.norm(x)))], 1)
+
+
+class UsedTwice(Dense):
+    """The normalization's output is used elsewhere too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self.norm(x)
+        return torch.relu(y) + y
+
+
+class Broadcast(Dense):
+    """What is added has another shape."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        means = x.mean((2, 3), keepdim=True)
+        return torch.relu(self.norm(x) + means)
+
+
+class ChangesSum(Dense):
+    """The sum is written into the other operand, which is used again."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        z = x * 2
+        z += self.norm(x)
+        return torch.relu(z) + z
+
+
+class ChangesInput(Dense):
+    """The normalization's input is changed before the activation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        z = x * 2
+        y = self.norm(z.clone())
+        z.mul_(2)
+        return torch.relu(y) + z
+
+
+class Dynamic(Dense):
+    """Its control flow depends on values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return torch.relu(self.norm(x)) if x.sum() > 0 else self.norm(x)
+
+
+class Moded(Dense):
+    """It does something else in eval."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = torch.relu(self.norm(x))
+        return y * 2 if self.training else y
+
+
+class Counting(Dense):
+    """It changes itself."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        self.calls += 1
+        return torch.relu(self.norm(x))
+
+
+BLOCKS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
+    # name: module, how many are fused, a reason in the report
+    "basic": (lambda: Basic(3), 2, ""),
+    "basic, strided": (lambda: Basic(4, 2), 2, ""),
+    "bottleneck": (Bottleneck, 3, ""),
+    "nested": (lambda: nn.Sequential(Basic(3), Bottleneck(), Dense()), 6, ""),
+    "dense": (Dense, 1, ""),
+    "used twice": (UsedTwice, 0, "used elsewhere"),
+    "broadcast": (Broadcast, 1, ""),
+    "changes the sum": (ChangesSum, 0, "no activation follows"),
+    "changes the input": (ChangesInput, 0, "may be changed"),
+    "dynamic": (Dynamic, 0, "torch.fx cannot trace"),
+    "moded": (Moded, 1, ""),
+    "counting": (Counting, 0, "changes what it does not return"),
+}
