@@ -134,12 +134,33 @@ class Counting(Dense):
         return torch.relu(self.norm(x))
 
 
+class Whole(nn.Module):
+    """A network whose forward calls another of its methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(Basic(3), Basic(4, 2))
+        self.head = nn.Linear(4, 2)
+
+    def _features(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.layer1(x)  # type: ignore[no-any-return]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        x = torch.flatten(self._features(x).mean((2, 3)), 1)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
 BLOCKS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     # name: module, how many are fused, a reason in the report
     "basic": (lambda: Basic(3), 2, ""),
     "basic, strided": (lambda: Basic(4, 2), 2, ""),
     "bottleneck": (Bottleneck, 3, ""),
     "nested": (lambda: nn.Sequential(Basic(3), Bottleneck(), Dense()), 6, ""),
+    "whole": (Whole, 5, ""),
     "dense": (Dense, 1, ""),
     "used twice": (UsedTwice, 0, "used elsewhere"),
     "broadcast": (Broadcast, 1, ""),

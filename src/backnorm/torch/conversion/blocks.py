@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -93,13 +93,15 @@ def _class(base: Any) -> Any:
     return type(base.__name__, (base,), members)
 
 
-def fuse(module: nn.Module) -> dict[nn.Module, Outcome]:
+def fuse(module: nn.Module, *, inplace: bool) -> dict[nn.Module, Outcome]:
     """Fuse what the forward of a module shows.
 
     Parameters
     ----------
     module
         A module that is no Sequential.
+    inplace
+        Whether y was to take the memory of x, which is not done here.
 
     Returns
     -------
@@ -124,6 +126,9 @@ def fuse(module: nn.Module) -> dict[nn.Module, Outcome]:
         vars(module)[PLAN] = Plan(code.src, names, imports, traced.values, traced.present)
         cls: Any = type(module)
         module.__class__ = _class(cls)
+    if inplace:
+        why = "not in place: it lies in no Sequential"
+        outcomes |= {norm: replace(x, why=x.why or why) for norm, x in outcomes.items()}
     return outcomes
 
 

@@ -70,6 +70,8 @@ def fuse(
         in_place = inplace and not why
         if act is not None or in_place:
             layers.to_act(norm, act or layers.IDENTITY, inplace=in_place)
+        if acts and act is None and not inplace:
+            why = "no activation follows"
         outcomes[norm] = layers.Outcome(act.name if act else "", in_place, why)
     return outcomes
 
