@@ -113,8 +113,7 @@ class _Block(nn.Module):
         for i, side in enumerate(sides[:-1]):
             conv = _conv(widths[i], widths[i + 1], side, stride if i == strided else 1)
             steps += [conv, of.norm_before_act(widths[i + 1]), of.act()]
-        self.first = nn.Sequential(*steps)
-        self.conv = _conv(widths[-2], widths[-1], sides[-1])
+        self.inner = nn.Sequential(*steps, _conv(widths[-2], widths[-1], sides[-1]))
         self.norm = of.norm_before_act(widths[-1])
         self.act = of.act()
         self.adds = of.adds
@@ -123,8 +122,8 @@ class _Block(nn.Module):
         self.shortcut = nn.Sequential(*projection) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return act(norm(conv(first(x))) + shortcut(x))."""
-        y: Tensor = self.conv(self.first(x))
+        """Return act(norm(inner(x)) + shortcut(x))."""
+        y: Tensor = self.inner(x)
         if self.adds:
             y = self.norm(y, self.shortcut(x))
         else:

@@ -10,17 +10,15 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile, record_function
 
-import backnorm.torch
+from backnorm.torch.conversion import convert
 from backnorm.torch.models import ACTIVATION, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
     from backnorm._types import Activation
 
-__all__ = ["Images", "Trainee", "made_by", "trainee"]
+__all__ = ["Images", "Trainee", "trainee"]
 
 CLASSES: Final = 1000
 LEARNING_RATE: Final = 1e-3
@@ -170,19 +168,6 @@ def _memory(layout: str) -> torch.memory_format:
     return torch.channels_last if layout == "nhwc" else torch.contiguous_format
 
 
-def made_by() -> str:
-    """Return how the "backnorm" network comes about: converted, or built of this package's layers.
-
-    A network that is built has the layers that converting the stock one would give it.
-    """
-    return "built" if _convert() is None else "converted"
-
-
-def _convert() -> Callable[..., object] | None:
-    found = getattr(backnorm.torch, "convert", None)
-    return found if callable(found) else None
-
-
 def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> Trainee:
     """Return a network to train, with the same weights for each name.
 
@@ -190,7 +175,8 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     ----------
     name
         "stock": layers of torch.nn, activations that overwrite their input. "stock, kept": such
-        that do not. "backnorm": this package's, activations fused. "none": no normalization.
+        that do not. "converted": stock, given to `backnorm.torch.convert`. "fused": built of this
+        package's layers, each with its activation and residual. "none": no normalization.
     model
         As in `backnorm.torch.models.build`.
     layout
@@ -215,8 +201,10 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(model, activation=activation, inplace=name != "stock, kept")
-    if name == "backnorm":
-        network = _ours(network, model, activation, inplace=inplace)
+    if name == "converted":
+        convert(network, inplace=inplace)
+    elif name == "fused":
+        network = _fused(network, model, activation, inplace=inplace)
     elif name == "none":
         network = _bare(network, model, activation)
     network.to(memory_format=_memory(layout))  # type: ignore[call-overload] # of torch
@@ -224,13 +212,9 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     return Trainee(network, torch.optim.SGD(network.parameters(), lr=rate), activation)
 
 
-def _ours(
+def _fused(
     stock: nn.Sequential, model: str, activation: Activation, *, inplace: bool
 ) -> nn.Sequential:
-    convert = _convert()
-    if convert is not None:
-        convert(stock, fuse=True, inplace=inplace)
-        return stock
     network = build(model, "fused", activation=activation, inplace=inplace)
     network.load_state_dict(stock.state_dict())
     return network
