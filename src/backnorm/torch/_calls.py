@@ -124,12 +124,7 @@ def differentiate(call, leaves, constants, dy):
 
 
 def _array(tensor):
-    tensor = tensor.detach().cpu()
-    return (tensor if tensor.dtype == torch_double() else tensor.float()).numpy().copy()
-
-
-def torch_double():
-    """Return PyTorch's name for float64."""
     import torch
 
-    return torch.float64
+    tensor = tensor.detach().cpu()
+    return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy().copy()

@@ -70,16 +70,15 @@ def batch_norm(
 
 def _move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
     """Move running statistics towards those of the batch, with the kernels' own bits."""
-    with torch.no_grad():
-        if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running):
-            running.copy_((1 - momentum) * running.double() + momentum * batch)
-            return
-        while _functorch.is_gradtrackingtensor(batch):
-            batch = _functorch.get_unwrapped(batch)
+    guard: Any = contextlib.nullcontext
+    if not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running)):
         # Transforms forbid to change what they do not know; running statistics take no part in what
         # they compute.
-        with torch._C._DisableFuncTorch():
-            running.copy_((1 - momentum) * running.double() + momentum * batch)
+        guard = torch._C._DisableFuncTorch
+        while _functorch.is_gradtrackingtensor(batch):
+            batch = _functorch.get_unwrapped(batch)
+    with torch.no_grad(), guard():
+        running.copy_((1 - momentum) * running.double() + momentum * batch)
 
 
 def gradients(
@@ -315,13 +314,8 @@ def _backward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     weight, bias = (_as_channels(args[i], in_dims[i], size) for i in (3, 4))
     statistics = _with_channels(args[5], in_dims[5], size)
     *options, wanted = args[6:]
-    if (wanted[1] and weight is None) or (wanted[2] and bias is None):
-        wanted = [
-            wanted[0],
-            wanted[1] and weight is not None,
-            wanted[2] and bias is not None,
-            wanted[3],
-        ]
+    there = (True, weight is not None, bias is not None, True)
+    wanted = [asked and has for asked, has in zip(wanted, there, strict=True)]
     found = BACKWARD(dy, x, y, weight, bias, statistics, *options, wanted)
     axes = (1, 0, 0, 1)
     mapped = tuple(
