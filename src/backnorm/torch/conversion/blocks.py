@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -48,6 +48,8 @@ class Plan:
     imports: Mapping[str, str]
     values: Mapping[str, Any]
     present: tuple[str, ...]
+    forward: Callable[..., Any] = field(init=False, compare=False, repr=False)
+    """The function that the code defines; made at once: compilers do not follow its making."""
 
     def holds(self, module: nn.Module, arguments: tuple[Any, ...]) -> bool:
         """Whether the generated code computes what the forward before it would."""
@@ -57,19 +59,17 @@ class Plan:
             and all(getattr(module, name, None) == value for name, value in self.values.items())
         )
 
-    @functools.cached_property
-    def forward(self) -> Callable[..., Any]:
-        """The function that the code defines."""
+    def __post_init__(self) -> None:
         modules = {name: import_module(module) for name, module in self.imports.items()}
         names = {**self.names, **modules}
         exec(self.source, names)  # noqa: S102 - written by torch.fx from the graph
-        return names["forward"]  # type: ignore[no-any-return]
+        object.__setattr__(self, "forward", names["forward"])
 
     def __deepcopy__(self, memo: Any) -> Plan:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "forward"}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Plan, (self.source, self.names, self.imports, self.values, self.present))
 
 
 def _reduced(self: nn.Module, protocol: Any) -> Any:
