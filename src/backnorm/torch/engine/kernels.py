@@ -151,6 +151,8 @@ def backward(
     statistics: bytes,
     options: Options,
     wanted: tuple[bool, bool, bool, bool],
+    *,
+    alone: bool = False,
     from_output: bool = False,
 ) -> tuple[torch.Tensor | None, ...]:
     """Return dx, dweight, dbias and dresidual; None for those that are not wanted.
@@ -171,6 +173,9 @@ def backward(
         Those of the forward pass.
     wanted
         Which of the gradients to compute.
+    alone
+        Whether y came from x alone, with no residual: then it is made again, which is faster than
+        to read it and gives the same bits.
     from_output
         Whether x holds y.
     """
@@ -194,6 +199,7 @@ def backward(
         training,
         through == "both" or through == "mean",  # noqa: PLR1714 - faster than a tuple
         through == "both" or through == "variance",  # noqa: PLR1714
+        alone,
         from_output,
         native_kernel.ACTIVATIONS[activation],
         slope,
@@ -203,7 +209,8 @@ def backward(
         x = x.clone()
         dy = torch.empty_like(x).copy_(dy)
         y = _beside(x, y)
-        return backward(dy, x, y, weight, bias, statistics, options, wanted, from_output)
+        how = {"alone": alone, "from_output": from_output}
+        return backward(dy, x, y, weight, bias, statistics, options, wanted, **how)
     return dx, dweight, dbias, dresidual
 
 
