@@ -32,8 +32,8 @@ PLAIN: Final = _plain_keys()
 
 
 def plain(tensor: torch.Tensor | None) -> bool:
-    """Whether a tensor is nothing but memory: no wrapper, lazy negation, device or trace."""
-    return tensor is None or _keys(tensor).raw_repr() in PLAIN
+    """Whether a tensor is nothing but memory: no wrapper, lazy copy, device or trace."""
+    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not kernels.is_lazy(tensor))
 
 
 def only_runs() -> bool:
