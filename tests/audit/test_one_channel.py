@@ -11,7 +11,12 @@ from backnorm.audit.record import Record
 from backnorm.audit.specimens.cut import BothCut, MeanCut, VarianceCut
 from backnorm.audit.specimens.plain import Plain
 
-LEFT_OUT = {Plain: (), MeanCut: ("mean",), VarianceCut: ("variance",), BothCut: ("mean", "variance")}
+LEFT_OUT = {
+    Plain: (),
+    MeanCut: ("mean",),
+    VarianceCut: ("variance",),
+    BothCut: ("mean", "variance"),
+}
 
 
 @pytest.mark.parametrize("specimen", LEFT_OUT)

@@ -11,7 +11,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
     """Return what the child says to a job."""
     said: list[dict[str, Any]] = []
     usual = {"kind": None, "arguments": None, "calls": "both", "skip": 0, "seconds": 60.0}
-    _answer({**usual, "python": "", "environment": {}, **job}, said.append)
+    _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
 
 

@@ -206,4 +206,3 @@ def _rounding(call: Call, fit: Fit) -> float:
     offset = np.abs(fit.mean[alive]) / np.sqrt(fit.var[alive])
     narrowest = min((call.x, call.y), key=lambda t: -torch.finfo(t.dtype).eps)  # type: ignore[union-attr]
     return float(torch.finfo(narrowest.dtype).eps * (1 + offset.max(initial=0.0)))  # type: ignore[union-attr]
-
