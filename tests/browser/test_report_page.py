@@ -185,6 +185,15 @@ def test_only_tables_scroll_sideways(
     assert tab.value(sticking_out) == []
 
 
+def test_a_desk_has_room_for_all_columns(tab: Tab, pages: dict[str, Path]) -> None:
+    """The table of verdicts need not be scrolled, and names of usual length stand on one line."""
+    opened(tab, pages["layers"], "light-desktop")
+    box = "document.querySelector('main > .scroll')"
+    assert tab.value(f"{box}.scrollWidth") <= tab.value(f"{box}.clientWidth")
+    lines = f"[...{box}.querySelectorAll('tbody th a')].map(one => one.getClientRects().length)"
+    assert tab.value(lines) == [1] * len(AUDITED)
+
+
 CONTRAST = """(() => {
   const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
                        return 0.2126 * r + 0.7152 * g + 0.0722 * b };
