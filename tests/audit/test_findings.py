@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
 def test_every_finding_is_documented() -> None:
     """docs/audit.md has a line for each code and for no other."""
-    listed = re.findall(r"^\| ([GM]\d\d) \|", PAGE.read_text(), re.MULTILINE)
-    assert listed == sorted(CATALOG)
+    listed = re.findall(r"^\| ([A-Z]\d\d) \|", PAGE.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(CATALOG)
 
 
 @pytest.mark.parametrize("code", CATALOG)

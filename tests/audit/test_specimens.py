@@ -5,42 +5,23 @@ from __future__ import annotations
 import pytest
 
 from backnorm.audit import audit
+from backnorm.audit.record import Expected
 from backnorm.audit.specimens import SPECIMENS, specimen_subjects
 from backnorm.audit.thresholds import COEFFICIENT_LIMIT, REST_LIMIT
 
 BY_NAME = {subject.name: subject for subject in specimen_subjects()}
 
-CODES = {
-    "mean cut": {"G01"},
-    "variance cut": {"G02"},
-    "both cut": {"G03"},
-    "mean cut in E[x^2] - E[x]^2": {"G06"},
-    "E[x]^2 cut": {"G06"},
-    "layer, mean cut": {"G01"},
-    "group, variance cut": {"G02"},
-    "instance, both cut": {"G03"},
-    "rms, variance cut": {"G02"},
-    "unbiased forward, biased backward": {"G07"},
-    "eps outside forward, inside backward": {"G10"},
-    "gamma forgotten": {"G08"},
-    "layer, gamma forgotten": {"G08"},
-    "variance not divided by n": {"G09"},
-    "mean not divided by n": {"G09"},
-    "running values in training": {"G11"},
-    "eval forward, training backward": {"G04"},
-    "dgamma with wrong sign": {"G13"},
-    "dgamma without x_hat": {"G13"},
-    "dbeta forgotten": {"G14"},
-}
-
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_specimen_gets_its_verdict(name: str, seed: int) -> None:
-    """Mode, path and soundness are those in the table, and the finding names the fault."""
+    """Mode, path, soundness and findings are those in the table."""
     record = audit(BY_NAME[name], seed=seed)
+    found = Expected(
+        record.mode, record.through, record.sound, tuple(f.code for f in record.findings)
+    )
+    assert found == record.expected
     assert record.as_expected() is True
-    assert {finding.code for finding in record.findings} == CODES.get(name, set())
 
 
 def test_the_gallery_is_mixed() -> None:
@@ -48,7 +29,8 @@ def test_the_gallery_is_mixed() -> None:
     verdicts = [expected for _, expected in SPECIMENS.values()]
     assert len(SPECIMENS) >= 30
     assert sum(v.sound for v in verdicts) >= 12
-    assert sum(not v.sound for v in verdicts) == len(CODES)
+    assert sum(not v.sound for v in verdicts) >= 20
+    assert all(v.sound or v.codes for v in verdicts)
     assert {v.mode for v in verdicts} == {"batch", "frozen", "other"}
     assert {subject.kind for subject in BY_NAME.values()} == {
         "batch",

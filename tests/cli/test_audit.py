@@ -87,6 +87,7 @@ WRONG_USE = {
     "a model without a name": (("--model",), "--model needs a target"),
     "a model's kind": (("a.py:b", "--model", "--kind", "layer"), "--kind is not for a model"),
     "a model's mode": (("a.py:b", "--model", "--mode", "eval"), "--mode is not for a model"),
+    "a quick model": (("a.py:b", "--model", "--quick"), "--quick is not for a model"),
     "no shape": (("a.py:b", "--model", "--input", "8x3"), "'8x3' is no shape"),
     "an empty input": (("a.py:b", "--model", "--input", "8,0"), "'8,0' is no shape"),
     "integers below 0": (("a.py:b", "--model", "--input", "8:0"), "'8:0' is no shape"),

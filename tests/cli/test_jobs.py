@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from backnorm.cli._jobs import Job, audit_jobs
+from backnorm.cli._jobs import Job, Stage, audit_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,11 +105,15 @@ def test_giving_up_early_leaves_nothing() -> None:
 
 
 def test_progress_is_told() -> None:
-    """Each subject is named when it is begun."""
-    begun: list[str] = []
-    list(audit_jobs([Job("engine")], begun.append))
-    assert list(dict.fromkeys(begun)) == [
-        "engine",
-        "backnorm.batch_norm",
-        "backnorm.batch_norm (frozen)",
+    """Each subject is named when it is begun, with how many are done, and each probe."""
+    stages: list[Stage] = []
+    list(audit_jobs([Job("engine", quick=True)], stages.append))
+    first, second = "backnorm.batch_norm", "backnorm.batch_norm (frozen)"
+    assert list(dict.fromkeys(stages)) == [
+        Stage("engine", total=2),
+        Stage(first, total=2),
+        Stage(first, "gradient", total=2),
+        Stage(second, done=1, total=2),
+        Stage(second, "gradient", done=1, total=2),
+        Stage(second, done=2, total=2),
     ]

@@ -10,7 +10,14 @@ from backnorm.cli._worker import _answer
 def answers(**job: Any) -> list[dict[str, Any]]:
     """Return what the child says to a job."""
     said: list[dict[str, Any]] = []
-    usual = {"kind": None, "arguments": None, "calls": "both", "skip": 0, "seconds": 60.0}
+    usual = {
+        "kind": None,
+        "arguments": None,
+        "calls": "both",
+        "skip": 0,
+        "seconds": 60.0,
+        "quick": True,
+    }
     _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
 
@@ -20,7 +27,7 @@ def test_all_subjects_are_named_before_the_first_is_begun() -> None:
     first, *others = answers(target="engine")
     names = ["backnorm.batch_norm", "backnorm.batch_norm (frozen)"]
     assert first == {"subjects": [[name, "batch"] for name in names]}
-    assert [next(iter(one)) for one in others] == ["starting", "record"] * 2 + ["done"]
+    assert [next(iter(one)) for one in others] == ["starting", "probing", "record"] * 2 + ["done"]
 
 
 def test_subjects_that_are_done_are_skipped() -> None:

@@ -119,11 +119,13 @@ def test_marked(assert_gradient_goes_through, monkeypatch):
     import backnorm.testing.pytest_plugin as plugin
     real = plugin.audit
     monkeypatch.setattr(
-        plugin, "audit", lambda layer, kind, seed: seen.append((kind, seed)) or real(Plain)
+        plugin, "audit", lambda layer, **given: seen.append(given) or real(Plain)
     )
     assert_gradient_goes_through(Plain)
-    assert_gradient_goes_through(Plain, kind="batch", seed=4)
-    assert seen == [("layer", 3), ("batch", 4)]
+    assert_gradient_goes_through(Plain, kind="batch", seed=4, quick=False)
+    assert seen == [
+        {"kind": "layer", "seed": 3, "quick": True}, {"kind": "batch", "seed": 4, "quick": False}
+    ]
 """,
     )
     result.assert_outcomes(passed=1)

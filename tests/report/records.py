@@ -98,7 +98,7 @@ WARNED = Record(
     Coefficients(1.0, 1.0, 1.0),
     1e-7,
     sound=True,
-    findings=(finding("G12", "half of the digits are lost at an offset of 1000"),),
+    findings=(finding("N01", "half of the digits are lost at an offset of 1000"),),
 )
 
 WORDS = (

@@ -43,7 +43,7 @@ def test_each_target_with_findings_has_one_annotation() -> None:
     assert titles == [
         ("error", "G01 G14 mine.py:Cut"),
         ("error", "G22 mine.py:Lost"),
-        ("warning", "G12 torch.nn.GroupNorm"),
+        ("warning", "N01 torch.nn.GroupNorm"),
     ]
     assert text.splitlines()[-1] == "3 audited: 2 sound, 1 not. 1 could not be audited."
 

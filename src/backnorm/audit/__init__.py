@@ -1,6 +1,6 @@
 """The audit: it measures through which statistics a gradient goes, and whether it is right.
 
-The parts stand in `kinds`, `subject`, `registry`, `probes`, `verdict` and `record`.
+The parts stand in `kinds`, `subject`, `registry`, `probes`, `verdict`, `checks` and `record`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
 
 __all__ = ["audit"]
 
 
-def audit(subject: object, kind: Kind | None = None, *, seed: int = 0) -> Record:
+def audit(
+    subject: object,
+    kind: Kind | None = None,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    at_work: Callable[[str], object] = lambda _: None,
+) -> Record:
     """Measure through which statistics a gradient goes, and whether it is right.
 
     Parameters
@@ -25,6 +34,11 @@ def audit(subject: object, kind: Kind | None = None, *, seed: int = 0) -> Record
         batch, layer, group, instance or rms; None for what the subject says itself, or batch.
     seed
         Where the random inputs start; a verdict does not depend on it.
+    quick
+        Look at the gradient of a first call alone: not at state, further derivatives, precision,
+        special inputs and repeated calls.
+    at_work
+        Called with the name of each probe when it begins.
 
     Returns
     -------
@@ -54,4 +68,4 @@ def audit(subject: object, kind: Kind | None = None, *, seed: int = 0) -> Record
     # Imported when used: it would add half of NumPy's own time to `import backnorm`.
     from backnorm.audit.conduct import conduct  # noqa: PLC0415
 
-    return conduct(subject, kind, seed)
+    return conduct(subject, kind, seed, quick=quick, at_work=at_work)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ Mode: TypeAlias = Literal["batch", "frozen", "other"]
 Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
 Result: TypeAlias = Literal["pass", "fail", "skipped"]
 Sweep: TypeAlias = Literal["offset", "scale"]
+
+REMARKS: Final = ("N", "R")
+"""First letters of findings that are worth knowing and no reason to fail: digits that are lost, and
+bits that differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,14 @@ class Probe:
     what
         What it saw, with the numbers, or why it was skipped.
     seconds
-        How long it took.
+        How long it took; two probes that saw the same are equal whatever this is.
     """
 
     code: str
     name: str
     result: Result
     what: str
-    seconds: float
+    seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +163,20 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The verdict that a specimen must get."""
+    """The verdict that a specimen must get.
+
+    Attributes
+    ----------
+    mode, through, sound
+        As in the record.
+    codes
+        Codes of all findings that it must get, in their order.
+    """
 
     mode: Mode
     through: Path
     sound: bool
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +241,16 @@ class Record:
 
     @property
     def clean(self) -> bool:
-        """Whether it was audited, its gradient is right, and nothing is wrong with its place.
-
-        Other findings are worth knowing, and no reason to fail: those of precision, for example.
-        """
-        of_place = any(finding.code.startswith("M") for finding in self.findings)
-        return self.audited and self.sound and not of_place
+        """Whether it was audited, its gradient is right, and no finding is more than a remark."""
+        return self.audited and self.sound and all(f.code[0] in REMARKS for f in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""
         plain = asdict(self)
         for name in ("notes", "probes", "precision"):
             plain[name] = list(plain[name])
+        if self.expected is not None:
+            plain["expected"]["codes"] = list(self.expected.codes)
         plain["findings"] = [{**asdict(f), "causes": list(f.causes)} for f in self.findings]
         if self.parts is not None:
             plain["parts"] = {name: list(values) for name, values in asdict(self.parts).items()}
@@ -258,7 +269,7 @@ class Record:
                     Finding(**{**f, "causes": tuple(f["causes"])}) for f in plain["findings"]
                 ),
                 "notes": tuple(plain["notes"]),
-                "expected": Expected(**expected) if expected else None,
+                "expected": _expected(expected) if expected else None,
                 "probes": tuple(Probe(**one) for one in plain.get("probes", ())),
                 "precision": tuple(PrecisionPoint(**one) for one in plain.get("precision", ())),
                 "parts": Parts(**{name: tuple(v) for name, v in parts.items()}) if parts else None,
@@ -266,7 +277,17 @@ class Record:
         )
 
     def as_expected(self) -> bool | None:
-        """Whether a specimen got its verdict; None when the subject is no specimen."""
+        """Whether a specimen got its verdict; None when the subject is no specimen.
+
+        Where only the gradient was looked at, nothing else is expected.
+        """
         if self.expected is None:
             return None
-        return self.audited and self.expected == Expected(self.mode, self.through, self.sound)
+        wanted, found = self.expected, tuple(finding.code for finding in self.findings)
+        if len(self.probes) == 1:
+            wanted = replace(wanted, codes=tuple(c for c in wanted.codes if c.startswith("G")))
+        return self.audited and wanted == Expected(self.mode, self.through, self.sound, found)
+
+
+def _expected(plain: Mapping[str, Any]) -> Expected:
+    return Expected(**{**plain, "codes": tuple(plain["codes"])})

@@ -87,8 +87,8 @@ ROUGH_LIMIT: Final = 0.9
 """Kinks at more than this share of the elements leave too little to compare. A relu in float32 gets
 to 0.7, since each x moves all values of its row; rounded outputs get to 1."""
 
-HANG_SECONDS: Final = 60.0
-"""A target that takes longer is given up. A full audit takes 0.1 to 3 s."""
+HANG_SECONDS: Final = 120.0
+"""A target that takes longer is given up. A full audit takes 1 to 20 s."""
 
 VISIBLE_PATH: Final = 1e-4
 """A path has a share if it is larger than this part of the direct one. In a model dy may well have

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import threading
 from dataclasses import dataclass
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from backnorm.host.serve import NEXT, pack, read_frame
@@ -57,9 +58,19 @@ class Child:
                 pipe.flush()
 
     def receive(self, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yield its messages until it is done; the last may be that it is lost."""
+        """Yield its messages until it is done; the last may be that it is lost.
+
+        Parameters
+        ----------
+        seconds
+            How long it may take from one message to the next, those not counted that only tell
+            which probe is at work.
+        """
+        until = monotonic() + seconds
         while True:
-            message = self.answer(seconds)
+            message = self.answer(until - monotonic())
+            if "probing" not in message:
+                until = monotonic() + seconds
             yield message
             if "done" in message or "lost" in message:
                 return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.registry import Calls
 
-__all__ = ["Job", "audit_jobs"]
+__all__ = ["Job", "Stage", "audit_jobs"]
 
 BACKENDS: Final = ("keras",)
 """Frameworks that run on others, one of them in a process."""
@@ -55,6 +55,8 @@ class Job:
         they are below.
     environment
         Environment variables that the target needs, in a process of its own.
+    quick
+        Whether to look at the gradient alone.
     """
 
     target: str
@@ -65,11 +67,32 @@ class Job:
     model: bool = False
     inputs: tuple[dict[str, Any], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far the work on a job has come.
+
+    Attributes
+    ----------
+    name
+        The subject that is at work, or the target while its subjects are looked for.
+    probe
+        What is looked at; empty before the first probe.
+    done, total
+        Subjects of this job that are done, and all of them; total is 0 while it is not known.
+    """
+
+    name: str
+    probe: str = ""
+    done: int = 0
+    total: int = 0
 
 
 def audit_jobs(
     jobs: Sequence[Job],
-    at_work: Callable[[str], object] = lambda _: None,
+    at_work: Callable[[Stage], object] = lambda _: None,
     *,
     seconds: float = HANG_SECONDS,
     environment: dict[str, str] | None = None,
@@ -81,7 +104,7 @@ def audit_jobs(
     jobs
         The targets.
     at_work
-        Called with the name of what is begun.
+        Called with what is begun.
     seconds
         How long one subject may take.
     environment
@@ -159,15 +182,16 @@ def _start_worker() -> Child:
 
 
 def _audit_job(
-    crew: _Crew, job: Job, at_work: Callable[[str], object], seconds: float
+    crew: _Crew, job: Job, at_work: Callable[[Stage], object], seconds: float
 ) -> Iterator[Record]:
     names: list[tuple[str, Kind]] = []
-    done = 0
+    done, name = 0, job.target
     while True:
         lost = False
         for message in crew.ask(job, done, seconds):
             names = message.get("subjects", names)
-            at_work(message.get("starting", job.target))
+            name = message.get("starting", name)
+            at_work(Stage(name, message.get("probing", ""), done, len(names)))
             if "record" in message:
                 done += 1
                 yield Record.from_dict(message["record"])

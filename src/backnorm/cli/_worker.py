@@ -66,7 +66,8 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         say({"subjects": [[subject.name, subject.kind] for subject in subjects]})
     for subject in subjects[job["skip"] :]:
         starting(subject.name)
-        say({"record": audit(subject).to_dict()})
+        record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
+        say({"record": record.to_dict()})
     told = HOSTS[0].told if HOSTS else {}
     for host in HOSTS:
         host.end()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
     from backnorm.audit.registry import Calls
-    from backnorm.cli._jobs import Job
+    from backnorm.cli._jobs import Job, Stage
 
 __all__ = ["audit"]
 
@@ -102,7 +102,7 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="How long one layer may take before it is given up.  [default: 60]",
+    help="How long one layer may take before it is given up.  [default: 120]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
@@ -129,6 +129,9 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     show_default=True,
     help="What to write to stdout: a table, or annotations for GitHub.",
 )
+@click.option(
+    "--quick", is_flag=True, help="Look at the gradient of a first call alone: under 2 s a target."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Findings in full, notes, and all probes.")
 @click.pass_context
 def audit(
@@ -146,6 +149,7 @@ def audit(
     html_file: str | None,
     junit_file: str | None,
     form: str,
+    quick: bool,
     verbose: bool,
 ) -> None:
     """Audit normalization layers: find what their gradients leave out.
@@ -162,9 +166,12 @@ def audit(
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     _refuse_twice(files, form)
-    _refuse_mixed(targets, model, inputs, {"kind": kind, "mode": mode, "python": python})
+    others = {"kind": kind, "mode": mode, "python": python, "quick": quick}
+    _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
-    jobs = [Job(target, kind, arguments, mode, python, model, inputs) for target in chosen]
+    jobs = [
+        Job(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+    ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))
     try:
@@ -190,22 +197,27 @@ def _defaults() -> tuple[str, ...]:
 def _with_progress(
     jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
 ) -> Iterator[Record]:
-    """Audit all jobs, showing on stderr which one is at work."""
+    """Audit all jobs, showing on stderr what is at work."""
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from backnorm.audit.thresholds import HANG_SECONDS
     from backnorm.cli._jobs import audit_jobs
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("starting", total=None)
+
+        def show(stage: Stage) -> None:
+            what = f"{stage.name}: {stage.probe}" if stage.probe else stage.name
+            bar.update(task, description=what, completed=stage.done, total=stage.total or None)
+
         yield from audit_jobs(
             jobs,
-            lambda name: bar.update(task, description=name),
+            show,
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
         )
@@ -215,7 +227,7 @@ def _refuse_mixed(
     targets: Sequence[str],
     model: bool,  # noqa: FBT001 - as the command has it
     inputs: Sequence[object],
-    others: Mapping[str, str | None],
+    others: Mapping[str, object],
 ) -> None:
     """Refuse what says nothing about a model, and what says something about a model only."""
     message = ""
@@ -224,7 +236,7 @@ def _refuse_mixed(
     elif model and not targets:
         message = "--model needs a target, such as path/to/model.py:build"
     elif model:
-        usual = {"kind": None, "mode": "both", "python": ""}
+        usual = {"kind": None, "mode": "both", "python": "", "quick": False}
         given = next((name for name, value in others.items() if value != usual[name]), "")
         message = f"--{given} is not for a model, which is audited as it is set" if given else ""
     if message:

@@ -7,7 +7,7 @@ itself: an entry point would make every run of pytest load NumPy wherever backno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Final, Protocol, get_args
 
 import pytest
 
@@ -29,6 +29,7 @@ __all__ = [
 
 MARKER: Final = "backnorm_audit"
 FIXTURE: Final = "assert_gradient_goes_through"
+USUAL: Final[dict[str, Any]] = {"quick": True}
 
 
 class AssertGradient(Protocol):
@@ -41,6 +42,7 @@ class AssertGradient(Protocol):
         *,
         kind: Kind | None = None,
         seed: int | None = None,
+        quick: bool | None = None,
     ) -> Record:
         """Audit a layer, and fail unless its gradient is right and goes through that."""
         ...
@@ -48,8 +50,10 @@ class AssertGradient(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    about = "kind and seed of the audits in this test; tests that audit get it by themselves"
-    config.addinivalue_line("markers", f"{MARKER}(kind=None, seed=0): {about}")
+    about = (
+        "kind, seed and extent of the audits in this test; tests that audit get it by themselves"
+    )
+    config.addinivalue_line("markers", f"{MARKER}(kind=None, seed=0, quick=True): {about}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,7 +68,8 @@ def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradie
     """Audit a layer, and fail with the findings in full unless its gradient is right.
 
     Takes a layer, through what its gradient must go ("both", "mean", "variance", "none"), and as
-    keywords `kind` and `seed` of `backnorm.audit`; returns the record.
+    keywords `kind`, `seed` and `quick` of `backnorm.audit`; returns the record. `quick` is
+    True where nothing else is said: the name says what is asserted.
     """
     marker = request.node.get_closest_marker(MARKER)
     options = {} if marker is None else marker.kwargs
@@ -75,12 +80,14 @@ def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradie
         *,
         kind: Kind | None = None,
         seed: int | None = None,
+        quick: bool | None = None,
     ) -> Record:
         __tracebackhide__ = True
         if through not in get_args(Path):
             raise UnknownNameError.choice("through", through, get_args(Path))
-        chosen = options.get("kind") if kind is None else kind
-        record = audit(layer, chosen, seed=options.get("seed", 0) if seed is None else seed)
+        given = {"kind": kind, "seed": seed, "quick": quick}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        record = audit(layer, **{**USUAL, **options, **chosen})
         if not record.clean or record.through != through:
             pytest.fail(_explanation(record, through), pytrace=False)
         return record

@@ -12,64 +12,71 @@ from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
 
 if TYPE_CHECKING:
+    from backnorm.audit.record import Mode, Path
     from backnorm.audit.subject import Subject
 
 __all__ = ["SPECIMENS", "specimen_subjects"]
 
-SOUND: Final = Expected("batch", "both", sound=True)
-WRONG: Final = Expected("batch", "both", sound=False)
-UNNAMED: Final = Expected("batch", "unexplained", sound=False)
+
+def _sound(*codes: str) -> Expected:
+    """Batch normalization with the whole gradient, and findings of another sort."""
+    return Expected("batch", "both", sound=True, codes=codes)
+
+
+def _wrong(through: Path, *codes: str, mode: Mode = "batch") -> Expected:
+    return Expected(mode, through, sound=False, codes=codes)
+
 
 SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right.
-    "plain": (Plain, SOUND),
-    "caffe from the output": (harmless.Caffe, SOUND),
-    "fused affine": (harmless.FusedAffine, SOUND),
-    "all terms": (harmless.AllTerms, SOUND),
-    "sum(x - mean) dropped": (harmless.TermDropped, SOUND),
-    "mean cut in the variance only": (harmless.MeanCutInVariance, SOUND),
-    "unbiased": (harmless.Unbiased, SOUND),
-    "eps outside": (harmless.EpsOutside, SOUND),
+    "plain": (Plain, _sound()),
+    "caffe from the output": (harmless.Caffe, _sound()),
+    "fused affine": (harmless.FusedAffine, _sound()),
+    "all terms": (harmless.AllTerms, _sound()),
+    "sum(x - mean) dropped": (harmless.TermDropped, _sound()),
+    "mean cut in the variance only": (harmless.MeanCutInVariance, _sound()),
+    "unbiased": (harmless.Unbiased, _sound()),
+    "eps outside": (harmless.EpsOutside, _sound()),
     "blend": (harmless.Blend, Expected("other", "both", sound=True)),
     "frozen": (Frozen, Expected("frozen", "none", sound=True)),
-    "layer": (Over("layer"), SOUND),
-    "group": (Over("group", groups=2), SOUND),
-    "instance": (Over("instance"), SOUND),
-    "rms": (Over("rms"), SOUND),
+    "layer": (Over("layer"), _sound()),
+    "group": (Over("group", groups=2), _sound()),
+    "instance": (Over("instance"), _sound()),
+    "rms": (Over("rms"), _sound()),
     # A statistic is cut out.
-    "mean cut": (cut.MeanCut, Expected("batch", "variance", sound=False)),
-    "variance cut": (cut.VarianceCut, Expected("batch", "mean", sound=False)),
-    "both cut": (cut.BothCut, Expected("batch", "none", sound=False)),
-    "mean cut in E[x^2] - E[x]^2": (cut.MeanCutInSquare, UNNAMED),
-    "E[x]^2 cut": (cut.SquareCutOnly, UNNAMED),
-    "layer, mean cut": (Over("layer", mean=False), Expected("batch", "variance", sound=False)),
+    "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
+    "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
+    "both cut": (cut.BothCut, _wrong("none", "G03")),
+    "mean cut in E[x^2] - E[x]^2": (cut.MeanCutInSquare, _wrong("unexplained", "G06")),
+    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06")),
+    "layer, mean cut": (Over("layer", mean=False), _wrong("variance", "G01")),
     "group, variance cut": (
         Over("group", variance=False, groups=2),
-        Expected("batch", "mean", sound=False),
+        _wrong("mean", "G02"),
     ),
     "instance, both cut": (
         Over("instance", mean=False, variance=False),
-        Expected("batch", "none", sound=False),
+        _wrong("none", "G03"),
     ),
-    "rms, variance cut": (Over("rms", variance=False), Expected("batch", "none", sound=False)),
+    "rms, variance cut": (Over("rms", variance=False), _wrong("none", "G02")),
     # Something else is wrong.
-    "unbiased forward, biased backward": (wrong.UnbiasedThenBiased, UNNAMED),
-    "eps outside forward, inside backward": (wrong.EpsOutsideThenInside, WRONG),
-    "gamma forgotten": (wrong.GammaForgotten, UNNAMED),
-    "layer, gamma forgotten": (Over("layer", gamma_in_dx=False), UNNAMED),
-    "variance not divided by n": (wrong.VarianceNotDivided, UNNAMED),
-    "mean not divided by n": (wrong.MeanNotDivided, UNNAMED),
+    "unbiased forward, biased backward": (wrong.UnbiasedThenBiased, _wrong("unexplained", "G07")),
+    "eps outside forward, inside backward": (wrong.EpsOutsideThenInside, _wrong("both", "G10")),
+    "gamma forgotten": (wrong.GammaForgotten, _wrong("unexplained", "G08")),
+    "layer, gamma forgotten": (Over("layer", gamma_in_dx=False), _wrong("unexplained", "G08")),
+    "variance not divided by n": (wrong.VarianceNotDivided, _wrong("unexplained", "G09")),
+    "mean not divided by n": (wrong.MeanNotDivided, _wrong("unexplained", "G09")),
     "running values in training": (
         wrong.RunningInTraining,
-        Expected("other", "unexplained", sound=False),
+        _wrong("unexplained", "G11", mode="other"),
     ),
     "eval forward, training backward": (
         wrong.EvalThenTraining,
-        Expected("frozen", "both", sound=False),
+        _wrong("both", "G04", mode="frozen"),
     ),
-    "dgamma with wrong sign": (wrong.GammaSign, WRONG),
-    "dgamma without x_hat": (wrong.InputForgotten, WRONG),
-    "dbeta forgotten": (wrong.BetaForgotten, WRONG),
+    "dgamma with wrong sign": (wrong.GammaSign, _wrong("both", "G13")),
+    "dgamma without x_hat": (wrong.InputForgotten, _wrong("both", "G13")),
+    "dbeta forgotten": (wrong.BetaForgotten, _wrong("both", "G14")),
 }
 """Name, pair and verdict of every specimen."""
 

@@ -1,0 +1,72 @@
+"""What is tried beyond the gradient of a first call: each check has its file.
+
+A check looks at one thing, says what it saw, and gives findings where something is wrong. It leaves
+the verdict on the gradient alone, unless it sees a worse one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
+from backnorm.audit.record import Probe, Record
+from backnorm.errors import SubjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CHECKS", "examined"]
+
+CHECKS: Final = (
+    Check("P90", "two calls", calls_repeat),
+    Check("P91", "one thread and two", threads_repeat),
+)
+"""All checks, in the order in which they are tried."""
+
+
+def examined(case: Case, at_work: Callable[[str], object]) -> Record:
+    """Try all checks on a subject.
+
+    Parameters
+    ----------
+    case
+        The subject and the verdict on its gradient.
+    at_work
+        Called with the name of what is begun.
+
+    Returns
+    -------
+    Record
+        The record of the case with what was found.
+    """
+    record = case.record
+    for check in CHECKS:
+        at_work(check.name)
+        begin = perf_counter()
+        outcome = _tried(check, case)
+        record = _with(record, check, outcome, perf_counter() - begin)
+    return record
+
+
+def _tried(check: Check, case: Case) -> Outcome:
+    try:
+        return check.examine(case)
+    except SubjectError as error:
+        return skipped(f"it must {error.requirement}, got {error.got}")
+
+
+def _with(record: Record, check: Check, outcome: Outcome, seconds: float) -> Record:
+    """Add what a check came to."""
+    base = outcome.verdict or record
+    probe = Probe(check.code, check.name, outcome.result, outcome.what, round(seconds, 4))
+    return replace(
+        base,
+        findings=(*base.findings, *outcome.findings),
+        notes=(*base.notes, *outcome.notes),
+        state=outcome.state or record.state,
+        probes=(*record.probes, probe),
+        precision=(*record.precision, *outcome.precision),
+    )
