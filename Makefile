@@ -63,7 +63,7 @@ test-frameworks:
 
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
-	$(MAKE) test TEST_EXTRAS='test browser' ARGS='$(or $(ARGS),tests/browser)'
+	$(MAKE) test TEST_EXTRAS='test torch browser' ARGS='$(or $(ARGS),tests/browser)'
 
 # What docs/ shows of it.
 pictures:

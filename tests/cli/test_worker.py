@@ -18,7 +18,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "seconds": 60.0,
         "quick": True,
     }
-    _answer({**usual, "python": "", "environment": {}, **job}, said.append)
+    _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
 
 
