@@ -55,6 +55,11 @@ def keras_like(self: Any, mean: Any, var: Any, n: int) -> None:
     _average(0.99)(self, mean, var, n)
 
 
+def last_batch(self: Any, mean: Any, var: Any, n: int) -> None:
+    """Nothing of the old, and an unbiased variance."""
+    _average(0.0, unbiased=True)(self, mean, var, n)
+
+
 def eps_inside(self: Any, mean: Any, var: Any, n: int) -> None:
     """eps is in the variance."""
     _average(0.9, eps=1e-3)(self, mean, var, n)

@@ -15,6 +15,7 @@ from audit.running_pairs import (
     eps_inside,
     in_float32,
     keras_like,
+    last_batch,
     small_weight,
     without_law,
 )
@@ -95,6 +96,10 @@ STATES = {
             "running_var = 0.9*running_var + 0.1*biased deviation. "
             "No dialect of the table does the same."
         ),
+    ),
+    "the last batch alone": (
+        Keeping(last_batch),
+        (f"running_mean = mean; running_var = unbiased variance. The same as in: {UNBIASED}."),
     ),
     "no law": (
         Keeping(without_law),

@@ -76,6 +76,29 @@ class Folding:
 
 
 @dataclass
+class Sticky:
+    """Evaluation whose backward pass looks at the flag that training has set."""
+
+    training: bool = False
+    trained: bool = False
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        """Return y and the cache."""
+        if self.training:
+            self.trained = True
+            return Law().forward(x, gamma, beta)
+        g = gamma.reshape(1, -1, 1, 1)
+        return g * x + beta.reshape(1, -1, 1, 1), (x, np.ones((1, 1, 1, 1)), 1.0, g, gamma)
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+        """Return dx, dgamma, dbeta."""
+        centred, std, _, g, _ = cache
+        if self.trained:
+            return Law().backward(dy, cache)
+        return g / std * dy, (dy * centred / std).sum(AXES), dy.sum(AXES)
+
+
+@dataclass
 class Counting:
     """Counts its steps by `by`; the batch size where that is 0."""
 
@@ -187,6 +210,14 @@ def test_a_warm_up_of_ten_calls_is_waited_for() -> None:
     assert probe(record, "P10").what == "wrong after 30 training calls"
     assert any("as batch renormalization does by design" in note for note in record.notes)
     assert audit(Renorm(constant=False)).sound
+
+
+def test_evaluation_is_judged_after_training_too() -> None:
+    """Frozen with its own gradient at first; with training's gradient once it has been trained."""
+    record = audit(Sticky())
+    assert (record.mode, record.sound) == ("frozen", False)
+    assert [found.code for found in record.findings] == ["G04"]
+    assert probe(record, "P10").what == "wrong after 30 training calls"
 
 
 @pytest.mark.parametrize("pair", [Running(), Kept(training=False), Sums(training=False), Law()])

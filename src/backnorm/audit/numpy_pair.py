@@ -17,7 +17,8 @@ and, where the defaults do not suit, with any of the attributes ``kind``, ``samp
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
 
 Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
-``training``, that is set before each call.
+``training``, that says whether it is audited in training or in evaluation, and is set before each
+call.
 """
 
 from __future__ import annotations

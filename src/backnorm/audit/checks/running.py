@@ -61,8 +61,9 @@ def _in_words(name: str, law: Weighing) -> str:
     term = law.statistic if not law.offset else f"({law.statistic} + {law.offset:.3g})"
     if law.form == "cumulative":
         return f"{name} = the plain average of each batch's {term}"
+    old = "" if same_weight(law.old, 0.0) else f"{law.old:.5g}*{name} + "
     new = "" if same_weight(law.new, 1.0) else f"{law.new:.5g}*"
-    words = f"{name} = {law.old:.5g}*{name} + {new}{term}"
+    words = f"{name} = {old}{new}{term}"
     if law.form == "copied":
         first = "the first batch's" if law.copied == 1 else f"those of the first {law.copied}"
         return f"{words}, at first {first}"

@@ -111,7 +111,7 @@ def traced(case: Case, box: StatefulBox, *, backward: bool = True) -> Trace:
         for name, path in paths.items()
         if _may_run(name, path, batches[0]["mean"].size)
         and (law := fit_running(path, batches, bare.count)) is not None
-        and law.runs
+        and (law.runs or state_role(name) in STATISTICS)
     }
     return Trace(boxes, paths, laws)
 
