@@ -17,7 +17,8 @@ and, where the defaults do not suit, with any of the attributes ``kind``, ``samp
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
 
 Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
-``training``, that is set before each call.
+``training``, that says whether it is audited in training or in evaluation, and is set before each
+call.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.boxes import Visit
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.subject import Call
 
 __all__ = ["is_pair", "pair_subject"]
 
@@ -174,8 +176,17 @@ def pair_subject(pair: Any, kind: Kind | None = None, name: str = "") -> Subject
         has_beta=getattr(pair, "has_beta", own != "rms"),
         dtypes=tuple(getattr(pair, "dtypes", ("float32", "float64"))),
         groups=getattr(pair, "groups", 0),
+        call=_call_of(pair),
     )
     return subject if hasattr(pair, "sample_shape") else fitted(subject)
+
+
+def _call_of(pair: Any) -> Call | None:
+    """Whether a pair trains or evaluates as it is; None where it has no such attribute."""
+    training = getattr(pair, "training", None)
+    if training is None:
+        return None
+    return "train" if training else "eval"
 
 
 def _kind_of(pair: Any) -> Kind:

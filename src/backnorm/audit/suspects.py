@@ -82,6 +82,14 @@ def _own_gradient(p: Parts) -> Float64Array:
     return dx
 
 
+def _renorm_gradient(p: Parts) -> Float64Array:
+    """Training's gradient times what the forward pass multiplies it by, and that for a constant."""
+    x_hat = (p.x - p.batch_mean) / np.sqrt(p.batch_var)
+    along = np.mean(p.direct * x_hat, axis=1, keepdims=True)
+    dx: Float64Array = p.direct + p.mean - x_hat * along
+    return dx
+
+
 def _along(p: Parts) -> Float64Array:
     return np.asarray(np.sum(p.direct * p.x_hat, axis=1, keepdims=True))
 
@@ -96,4 +104,5 @@ SUSPECTS: Final[Mapping[str, Callable[[Parts], Float64Array]]] = {
     "eps_elsewhere": _eps_elsewhere,
     "batch_gradient": _batch_gradient,
     "own_gradient": _own_gradient,
+    "renorm_gradient": _renorm_gradient,
 }

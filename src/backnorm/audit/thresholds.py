@@ -20,15 +20,20 @@ __all__ = [
     "GAP_NOISE",
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
+    "LARGEST_EPS",
     "LAW_LIMIT",
     "LINE_LIMIT",
     "PREFERENCE",
     "REPEAT_LIMIT",
     "REST_LIMIT",
     "ROUGH_LIMIT",
+    "RUNNING_LIMIT",
+    "RUNNING_ROUNDING",
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
+    "STALE_LIMIT",
     "VISIBLE_PATH",
+    "WEIGHT_LIMIT",
 ]
 
 LINE_LIMIT: Final = 1e-3
@@ -111,3 +116,23 @@ GAP_NOISE: Final = 4.0
 """What is allowed on top, over the root of the batch size: values of one sample go together, so
 that a mean is as uncertain as one of N values, and the worst of 1000 channels is 3.3 times as far
 off."""
+
+RUNNING_LIMIT: Final = 1e-3
+"""A law explains the steps of a running statistic, relative to them. Exact laws leave 1e-9 with
+weights down to 1e-3; n for n - 1 leaves 1e-2 at the n of the probes."""
+
+RUNNING_ROUNDING: Final = 1e-7
+"""Below this two laws fit equally well, and the usual one is taken: instance normalization has the
+same n in all batches, so that n - 1 and a larger weight are the same."""
+
+WEIGHT_LIMIT: Final = 1e-5
+"""Weights of running statistics are the same. Fits are good to 1e-9; 1 - 0.999^2 and 0.001, the
+closest to be told apart, differ by 1e-3."""
+
+STALE_LIMIT: Final = 1e-2
+"""What evaluation uses is a statistic of some step, relative to how far the last step moved it. In
+float64 the line through y gives it to 1e-9; another step's is off by a whole step."""
+
+LARGEST_EPS: Final = 1e-2
+"""What may lie between the variance that evaluation uses and a running variance. Layers have an eps
+of 1e-12 to 1e-3. [x]^2"""

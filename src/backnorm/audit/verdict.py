@@ -38,8 +38,10 @@ BY_SUSPECT: Final[Mapping[str, str]] = {
 }
 """What it means that dx is the one this suspect makes."""
 
-FOR_TRAINING: Final = ("batch_gradient", "own_gradient")
+FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
 """Suspects that make training's gradient: a fault only where the forward pass is not training's."""
+
+RENORM: Final = "renorm_gradient"
 
 
 def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
@@ -139,9 +141,16 @@ def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
     if path in BY_PATH:
         return BY_PATH[path] if has_mean(subject.kind) else "G02"
     if path == "both":
-        outside = m.law.root is not None and m.law.root.place == "outside"
-        return "G10" if outside else "G12"
+        return _code_of_both(m)
     return BY_SUSPECT.get(suspect, "G05")
+
+
+def _code_of_both(m: Measurement) -> str:
+    """Name what is wrong where both paths take part."""
+    if m.law.mode == "other":
+        return "G11"
+    outside = m.law.root is not None and m.law.root.place == "outside"
+    return "G10" if outside else "G12"
 
 
 def _suspect(m: Measurement, names: Iterable[str]) -> str:
@@ -164,6 +173,11 @@ def _notes(
     yield from _notes_on_law(subject, measurements[0])
     if 0 < len(wrong) < len(measurements):
         yield f"Found in {', '.join(m.dtype for m in wrong)} only."
+    if wrong and wrong[0].law.mode != "batch" and _suspect(wrong[0], FOR_TRAINING) == RENORM:
+        yield (
+            "dx takes the factor and the shift to the running statistics for constants, as batch"
+            " renormalization does by design: it is not the derivative of y, and meant not to be."
+        )
     if not any(map(_vague, measurements)):
         yield from _notes_on_numbers(measurements)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.roles import STATISTICS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,8 +15,7 @@ __all__ = ["role_of"]
 ROLES: Final[Mapping[str, str]] = {
     "gamma": r"weight|gamma|scale|g|w|gain|alpha",
     "beta": r"bias|beta|shift|offset|b",
-    "running_mean": r"(running|moving|global|pop|population|ema)_?(mean|mu|avg)|rm",
-    "running_var": r"(running|moving|global|pop|population|ema)_?(var|variance|std|sigma2?)|rv",
+    **STATISTICS,
     "training": r"(is_)?(training|train)|use_(input|batch)_stats|train_mode",
     "groups": r"n(um)?_?groups|groups",
     "channels": r"(n(um)?_?|in_?)?(features|channels|planes|dims?)|d_model|hidden(_size)?|width"

@@ -11,7 +11,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.later import later_calls
 from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
+from backnorm.audit.checks.running import running_law
+from backnorm.audit.checks.state import state_in_order
 from backnorm.audit.record import Probe, Record
 from backnorm.errors import SubjectError
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "examined"]
 
 CHECKS: Final = (
+    Check("P10", "later calls", later_calls),
+    Check("P11", "running law", running_law),
+    Check("P12", "state", state_in_order),
     Check("P90", "two calls", calls_repeat),
     Check("P91", "one thread and two", threads_repeat),
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import cut, harmless, wrong
+from backnorm.audit.specimens.kept import Kept, Sums
+from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
 
@@ -43,6 +45,21 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
+    # It keeps running statistics, and that is in order.
+    "running": (Kept(), _sound()),
+    "running, in evaluation": (Kept(training=False), Expected("frozen", "none", sound=True)),
+    "running, nothing to update": (
+        Kept(frozen=True),
+        Expected("frozen", "none", sound=True),
+    ),
+    "running, with a weight of 0.19": (Kept(momentum=0.19), _sound()),
+    "running sums": (Sums(), _sound()),
+    "running sums, in evaluation": (
+        Sums(training=False),
+        Expected("frozen", "none", sound=True),
+    ),
+    "averaging, its share": (Averaging(), _sound()),
+    "renorm, r and d differentiated": (Renorm(constant=False), _sound()),
     # A statistic is cut out.
     "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
     "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
@@ -77,6 +94,29 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "dgamma with wrong sign": (wrong.GammaSign, _wrong("both", "G13")),
     "dgamma without x_hat": (wrong.InputForgotten, _wrong("both", "G13")),
     "dbeta forgotten": (wrong.BetaForgotten, _wrong("both", "G14")),
+    # Right in a first call, and wrong later.
+    "averaging, all of it": (
+        Averaging(passes=1.0),
+        _wrong("both", "G11", mode="other"),
+    ),
+    "renorm, r and d constant": (
+        Renorm(constant=True),
+        _wrong("unexplained", "G11", mode="other"),
+    ),
+    # The gradient is right, and what is kept is not.
+    "running, not updated": (Kept(update=()), _sound("S02")),
+    "running, updated twice": (Kept(times=2), _sound("S03")),
+    "running, updated in both passes": (Kept(update=("forward", "backward")), _sound("S03")),
+    "running, updated in evaluation": (Kept(update=("forward", "evaluation")), _sound("S04")),
+    "running, updated in the backward pass": (Kept(update=("backward",)), _sound("S05")),
+    "running, a copy in evaluation": (
+        Kept(training=False, evaluates_with="copy"),
+        Expected("frozen", "none", sound=True, codes=("S06",)),
+    ),
+    "running, the batch's in evaluation": (
+        Kept(training=False, evaluates_with="batch"),
+        _sound("S06"),
+    ),
 }
 """Name, pair and verdict of every specimen."""
 

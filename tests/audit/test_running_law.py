@@ -1,0 +1,147 @@
+"""The law of running statistics is inferred, and named by the dialects that have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audit.running_pairs import (
+    Hidden,
+    Keeping,
+    debiased,
+    deviation,
+    eps_inside,
+    in_float32,
+    keras_like,
+    last_batch,
+    small_weight,
+    without_law,
+)
+from backnorm.audit.checks.case import Case
+from backnorm.audit.checks.running import running_law
+from backnorm.audit.numpy_pair import pair_subject
+from backnorm.audit.probes import measure
+from backnorm.audit.running_law import fit_running
+from backnorm.audit.specimens.kept import Sums
+from backnorm.audit.specimens.moving import Averaging
+from backnorm.audit.verdict import judge
+
+UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
+BIASED = "keras, flax, onnx-9, onnx-14, onnx-15, paddle, mindspore"
+
+STATES = {
+    "averages, biased": (
+        Keeping(keras_like),
+        (
+            "running_mean = 0.99*running_mean + 0.01*mean; "
+            "running_var = 0.99*running_var + 0.01*biased variance. "
+            f"The same as in: {BIASED}."
+        ),
+    ),
+    "averages, unbiased": (
+        Keeping(small_weight),
+        (
+            "running_mean = 0.999*running_mean + 0.001*mean; "
+            "running_var = 0.999*running_var + 0.001*unbiased variance. "
+            f"The same as in: {UNBIASED}."
+        ),
+    ),
+    "rounded to float32": (
+        Keeping(in_float32),
+        (
+            "running_mean = 0.999*running_mean + 0.001*mean; "
+            "running_var = 0.999*running_var + 0.001*unbiased variance. "
+            f"The same as in: {UNBIASED}."
+        ),
+    ),
+    "eps in the variance": (
+        Keeping(eps_inside),
+        (
+            "running_mean = 0.9*running_mean + 0.1*mean; "
+            "running_var = 0.9*running_var + 0.1*(biased variance + 0.001). "
+            "No dialect of the table does the same."
+        ),
+    ),
+    "debiased": (
+        Hidden(debiased),
+        (
+            "running_mean = 0.9*running_mean + 0.1*mean, divided by 1 - 0.9^k; "
+            "running_var = 0.9*running_var + 0.1*biased variance, divided by 1 - 0.9^k; "
+            "hidden_mean = 0.9*hidden_mean + 0.1*mean; "
+            "hidden_var = 0.9*hidden_var + 0.1*biased variance; count goes up by 1. "
+            "The same as in: haiku, equinox-batch."
+        ),
+    ),
+    "sums": (
+        Sums(),
+        (
+            "mean = 0.999*mean + mean; variance = 0.999*variance + unbiased variance; "
+            "scale_factor = 0.999*scale_factor + 1. The same as in: caffe."
+        ),
+    ),
+    "blend": (
+        Averaging(),
+        (
+            "running_mean = 0.9*running_mean + 0.1*mean, at first the first batch's; "
+            "running_var = 0.9*running_var + 0.1*biased variance, at first the first batch's; "
+            "updates goes up by 1. The same as in: equinox-ema."
+        ),
+    ),
+    "deviation": (
+        Keeping(deviation),
+        (
+            "running_mean = 0.9*running_mean + 0.1*mean; "
+            "running_var = 0.9*running_var + 0.1*biased deviation. "
+            "No dialect of the table does the same."
+        ),
+    ),
+    "the last batch alone": (
+        Keeping(last_batch),
+        (f"running_mean = mean; running_var = unbiased variance. The same as in: {UNBIASED}."),
+    ),
+    "no law": (
+        Keeping(without_law),
+        (
+            "running_mean changes by no law that is known here; "
+            "running_var changes by no law that is known here"
+        ),
+    ),
+}
+
+
+def case_of(pair: Any, seed: int) -> Case:
+    """Judge the gradient of a pair."""
+    subject = pair_subject(pair)
+    measurements = measure(subject, seed)
+    return Case(subject, measurements, judge(subject, measurements), seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", STATES)
+def test_the_running_law_is_told_in_words(name: str, seed: int) -> None:
+    """Weights, estimator, first updates, and which dialects do the same."""
+    pair, words = STATES[name]
+    outcome = running_law(case_of(pair, seed))
+    assert (outcome.result, outcome.state) == ("pass", words)
+
+
+def test_a_law_of_another_batch_does_not_fit() -> None:
+    """Statistics that the array does not follow are not fitted to it."""
+    rng = np.random.default_rng(7)
+    path = rng.standard_normal((7, 3))
+    statistics = [{"mean": rng.standard_normal(3)} for _ in range(6)]
+    assert fit_running(path, statistics, 0) is None
+
+
+def test_a_warm_cumulative_average_is_told_by_its_count() -> None:
+    """After 4 updates the next batch weighs a fifth."""
+    rng = np.random.default_rng(8)
+    statistics = [{"mean": rng.standard_normal(3)} for _ in range(6)]
+    path = [rng.standard_normal(3)]
+    for k, one in enumerate(statistics, 5):
+        path.append(path[-1] * (1 - 1 / k) + one["mean"] / k)
+    law = fit_running(np.stack(path), statistics, 4)
+    assert law is not None
+    assert law.form == "cumulative"
