@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.orders import second_order, third_order
 from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
 from backnorm.audit.record import Probe, Record
 from backnorm.errors import SubjectError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "examined"]
 
 CHECKS: Final = (
+    Check("P30", "second derivative", second_order),
+    Check("P31", "third derivative", third_order),
     Check("P90", "two calls", calls_repeat),
     Check("P91", "one thread and two", threads_repeat),
 )
@@ -46,7 +49,7 @@ def examined(case: Case, at_work: Callable[[str], object]) -> Record:
     for check in CHECKS:
         at_work(check.name)
         begin = perf_counter()
-        outcome = _tried(check, case)
+        outcome = _tried(check, replace(case, record=record))
         record = _with(record, check, outcome, perf_counter() - begin)
     return record
 

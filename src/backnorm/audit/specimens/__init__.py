@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
-from backnorm.audit.specimens import cut, harmless, wrong
+from backnorm.audit.specimens import cut, harmless, orders, wrong
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
 
@@ -43,6 +43,13 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
+    # Right at the first order, and differentiated further.
+    "three orders": (orders.ThreeOrders, _sound()),
+    "two orders, then a refusal": (orders.TwoOrders, _sound()),
+    "frozen, three orders": (orders.FrozenOrders, Expected("frozen", "none", sound=True)),
+    "second order, saved values constant": (orders.SavedConstants, _sound("D02")),
+    "second order, a term left out": (orders.TermLeftOut, _sound("D02")),
+    "third order, saved values constant": (orders.SavedInSecond, _sound("D03")),
     # A statistic is cut out.
     "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
     "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
