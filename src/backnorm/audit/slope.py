@@ -11,7 +11,7 @@ from backnorm.audit.derivative import BEND, FOURTH, SIXTH, STEP
 from backnorm.audit.thresholds import GRADIENT_LIMIT, SMOOTH_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from backnorm._types import AnyArray
     from backnorm.audit.derivative import Resolution
@@ -51,6 +51,7 @@ def slopes(
     floor: float,
     fineness: Resolution,
     rng: np.random.Generator,
+    names: Sequence[str] = ("x", "gamma", "beta", "dy"),
 ) -> Slopes:
     """Compare the gradient of a number by x, gamma, beta and dy with its slopes.
 
@@ -69,6 +70,8 @@ def slopes(
         Whether the number follows its arguments in float64.
     rng
         Where directions come from.
+    names
+        The arguments.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def slopes(
     Cost: six calls of `number` for each of three directions and each argument, and one more.
     """
     at_rest, errors, kinked = number(one), {}, 0
-    for name in ("x", "gamma", "beta", "dy"):
+    for name in names:
         point: AnyArray | None = getattr(one, name)
         if point is None:
             continue

@@ -21,6 +21,7 @@ __all__ = [
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
     "LAW_LIMIT",
+    "LAYOUT_LIMIT",
     "LINE_LIMIT",
     "PREFERENCE",
     "REPEAT_LIMIT",
@@ -111,3 +112,8 @@ GAP_NOISE: Final = 4.0
 """What is allowed on top, over the root of the batch size: values of one sample go together, so
 that a mean is as uncertain as one of N values, and the worst of 1000 channels is 3.3 times as far
 off."""
+
+LAYOUT_LIMIT: Final = {"fine": 1e-9, "coarse": 1e-3}
+"""The gradient is the same for another order of the same values in memory, and where x needs no
+gradient, relative to the largest value. Another order of summing makes 1e-15 in float64 and 1e-6 in
+float32; values that are taken for others make 1e-1 and more."""
