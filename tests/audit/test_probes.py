@@ -84,7 +84,7 @@ def test_what_does_not_repeat_itself_is_found() -> None:
 
 def test_each_format_is_judged_for_itself() -> None:
     """A fault in float32 only is found, and the note says where."""
-    record = audit(WrongInFloat32())
+    record = audit(WrongInFloat32(), quick=True)
     assert (record.through, record.sound) == ("mean", False)
     assert record.notes == (
         "Found in float32 only.",

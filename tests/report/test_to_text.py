@@ -90,9 +90,9 @@ def test_what_is_no_text_does_not_reach_the_terminal() -> None:
 
 
 def test_probes_and_state_are_told_on_request() -> None:
-    """With what each saw."""
+    """With what each saw, and how long it took."""
     text = to_text([SOUND], verbose=True)
     assert "state     Running statistics keep 0.9" in text
-    assert "  G01  pass, paths of the gradient: direct 1, mean 1, variance 1" in text
+    assert "  G01  pass, paths of the gradient: direct 1, mean 1, variance 1 [0.50 s]" in text
     assert "  G15  skipped, kinks: y has none" in text
     assert "kinks" not in to_text([SOUND])

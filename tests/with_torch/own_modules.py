@@ -306,3 +306,42 @@ class HandCut(torch.autograd.Function):
         inv_std = 1 / torch.sqrt(x.var(0, correction=0) + 1e-5)
         d = weight * inv_std * dy
         return d - d.mean(0), (dy * (x - x.mean(0)) * inv_std).sum(0), dy.sum(0)
+
+
+class HandOnce(Hand):
+    """The same, which refuses to be differentiated again."""
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        """Return dx, dgamma, dbeta."""
+        return Hand.backward(ctx, dy)
+
+
+class HandAgain(Hand):
+    """A backward pass that works from x itself, so that it can be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Any:
+        """Return y."""
+        ctx.save_for_backward(x, weight)
+        return plain(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        """Return dx, dgamma, dbeta."""
+        x, weight = ctx.saved_tensors
+        inv_std = 1 / torch.sqrt(x.var(0, correction=0) + 1e-5)
+        x_hat, d = (x - x.mean(0)) * inv_std, weight * inv_std * dy
+        dx = d - d.mean(0) - x_hat * (d * x_hat).mean(0)
+        return dx, (dy * x_hat).sum(0), dy.sum(0)
+
+
+class HandShort(HandAgain):
+    """Gives nothing at all where x needs no gradient."""
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Any:
+        """Return dx, dgamma, dbeta."""
+        found = HandAgain.backward(ctx, dy)
+        return found if ctx.needs_input_grad[0] else (None, None, None)

@@ -52,6 +52,36 @@ def test_every_layer_is_sound() -> None:
     )
 
 
+WRONG_AT_THREE = ("torch.nn.BatchNorm", "torch.nn.LayerNorm", "torch.nn.InstanceNorm")
+"""PyTorch 2.13: the kernels of their second derivative take what was saved for constants."""
+
+
+def test_the_orders_of_every_layer_are_known() -> None:
+    """Those of this package are right at orders 1, 2 and 3 in both modes, or refuse."""
+    for subject in adapter_of("torch").layers("both"):
+        record = audit(subject)
+        own, name = subject.name.startswith("backnorm"), subject.name
+        results = {p.code: p.result for p in record.probes}
+        # What works in place refuses.
+        refuses = "BatchNormAct2d" in name
+        assert results["P30"] == ("skipped" if refuses else "pass"), name
+        wrong = name.startswith(WRONG_AT_THREE) and "eval" not in name
+        assert results["P31"] == ("fail" if wrong else results["P30"]), name
+        codes = {f.code for f in record.findings}
+        assert codes.isdisjoint({"D02", "I01", "I02", "I03", "I04", "I05", "I06"}), name
+        assert not (own and "D03" in codes)
+
+
+def test_a_layer_without_parameters_has_its_orders() -> None:
+    """affine=False, in both packages' modules."""
+    import backnorm.torch  # noqa: PLC0415 - it needs PyTorch
+
+    for module in (torch.nn.BatchNorm2d, backnorm.torch.BatchNorm2d):
+        record = audit(module(3, affine=False))
+        assert record.sound
+        assert next(p for p in record.probes if p.code == "P30").result == "pass"
+
+
 def test_a_mode_can_be_chosen() -> None:
     """Asked for evaluation only, nothing is named after it."""
     names = [s.name for s in adapter_of("torch").layers("eval")]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backnorm.audit.draws import Draw
     from backnorm.audit.subject import Subject
 
-__all__ = ["Comparison", "Resolution", "compare", "resolution"]
+__all__ = ["Comparison", "Resolution", "compare", "compare_one", "direct_size", "resolution"]
 
 Resolution: TypeAlias = Literal["fine", "coarse"]
 
@@ -94,7 +94,7 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
     """
     fineness = resolution(subject, rng, dtype)
     draws = [draw(subject, rng, dtype, batch=b, scale=scale) for b, scale in PROBES]
-    each = [_compare_one(subject, one, fineness) for one in draws]
+    each = [compare_one(subject, one, fineness) for one in draws]
     errors = [one.errors for one in each]
     return Comparison(
         Errors(
@@ -126,10 +126,11 @@ def _worst(values: list[float | None]) -> float | None:
     return max(known) if known else None
 
 
-def _compare_one(subject: Subject, one: Draw, fineness: Resolution) -> Comparison:
+def compare_one(subject: Subject, one: Draw, fineness: Resolution) -> Comparison:
+    """Compare the gradient on one input with the derivative, where y follows x so finely."""
     run = one.run(subject)
     again = one.forward(subject).astype(np.float64)
-    size = _size(one, run.y)
+    size = direct_size(one, run.y)
     dx, smooth = _differentiate(subject, one, "x", fineness, size)
     errors = Errors(
         dx=_error(run.dx, dx, smooth, max(size, _largest(dx))),
@@ -140,9 +141,13 @@ def _compare_one(subject: Subject, one: Draw, fineness: Resolution) -> Compariso
     return Comparison(errors, fineness, 1.0 - float(np.mean(smooth)), unrepeated)
 
 
-def _size(one: Draw, y: AnyArray) -> float:
+def direct_size(one: Draw, y: AnyArray) -> float:
     """Size of the direct path: what dx is compared with, even where dx itself nearly vanishes."""
-    y_rows, x = one.geometry.rows(y), one.geometry.rows(one.x)
+    x = one.geometry.rows(one.x)
+    varied = np.ptp(x, axis=1) > 0
+    x, y_rows = x[varied], one.geometry.rows(y)[varied]
+    if not len(x):
+        return 0.0
     slope = np.std(y_rows, axis=1) / np.maximum(np.std(x, axis=1), _TINY)
     return float(np.sqrt(np.mean(slope**2) * np.mean(np.square(one.dy, dtype=np.float64))))
 

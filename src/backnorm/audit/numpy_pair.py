@@ -16,6 +16,9 @@ A pair is an object, a class or a module with two functions::
 and, where the defaults do not suit, with any of the attributes ``kind``, ``sample_shape``,
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
 
+A pair that can differentiate its own gradient has a method ``higher(x, gamma, beta, dy, along)``,
+which is `backnorm.audit.boxes.DeepBox.higher`.
+
 Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
 ``training``, that says whether it is audited in training or in evaluation, and is set before each
 call.
@@ -123,6 +126,24 @@ class PairBox:
         return tuple(value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DeepPairBox(PairBox):
+    """A pair that can differentiate its own gradient."""
+
+    def higher(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        along: Sequence[AnyArray],
+    ) -> Mapping[str, AnyArray]:
+        """Differentiate the gradient, by the pair's own means; see `DeepBox`."""
+        pair: Any = self._fresh()
+        found = pair.higher(*_copies(x, gamma, beta, dy), list(_copies(*along)))
+        return cast("Mapping[str, AnyArray]", found)
+
+
 def _copies(*arrays: AnyArray | None) -> tuple[Any, ...]:
     """Copy arrays, each with the order of its axes in memory."""
     return tuple(None if array is None else array.copy(order="K") for array in arrays)
@@ -169,7 +190,7 @@ def pair_subject(pair: Any, kind: Kind | None = None, name: str = "") -> Subject
     subject = Subject(
         name=title,
         kind=own,
-        box=PairBox(title, pair),
+        box=(DeepPairBox if callable(getattr(pair, "higher", None)) else PairBox)(title, pair),
         sample_shape=sample,
         parameter_shape=tuple(getattr(pair, "parameter_shape", default)),
         has_gamma=getattr(pair, "has_gamma", True),

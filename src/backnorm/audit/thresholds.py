@@ -22,6 +22,7 @@ __all__ = [
     "HANG_SECONDS",
     "LARGEST_EPS",
     "LAW_LIMIT",
+    "LAYOUT_LIMIT",
     "LINE_LIMIT",
     "PREFERENCE",
     "REPEAT_LIMIT",
@@ -66,7 +67,9 @@ GRADIENT_LIMIT: Final = {"fine": 1e-6, "coarse": 5e-3}
 """dx, dgamma, dbeta are the derivative of the forward pass, relative to the size of the gradient.
 Fine (float64): the numerical derivative is good to 1e-9, the smallest fault to be seen, eps of
 1e-8 at the wrong place, makes 2e-6. Coarse (float32): rounding of y makes 3e-4 at most, a cut or
-n-1 for n makes 2e-2."""
+n-1 for n makes 2e-2. Also for derivatives of order 2 and 3 along random directions, where right
+ones err by 8e-12 and wrong ones by 2e-1 and more, and for unusual inputs: 4e-10; with the
+coarse limit, where values are large, 8e-5."""
 
 FINE_STEP: Final = 2.0**-10
 """Step of the numerical derivative, in standard deviations. The sixth-order formula then errs by
@@ -136,3 +139,7 @@ float64 the line through y gives it to 1e-9; another step's is off by a whole st
 LARGEST_EPS: Final = 1e-2
 """What may lie between the variance that evaluation uses and a running variance. Layers have an eps
 of 1e-12 to 1e-3. [x]^2"""
+LAYOUT_LIMIT: Final = {"fine": 1e-9, "coarse": 1e-3}
+"""The gradient is the same for another order of the same values in memory, and where x needs no
+gradient, relative to the largest value. Another order of summing makes 1e-15 in float64 and 1e-6 in
+float32; values that are taken for others make 1e-1 and more."""

@@ -146,7 +146,7 @@ def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
     if record.state:
         yield from _wrapped(record.state, _label("state"), width)
     for probe in record.probes:
-        what = f"{probe.result}, {probe.name}: {probe.what}"
+        what = f"{probe.result}, {probe.name}: {probe.what} [{probe.seconds:.2f} s]"
         yield from _wrapped(what, f"  {probe.code}  ", width)
 
 

@@ -142,12 +142,13 @@ def higher_gradients(
     if not slope.requires_grad:
         return {}
     wanted = {**leaves, "dy": upstream}
-    last = tensor_of(along[-1]).to(slope.dtype)
-    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
-        slope, list(wanted.values()), last, allow_unused=True
-    )
-    reached = zip(wanted, found, strict=True)
-    return {role: array_of(name, g) for role, g in reached if g is not None}
+    for leaf in wanted.values():
+        leaf.grad = None
+    # `grad` goes only where it must to reach the leaves: a function that refuses to be
+    # differentiated twice lies elsewhere, and would not be heard.
+    torch.autograd.backward(slope, tensor_of(along[-1]).to(slope.dtype))
+    found = {role: leaf.grad for role, leaf in wanted.items()}
+    return {role: array_of(name, g) for role, g in found.items() if g is not None}
 
 
 def running_statistics(role: str, shape: Shape) -> torch.Tensor:

@@ -10,11 +10,16 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.checks.axes import empty_batch, other_axes
 from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.hidden import what_hides_it
 from backnorm.audit.checks.later import later_calls
+from backnorm.audit.checks.layouts import input_without_gradient, memory_layouts
+from backnorm.audit.checks.orders import second_order, third_order
 from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
 from backnorm.audit.checks.running import running_law
 from backnorm.audit.checks.state import state_in_order
+from backnorm.audit.checks.values import few_values, gamma_zero, large_values
 from backnorm.audit.record import Probe, Record
 from backnorm.errors import SubjectError
 
@@ -27,6 +32,16 @@ CHECKS: Final = (
     Check("P10", "later calls", later_calls),
     Check("P11", "running law", running_law),
     Check("P12", "state", state_in_order),
+    Check("P30", "second derivative", second_order),
+    Check("P31", "third derivative", third_order),
+    Check("P40", "order in memory", memory_layouts),
+    Check("P41", "few values", few_values),
+    Check("P42", "gamma = 0", gamma_zero),
+    Check("P43", "other axes", other_axes),
+    Check("P44", "large values", large_values),
+    Check("P45", "x without a gradient", input_without_gradient),
+    Check("P46", "empty batch", empty_batch),
+    Check("P47", "what hides the fault", what_hides_it),
     Check("P90", "two calls", calls_repeat),
     Check("P91", "one thread and two", threads_repeat),
 )
@@ -52,7 +67,7 @@ def examined(case: Case, at_work: Callable[[str], object]) -> Record:
     for check in CHECKS:
         at_work(check.name)
         begin = perf_counter()
-        outcome = _tried(check, case)
+        outcome = _tried(check, replace(case, record=record))
         record = _with(record, check, outcome, perf_counter() - begin)
     return record
 

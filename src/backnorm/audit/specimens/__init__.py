@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
-from backnorm.audit.specimens import cut, harmless, wrong
+from backnorm.audit.specimens import cut, harmless, inputs, orders, wrong
 from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
@@ -32,13 +32,13 @@ def _wrong(through: Path, *codes: str, mode: Mode = "batch") -> Expected:
 SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right.
     "plain": (Plain, _sound()),
-    "caffe from the output": (harmless.Caffe, _sound()),
+    "caffe from the output": (harmless.Caffe, _sound("I03")),
     "fused affine": (harmless.FusedAffine, _sound()),
     "all terms": (harmless.AllTerms, _sound()),
     "sum(x - mean) dropped": (harmless.TermDropped, _sound()),
     "mean cut in the variance only": (harmless.MeanCutInVariance, _sound()),
     "unbiased": (harmless.Unbiased, _sound()),
-    "eps outside": (harmless.EpsOutside, _sound()),
+    "eps outside": (harmless.EpsOutside, _sound("I02")),
     "blend": (harmless.Blend, Expected("other", "both", sound=True)),
     "frozen": (Frozen, Expected("frozen", "none", sound=True)),
     "layer": (Over("layer"), _sound()),
@@ -60,6 +60,22 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     ),
     "averaging, its share": (Averaging(), _sound()),
     "renorm, r and d differentiated": (Renorm(constant=False), _sound()),
+    # Right at the first order, and differentiated further.
+    "three orders": (orders.ThreeOrders, _sound()),
+    "two orders, then a refusal": (orders.TwoOrders, _sound()),
+    "frozen, three orders": (orders.FrozenOrders, Expected("frozen", "none", sound=True)),
+    "second order, saved values constant": (orders.SavedConstants, _sound("D02")),
+    "second order, a term left out": (orders.TermLeftOut, _sound("D02")),
+    "third order, saved values constant": (orders.SavedInSecond, _sound("D03")),
+    # Right on usual inputs; on some unusual ones, too, or not.
+    "caffe, with x_hat where gamma is 0": (inputs.CaffeWithZero, _sound()),
+    "eps outside, 0 at variance 0": (inputs.EpsOutsideWithZero, _sound()),
+    "dy read as it lies in memory": (inputs.MemoryTrusted, _sound("I01")),
+    "dy put in order before it is read": (inputs.MemoryAsked, _sound()),
+    "any number of axes": (inputs.AnyAxes, _sound()),
+    "values counted over two axes": (inputs.TwoAxesCounted, _sound("I04")),
+    "x clipped in both passes": (inputs.Clipped, _sound()),
+    "x clipped in the forward pass": (inputs.ClippedForward, _sound("I05")),
     # A statistic is cut out.
     "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
     "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
