@@ -42,7 +42,7 @@ class Finding:
     Attributes
     ----------
     code
-        Its name, such as G01; docs/audit.md lists them.
+        Its name, such as G01; docs/findings.md lists them.
     what
         What was found, in a sentence.
     expected, got
