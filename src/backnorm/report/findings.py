@@ -24,7 +24,7 @@ INTRODUCTION: Final = """\
 # Findings
 
 Every code that an audit may give: what was found, what a right subject gives, likely causes with
-the likeliest first, and what to do. [How a verdict is reached](audit-method.md) says what is measured.
+the likeliest first, and what to do. [How an audit judges](audit-method.md) says what is measured.
 This page is written from the audit's own catalog by `python docs/findings_page.py`.
 """
 
