@@ -17,7 +17,8 @@ and, where the defaults do not suit, with any of the attributes ``kind``, ``samp
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of `Subject`.
 
 Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
-``training``, that is set before each call.
+``training``, that is set before each call. An attribute ``half_formats`` names formats, such as
+float16, that it takes as well, and is to be looked at in.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 
+from backnorm.audit.boxes import PLAIN, Variant
 from backnorm.audit.fitting import fitted
 from backnorm.audit.subject import Run, Subject
 from backnorm.errors import SubjectError
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.boxes import Visit
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.subject import Box
 
 __all__ = ["is_pair", "pair_subject"]
 
@@ -113,12 +116,40 @@ class PairBox:
             pair.training = mode
         return replace(self, pair=pair)
 
+    def variant(self, variant: Variant) -> Box | None:
+        """Return the pair in a half format that it says it takes."""
+        if variant == PLAIN:
+            return self
+        formats = getattr(self.pair, "half_formats", ())
+        return HalfBox(self, variant.dtype) if variant in map(Variant, formats) else None
+
     def _split(self, value: object, what: str, count: int) -> tuple[Any, ...]:
         if value is None:
             raise SubjectError.returned_none(self.name, what)
         if not isinstance(value, tuple | list) or len(value) != count:
             raise SubjectError.no_tuple(self.name, what, value)
         return tuple(value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfBox:
+    """A pair in a half format: arrays come as float32, and go as float32."""
+
+    box: PairBox
+    dtype: str
+
+    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
+        """Return y."""
+        return np.asarray(self.box.forward(*self._halves(x, gamma, beta)), np.float32)
+
+    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
+        """Return y and the gradients."""
+        run = self.box.run(*self._halves(x, gamma, beta, dy))
+        y, dx = (np.asarray(array, np.float32) for array in (run.y, run.dx))
+        return Run(y, dx, run.dgamma, run.dbeta)
+
+    def _halves(self, *arrays: AnyArray | None) -> tuple[Any, ...]:
+        return tuple(None if array is None else array.astype(self.dtype) for array in arrays)
 
 
 def _copies(*arrays: AnyArray | None) -> tuple[Any, ...]:

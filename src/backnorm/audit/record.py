@@ -128,7 +128,8 @@ class PrecisionPoint:
     y, dx
         Errors of the subject; None where something is not finite.
     exact_y, exact_dx
-        Errors of an exact computation of the same law, rounded to the same format once.
+        Errors of an exact computation of the same law, rounded to the same format once. None where
+        that is not finite either, and where dx is wrong anyway and was not compared.
     """
 
     sweep: Sweep

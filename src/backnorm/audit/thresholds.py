@@ -22,6 +22,8 @@ __all__ = [
     "HANG_SECONDS",
     "LAW_LIMIT",
     "LINE_LIMIT",
+    "LOST_DIGITS",
+    "MEAN_ALLOWANCE",
     "PREFERENCE",
     "REPEAT_LIMIT",
     "REST_LIMIT",
@@ -111,3 +113,13 @@ GAP_NOISE: Final = 4.0
 """What is allowed on top, over the root of the batch size: values of one sample go together, so
 that a mean is as uncertain as one of N values, and the worst of 1000 channels is 3.3 times as far
 off."""
+
+LOST_DIGITS: Final = 0.5
+"""Digits that may be lost, as a share of those of the format: errors up to its eps to this power,
+3e-4 in float32, relative to the largest value of the channel. At scales whose squares float32 holds
+right layers show 2e-6 at most, those whose inv_std^3 underflows 1."""
+
+MEAN_ALLOWANCE: Final = 20.0
+"""What is allowed more at a large mean: so many eps times the mean in standard deviations. A mean
+rounded to the format is half of one off, and sums in the format make it 2 at most; E[x^2] - E[x]^2
+is off by the square of the mean, 200 at a mean of 1000."""

@@ -11,6 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.halves import in_half_formats
+from backnorm.audit.checks.precision import over_means, over_scales
 from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
 from backnorm.audit.record import Probe, Record
 from backnorm.errors import SubjectError
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "examined"]
 
 CHECKS: Final = (
+    Check("P60", "precision, large means", over_means),
+    Check("P61", "precision, scales", over_scales),
+    Check("P62", "half formats", in_half_formats),
     Check("P90", "two calls", calls_repeat),
     Check("P91", "one thread and two", threads_repeat),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
-from backnorm.audit.specimens import cut, harmless, wrong
+from backnorm.audit.specimens import cut, digits, harmless, wrong
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
 
@@ -31,24 +31,34 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right.
     "plain": (Plain, _sound()),
     "caffe from the output": (harmless.Caffe, _sound()),
-    "fused affine": (harmless.FusedAffine, _sound()),
-    "all terms": (harmless.AllTerms, _sound()),
+    "fused affine": (harmless.FusedAffine, _sound("N02")),
+    "all terms": (harmless.AllTerms, _sound("N02")),
     "sum(x - mean) dropped": (harmless.TermDropped, _sound()),
-    "mean cut in the variance only": (harmless.MeanCutInVariance, _sound()),
+    "mean cut in the variance only": (harmless.MeanCutInVariance, _sound("N02")),
     "unbiased": (harmless.Unbiased, _sound()),
-    "eps outside": (harmless.EpsOutside, _sound()),
+    "eps outside": (harmless.EpsOutside, _sound("N03")),
     "blend": (harmless.Blend, Expected("other", "both", sound=True)),
     "frozen": (Frozen, Expected("frozen", "none", sound=True)),
     "layer": (Over("layer"), _sound()),
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
+    # Right, with digits that are lost, or seem to be.
+    "E[x^2] - E[x]^2": (digits.OnePass, _sound("N01", "N03")),
+    "E[x^2] - E[x]^2 in float64": (digits.OnePassWide, _sound()),
+    "E[x^2] - E[x]^2 around x[0]": (digits.Shifted, _sound("N03")),
+    "divided by its largest value": (digits.Scaled, _sound()),
+    "float16 all through": (digits.AllInHalf, _sound("N04")),
+    "float16 with float32 inside": (digits.WideInHalf, _sound()),
     # A statistic is cut out.
     "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
     "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
     "both cut": (cut.BothCut, _wrong("none", "G03")),
-    "mean cut in E[x^2] - E[x]^2": (cut.MeanCutInSquare, _wrong("unexplained", "G06")),
-    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06")),
+    "mean cut in E[x^2] - E[x]^2": (
+        cut.MeanCutInSquare,
+        _wrong("unexplained", "G06", "N01", "N03"),
+    ),
+    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06", "N01", "N03")),
     "layer, mean cut": (Over("layer", mean=False), _wrong("variance", "G01")),
     "group, variance cut": (
         Over("group", variance=False, groups=2),
