@@ -949,7 +949,7 @@ class SubjectError(BacknormError, RuntimeError):
     Attributes
     ----------
     code
-        The finding that says so; see docs/audit.md.
+        The finding that says so; see docs/findings.md.
     """
 
     code: str = "G20"

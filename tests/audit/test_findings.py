@@ -7,24 +7,50 @@ from pathlib import Path
 
 import pytest
 
-from backnorm.audit.findings import CATALOG, FAULTS, fault, finding
+from backnorm.audit import thresholds
+from backnorm.audit.checks import CHECKS
+from backnorm.audit.findings import CATALOG, FAMILIES, FAULTS, fault, finding
 from backnorm.errors import SubjectError
+from backnorm.report.findings import to_findings, to_method_tables
 
-PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
+DOCS = Path(__file__).parents[2] / "docs"
+MARK = "<!-- from here written by docs/findings_page.py -->\n"
 
 
-def test_every_finding_is_documented() -> None:
-    """docs/audit.md has a line for each code and for no other."""
-    listed = re.findall(r"^\| ([A-Z]\d\d) \|", PAGE.read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(CATALOG)
+def test_the_page_of_findings_is_current() -> None:
+    """docs/findings.md is what the catalog says; docs/findings_page.py writes it anew."""
+    assert (DOCS / "findings.md").read_text(encoding="utf-8") == to_findings()
+
+
+def test_the_tables_of_the_method_are_current() -> None:
+    """Behind the mark docs/audit-method.md is what docs/findings_page.py writes."""
+    text = (DOCS / "audit-method.md").read_text(encoding="utf-8")
+    assert text.partition(MARK)[2] == to_method_tables()
+
+
+def test_the_page_has_a_section_for_each_finding() -> None:
+    """Each code stands there once, in one family, with its causes and its remedy."""
+    page = to_findings().replace("\\", "")
+    assert re.findall(r"^### ([A-Z]\d\d)$", page, re.MULTILINE) == list(CATALOG)
+    assert len(CATALOG) == sum(len(family.entries) for family in FAMILIES)
+    for entry in CATALOG.values():
+        assert all(text in page for text in (entry.what, *entry.causes, entry.remedy))
+
+
+def test_every_number_that_decides_has_its_reason() -> None:
+    """All of them, and every probe, stand in the tables, with a reason."""
+    rows = re.findall(r"^\| (.*) \| .* \| (.*) \|$", to_method_tables(), re.MULTILINE)
+    told = {name.strip("`"): reason for name, reason in rows}
+    assert told.keys() >= {*thresholds.__all__, "P01", *(check.code for check in CHECKS)}
+    assert all(told.values())
 
 
 @pytest.mark.parametrize("code", CATALOG)
 def test_a_finding_says_everything(code: str) -> None:
-    """What, expected, causes and remedy; a fault gets its words from the error."""
+    """What, expected, causes and remedy."""
     entry = CATALOG[code]
     assert entry.causes
-    assert all((entry.what, entry.expected, entry.remedy)) is (code not in FAULTS)
+    assert all((entry.what, entry.expected, entry.remedy))
     assert finding(code, "x").got == "x"
 
 

@@ -11,6 +11,7 @@ from audit.pairs import Law, Relu
 from backnorm.audit import audit
 from backnorm.audit.checks.layouts import LAYOUTS
 from backnorm.audit.engine import engine_subjects
+from backnorm.audit.record import REMARKS
 from backnorm.audit.specimens.cut import SquareCutOnly, VarianceCut
 from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
 from backnorm.audit.specimens.plain import Plain
@@ -69,7 +70,7 @@ def test_a_gradient_that_is_wrong_on_some_inputs_only_is_found(name: str, what: 
     where, code = WHERE[name]
     record = audit(Spoilt(where, what))
     assert record.sound
-    assert [f.code for f in record.findings] == [code]
+    assert [f.code for f in record.findings if f.code[0] not in REMARKS] == [code]
 
 
 def test_the_right_pair_passes_on_all_of_them() -> None:
@@ -111,7 +112,7 @@ def test_one_value_may_give_nan() -> None:
 def test_a_kink_is_no_fault() -> None:
     """A relu behind a right pair, and |gamma| where gamma is 0."""
     assert audit(Relu()).findings == ()
-    assert audit(Law(gamma_law=np.abs)).findings == ()
+    assert audit(Law(gamma_law=np.abs)).clean
     assert audit(CaffeWithZero()).findings == ()
 
 

@@ -62,6 +62,26 @@ def test_the_law_of_gamma_is_found(name: str) -> None:
     assert (law.mode, law.gamma_law) == ("batch", name)
 
 
+class AffineAlone:
+    """gamma*x + beta: normalization by a mean of 0 and a variance of 1."""
+
+    @staticmethod
+    def forward(x: Any, gamma: Any, beta: Any) -> Any:
+        """Return y and a cache."""
+        return gamma.reshape(1, -1, 1, 1) * x + beta.reshape(1, -1, 1, 1), x
+
+    @staticmethod
+    def backward(dy: Any, cache: Any) -> Any:
+        """Return nothing of use: only y is looked at."""
+        return dy, (dy * cache).sum((0, 2, 3)), dy.sum((0, 2, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mean_of_zero_is_frozen_too(dtype: str) -> None:
+    """Its intercept is nothing but rounding, which has no size to compare with."""
+    assert law_of(AffineAlone, dtype).mode == "frozen"
+
+
 def test_constants_are_frozen() -> None:
     """Statistics that do not change with x are constants."""
     law = law_of(Frozen)

@@ -55,7 +55,7 @@ def audit(
 
     Notes
     -----
-    Accuracy: docs/audit.md; every specimen of `backnorm.audit.specimens` gets its verdict.
+    Accuracy: docs/audit-method.md; every specimen of `backnorm.audit.specimens` gets its verdict.
     Cost: about 3,000 forward passes on small inputs.
 
     Examples

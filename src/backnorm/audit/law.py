@@ -169,14 +169,16 @@ def _is_constant(lines: Sequence[Line]) -> bool:
     per_batch = [lines[i : i + len(SCALES)] for i in range(0, len(lines), len(SCALES))]
     return all(
         _spread([line.slope for line in same]) < FROZEN_LIMIT
-        and _spread([line.intercept for line in same]) < FROZEN_LIMIT
+        and _spread([line.intercept for line in same], max(line.reach for line in same))
+        < FROZEN_LIMIT
         for same in per_batch
     )
 
 
-def _spread(values: Sequence[Float64Array]) -> float:
+def _spread(values: Sequence[Float64Array], least: float = 0.0) -> float:
+    """How far values are apart, relative to their size or to `least`: a mean of 0 has no size."""
     stack = np.stack(values)
-    size = float(np.abs(stack).max())
+    size = max(float(np.abs(stack).max()), least)
     return float(np.ptp(stack, axis=0).max()) / size if size else 0.0
 
 

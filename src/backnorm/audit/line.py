@@ -37,12 +37,15 @@ class Line:
         What it multiplies by; shape (R, n). [y]
     rest
         What the line leaves of y, relative to y's spread.
+    reach
+        Largest size of (y - beta)/gamma.
     """
 
     slope: Float64Array
     centre: Float64Array
     gamma: Float64Array
     rest: float
+    reach: float
 
     @property
     def intercept(self) -> Float64Array:
@@ -75,7 +78,7 @@ def fit_line(draw: Draw, y: AnyArray, gamma_law: str = "gamma") -> Line:
     slope = _divide(np.sum(dx * du, axis=1, keepdims=True), np.sum(dx**2, axis=1, keepdims=True))
     left = gamma * (du - slope * dx)
     centre = x.mean(axis=1, keepdims=True) - _divide(u.mean(axis=1, keepdims=True), slope)
-    return Line(slope, centre, gamma, _share(left, y_rows - beta))
+    return Line(slope, centre, gamma, _share(left, y_rows - beta), float(np.abs(u).max()))
 
 
 def _centred(rows: Float64Array) -> Float64Array:

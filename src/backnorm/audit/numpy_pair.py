@@ -21,7 +21,8 @@ which is `backnorm.audit.boxes.DeepBox.higher`.
 
 Numbers and arrays that an object keeps in attributes are its state. If it has an attribute
 ``training``, that says whether it is audited in training or in evaluation, and is set before each
-call.
+call. An attribute ``half_formats`` names formats, such as float16, that it takes as well, and is to
+be looked at in.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 
+from backnorm.audit.boxes import PLAIN, Variant
 from backnorm.audit.fitting import fitted
 from backnorm.audit.subject import Run, Subject
 from backnorm.errors import SubjectError
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.boxes import Visit
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.subject import Call
+    from backnorm.audit.subject import Box, Call
 
 __all__ = ["is_pair", "pair_subject"]
 
@@ -118,6 +120,13 @@ class PairBox:
             pair.training = mode
         return replace(self, pair=pair)
 
+    def variant(self, variant: Variant) -> Box | None:
+        """Return the pair in a half format that it says it takes."""
+        if variant == PLAIN:
+            return self
+        formats = getattr(self.pair, "half_formats", ())
+        return HalfBox(self, variant.dtype) if variant in map(Variant, formats) else None
+
     def _split(self, value: object, what: str, count: int) -> tuple[Any, ...]:
         if value is None:
             raise SubjectError.returned_none(self.name, what)
@@ -142,6 +151,27 @@ class DeepPairBox(PairBox):
         pair: Any = self._fresh()
         found = pair.higher(*_copies(x, gamma, beta, dy), list(_copies(*along)))
         return cast("Mapping[str, AnyArray]", found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfBox:
+    """A pair in a half format: arrays come as float32, and go as float32."""
+
+    box: PairBox
+    dtype: str
+
+    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
+        """Return y."""
+        return np.asarray(self.box.forward(*self._halves(x, gamma, beta)), np.float32)
+
+    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
+        """Return y and the gradients."""
+        run = self.box.run(*self._halves(x, gamma, beta, dy))
+        y, dx = (np.asarray(array, np.float32) for array in (run.y, run.dx))
+        return Run(y, dx, run.dgamma, run.dbeta)
+
+    def _halves(self, *arrays: AnyArray | None) -> tuple[Any, ...]:
+        return tuple(None if array is None else array.astype(self.dtype) for array in arrays)
 
 
 def _copies(*arrays: AnyArray | None) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
+    "REMARKS",
     "Coefficients",
     "Errors",
     "Expected",
@@ -42,7 +43,7 @@ class Finding:
     Attributes
     ----------
     code
-        Its name, such as G01; docs/audit.md lists them.
+        Its name, such as G01; docs/findings.md lists them.
     what
         What was found, in a sentence.
     expected, got
@@ -128,7 +129,8 @@ class PrecisionPoint:
     y, dx
         Errors of the subject; None where something is not finite.
     exact_y, exact_dx
-        Errors of an exact computation of the same law, rounded to the same format once.
+        Errors of an exact computation of the same law, rounded to the same format once. None where
+        that is not finite either, and where dx is wrong anyway and was not compared.
     """
 
     sweep: Sweep

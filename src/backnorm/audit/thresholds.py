@@ -24,6 +24,8 @@ __all__ = [
     "LAW_LIMIT",
     "LAYOUT_LIMIT",
     "LINE_LIMIT",
+    "LOST_DIGITS",
+    "MEAN_ALLOWANCE",
     "PREFERENCE",
     "REPEAT_LIMIT",
     "REST_LIMIT",
@@ -46,8 +48,8 @@ CENTRE_LIMIT: Final = 1e-3
 blended with the batch's are off by 1e-1 and more, as the probes keep them apart."""
 
 FROZEN_LIMIT: Final = 1e-3
-"""Slope and intercept do not change with x. The probes change the standard deviation by factors
-of 16, so statistics of the batch miss this by far."""
+"""Slope and intercept do not change with x, the intercept relative to itself or x_hat. The probes
+change the standard deviation by factors of 16, so statistics of the batch miss this by far."""
 
 LAW_LIMIT: Final = 1e-3
 """inv_std follows the law. Biased and unbiased differ by 1/(2n), 1e-2 at the largest n probed."""
@@ -143,3 +145,13 @@ LAYOUT_LIMIT: Final = {"fine": 1e-9, "coarse": 1e-3}
 """The gradient is the same for another order of the same values in memory, and where x needs no
 gradient, relative to the largest value. Another order of summing makes 1e-15 in float64 and 1e-6 in
 float32; values that are taken for others make 1e-1 and more."""
+
+LOST_DIGITS: Final = 0.5
+"""Digits that may be lost, as a share of those of the format: errors up to its eps to this power,
+3e-4 in float32, relative to the largest value of the channel. At scales whose squares float32 holds
+right layers show 2e-6 at most, those whose inv_std^3 underflows 1."""
+
+MEAN_ALLOWANCE: Final = 20.0
+"""What is allowed more at a large mean: so many eps times the mean in standard deviations. A mean
+rounded to the format is half of one off, and sums in the format make it 2 at most; E[x^2] - E[x]^2
+is off by the square of the mean, 200 at a mean of 1000."""

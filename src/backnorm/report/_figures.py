@@ -87,14 +87,17 @@ def precision_figure(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
     """Draw the errors over one sweep in one format, the subject's beside an exact one's."""
     ordered = sorted(points, key=lambda point: point.value)
     marks = [*_precision_axes(ordered)]
-    for name, exact in (("y", True), ("dx", True), ("y", False), ("dx", False)):
-        errors = [getattr(point, f"exact_{name}" if exact else name) for point in ordered]
-        marks += _curve(name, errors, exact=exact)
+    for name in ("y", "dx"):
+        exact = [getattr(point, f"exact_{name}") for point in ordered]
+        marks += _curve(f"{name} exact", exact)
+    for name in ("y", "dx"):
+        errors = [getattr(point, name) for point in ordered]
+        marks += [*_curve(name, errors), *_marks(name, ordered)]
     legend = (("y", "y"), ("dx", "dx"))
     for at, (name, label) in enumerate(legend):
         marks += _sample(name, f"{label} of the subject", 40 + 160 * at, 214, exact=False)
         marks += _sample(name, f"{label}, exact law", 40 + 160 * at, 230, exact=True)
-    lost = sum(point.y is None or point.dx is None for point in ordered)
+    lost = sum(map(_is_lost, ordered))
     sweep, dtype = ordered[0].sweep, ordered[0].dtype
     what = "mean of x in standard deviations" if sweep == "offset" else "size of x"
     said = f"{len(ordered)} points; NaN or infinity at {lost} of them. The numbers are below."
@@ -203,25 +206,35 @@ def _precision_axes(points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
         yield _text(place, BOTTOM + 14, label, {"class": "muted", "text-anchor": "middle"})
 
 
-def _curve(name: str, errors: Sequence[float | None], *, exact: bool) -> Iterator[ET.Element]:
-    """A line through what there is, broken where the result was not finite."""
-    style = f"{name} exact" if exact else name
+def _is_lost(point: PrecisionPoint) -> bool:
+    """Whether something is not finite that should be; no exact value, none to be lost."""
+    pairs = ((point.y, point.exact_y), (point.dx, point.exact_dx))
+    return any(error is None and exact is not None for error, exact in pairs)
+
+
+def _curve(style: str, errors: Sequence[float | None]) -> Iterator[ET.Element]:
+    """A line through what there is, broken where there is nothing."""
     known: list[list[str]] = [[]]
     for at, error in enumerate(errors):
-        place = _across(at, len(errors))
         if error is None:
             known.append([])
-            if not exact:
-                yield _line(place - 3, TOP - 13, place + 3, TOP - 7, "cross")
-                yield _line(place - 3, TOP - 7, place + 3, TOP - 13, "cross")
-            continue
-        known[-1].append(f"{place:.1f},{_height(error):.1f}")
-        if not exact:
-            centre = {"cx": f"{place:.1f}", "cy": f"{_height(error):.1f}", "r": "2.6"}
-            yield element("circle", {**centre, "class": f"dot {name}"})
+        else:
+            known[-1].append(f"{_across(at, len(errors)):.1f},{_height(error):.1f}")
     for run in known:
         if run:
             yield element("polyline", {"points": " ".join(run), "class": f"curve {style}"})
+
+
+def _marks(name: str, points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
+    """A dot at each error of the subject, a cross where it is not finite and should be."""
+    for at, point in enumerate(points):
+        place, error = _across(at, len(points)), getattr(point, name)
+        if error is not None:
+            centre = {"cx": f"{place:.1f}", "cy": f"{_height(error):.1f}", "r": "2.6"}
+            yield element("circle", {**centre, "class": f"dot {name}"})
+        elif getattr(point, f"exact_{name}") is not None:
+            yield _line(place - 3, TOP - 13, place + 3, TOP - 7, "cross")
+            yield _line(place - 3, TOP - 7, place + 3, TOP - 13, "cross")
 
 
 def _sample(name: str, words: str, left: float, y: float, *, exact: bool) -> Iterator[ET.Element]:

@@ -268,6 +268,12 @@ def _probes(record: Record, key: str) -> ET.Element:
     return _table(f"{key}-probes", "What each probe came to", columns, rows)
 
 
+def _beside(error: float | None, exact: float | None) -> tuple[str, str]:
+    """An error beside the exact one: not finite, or not compared."""
+    lost = error is None and exact is not None
+    return ("NaN" if lost else _error(error)), _error(exact)
+
+
 def _precision(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
     rows = (
         element(
@@ -275,8 +281,9 @@ def _precision(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
             {},
             element("th", {"scope": "row"}, f"{point.sweep} {point.value:g}, {point.dtype}"),
             *(
-                _cell("number", "NaN" if error is None else f"{error:.1e}")
-                for error in (point.y, point.exact_y, point.dx, point.exact_dx)
+                _cell("number", cell)
+                for name in ("y", "dx")
+                for cell in _beside(getattr(point, name), getattr(point, f"exact_{name}"))
             ),
         )
         for point in points

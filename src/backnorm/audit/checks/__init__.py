@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.checks.axes import empty_batch, other_axes
 from backnorm.audit.checks.case import Case, Check, Outcome, skipped
+from backnorm.audit.checks.halves import in_half_formats
 from backnorm.audit.checks.hidden import what_hides_it
 from backnorm.audit.checks.later import later_calls
 from backnorm.audit.checks.layouts import input_without_gradient, memory_layouts
 from backnorm.audit.checks.orders import second_order, third_order
+from backnorm.audit.checks.precision import over_means, over_scales
 from backnorm.audit.checks.repeated import calls_repeat, threads_repeat
 from backnorm.audit.checks.running import running_law
 from backnorm.audit.checks.state import state_in_order
@@ -42,6 +44,9 @@ CHECKS: Final = (
     Check("P45", "x without a gradient", input_without_gradient),
     Check("P46", "empty batch", empty_batch),
     Check("P47", "what hides the fault", what_hides_it),
+    Check("P60", "precision, large means", over_means),
+    Check("P61", "precision, scales", over_scales),
+    Check("P62", "half formats", in_half_formats),
     Check("P90", "two calls", calls_repeat),
     Check("P91", "one thread and two", threads_repeat),
 )

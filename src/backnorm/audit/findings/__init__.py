@@ -1,20 +1,14 @@
 """Every finding: its code, what it says, what usually causes it, and what to do.
 
-The letter of a code is its family; each family has a file here.
+The letter of a code is its family; each family has a file here, and `families` lists them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.findings.families import FAMILIES
 from backnorm.audit.findings.faulty import FAULTY
-from backnorm.audit.findings.gradient import GRADIENT
-from backnorm.audit.findings.inputs import INPUTS
-from backnorm.audit.findings.orders import ORDERS
-from backnorm.audit.findings.place import PLACE
-from backnorm.audit.findings.precision import PRECISION
-from backnorm.audit.findings.repeated import REPEATED
-from backnorm.audit.findings.state import STATE
 from backnorm.audit.record import Finding
 
 if TYPE_CHECKING:
@@ -23,19 +17,12 @@ if TYPE_CHECKING:
     from backnorm.audit.findings.entry import Entry
     from backnorm.errors import SubjectError
 
-__all__ = ["CATALOG", "FAULTS", "fault", "finding"]
+__all__ = ["CATALOG", "FAMILIES", "FAULTS", "fault", "finding"]
 
 CATALOG: Final[Mapping[str, Entry]] = {
-    **ORDERS,
-    **GRADIENT,
-    **FAULTY,
-    **INPUTS,
-    **PLACE,
-    **PRECISION,
-    **REPEATED,
-    **STATE,
+    code: entry for family in FAMILIES for code, entry in family.entries.items()
 }
-"""All findings. Those of faults get their words from the error that was raised."""
+"""All findings. In a report those of faults get their words from the error that was raised."""
 
 FAULTS: Final = frozenset(FAULTY)
 """Codes which say that a subject could not be audited."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
-from backnorm.audit.specimens import cut, harmless, inputs, orders, wrong
+from backnorm.audit.specimens import cut, digits, harmless, inputs, orders, wrong
 from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
@@ -33,12 +33,12 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right.
     "plain": (Plain, _sound()),
     "caffe from the output": (harmless.Caffe, _sound("I03")),
-    "fused affine": (harmless.FusedAffine, _sound()),
-    "all terms": (harmless.AllTerms, _sound()),
+    "fused affine": (harmless.FusedAffine, _sound("N02")),
+    "all terms": (harmless.AllTerms, _sound("N02")),
     "sum(x - mean) dropped": (harmless.TermDropped, _sound()),
-    "mean cut in the variance only": (harmless.MeanCutInVariance, _sound()),
+    "mean cut in the variance only": (harmless.MeanCutInVariance, _sound("N02")),
     "unbiased": (harmless.Unbiased, _sound()),
-    "eps outside": (harmless.EpsOutside, _sound("I02")),
+    "eps outside": (harmless.EpsOutside, _sound("I02", "N03")),
     "blend": (harmless.Blend, Expected("other", "both", sound=True)),
     "frozen": (Frozen, Expected("frozen", "none", sound=True)),
     "layer": (Over("layer"), _sound()),
@@ -59,7 +59,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
         Expected("frozen", "none", sound=True),
     ),
     "averaging, its share": (Averaging(), _sound()),
-    "renorm, r and d differentiated": (Renorm(constant=False), _sound()),
+    "renorm, r and d differentiated": (Renorm(constant=False), _sound("N03")),
     # Right at the first order, and differentiated further.
     "three orders": (orders.ThreeOrders, _sound()),
     "two orders, then a refusal": (orders.TwoOrders, _sound()),
@@ -70,18 +70,28 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right on usual inputs; on some unusual ones, too, or not.
     "caffe, with x_hat where gamma is 0": (inputs.CaffeWithZero, _sound()),
     "eps outside, 0 at variance 0": (inputs.EpsOutsideWithZero, _sound()),
-    "dy read as it lies in memory": (inputs.MemoryTrusted, _sound("I01")),
+    "dy read as it lies in memory": (inputs.MemoryTrusted, _sound("I01", "N01", "N02")),
     "dy put in order before it is read": (inputs.MemoryAsked, _sound()),
     "any number of axes": (inputs.AnyAxes, _sound()),
     "values counted over two axes": (inputs.TwoAxesCounted, _sound("I04")),
-    "x clipped in both passes": (inputs.Clipped, _sound()),
-    "x clipped in the forward pass": (inputs.ClippedForward, _sound("I05")),
+    "x clipped in both passes": (inputs.Clipped, _sound("N01", "N02")),
+    "x clipped in the forward pass": (inputs.ClippedForward, _sound("I05", "N01", "N02")),
+    # Right, with digits that are lost, or seem to be.
+    "E[x^2] - E[x]^2": (digits.OnePass, _sound("N01", "N03")),
+    "E[x^2] - E[x]^2 in float64": (digits.OnePassWide, _sound()),
+    "E[x^2] - E[x]^2 around x[0]": (digits.Shifted, _sound("N03")),
+    "divided by its largest value": (digits.Scaled, _sound()),
+    "float16 all through": (digits.AllInHalf, _sound("N04")),
+    "float16 with float32 inside": (digits.WideInHalf, _sound()),
     # A statistic is cut out.
     "mean cut": (cut.MeanCut, _wrong("variance", "G01")),
     "variance cut": (cut.VarianceCut, _wrong("mean", "G02")),
     "both cut": (cut.BothCut, _wrong("none", "G03")),
-    "mean cut in E[x^2] - E[x]^2": (cut.MeanCutInSquare, _wrong("unexplained", "G06")),
-    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06")),
+    "mean cut in E[x^2] - E[x]^2": (
+        cut.MeanCutInSquare,
+        _wrong("unexplained", "G06", "N01", "N03"),
+    ),
+    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06", "N01", "N03")),
     "layer, mean cut": (Over("layer", mean=False), _wrong("variance", "G01")),
     "group, variance cut": (
         Over("group", variance=False, groups=2),
@@ -117,7 +127,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     ),
     "renorm, r and d constant": (
         Renorm(constant=True),
-        _wrong("unexplained", "G11", mode="other"),
+        _wrong("unexplained", "G11", "N03", mode="other"),
     ),
     # The gradient is right, and what is kept is not.
     "running, not updated": (Kept(update=()), _sound("S02")),
