@@ -9,6 +9,7 @@ from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.checks.case import failed, passed, skipped
 from backnorm.audit.checks.precision import (
     NO_LAW,
+    limit_at,
     lost_at,
     measured_points,
     said_of,
@@ -16,7 +17,6 @@ from backnorm.audit.checks.precision import (
 )
 from backnorm.audit.findings import finding
 from backnorm.audit.formats import format_of
-from backnorm.audit.thresholds import LOST_DIGITS
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def in_half_formats(case: Case) -> Outcome:
         point
         for points in measured.values()
         for point in points
-        if lost_at(point) > format_of(point.dtype).eps ** LOST_DIGITS
+        if lost_at(point) > limit_at(point)
     ]
     if lost:
         worst = "; ".join(said_of(point) for point in lost)
