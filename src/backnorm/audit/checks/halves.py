@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["in_half_formats"]
 
+NOT_ASKED: Final = "it cannot be asked for half formats here"
+
 FORMATS: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
 SCALES: Final = (1e-2, 1.0, 1e2)
@@ -35,27 +37,26 @@ def in_half_formats(case: Case) -> Outcome:
     """Compare y and dx with the exact result in float16 and bfloat16, at usual means and scales."""
     box = case.subject.box
     if not isinstance(box, VariedBox):
-        return skipped("it cannot be asked for other formats here")
+        return skipped(NOT_ASKED)
     measured: dict[str, tuple[PrecisionPoint, ...]] = {}
     refused: dict[str, str] = {}
     for dtype in FORMATS:
         other = box.variant(Variant(dtype=dtype))
         made = other and series_of(case, replace(case.subject, box=other), dtype)
         if other is None:
-            refused[dtype] = "it cannot be asked for this format"
-        elif not made:
+            continue
+        if not made:
             return skipped(NO_LAW)
-        else:
-            try:
-                measured[dtype] = (
-                    *measured_points(made, "offset", OFFSETS),
-                    *measured_points(made, "scale", SCALES),
-                )
-            except SubjectError as error:
-                refused[dtype] = error.got
+        try:
+            measured[dtype] = (
+                *measured_points(made, "offset", OFFSETS),
+                *measured_points(made, "scale", SCALES),
+            )
+        except SubjectError as error:
+            refused[dtype] = error.got
     said = [f"{dtype} is not taken: {why}" for dtype, why in refused.items()]
     if not measured:
-        return skipped("; ".join(said))
+        return skipped("; ".join(said) or NOT_ASKED)
     said += [_units(points) for points in measured.values()]
     lost = [
         point
