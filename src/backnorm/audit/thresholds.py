@@ -149,9 +149,9 @@ float32; values that are taken for others make 1e-1 and more."""
 LOST_DIGITS: Final = 0.5
 """Digits that may be lost, as a share of those of the format: errors up to its eps to this power,
 3e-4 in float32, relative to the largest value of the channel. At scales whose squares float32 holds
-right layers show 2e-6 at most, those whose inv_std^3 underflows 1."""
+right layers show 5e-6 at most; those whose inv_std^3 underflows have lost all."""
 
 MEAN_ALLOWANCE: Final = 20.0
-"""What is allowed more at a large mean: so many eps times the mean in standard deviations. A mean
-rounded to the format is half of one off, and sums in the format make it 2 at most; E[x^2] - E[x]^2
-is off by the square of the mean, 200 at a mean of 1000."""
+"""What is allowed at a large mean: so many eps times the mean in standard deviations. A mean that
+is rounded to the format, and sums in the format, make it 6 at most, in rows of 6 values; E[x^2] -
+E[x]^2 is off by the square of the mean: 1000 and more where the mean is 1000."""

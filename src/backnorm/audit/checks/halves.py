@@ -9,6 +9,7 @@ from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.checks.case import failed, passed, skipped
 from backnorm.audit.checks.precision import (
     NO_LAW,
+    limit_at,
     lost_at,
     measured_points,
     said_of,
@@ -16,7 +17,6 @@ from backnorm.audit.checks.precision import (
 )
 from backnorm.audit.findings import finding
 from backnorm.audit.formats import format_of
-from backnorm.audit.thresholds import LOST_DIGITS
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from backnorm.audit.record import PrecisionPoint
 
 __all__ = ["in_half_formats"]
+
+NOT_ASKED: Final = "it cannot be asked for half formats here"
 
 FORMATS: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
@@ -35,33 +37,32 @@ def in_half_formats(case: Case) -> Outcome:
     """Compare y and dx with the exact result in float16 and bfloat16, at usual means and scales."""
     box = case.subject.box
     if not isinstance(box, VariedBox):
-        return skipped("it cannot be asked for other formats here")
+        return skipped(NOT_ASKED)
     measured: dict[str, tuple[PrecisionPoint, ...]] = {}
     refused: dict[str, str] = {}
     for dtype in FORMATS:
         other = box.variant(Variant(dtype=dtype))
         made = other and series_of(case, replace(case.subject, box=other), dtype)
         if other is None:
-            refused[dtype] = "it cannot be asked for this format"
-        elif not made:
+            continue
+        if not made:
             return skipped(NO_LAW)
-        else:
-            try:
-                measured[dtype] = (
-                    *measured_points(made, "offset", OFFSETS),
-                    *measured_points(made, "scale", SCALES),
-                )
-            except SubjectError as error:
-                refused[dtype] = error.got
+        try:
+            measured[dtype] = (
+                *measured_points(made, "offset", OFFSETS),
+                *measured_points(made, "scale", SCALES),
+            )
+        except SubjectError as error:
+            refused[dtype] = error.got
     said = [f"{dtype} is not taken: {why}" for dtype, why in refused.items()]
     if not measured:
-        return skipped("; ".join(said))
+        return skipped("; ".join(said) or NOT_ASKED)
     said += [_units(points) for points in measured.values()]
     lost = [
         point
         for points in measured.values()
         for point in points
-        if lost_at(point) > format_of(point.dtype).eps ** LOST_DIGITS
+        if lost_at(point) > limit_at(point)
     ]
     if lost:
         worst = "; ".join(said_of(point) for point in lost)

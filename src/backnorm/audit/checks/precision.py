@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_LAW",
+    "limit_at",
     "lost_at",
     "measured_points",
     "over_means",
@@ -67,7 +68,9 @@ def over_scales(case: Case) -> Outcome:
     points = measured_points(made, "scale", SCALES)
     floor = made.format.eps**LOST_DIGITS
     infinite = [p for p in points if lost_at(p) == float("inf")]
-    off = [p for p in points if floor < lost_at(p) < float("inf") and _squares_fit(made, p.value)]
+    off = [
+        p for p in points if limit_at(p) < lost_at(p) < float("inf") and _squares_fit(made, p.value)
+    ]
     found = [finding("N02", said_of(p)) for p in off[:1]]
     found += [finding("N03", said_of(p)) for p in infinite[:1]]
     if found:
@@ -103,6 +106,12 @@ def lost_at(point: PrecisionPoint) -> float:
     return max(
         (float("inf") if e is None else e for e, exact in pairs if exact is not None), default=0.0
     )
+
+
+def limit_at(point: PrecisionPoint) -> float:
+    """Largest error that is no finding."""
+    mean, eps = point.value if point.sweep == "offset" else 1.0, format_of(point.dtype).eps
+    return float(max(eps**LOST_DIGITS, MEAN_ALLOWANCE * eps * mean))
 
 
 def _squares_fit(made: Series, scale: float) -> bool:
