@@ -18,7 +18,7 @@ from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
 from backnorm.cli._targets import TARGETS, find_subjects
 from backnorm.errors import SubjectError
-from backnorm.host.serve import begin, serve
+from backnorm.host.serve import begin, environment, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         starting(subject.name)
         record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
         say({"record": record.to_dict()})
-    told = HOSTS[0].told if HOSTS else {}
+    told = HOSTS[0].told if HOSTS else environment()
     for host in HOSTS:
         host.end()
     _dismiss()
