@@ -63,7 +63,7 @@ test-frameworks:
 
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
-	$(MAKE) test TEST_EXTRAS='test browser' ARGS='$(or $(ARGS),tests/browser)'
+	$(MAKE) test TEST_EXTRAS='test torch browser' ARGS='$(or $(ARGS),tests/browser)'
 
 # What docs/ shows of it.
 pictures:
@@ -71,9 +71,10 @@ pictures:
 
 # The page of what the audit finds in the frameworks' own layers. OTHERS names those that live elsewhere, each with its interpreter:
 # make frameworks OTHERS='mxnet=old/bin/python caffe=other/bin/python'
+# The sections of frameworks that are not named stay. tinygrad compiles with clang, which is the system's own (apt-get install clang).
 frameworks:
 	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks
-	.venv-frameworks/bin/python docs/frameworks_page.py torch jax flax haiku equinox keras $(OTHERS)
+	.venv-frameworks/bin/python docs/frameworks_page.py torch jax flax haiku equinox keras tinygrad $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

@@ -2,8 +2,8 @@
 
     python docs/frameworks_page.py FRAMEWORK[=INTERPRETER] ...
 
-Each framework is audited by one command, under its interpreter where one is given. The part behind
-the mark in the page is written by hand and kept.
+Each framework is audited by one command, under its interpreter where one is given. The sections of
+other frameworks stay as they were, and so does the part behind the mark, which is written by hand.
 """
 
 # ruff: noqa: INP001 - a script beside the page that it writes, no package
@@ -22,7 +22,9 @@ HEAD = """# Frameworks
 What `backnorm audit FRAMEWORK` says of the normalization layers that each framework has, with the
 versions it was run with.
 This part is written by `python docs/frameworks_page.py` (`make frameworks`) from the audits' JSON.
+What is not sound, and what looks odd, is explained [below](#looked-into-by-hand).
 """
+SECTION = "\n## "
 NOT_SHOWN = {"platform"}
 FAILED = 2
 
@@ -72,9 +74,11 @@ def section(argument: str) -> str:
     """Return the section of one framework."""
     framework, _, interpreter = argument.partition("=")
     document = audited(framework, interpreter)
+    python = " --python INTERPRETER" if interpreter else ""
     lines = [
         f"## {framework}",
         "",
+        f"Command: `backnorm audit {framework}{python}`.",
         f"Versions: {versions(framework, document, elsewhere=bool(interpreter))}.",
         "",
         "| layer | kind | statistics | through | direct | mean | variance | sound |",
@@ -84,12 +88,19 @@ def section(argument: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def renewed(old: str, new: dict[str, str]) -> str:
+    """Return the page with new sections, by framework, in place of the old ones or behind them."""
+    made, _, by_hand = old.partition(MARK)
+    _, *kept = made.split(SECTION)
+    sections = {text.split("\n", 1)[0]: f"## {text.rstrip()}\n" for text in kept} | new
+    return "\n".join([HEAD, *sections.values(), MARK]) + (by_hand or "\n")
+
+
 def main(arguments: list[str]) -> None:
-    """Write the page anew, and keep what was written by hand."""
+    """Audit what is asked for, and write the page."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    by_hand = old.partition(MARK)[2]
-    parts = [HEAD, *map(section, arguments), MARK]
-    PAGE.write_text("\n".join(parts) + (by_hand or "\n"), encoding="utf-8")
+    new = {argument.partition("=")[0]: section(argument) for argument in arguments}
+    PAGE.write_text(renewed(old, new), encoding="utf-8")
 
 
 if __name__ == "__main__":

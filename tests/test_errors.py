@@ -679,6 +679,39 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.model_raised("net:Net", "an input of shape (8, 3)", ValueError("bad.")),
+        (
+            "net:Net must run forward and backward on an input of shape (8, 3), got "
+            "ValueError: bad. Each layer is audited on what it receives in that pass. Pass "
+            "an input that the model takes, for example --input 8,3,64,64."
+        ),
+    ),
+    (
+        SubjectError.no_model("net:Net", 3),
+        (
+            "net:Net must be a torch.nn.Module, or a callable that returns one or a pair of "
+            "one and its inputs, got int. --model audits the layers of a model in their "
+            "places. Leave --model out to audit a layer or function by itself."
+        ),
+    ),
+    (
+        SubjectError.no_layers("net:Net", "none of its 3 modules"),
+        (
+            "net:Net must call a normalization layer in its forward pass, got none of its 3 "
+            "modules. A layer is known by the name of its class. Let the name of its class "
+            "say its kind, such as MyBatchNorm, and call it as a module."
+        ),
+    ),
+    (
+        SubjectError.no_input("net:Net", "GRU"),
+        (
+            "net:Net must begin with a convolution, a linear, embedding or normalization "
+            "layer, got GRU. The input is guessed from that layer where it is not given. "
+            "Pass its shape, for example --input 8,3,64,64, or --input 8,16:1000 for "
+            "integers below 1000."
+        ),
+    ),
+    (
         SubjectError.not_importable("nett:Norm", "No module named 'nett'", ["net:Norm"]),
         (
             "nett:Norm must be importable, got No module named 'nett'. A target is "

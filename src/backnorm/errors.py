@@ -1078,6 +1078,55 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def model_raised(cls, name: str, inputs: str, error: BaseException) -> SubjectError:
+        """A model raised in its forward or backward pass."""
+        return cls._coded(
+            "G20",
+            name,
+            f"run forward and backward on {inputs}",
+            f"{type(error).__name__}: {_short(str(error))}",
+            "Each layer is audited on what it receives in that pass.",
+            "Pass an input that the model takes, for example --input 8,3,64,64.",
+        )
+
+    @classmethod
+    def no_model(cls, name: str, got: object) -> SubjectError:
+        """What should be a model is none, and builds none."""
+        return cls._coded(
+            "G26",
+            name,
+            "be a torch.nn.Module, or a callable that returns one or a pair of one and its inputs",
+            type(got).__name__,
+            "--model audits the layers of a model in their places.",
+            "Leave --model out to audit a layer or function by itself.",
+        )
+
+    @classmethod
+    def no_layers(cls, name: str, got: str) -> SubjectError:
+        """A model calls no normalization layer."""
+        return cls._coded(
+            "G26",
+            name,
+            "call a normalization layer in its forward pass",
+            got,
+            "A layer is known by the name of its class.",
+            "Let the name of its class say its kind, such as MyBatchNorm, and call it as a module.",
+        )
+
+    @classmethod
+    def no_input(cls, name: str, got: str) -> SubjectError:
+        """Nothing tells what a model takes."""
+        return cls._coded(
+            "G26",
+            name,
+            "begin with a convolution, a linear, embedding or normalization layer",
+            got,
+            "The input is guessed from that layer where it is not given.",
+            "Pass its shape, for example --input 8,3,64,64, or --input 8,16:1000 for integers "
+            "below 1000.",
+        )
+
+    @classmethod
     def not_importable(cls, name: str, got: str, near: Sequence[str]) -> SubjectError:
         """A target does not exist, or its import fails."""
         advice = f"Did you mean {' or '.join(near)}?" if near else "Check its spelling."

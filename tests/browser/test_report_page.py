@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("websockets", reason="backnorm[browser] is not installed; make test-browser is")
+pytest.importorskip("torch", reason="PyTorch is not installed")
 
+from backnorm.cli import main
 from backnorm.report import to_html
 from browser.chromium import Tab, browser, found
 from report.records import CUT, HOSTILE, LOST, RMS, SOUND, WARNED
@@ -24,20 +29,43 @@ pytestmark = pytest.mark.skipif(
 )
 
 RECORDS = (SOUND, CUT, RMS, LOST, WARNED)
+PAGES = ("layers", "model", "usual", "hostile")
 VIEWS = {
     "light-desktop": {"width": 1100, "height": 800, "dark": False},
     "dark-phone": {"width": 390, "height": 800, "dark": True},
 }
 
 
+HERE = Path(__file__).parent
+
+LAYERS = ("torch.nn.BatchNorm2d", *(f"layers.py:{n}" for n in ("FrozenMean", "MyGroupNorm")))
+AUDITED = (*LAYERS, "torch.nn.RMSNorm", "layers.py:Unfinished")
+"""Right and wrong ones, one without a mean, one that raises: what docs/ shows."""
+
+MODEL = ("../with_torch/whole_models.py:left_in_eval", "--model", "--input", "8,3,32,32")
+
+
+def audit(folder: Path, name: str, *arguments: str) -> None:
+    """Have the command write a page, and JSON beside it; names of files are as from here."""
+    files = ("--html", str(folder / f"{name}.html"), "--json", str(folder / f"{name}.json"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(HERE)
+        CliRunner().invoke(main, ["audit", *arguments, *files], catch_exceptions=False)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two pages: one with usual words, one with words that break what does not escape them."""
+    """Two pages of real audits, and two of records made up.
+
+    Of those one has everything that a page may show, and one has words that break what does not
+    escape them.
+    """
     folder = tmp_path_factory.mktemp("pages")
-    made = {"usual": folder / "usual.html", "hostile": folder / "hostile.html"}
-    made["usual"].write_text(to_html(RECORDS), "utf-8")
-    made["hostile"].write_text(to_html([HOSTILE, CUT]), "utf-8")
-    return made
+    audit(folder, "layers", *AUDITED, "--mode", "train")
+    audit(folder, "model", *MODEL)
+    for name, records in {"usual": RECORDS, "hostile": [HOSTILE, CUT]}.items():
+        (folder / f"{name}.html").write_text(to_html(records), "utf-8")
+    return {name: folder / f"{name}.html" for name in PAGES}
 
 
 @pytest.fixture
@@ -68,28 +96,61 @@ CELLS = """[...document.querySelectorAll('main > .scroll tbody tr')].map(
     row => [...row.cells].map(cell => cell.innerText.trim()))"""
 
 
-def test_the_verdicts_can_be_read(tab: Tab, pages: dict[str, Path]) -> None:
-    """From the rendered table: target, kind, mode, path, coefficients, rest, verdict, findings."""
-    opened(tab, pages["usual"], "light-desktop")
-    whole = ("1.000", "1.000", "1.000")
-    assert tab.value(CELLS) == [
-        ["torch.nn.BatchNorm2d", "✓ yes", "batch", "batch", "both", *whole, "2e-07", ""],
+def told(page: Path) -> list[list[str]]:
+    """What the table has to say by the JSON of the same audit."""
+    sound = {True: "✓ yes", False: "✗ NO"}
+    return [
         [
-            *("mine.py:Cut", "✗ NO", "batch", "batch", "variance"),
-            *("1.000", "0.000", "1.000", "3e-08", "G01 G14"),
-        ],
-        [
-            *("E[x]^2 [red]rms", "✓ yes", "rms", "batch", "both"),
-            *("1.000", "-", "1.000", "2e-07", ""),
-        ],
-        ["mine.py:Lost", "? not audited", "batch", "?", "?", "-", "-", "-", "-", "G22"],
-        ["torch.nn.GroupNorm", "✓ yes", "group", "batch", "both", *whole, "1e-07", "G12"],
+            one["target"],
+            sound[one["sound"]] if one["audited"] else "? not audited",
+            one["kind"],
+            *((one["mode"], one["through"]) if one["audited"] else ("?", "?")),
+            *(share(one["coefficients"][name]) for name in ("direct", "mean", "variance")),
+            "-" if one["unexplained"] is None else f"{one['unexplained']:.0e}",
+            " ".join(finding["code"] for finding in one["findings"]),
+        ]
+        for one in json.loads(page.with_suffix(".json").read_text())["targets"]
     ]
+
+
+def share(value: float | None) -> str:
+    """As the table writes it."""
+    return "-" if value is None else re.sub(r"^-(?=0\.000$)", "", f"{value:.3f}")
+
+
+def test_the_verdicts_can_be_read(tab: Tab, pages: dict[str, Path]) -> None:
+    """From the rendered table: target, verdict, kind, mode, path, coefficients."""
+    opened(tab, pages["layers"], "light-desktop")
+    cells = tab.value(CELLS)
+    assert [row[:8] for row in cells] == [
+        ["torch.nn.BatchNorm2d", "✓ yes", "batch", "batch", "both", "1.000", "1.000", "1.000"],
+        [
+            *("layers.py:FrozenMean", "✗ NO", "batch", "batch", "variance"),
+            *("1.000", "0.000", "1.000"),
+        ],
+        ["layers.py:MyGroupNorm", "✓ yes", "group", "batch", "both", "1.000", "1.000", "1.000"],
+        ["torch.nn.RMSNorm", "✓ yes", "rms", "batch", "both", "1.000", "-", "1.000"],
+        ["layers.py:Unfinished", "? not audited", "layer", "?", "?", "-", "-", "-"],
+    ]
+    assert "G01" in cells[1][9]
+    assert cells[4][9] == "G20"
     assert tab.value("document.getElementById('summary').innerText").startswith("4 audited")
 
 
+@pytest.mark.parametrize("name", ["layers", "model"])
+def test_the_page_says_what_the_json_says(tab: Tab, pages: dict[str, Path], name: str) -> None:
+    """In every cell of the table of the same audit."""
+    opened(tab, pages[name], "light-desktop")
+    cells = tab.value(CELLS)
+    assert cells == told(pages[name])
+    assert len(cells) == {"layers": 5, "model": 20}[name]
+    assert [row[0].rpartition(" ")[2] for row in cells if "M01" in row[9]] == (
+        ["5.norm"] if name == "model" else []
+    )
+
+
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("name", ["usual", "hostile"])
+@pytest.mark.parametrize("name", PAGES)
 def test_it_is_quiet_and_fetches_nothing(
     tab: Tab, pages: dict[str, Path], name: str, view: str
 ) -> None:
@@ -109,9 +170,12 @@ def test_what_is_wrong_with_a_page_is_noticed(tab: Tab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_only_tables_scroll_sideways(tab: Tab, pages: dict[str, Path], view: str) -> None:
+@pytest.mark.parametrize("name", ["layers", "model", "usual"])
+def test_only_tables_scroll_sideways(
+    tab: Tab, pages: dict[str, Path], name: str, view: str
+) -> None:
     """The page is no wider than the window, on a phone too, with everything unfolded."""
-    opened(tab, pages["usual"], view)
+    opened(tab, pages[name], view)
     tab.value("document.querySelectorAll('details').forEach(one => one.open = true)")
     width = VIEWS[view]["width"]
     assert tab.value("document.documentElement.scrollWidth") <= width
@@ -119,6 +183,15 @@ def test_only_tables_scroll_sideways(tab: Tab, pages: dict[str, Path], view: str
         !one.closest('.scroll *') && one.getBoundingClientRect().right > innerWidth + 1
         ).map(one => one.tagName)"""
     assert tab.value(sticking_out) == []
+
+
+def test_a_desk_has_room_for_all_columns(tab: Tab, pages: dict[str, Path]) -> None:
+    """The table of verdicts need not be scrolled, and names of usual length stand on one line."""
+    opened(tab, pages["layers"], "light-desktop")
+    box = "document.querySelector('main > .scroll')"
+    assert tab.value(f"{box}.scrollWidth") <= tab.value(f"{box}.clientWidth")
+    lines = f"[...{box}.querySelectorAll('tbody th a')].map(one => one.getClientRects().length)"
+    assert tab.value(lines) == [1] * len(AUDITED)
 
 
 CONTRAST = """(() => {
@@ -156,9 +229,9 @@ def test_those_who_do_not_see_it_are_told(tab: Tab, pages: dict[str, Path]) -> N
     figures = """[...document.querySelectorAll('svg[role=img]')].map(one =>
         one.getAttribute('aria-labelledby').split(' ').map(
             id => document.getElementById(id).textContent).join(': '))"""
-    told = tab.value(figures)
-    assert len(told) == count("figure") >= 8
-    assert any("direct 1.000, through the mean 0.000, through the variance 1.0" in t for t in told)
+    said_ = tab.value(figures)
+    assert len(said_) == count("figure") >= 8
+    assert any("direct 1.000, through the mean 0.000, through the variance 1.0" in t for t in said_)
     ids = tab.value("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(ids) == len(set(ids))
     assert tab.value("document.documentElement.lang") == "en"
@@ -189,8 +262,8 @@ def brightness(png: bytes) -> tuple[int, int, float]:
 def test_pictures_are_light_and_dark(
     tab: Tab, pages: dict[str, Path], tmp_path: Path, view: str
 ) -> None:
-    """The two that docs/ shows; `make pictures` has them written there."""
-    opened(tab, pages["usual"], view)
+    """The two that docs/ shows, of a real audit; `make pictures` has them written there."""
+    opened(tab, pages["layers"], view)
     if view == "dark-phone":
         tab.value("document.querySelector('details[open] .figures').scrollIntoView()")
     png = tab.picture()

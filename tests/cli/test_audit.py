@@ -83,6 +83,15 @@ WRONG_USE = {
     "two documents in one file": (("engine", "--json", "a", "--html", "./a"), "one document"),
     "two documents on stdout": (("engine", "--json", "-", "--junit", "-"), "stdout can hold one"),
     "JSON among annotations": (("engine", "--json", "-", "--format", "github"), "stdout can hold"),
+    "an input without a model": (("engine", "--input", "8,3"), "pass --model too"),
+    "a model without a name": (("--model",), "--model needs a target"),
+    "a model's kind": (("a.py:b", "--model", "--kind", "layer"), "--kind is not for a model"),
+    "a model's mode": (("a.py:b", "--model", "--mode", "eval"), "--mode is not for a model"),
+    "a quick model": (("a.py:b", "--model", "--quick"), "--quick is not for a model"),
+    "no shape": (("a.py:b", "--model", "--input", "8x3"), "'8x3' is no shape"),
+    "an empty input": (("a.py:b", "--model", "--input", "8,0"), "'8,0' is no shape"),
+    "integers below 0": (("a.py:b", "--model", "--input", "8:0"), "'8:0' is no shape"),
+    "a giant input": (("a.py:b", "--model", "--input", "99999,99999"), "9,999,800,001 numbers"),
     "unknown format": (("engine", "--format", "html"), "'html' is not one of 'text', 'github'"),
 }
 

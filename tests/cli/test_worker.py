@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from backnorm.cli._worker import _answer
+from backnorm.host.serve import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def answers(**job: Any) -> list[dict[str, Any]]:
@@ -18,7 +28,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "seconds": 60.0,
         "quick": True,
     }
-    _answer({**usual, "python": "", "environment": {}, **job}, said.append)
+    _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
 
 
@@ -42,4 +52,23 @@ def test_a_target_that_is_none_has_one_record() -> None:
     """Without subjects, and with the finding that says why."""
     record, done = answers(target="engin")
     assert [finding["code"] for finding in record["record"]["findings"]] == ["G27"]
-    assert done == {"done": True, "environment": {}}
+    assert done == {"done": True, "environment": environment()}
+
+
+def test_the_child_tells_the_versions_of_what_its_targets_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of frameworks alone: the version in the module, or else the one that was installed."""
+    for name, version in {"tinygrad": None, "chainer": None, "caffe": "7.7", "flx": "8"}.items():
+        module = ModuleType(name)
+        if version is not None:
+            module.__version__ = version  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+    installed = tmp_path / "tinygrad-6.5.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tinygrad\nVersion: 6.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = answers(target="engine", skip=2)[-1]["environment"]
+    assert told["numpy"] == np.__version__
+    assert (told["tinygrad"], told["caffe"]) == ("6.5", "7.7")
+    assert not {"chainer", "flx"} & set(told)

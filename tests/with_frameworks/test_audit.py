@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from click.testing import CliRunner
 
 from backnorm.audit import audit
 from backnorm.audit.registry import adapter_of
+from backnorm.cli import main
 
 pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks has it")
 
@@ -36,3 +40,25 @@ def test_a_blend_of_running_and_batch_statistics_passes_its_share() -> None:
     assert record.sound
     assert record.coefficients.mean == pytest.approx(0.01, abs=1e-4)
     assert record.coefficients.variance == pytest.approx(0.01, abs=1e-4)
+
+
+@pytest.mark.parametrize("framework", LAYERS)
+def test_one_command_audits_a_framework(framework: str) -> None:
+    """Status 0, a verdict for each layer, and the framework's version beside them."""
+    module = pytest.importorskip(framework, reason=f"{framework} is not installed")
+    command = ["audit", framework, "--quick", "--json", "-"]
+    result = CliRunner().invoke(main, command)
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert [target["through"] for target in document["targets"]] == LAYERS[framework]
+    assert document["environment"][framework] == module.__version__
+
+
+def test_keras_is_audited_on_the_backend_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KERAS_BACKEND chooses one."""
+    pytest.importorskip("keras", reason="Keras is not installed")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    result = CliRunner().invoke(main, ["audit", "keras", "--quick", "--json", "-"])
+    names = [target["target"] for target in json.loads(result.stdout)["targets"]]
+    assert [name for name in names if "on jax" not in name] == []
+    assert len(names) == len(LAYERS["keras"])

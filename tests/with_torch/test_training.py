@@ -175,6 +175,18 @@ def test_networks_of_a_run_begin_with_the_same_weights() -> None:
             assert torch.equal(parameter, own[name]), name
 
 
+def test_the_nudged_network_is_a_rounding_off() -> None:
+    """Each weight of the first layer, and no other."""
+    stock, nudged = (
+        trainee(name, "resnet18", "nchw", inplace=False, seed=3)
+        for name in ("stock", "stock, nudged")
+    )
+    (a, b), *others = zip(stock.network.parameters(), nudged.network.parameters(), strict=True)
+    assert bool((b > a).all())
+    assert float(((b - a) / a).detach().abs().max()) <= 2.0**-23
+    assert all(torch.equal(p, q) for p, q in others)
+
+
 def test_images_are_the_same_for_the_same_seed() -> None:
     """In the layout asked for, and new ones with each draw."""
     images, again = Images(2, 8, "nhwc", 1), Images(2, 8, "nchw", 1)
@@ -199,6 +211,7 @@ def test_a_run_has_the_same_losses_and_every_part() -> None:
     assert total(setup) == WARM_UP + 2 + PROFILED + len(HELD)
     assert row["losses"]["stock"][0] != row["losses"]["stock"][1]
     assert max(row["loss_difference"].values()) < 1e-3
+    assert row["loss_difference"]["stock, nudged"] > 0
     assert all(0 < row["normalization"][name] < row["step"][name] for name in TRAINED)
     assert row["to_stock"]["held_bytes"]["fused"] < 1
 

@@ -11,6 +11,7 @@ from backnorm.audit.draws import draw
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.law import scatter
 from backnorm.audit.line import fit_line
+from backnorm.audit.one_channel import one_channel
 from backnorm.audit.record import Coefficients
 from backnorm.audit.suspects import SUSPECTS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array
     from backnorm.audit.draws import Draw
     from backnorm.audit.law import Law
+    from backnorm.audit.record import Parts as Drawn
     from backnorm.audit.subject import Run, Subject
 
 __all__ = ["Fit", "Parts", "fit_paths"]
@@ -85,12 +87,15 @@ class Fit:
         For each known fault: what dx differs from the dx that fault makes, likewise.
     y_error
         What y differs from the forward law, relative to y.
+    drawn
+        One channel of a larger batch, for a drawing.
     """
 
     coefficients: Coefficients
     unexplained: float
     suspects: Mapping[str, float]
     y_error: float
+    drawn: Drawn
 
 
 def fit_paths(subject: Subject, law: Law, rng: np.random.Generator, dtype: str) -> Fit:
@@ -121,6 +126,7 @@ def fit_paths(subject: Subject, law: Law, rng: np.random.Generator, dtype: str) 
         rest,
         {name: _rest([p.dx - make(p) for p in parts], parts) for name, make in SUSPECTS.items()},
         max(_y_error(law, p, one, run) for p, one, run in zip(parts, draws, runs, strict=True)),
+        _drawn(parts[int(np.argmax(BATCHES))], with_mean=has_mean(subject.kind)),
     )
 
 
@@ -152,6 +158,11 @@ def _parts(subject: Subject, law: Law, one: Draw, run: Run) -> Parts:
         steepness=steepness,
         dx=one.geometry.rows(run.dx),
     )
+
+
+def _drawn(one: Parts, *, with_mean: bool) -> Drawn:
+    paths = {"direct": one.direct, "variance": one.variance}
+    return one_channel(one.x, one.dx, {**paths, "mean": one.mean} if with_mean else paths)
 
 
 def _least_squares(parts: Sequence[Parts], *, with_mean: bool) -> tuple[Coefficients, float]:

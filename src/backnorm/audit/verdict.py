@@ -66,6 +66,7 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
         law=str(shown.law),
         notes=tuple(_notes(subject, measurements, wrong)),
         expected=subject.expected,
+        parts=shown.fit.drawn if shown.law.straight else None,
     )
 
 

@@ -71,7 +71,12 @@ def training_table(row: dict[str, Any]) -> Table:
     """Return a line for each network: milliseconds and MB, and what they are to stock's."""
     shape = f"{row['batch']}x3x{row['size']}x{row['size']}"
     title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
-    caption = f"losses differ by at most {max(row['loss_difference'].values()):.1e} of stock's"
+    steps, differences = len(row["losses"]["stock"]), dict(row["loss_difference"])
+    own = differences.pop("stock, nudged")
+    caption = (
+        f"losses of {steps} steps differ by at most {max(differences.values()):.1e} of stock's; "
+        f"those of stock itself, its first weights a rounding off, by {own:.1e}"
+    )
     table = Table(title=title, caption=caption, box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)
     for name in ("step, ms", "to stock", "norm + act, ms", "to stock", "held, MB", "to stock"):

@@ -48,6 +48,11 @@ class Job:
         Which modes to audit.
     python
         The interpreter that runs the target; empty for the one that runs the audit.
+    model
+        Whether the target is a whole model, each layer of which is audited in its place.
+    inputs
+        What to call that model with: of each argument its shape, and for integers the number that
+        they are below.
     environment
         Environment variables that the target needs, in a process of its own.
     quick
@@ -59,6 +64,8 @@ class Job:
     arguments: dict[str, Any] | list[Any] | None = None
     calls: Calls = "both"
     python: str = ""
+    model: bool = False
+    inputs: tuple[dict[str, Any], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     quick: bool = False
 
@@ -112,7 +119,7 @@ def audit_jobs(
     crew = _Crew()
     try:
         for job in jobs:
-            for one in _on_each_backend(job, seconds):
+            for one in [job] if job.model else _on_each_backend(job, seconds):
                 yield from _audit_job(crew, one, at_work, seconds)
     finally:
         if environment is not None:

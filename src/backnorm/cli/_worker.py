@@ -15,9 +15,10 @@ from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.registry import Request
 from backnorm.cli._hosts import Host
+from backnorm.cli._models import audit_target
 from backnorm.cli._targets import TARGETS, find_subjects
 from backnorm.errors import SubjectError
-from backnorm.host.serve import begin, serve
+from backnorm.host.serve import begin, environment, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,9 @@ def _dismiss() -> None:
 
 def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     begin()
+    if job["model"]:
+        _answer_model(job, say)
+        return
     request = Request(job["kind"], job["arguments"], job["calls"])
 
     def starting(name: str) -> None:
@@ -64,11 +68,28 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         starting(subject.name)
         record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
         say({"record": record.to_dict()})
-    told = HOSTS[0].told if HOSTS else {}
+    told = HOSTS[0].told if HOSTS else environment()
     for host in HOSTS:
         host.end()
     _dismiss()
     say({"done": True, "environment": told})
+
+
+def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+    """Say nothing of its subjects: layers are known when all of them have been audited."""
+
+    def starting(name: str) -> None:
+        begin()
+        say({"starting": name})
+
+    target = job["target"]
+    try:
+        records = audit_target(target, job["inputs"], job["arguments"], starting)
+    except Exception as error:  # noqa: BLE001 - foreign code ran
+        records = (_not_found(target, Request(), error),)
+    for record in records:
+        say({"record": record.to_dict()})
+    say({"done": True})
 
 
 def _subjects(

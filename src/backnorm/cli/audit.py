@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backnorm.cli._shapes import read_shapes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -78,6 +80,17 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     help="Which mode to audit.",
 )
 @click.option(
+    "--model", is_flag=True, help="Targets are PyTorch models: audit each layer in its place."
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SHAPE",
+    callback=read_shapes,
+    help="What to call a model with, once an argument: 8,3,64,64, or 8,16:1000 for integers.",
+)
+@click.option(
     "--python",
     metavar="INTERPRETER",
     default="",
@@ -128,6 +141,8 @@ def audit(
     kind: Kind | None,
     arguments: Any,
     mode: Calls,
+    model: bool,
+    inputs: tuple[dict[str, Any], ...],
     python: str,
     seconds: float | None,
     json_file: str | None,
@@ -141,7 +156,8 @@ def audit(
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
     or a framework (torch, jax, flax, haiku, equinox, keras, tensorflow, tinygrad, mxnet, paddle,
-    chainer, caffe). Without a target: the engine and every framework found.
+    chainer, caffe). Without a target: the engine and every framework found. With --model a target
+    names a torch Module, or what builds one; it may come with its inputs: a pair (model, inputs).
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
@@ -150,8 +166,12 @@ def audit(
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     _refuse_twice(files, form)
+    others = {"kind": kind, "mode": mode, "python": python, "quick": quick}
+    _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
-    jobs = [Job(target, kind, arguments, mode, python, quick=quick) for target in chosen]
+    jobs = [
+        Job(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+    ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))
     try:
@@ -201,6 +221,26 @@ def _with_progress(
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
         )
+
+
+def _refuse_mixed(
+    targets: Sequence[str],
+    model: bool,  # noqa: FBT001 - as the command has it
+    inputs: Sequence[object],
+    others: Mapping[str, object],
+) -> None:
+    """Refuse what says nothing about a model, and what says something about a model only."""
+    message = ""
+    if inputs and not model:
+        message = "--input says what a model is called with; pass --model too"
+    elif model and not targets:
+        message = "--model needs a target, such as path/to/model.py:build"
+    elif model:
+        usual = {"kind": None, "mode": "both", "python": "", "quick": False}
+        given = next((name for name, value in others.items() if value != usual[name]), "")
+        message = f"--{given} is not for a model, which is audited as it is set" if given else ""
+    if message:
+        raise click.UsageError(message)
 
 
 def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:

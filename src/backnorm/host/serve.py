@@ -214,10 +214,25 @@ def environment():
     known = {"python": platform.python_version()}
     known["platform"] = "%s %s" % (platform.system(), platform.machine())
     for name, module in sorted(sys.modules.items()):
-        version = getattr(module, "__version__", None)
-        if name in FRAMEWORKS and isinstance(version, str):
-            known[name] = version
+        if name in FRAMEWORKS:
+            version = getattr(module, "__version__", None)
+            version = version if isinstance(version, str) else _installed_version(name)
+            if version is not None:
+                known[name] = version
     return known
+
+
+def _installed_version(package):
+    """Return the version that a package was installed as; None where nothing tells."""
+    try:
+        from importlib import metadata
+    except ImportError:
+        # Python 3.6 and 3.7; packages of their time tell their versions themselves.
+        return None
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 FRAMEWORKS = (

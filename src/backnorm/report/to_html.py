@@ -6,6 +6,7 @@ import importlib.resources
 from typing import TYPE_CHECKING, Final
 
 from backnorm import __version__
+from backnorm.audit.record import Errors
 from backnorm.report._elements import element, page
 from backnorm.report._figures import (
     coefficient_bar,
@@ -182,7 +183,7 @@ def _about(record: Record, at: int) -> Iterator[ET.Element]:
     figures = [*_figures(record, key)]
     if figures:
         yield element("div", {"class": "figures"}, *figures)
-    if record.audited:
+    if record.errors != Errors():
         yield _errors(record, key)
     if record.probes:
         yield _probes(record, key)

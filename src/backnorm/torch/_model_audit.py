@@ -20,11 +20,12 @@ from backnorm.audit.thresholds import (
 from backnorm.errors import SubjectError
 from backnorm.torch._model_calls import Call, Layer, find_layers, listen
 from backnorm.torch._model_fit import Fit, fit_call
+from backnorm.torch._model_inputs import described
 from backnorm.torch._model_state import kept, tensors_of
 from backnorm.torch._roles import role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from backnorm.audit.record import Finding, Path
 
@@ -32,7 +33,12 @@ __all__ = ["audit_model"]
 
 
 def audit_model(
-    model: nn.Module, inputs: Any, *, name: str = "model", drawn: bool = False
+    model: nn.Module,
+    inputs: Any,
+    *,
+    name: str = "model",
+    drawn: bool = False,
+    at_work: Callable[[str], object] = lambda _: None,
 ) -> tuple[Record, ...]:
     """Audit every normalization layer of a model in its place.
 
@@ -46,6 +52,8 @@ def audit_model(
         What the report calls it.
     drawn
         Whether the input is noise: then running statistics are not compared with it.
+    at_work
+        Called with the name of each layer before it is measured.
 
     Returns
     -------
@@ -69,11 +77,14 @@ def audit_model(
         try:
             _pass(model, inputs if isinstance(inputs, tuple) else (inputs,))
         except Exception as error:
-            raise SubjectError.raised(name, error) from error
-        measured = [(call, fit_call(call)) for call in tuple(calls)]  # replays are heard too
+            raise SubjectError.model_raised(name, described(inputs), error) from error
+        measured = []
+        for call in tuple(calls):  # a copy: replays are heard too
+            at_work(_title(name, call.layer))
+            measured.append((call, fit_call(call)))
         records = [*_records(model, layers, measured, name, drawn=drawn)]
     if not records:
-        raise SubjectError.unknown_object(name, model)
+        raise SubjectError.no_layers(name, f"none of its {sum(1 for _ in model.modules())} modules")
     return tuple(records)
 
 
@@ -125,6 +136,10 @@ def _records(
         yield _with_notes(shown, times)
 
 
+def _title(name: str, layer: Layer) -> str:
+    return f"{name} {layer.name or type(layer.module).__name__}"
+
+
 def _with_notes(record: Record, notes: tuple[str, ...]) -> Record:
     return Record.from_dict({**record.to_dict(), "notes": [*record.notes, *notes]})
 
@@ -133,7 +148,7 @@ def _record(model: nn.Module, call: Call, fit: Fit, name: str, *, drawn: bool) -
     findings = tuple(_findings(model, call, fit, drawn=drawn))
     sound = not {"M04", "M05"} & {one.code for one in findings}
     return Record(
-        target=f"{name} {call.layer.name or type(call.layer.module).__name__}",
+        target=_title(name, call.layer),
         kind=call.layer.kind,
         mode=fit.mode,
         through=_through(call, fit),

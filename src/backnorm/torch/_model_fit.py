@@ -12,7 +12,8 @@ from backnorm.audit.draws import Draw
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.law import scatter
 from backnorm.audit.line import GAMMA_LAWS, Line, fit_line
-from backnorm.audit.record import Coefficients, Parts
+from backnorm.audit.one_channel import one_channel
+from backnorm.audit.record import Coefficients
 from backnorm.audit.root import Observed, Root, find_root
 from backnorm.audit.thresholds import (
     CENTRE_LIMIT,
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm._types import Float64Array
-    from backnorm.audit.record import Mode
+    from backnorm.audit.record import Mode, Parts
     from backnorm.torch._model_calls import Call
 
 __all__ = ["Fit", "fit_call"]
 
 NO_SHARES: Final = Coefficients()
-
-DRAWN: Final = 48
-"""Values of one channel that are kept for a drawing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +179,7 @@ def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
         coefficients=Coefficients(**known),
         rest=rest,
         right=right if fit.mode != "other" else None,
-        parts=_parts(x, got, paths, length),
+        parts=one_channel(x, got, paths),
     )
 
 
@@ -208,14 +206,3 @@ def _rounding(call: Call, fit: Fit) -> float:
     offset = np.abs(fit.mean[alive]) / np.sqrt(fit.var[alive])
     narrowest = min((call.x, call.y), key=lambda t: -torch.finfo(t.dtype).eps)  # type: ignore[union-attr]
     return float(torch.finfo(narrowest.dtype).eps * (1 + offset.max(initial=0.0)))  # type: ignore[union-attr]
-
-
-def _parts(
-    x: Float64Array, dx: Float64Array, paths: Mapping[str, Float64Array], length: Float64Array
-) -> Parts:
-    """Take the channel through which most passes, at evenly spaced places."""
-    row = int(np.argmax(length))
-    at = np.linspace(0, x.shape[1] - 1, min(DRAWN, x.shape[1])).astype(int)
-    nothing = np.zeros_like(x)
-    values = (x, dx, *(paths.get(name, nothing) for name in ("direct", "mean", "variance")))
-    return Parts(*(tuple(map(float, one[row, at])) for one in values))

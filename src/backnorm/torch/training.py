@@ -175,7 +175,8 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     ----------
     name
         "stock": layers of torch.nn, activations that overwrite their input. "stock, kept": such
-        that do not. "converted": stock, given to `backnorm.torch.convert`. "fused": built of this
+        that do not. "stock, nudged": stock, the weights of its first layer changed by one rounding
+        each. "converted": stock, given to `backnorm.torch.convert`. "fused": built of this
         package's layers, each with its activation and residual. "none": no normalization.
     model
         As in `backnorm.torch.models.build`.
@@ -205,11 +206,18 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
         convert(network, inplace=inplace)
     elif name == "fused":
         network = _fused(network, model, activation, inplace=inplace)
+    elif name == "stock, nudged":
+        _nudge(next(network.parameters()))
     elif name == "none":
         network = _bare(network, model, activation)
     network.to(memory_format=_memory(layout))  # type: ignore[call-overload] # of torch
     rate = 0.0 if name == "none" else LEARNING_RATE
     return Trainee(network, torch.optim.SGD(network.parameters(), lr=rate), activation)
+
+
+def _nudge(weights: torch.Tensor) -> None:
+    with torch.no_grad():
+        weights.copy_(torch.nextafter(weights, torch.full_like(weights, torch.inf)))
 
 
 def _fused(

@@ -95,6 +95,65 @@ class ChangesSum(Dense):
         return torch.relu(z) + z
 
 
+class ChangesAlias(Dense):
+    """What is changed has another name too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        z = x * 2
+        alias = z
+        z += self.norm(x)
+        return torch.relu(self.norm(z)) + alias
+
+
+class ChangesShape(Dense):
+    """A number is counted up that has another name too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        channels = before = x.size(1)
+        channels += 1
+        return torch.relu(self.norm(x)) * channels - before
+
+
+class ChangesOutput(Dense):
+    """The activation's output is changed, which leaky_relu and relu6 allow."""
+
+    act = staticmethod(functional.leaky_relu)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self.act(self.norm(x))
+        y += x
+        return y
+
+
+class ChangesOutputSix(ChangesOutput):
+    """The same with relu6."""
+
+    act = staticmethod(functional.relu6)
+
+
+class ChangesView(Dense):
+    """A view of the activation's output is changed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = functional.leaky_relu(self.norm(x))
+        torch.flatten(y, 1).mul_(2)
+        return y
+
+
+class Powers(Dense):
+    """It changes a tensor in a way that the graph does not know."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = torch.relu(self.norm(x)) + 1
+        y **= 2
+        return y
+
+
 class ChangesInput(Dense):
     """The normalization's input is changed before the activation."""
 
@@ -165,6 +224,12 @@ BLOCKS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     "used twice": (UsedTwice, 0, "used elsewhere"),
     "broadcast": (Broadcast, 1, ""),
     "changes the sum": (ChangesSum, 0, "no activation follows"),
+    "changes an alias": (ChangesAlias, 1, ""),
+    "changes a shape": (ChangesShape, 1, ""),
+    "changes the output": (ChangesOutput, 0, "its output is changed"),
+    "changes the output, relu6": (ChangesOutputSix, 0, "its output is changed"),
+    "changes a view": (ChangesView, 0, "its output is changed"),
+    "powers": (Powers, 0, "torch.fx cannot trace"),
     "changes the input": (ChangesInput, 0, "may be changed"),
     "dynamic": (Dynamic, 0, "torch.fx cannot trace"),
     "moded": (Moded, 1, ""),

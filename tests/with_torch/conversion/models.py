@@ -43,6 +43,12 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] 
     "others": (lambda: sequence(nn.GELU(), nn.Tanh()), (2, 3, 4, 5), 0, 0),
     "none": (lambda: sequence(nn.AvgPool2d(1)), (2, 3, 4, 5), 0, 1),
     "changed later": (lambda: sequence(nn.ELU(inplace=True)), (2, 3, 4, 5), 0, 0),
+    "changed, and kept": (
+        lambda: nn.Sequential(*sequence(nn.LeakyReLU())[:3], nn.Hardtanh(-9, 9, inplace=True)),
+        (2, 3, 4, 5),
+        0,
+        0,
+    ),
     "one activation": (lambda: sequence(ACTIVATION, ACTIVATION), (2, 3, 4, 5), 2, 0),
     "shared layer": (shared_layer, (2, 3, 4, 5), 0, 0),
     "rows": (

@@ -64,13 +64,6 @@ def test_one_pass_computes_it_all(activations: list[str]) -> None:
         assert activations == ["relu", "add + relu"]
 
 
-def test_in_place_is_said_to_be_left_out() -> None:
-    """Only a Sequential shows what happens to memory."""
-    report = convert(built(lambda: Basic(3)), inplace=True)
-    assert [entry.why for entry in report.entries] == ["not in place: it lies in no Sequential"] * 2
-    assert (report.fused, report.in_place) == (2, 0)
-
-
 def change_hook(block: Any) -> None:
     """Listen to the activation."""
     block.relu.register_forward_hook(lambda _, __, y: y * 2)

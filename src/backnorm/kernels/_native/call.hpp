@@ -50,8 +50,11 @@ struct BackwardCall {
     Format format;
     Operand dy, x, y, dx, dresidual;  // y only with an activation; dx and dresidual may be absent
     double *dgamma, *dbeta;
-    const double* gamma;
+    const double *gamma, *beta;  // beta only with `alone`
     Statistics statistics;
+    // Whether y came from x alone, with nothing added and at this level: then it can be made again, which
+    // is faster than to read it.
+    bool alone;
     bool frozen, through_mean, through_variance;
     bool add_dx, add_dresidual;
     Activation activation;

@@ -342,15 +342,49 @@ inline void columns_forward(const ForwardCall& call) {
 
 // ---- backward
 
+// The output of the activation in a tile's rows: as it was kept, or with the coefficients that make it again.
+template <class S>
+class TileOutput {
+  public:
+    TileOutput(const BackwardCall& call, const Tile& tile, bool again)
+        : call_(call), x_(call.x, tile), y_(call.y, tile) {
+        if (!again) return;
+        normalize_ = std::make_unique<TileCoefficients<NormalizeChannel, Fast<S>>>();
+        for (int64_t c = 0; c < tile.channels; ++c) {
+            const NormalizeChannel k = usual<S>(NormalizeChannel(call, tile.first_channel + c));
+            tile.each_copy(c, [&](int64_t j) { normalize_->set(k, j, tile.grid.inner); });
+        }
+    }
+
+    // body(kind, output) with the activation, and output(row) for the output of a row.
+    template <class Body>
+    void with(const Body& body) const {
+        with_activation(call_.activation, [&](auto kind) {
+            if constexpr (can_make_again<decltype(kind)::value, S>)
+                if (normalize_) {
+                    const auto at = each_normalize(normalize_->of);
+                    return body(kind, [&](int64_t row) {
+                        return OutputAgain<S, EachNormalize<Fast<S>>>{x_[row], at};
+                    });
+                }
+            body(kind, [&](int64_t row) { return KeptOutput<S>{y_[row]}; });
+        });
+    }
+
+  private:
+    const BackwardCall& call_;
+    const Rows<const S> x_, y_;
+    std::unique_ptr<TileCoefficients<NormalizeChannel, Fast<S>>> normalize_;
+};
+
 template <class S>
 struct ComomentTile {
     const BackwardCall& call;
     const Tile& tile;
-    const Rows<const S> dy, x, y;
+    const Rows<const S> dy, x;
     Column<double> mean, plain, product, square;
 
-    ComomentTile(const BackwardCall& c, const Tile& t)
-        : call(c), tile(t), dy(c.dy, t), x(c.x, t), y(c.y, t) {
+    ComomentTile(const BackwardCall& c, const Tile& t) : call(c), tile(t), dy(c.dy, t), x(c.x, t) {
         for (Column<double>* sums : {&plain, &product, &square})
             std::fill_n(sums->at, tile.count + lanes, 0.0);
         tile.each_group([&](int64_t channel, int64_t j) {
@@ -360,11 +394,11 @@ struct ComomentTile {
         std::fill_n(mean.at + tile.count, lanes, 0.0);
     }
 
-    template <Activation kind>
-    void run(int64_t begin, int64_t end) {
+    template <Activation kind, class Output>
+    void run(const Output& output, int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; row += block_rows)
             for (int64_t j = 0; j < tile.count; j += lanes)
-                sum_block<kind>(row, std::min(end, row + block_rows), j);
+                sum_block<kind>(output, row, std::min(end, row + block_rows), j);
     }
 
     void add_to(Comoments* channels) const {
@@ -375,8 +409,8 @@ struct ComomentTile {
     }
 
   private:
-    template <Activation kind>
-    BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
+    template <Activation kind, class Output>
+    BACKNORM_INLINE void sum_block(const Output& output, int64_t begin, int64_t end, int64_t j) {
         const Pack<double> around = mean.pack(j);
         const int64_t left = tile.count - j;
         ComomentSums<S> sums;
@@ -387,8 +421,7 @@ struct ComomentTile {
             fetch(dy[row + block_rows] + j);
             fetch(x[row + block_rows] + j);
             const Pack<double> arrives = load_up_to<double>(dy[row] + j, left);
-            const Pack<double> out =
-                kind == Activation::identity ? arrives : load_up_to<double>(y[row] + j, left);
+            const Pack<double> out = output(row).template of<double>(UpTo{j, left});
             sums.add(0, arriving<kind>(arrives, out, call.slope),
                      before<kind>(load_up_to<double>(x[row] + j, left), call.back) - around);
         }
@@ -400,22 +433,22 @@ struct ComomentTile {
 
 // `sums` are those of the tile's channels.
 template <class S>
-inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Comoments* sums,
-                          int64_t begin, int64_t end, bool streaming) {
+inline void gradient_tile(const BackwardCall& call, const Tile& tile, const TileOutput<S>& output,
+                          const Comoments* sums, int64_t begin, int64_t end, bool streaming) {
     const TileResults<S, GradientChannel> results(tile, [&](int64_t c) {
         return GradientChannel(call, c, sums[c - tile.first_channel].square);
     });
-    const Rows<const S> dy(call.dy, tile), x(call.x, tile), y(call.y, tile);
+    const Rows<const S> dy(call.dy, tile), x(call.x, tile);
     const Rows<S> dresidual(call.dresidual, tile);
     const bool through = call.through_mean || call.through_variance;
     streaming = streaming && results.fast_alone();
-    with_activation(call.activation, [&](auto kind) {
+    output.with([&](auto kind, const auto& of_row) {
         results.each_row(Rows<S>(call.dx, tile), call.add_dx, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool last) {
-            const GradientRun<S> run{dy[row], x[row], y[row], into, last ? dresidual[row] : nullptr,
+            const GradientRun<S> run{dy[row], x[row], into, last ? dresidual[row] : nullptr,
                                      tile.count, call.slope, call.back, through, call.add_dx,
                                      call.add_dresidual, streaming, dy[row + 2], x[row + 2]};
-            gradient_run<decltype(kind)::value>(run, each_gradient(k.of));
+            gradient_run<decltype(kind)::value>(run, of_row(row), each_gradient(k.of));
         });
     });
     if (streaming) finish_stream();
@@ -426,11 +459,13 @@ inline void columns_backward(const BackwardCall& call) {
     const Grid grid = Grid::of(call, {&call.dy, &call.x, &call.y, &call.dx, &call.dresidual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
     const bool streaming = call.dx && columns_worth_streaming<S>(call.shape, grid, call.dx);
-    const bool results = call.dx || call.dresidual;
-    const auto sum_rows = [&](const Tile& tile, int64_t begin, int64_t end, Comoments* into) {
+    const bool results = call.dx || call.dresidual, again = makes_again<S>(call);
+    const auto sum_rows = [&](const Tile& tile, const TileOutput<S>& output, int64_t begin, int64_t end,
+                              Comoments* into) {
         ComomentTile<S> sums(call, tile);
-        with_activation(call.activation,
-                        [&](auto kind) { sums.template run<decltype(kind)::value>(begin, end); });
+        output.with([&](auto kind, const auto& of_row) {
+            sums.template run<decltype(kind)::value>(of_row, begin, end);
+        });
         sums.add_to(into);
     };
     if (parts == 1) {
@@ -438,10 +473,11 @@ inline void columns_backward(const BackwardCall& call) {
         parallel_for(tiles, threads, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel, last = first + tile.channels;
+            const TileOutput<S> output(call, tile, again);
             Comoments channels[tile_columns];
-            sum_rows(tile, 0, grid.rows, channels);
+            sum_rows(tile, output, 0, grid.rows, channels);
             for (int64_t c = first; c < last; ++c) store_sums(channels[c - first], call, c);
-            if (results) gradient_tile<S>(call, tile, channels, 0, grid.rows, streaming);
+            if (results) gradient_tile<S>(call, tile, output, channels, 0, grid.rows, streaming);
         });
         return;
     }
@@ -451,7 +487,7 @@ inline void columns_backward(const BackwardCall& call) {
         const RowPart rows(grid, part, parts);
         for (int64_t index = 0; index < tiles; ++index) {
             const Tile tile(grid, index);
-            sum_rows(tile, rows.begin, rows.end,
+            sum_rows(tile, TileOutput<S>(call, tile, again), rows.begin, rows.end,
                      &pieces[size_t(part * grid.channels + tile.first_channel)]);
         }
     });
@@ -466,8 +502,8 @@ inline void columns_backward(const BackwardCall& call) {
         const RowPart rows(grid, share, threads);
         for (int64_t index = tiles; index-- > 0;) {
             const Tile tile(grid, index);
-            gradient_tile<S>(call, tile, &sums[size_t(tile.first_channel)], rows.begin, rows.end,
-                             streaming);
+            gradient_tile<S>(call, tile, TileOutput<S>(call, tile, again),
+                             &sums[size_t(tile.first_channel)], rows.begin, rows.end, streaming);
         }
     });
 }

@@ -6,7 +6,7 @@
 
 #include "activation.hpp"
 #include "call.hpp"
-#include "normalize.hpp"
+#include "output.hpp"
 #include "pack.hpp"
 #include "precision.hpp"
 #include "statistics.hpp"
@@ -46,22 +46,23 @@ struct ComomentSums {
         if constexpr (!is_double<S>) square[k] = multiply_add(dz, dz, square[k]);
     }
 
-    // What a run reads, and what is fetched along; y, next_dy and next_x may be null.
+    // What a run reads, and what is fetched along; next_dy and next_x may be null.
     struct Run {
-        const S *dy, *x, *y;
+        const S *dy, *x;
         int64_t count;
         const S *next_dy = nullptr, *next_x = nullptr;
     };
 
-    template <Activation kind>
-    BACKNORM_INLINE void add_run(const Run& run, double mean, double slope, double back) {
+    template <Activation kind, class Output>
+    BACKNORM_INLINE void add_run(const Run& run, const Output& output, double mean, double slope,
+                                 double back) {
         const Pack<double> around = Pack<double>::all(mean);
         ComomentSums sums = *this;  // in registers, as in MomentSums
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
             fetch(plus(run.next_dy, i));
             fetch(plus(run.next_x, i));
             const Pack<double> arrives = load<double>(run.dy + i);
-            const Pack<double> out = kind == Activation::identity ? arrives : load<double>(run.y + i);
+            const Pack<double> out = output.template of<double>(Whole{i});
             const Pack<double> x = before<kind>(load<double>(run.x + i), back);
             sums.add(k, arriving<kind>(arrives, out, slope), x - around);
         };
@@ -71,11 +72,11 @@ struct ComomentSums {
         for (; i + lanes <= run.count; i += lanes) full(0, i);
         if (i < run.count) {
             const int rest = int(run.count - i);
-            const auto end = [&](const S* from) { return load_end<double>(from, run.count, rest); };
-            const Pack<double> arrives = end(run.dy);
-            const Pack<double> out = kind == Activation::identity ? arrives : end(run.y);
+            const End end{run.count, rest};
+            const Pack<double> arrives = end.template read<double>(run.dy);
+            const Pack<double> out = output.template of<double>(end);
             sums.add(0, keep_end(arriving<kind>(arrives, out, slope), run.count, rest),
-                     keep_end(before<kind>(end(run.x), back) - around, run.count, rest));
+                     keep_end(before<kind>(end.template read<double>(run.x), back) - around, run.count, rest));
         }
         *this = sums;
     }
@@ -160,10 +161,10 @@ BACKNORM_INLINE auto each_gradient(const Columns& k) {
     return EachGradient<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, k[3].at};
 }
 
-// Where a run of the second pass reads and writes; y, dx and dresidual may be null.
+// Where a run of the second pass reads and writes; dx and dresidual may be null.
 template <class S>
 struct GradientRun {
-    const S *dy, *x, *y;
+    const S *dy, *x;
     S *dx, *dresidual;
     int64_t count;
     double slope, back;  // of leaky_relu, see BackwardCall
@@ -171,13 +172,13 @@ struct GradientRun {
     const S *next_dy = nullptr, *next_x = nullptr;  // fetched along: what is read next
 };
 
-template <Activation kind, class S, class Coefficients>
-inline void gradient_run(const GradientRun<S>& run, Coefficients at) {
+template <Activation kind, class S, class Output, class Coefficients>
+inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients at) {
     using T = typename Coefficients::value;
     const double slope = run.slope, back = run.back;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
-        const Pack<T> out = run.y ? load_part<T>(run.y + i, some) : Pack<T>::zero();
+        const Pack<T> out = output.template of<T>(Some{i, some});
         const Pack<T> dz = arriving<kind>(load_part<T>(run.dy + i, some), out, slope);
         if (run.dresidual) {
             const Pack<T> old =
@@ -191,8 +192,7 @@ inline void gradient_run(const GradientRun<S>& run, Coefficients at) {
         store_part(run.dx + i, d, some);
     };
     const auto arrived = [&](int64_t i) BACKNORM_LAMBDA {
-        const Pack<T> dy = load<T>(run.dy + i);
-        return arriving<kind>(dy, kind == Activation::identity ? dy : load<T>(run.y + i), slope);
+        return arriving<kind>(load<T>(run.dy + i), output.template of<T>(Whole{i}), slope);
     };
     const auto entered = [&](int64_t i) BACKNORM_LAMBDA {
         return before<kind>(load<T>(run.x + i), back);

@@ -79,7 +79,7 @@ void backward(int level, int format, nb::handle dy, nb::handle x, nb::handle y, 
     const BackwardCall call{x_.shape(), Format(format), dy_.operand(), x_.operand(), y_.operand(),
                             dx_.operand(), dresidual_.operand(), sums_.numbers(),
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
-                            statistics_of(statistics_), frozen, through_mean, through_variance,
+                            nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
                             add_dx, add_dresidual, Activation(activation), slope, 1.0, thread_count()};
     const nb::gil_scoped_release released;
     levels()[level]->backward(call);

@@ -16,7 +16,8 @@ struct NormalizeChannel {
     double mean, scale, shift, slope;
     double squares;  // of all distances from the mean, where they are known
 
-    NormalizeChannel(const ForwardCall& call, int64_t c) {
+    template <class Call>  // of either direction
+    NormalizeChannel(const Call& call, int64_t c) {
         const Statistics& s = call.statistics;
         mean = s.mean[c];
         scale = (call.gamma ? call.gamma[c] : 1.0) * s.inv_std[c];

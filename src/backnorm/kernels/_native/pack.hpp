@@ -48,6 +48,19 @@ BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T>
     return c;
 }
 
+template <class T, class From>
+BACKNORM_INLINE Pack<T> converted(const Pack<From>& p) {
+    if constexpr (std::is_same<T, From>::value) return p;
+    else {
+        alignas(64) From values[lanes];
+        std::memcpy(values, &p, sizeof(values));
+        Pack<T> result;
+        BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+            result.part[k] = load_piece<T>(static_cast<const From*>(values) + k * width<T>);
+        return result;
+    }
+}
+
 BACKNORM_INLINE double total(const Pack<double>& p) {
     alignas(64) double lane[lanes];
     std::memcpy(lane, &p, sizeof(lane));

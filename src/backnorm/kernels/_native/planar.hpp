@@ -179,26 +179,43 @@ inline void planar_forward(const ForwardCall& call) {
               [&](int64_t c, int64_t begin, int64_t end, int64_t) { normalize_blocks<S>(call, c, begin, end, streaming); });
 }
 
+// body(kind, output) with the activation, and output(outer, inner) for the output of a run.
+template <class S, class Body>
+inline void with_output(const BackwardCall& call, int64_t c, bool again, const Body& body) {
+    with_activation(call.activation, [&](auto kind) {
+        if constexpr (can_make_again<decltype(kind)::value, S>)
+            if (again) {
+                const SameNormalize<S> at(usual<S>(NormalizeChannel(call, c)));
+                return body(kind, [&](int64_t o, int64_t i) {
+                    return OutputAgain<S, SameNormalize<S>>{call.x.at<const S>(o, c) + i, at};
+                });
+            }
+        body(kind, [&](int64_t o, int64_t i) {
+            return KeptOutput<S>{call.y ? call.y.at<const S>(o, c) + i : nullptr};
+        });
+    });
+}
+
 template <class S>
-inline Comoments comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
+inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool again, int64_t begin,
+                              int64_t end) {
     const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
     ComomentSums<S> sums;
-    with_activation(call.activation, [&](auto kind) {
+    with_output<S>(call, c, again, [&](auto kind, const auto& output) {
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
-            const S* y = call.y ? call.y.at<const S>(o, c) + i : nullptr;
             sums.template add_run<decltype(kind)::value>(
-                {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y, length,
+                {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, length,
                  run_ahead<S>(call.dy, outer, o + ahead, c, i),
                  run_ahead<S>(call.x, outer, o + ahead, c, i)},
-                call.statistics.mean[c], call.slope, call.back);
+                output(o, i), call.statistics.mean[c], call.slope, call.back);
         });
     });
     return sums.totals();
 }
 
 template <class S>
-inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, int64_t begin,
-                            int64_t end, bool streaming) {
+inline void gradient_blocks(const BackwardCall& call, int64_t c, bool again, double square,
+                            int64_t begin, int64_t end, bool streaming) {
     const GradientChannel channel(call, c, square);
     const bool through = call.through_mean || call.through_variance;
     const auto place = [&](const Operand& a, int64_t o, int64_t i) -> S* {
@@ -207,13 +224,13 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, double square, 
     in_precision<S>(channel.fits_float(), [&](auto t) {
         using T = decltype(t);
         const SameGradient<T> at(is_double<T> ? channel : channel.for_float());
-        with_activation(call.activation, [&](auto kind) {
+        with_output<S>(call, c, again, [&](auto kind, const auto& output) {
             each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
-                                         place(call.y, o, i),  place(call.dx, o, i),
-                                         place(call.dresidual, o, i), length, call.slope, call.back,
+                                         place(call.dx, o, i), place(call.dresidual, o, i),
+                                         length, call.slope, call.back,
                                          through, call.add_dx, call.add_dresidual, streaming};
-                gradient_run<decltype(kind)::value>(run, at);
+                gradient_run<decltype(kind)::value>(run, output(o, i), at);
             });
         });
     });
@@ -225,18 +242,18 @@ inline void planar_backward(const BackwardCall& call) {
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
-    const bool results = call.dx || call.dresidual;
+    const bool results = call.dx || call.dresidual, again = makes_again<S>(call);
     if (parts == 1) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            const Comoments sums = comoments_of<S>(call, c, begin, end);
+            const Comoments sums = comoments_of<S>(call, c, again, begin, end);
             store_sums(sums, call, c);
-            if (results) gradient_blocks<S>(call, c, sums.square, begin, end, streaming);
+            if (results) gradient_blocks<S>(call, c, again, sums.square, begin, end, streaming);
         });
         return;
     }
     std::vector<Comoments> pieces(size_t(call.shape.channels * parts));
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
-        pieces[size_t(piece)] = comoments_of<S>(call, c, begin, end);
+        pieces[size_t(piece)] = comoments_of<S>(call, c, again, begin, end);
     });
     std::vector<double> squares(size_t(call.shape.channels));
     for (int64_t c = 0; c < call.shape.channels; ++c) {
@@ -247,7 +264,7 @@ inline void planar_backward(const BackwardCall& call) {
     }
     if (!results) return;
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-        gradient_blocks<S>(call, c, squares[size_t(c)], begin, end, streaming);
+        gradient_blocks<S>(call, c, again, squares[size_t(c)], begin, end, streaming);
     });
 }
 

@@ -135,7 +135,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
 bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
-              bool from_output, int activation, double slope, int threads) {
+              bool alone, bool from_output, int activation, double slope, int threads) {
     const dlpack::Tensor input = tensor_of(x);
     const Arrangement arrangement(input);
     bool fits = true;
@@ -155,6 +155,7 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
                             !training,
                             training && through_mean,
                             training && through_variance,
+                            alone,
                             from_output,
                             Activation(activation),
                             slope,
@@ -183,7 +184,7 @@ void define_tensor_calls(nb::module_& m) {
     m.def("accepts", &accepts, none, none, none, none, none, none);
     m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none);
-    m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none,
+    m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none, none, none, none, none);
     m.def("in_place", &in_place);
     m.def("can_invert", &can_invert, none, none, none);

@@ -86,17 +86,19 @@ void run(const Level& level, const ForwardTensors& t) {
 void run(const Level& level, const BackwardTensors& t) {
     const size_t channels = size_t(t.shape.channels);
     std::vector<double> dgamma(channels), dbeta(channels);
-    const auto call = [&](const double* gamma, double* rows, double back) {
+    const std::vector<double> beta = t.beta.read(t.shape.channels);
+    const auto call = [&](const double* gamma, double* rows, bool alone, double back) {
         level.backward({t.shape, t.format, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
-                        gamma, rows_of(rows, t.shape.channels), t.frozen, t.through_mean,
+                        gamma, start(beta), rows_of(rows, t.shape.channels), alone, t.frozen, t.through_mean,
                         t.through_variance, false, false, t.activation, t.slope, back, t.threads});
     };
     if (t.from_output) {
         OfOutput of(t);
-        call(of.gamma.data(), of.rows.data(), t.activation == Activation::leaky_relu ? 1.0 / t.slope : 1.0);
+        const double back = t.activation == Activation::leaky_relu ? 1.0 / t.slope : 1.0;
+        call(of.gamma.data(), of.rows.data(), false, back);
     } else {
         const std::vector<double> gamma = t.gamma.read(t.shape.channels);
-        call(start(gamma), t.statistics, 1.0);
+        call(start(gamma), t.statistics, t.alone, 1.0);
     }
     t.dgamma.write(dgamma);
     t.dbeta.write(dbeta);

@@ -30,6 +30,7 @@ struct BackwardTensors {
     Parameters gamma, beta, dgamma, dbeta;
     double* statistics;
     bool frozen, through_mean, through_variance;
+    bool alone;        // see BackwardCall
     bool from_output;  // x holds the output, from which what was normalized is worked out
     Activation activation;
     double slope;

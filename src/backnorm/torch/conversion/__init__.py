@@ -36,9 +36,9 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
         torch.fx can trace the forward of a module, its normalizations are fused with activations,
         and with a sum before them, as in a residual block.
     inplace
-        Whether to let y take the memory of x in a Sequential where that is safe: directly after a
-        convolution or a linear layer, with no activation or leaky_relu, and where what comes next
-        is known to leave y as it is.
+        Whether to let y take the memory of x where that is safe, in a Sequential and in forwards
+        that torch.fx can trace: directly after a convolution or a linear layer, with no activation
+        or leaky_relu, and where all that reads y is known to leave it as it is.
 
     Returns
     -------
@@ -78,10 +78,8 @@ def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Out
     shared = _shared(model)
     outcomes: dict[nn.Module, Outcome] = {}
     for module in list(model.modules()):
-        if sequences.is_plain(module):
-            outcomes |= sequences.fuse(module, shared, acts=acts, inplace=inplace)
-        elif acts:
-            outcomes |= blocks.fuse(module, inplace=inplace)
+        kind = sequences if layers.is_plain(module) else blocks
+        outcomes |= kind.fuse(module, shared, acts=acts, inplace=inplace)
     return outcomes
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -19,19 +20,22 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from backnorm.torch.conversion import calls, layers
+from backnorm.torch.conversion import calls, layers, overwriting, stand_ins
 from backnorm.torch.conversion.layers import Act, Outcome
 from backnorm.torch.conversion.tracing import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
 __all__ = ["fuse", "restore"]
 
 PLAN: Final = "_backnorm_plan"
 """Attribute of the modules that were given another forward."""
 
-ADDS: Final = (operator.add, operator.iadd, torch.add)
+ADDS: Final = (operator.add, stand_ins.iadd, torch.add)
+FRESH: Final = (*ADDS, operator.sub, operator.mul, operator.truediv, torch.cat)
+"""Functions whose result is no view of what they read."""
+
 RELUS: Final = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 
 
@@ -44,6 +48,8 @@ class Plan:
     imports: Mapping[str, str]
     values: Mapping[str, Any]
     present: tuple[str, ...]
+    forward: Callable[..., Any] = field(init=False, compare=False, repr=False)
+    """The function that the code defines; made at once: compilers do not follow its making."""
 
     def holds(self, module: nn.Module, arguments: tuple[Any, ...]) -> bool:
         """Whether the generated code computes what the forward before it would."""
@@ -53,19 +59,17 @@ class Plan:
             and all(getattr(module, name, None) == value for name, value in self.values.items())
         )
 
-    @functools.cached_property
-    def forward(self) -> Callable[..., Any]:
-        """The function that the code defines."""
+    def __post_init__(self) -> None:
         modules = {name: import_module(module) for name, module in self.imports.items()}
         names = {**self.names, **modules}
         exec(self.source, names)  # noqa: S102 - written by torch.fx from the graph
-        return names["forward"]  # type: ignore[no-any-return]
+        object.__setattr__(self, "forward", names["forward"])
 
     def __deepcopy__(self, memo: Any) -> Plan:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "forward"}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Plan, (self.source, self.names, self.imports, self.values, self.present))
 
 
 def _reduced(self: nn.Module, protocol: Any) -> Any:
@@ -93,15 +97,21 @@ def _class(base: Any) -> Any:
     return type(base.__name__, (base,), members)
 
 
-def fuse(module: nn.Module, *, inplace: bool) -> dict[nn.Module, Outcome]:
+def fuse(
+    module: nn.Module, shared: Container[nn.Module], *, acts: bool, inplace: bool
+) -> dict[nn.Module, Outcome]:
     """Fuse what the forward of a module shows.
 
     Parameters
     ----------
     module
         A module that is no Sequential.
+    shared
+        Modules that are used in several places.
+    acts
+        Whether to fuse activations, and sums before them.
     inplace
-        Whether y was to take the memory of x, which is not done here.
+        Whether to let y take the memory of x where that is safe.
 
     Returns
     -------
@@ -114,21 +124,24 @@ def fuse(module: nn.Module, *, inplace: bool) -> dict[nn.Module, Outcome]:
     traced = trace(module)
     if isinstance(traced, str):
         return {norm: Outcome(why=f"{type(module).__name__}: {traced}") for norm in norms}
+    nodes = [(_called(module, node), node) for node in traced.graph.nodes]
+    found = [(norm, node) for norm, node in nodes if norm in norms]
+    uses = Counter(norm for norm, _ in found)
     outcomes: dict[nn.Module, Outcome] = {}
-    for node in list(traced.graph.nodes):
-        norm = _called(module, node)
-        if norm is not None and norm in norms:
-            outcomes[norm] = _fuse_one(module, traced.graph, node)
-    if any(outcome.fused for outcome in outcomes.values()):
+    for norm, node in found:
+        several = uses[norm] > 1 or norm in shared
+        at = _found(module, node, acts=acts)
+        around = _around(module, at, several=several) if inplace else ""
+        outcomes[norm] = _outcome(at, around, acts=acts)
+        if at.act is not None or isinstance(around, tuple):
+            _replace(traced.graph, at, around if isinstance(around, tuple) else ())
+    if any(outcome.fused or outcome.in_place for outcome in outcomes.values()):
         code = traced.graph.python_code("self")
         names = {x: value for x, value in code.globals.items() if not isinstance(value, ModuleType)}
         imports = {x: code.globals[x].__name__ for x in code.globals.keys() - names.keys()}
         vars(module)[PLAN] = Plan(code.src, names, imports, traced.values, traced.present)
         cls: Any = type(module)
         module.__class__ = _class(cls)
-    if inplace:
-        why = "not in place: it lies in no Sequential"
-        outcomes |= {norm: replace(x, why=x.why or why) for norm, x in outcomes.items()}
     return outcomes
 
 
@@ -142,8 +155,32 @@ def _called(module: nn.Module, node: fx.Node) -> nn.Module | None:
     return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _fuse_one(module: nn.Module, graph: fx.Graph, norm: fx.Node) -> Outcome:
-    """Replace a normalization and what follows it by one call."""
+@dataclass(frozen=True)
+class Found:
+    """A normalization in a graph, and what one call can compute with it.
+
+    Attributes
+    ----------
+    nodes
+        The normalization; the sum, if there is one; the activation, if one is fused.
+    residual
+        What is added.
+    act
+        The activation; None if nothing is fused.
+    why
+        Why nothing is.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    residual: Any = None
+    act: Act | None = None
+    why: str = ""
+
+
+def _found(module: nn.Module, norm: fx.Node, *, acts: bool) -> Found:
+    """Look for a sum and an activation after a normalization."""
+    if not acts:
+        return Found((norm,))
     pattern, residual = [norm], None
     following = _only_user(norm)
     if following is not None and _is_sum(following, norm):
@@ -152,20 +189,45 @@ def _fuse_one(module: nn.Module, graph: fx.Graph, norm: fx.Node) -> Outcome:
         following = _only_user(following)
     act = None if following is None else _activation(module, following, pattern[-1])
     if following is None or act is None:
-        return Outcome(why="no activation follows, or its output is used elsewhere")
-    why = _disturbed(module, norm, following, pattern)
+        return Found((norm,), why="no activation follows, or its output is used elsewhere")
+    why = _disturbed(module, norm, following, pattern) or _changed(module, following, act)
     if why:
-        return Outcome(why=why)
-    with graph.inserting_before(following):
+        return Found((norm,), why=why)
+    return Found((*pattern, following), residual, act)
+
+
+def _around(module: nn.Module, at: Found, *, several: bool) -> tuple[str, ...] | str:
+    """Return the modules on which it depends whether y may take the memory of x, or why not."""
+    norm, last = at.nodes[0], at.nodes[-1]
+    if at.residual is not None:
+        return overwriting.RESIDUAL
+    if several:
+        return "not in place: it is used in several places"
+    return _odd_call(module, norm) or overwriting.around(module, norm, at.act, last)
+
+
+def _outcome(at: Found, around: tuple[str, ...] | str, *, acts: bool) -> Outcome:
+    fused = "" if at.act is None else "add + " * (at.residual is not None) + at.act.name
+    in_place = isinstance(around, tuple)
+    reasons = [at.why] if acts and not in_place else []
+    reasons += [] if isinstance(around, tuple) else [around]
+    return Outcome(fused, in_place, "; ".join(dict.fromkeys(filter(None, reasons))))
+
+
+def _replace(graph: fx.Graph, at: Found, around: tuple[str, ...]) -> None:
+    """Put one call in the place of all that it computes."""
+    norm, last = at.nodes[0], at.nodes[-1]
+    act = at.act or layers.IDENTITY
+    with graph.inserting_before(last):
         owner = graph.create_node("get_attr", str(norm.target))
-        own = following.op == "call_module"
-        kept = graph.create_node("get_attr", str(following.target)) if own else None
-        arguments = (owner, norm.args[0], residual, kept, act.name, act.slope)
+        own = at.act is not None and last.op == "call_module"
+        kept = graph.create_node("get_attr", str(last.target)) if own else None
+        others = tuple(graph.create_node("get_attr", name) for name in around)
+        arguments = (owner, norm.args[0], at.residual, kept, act.name, act.slope, others)
         fused = graph.call_function(calls.run, arguments)
-    following.replace_all_uses_with(fused)
-    for node in (following, *reversed(pattern)):
+    last.replace_all_uses_with(fused)
+    for node in reversed(at.nodes):
         graph.erase_node(node)
-    return Outcome("add + " * (residual is not None) + act.name)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -183,7 +245,7 @@ def _is_sum(node: fx.Node, norm: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target == "add" or (node.target == "add_" and first)
     return node.op == "call_function" and (
-        node.target in ADDS and (node.target is not operator.iadd or first)
+        node.target in ADDS and (node.target is not stand_ins.iadd or first)
     )
 
 
@@ -213,10 +275,9 @@ def _activation(  # noqa: PLR0911 - a table of patterns
 
 def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx.Node]) -> str:
     """Return why normalizing cannot wait until the activation is computed; "" if it can."""
-    if layers.has_hooks(module.get_submodule(str(norm.target))):
-        return "it has hooks"
-    if len(norm.args) != 1 or norm.kwargs or not isinstance(norm.args[0], fx.Node):
-        return "it is not called with one tensor"
+    why = _odd_call(module, norm)
+    if why:
+        return why
     node, early = norm.next, {norm.args[0]}
     while node is not last:
         if node in pattern:
@@ -227,10 +288,42 @@ def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx
     return ""
 
 
+def _changed(module: nn.Module, last: fx.Node, act: Act) -> str:
+    """Return why an activation must not keep its output, as it does once it is fused.
+
+    Stock relu keeps it too, and so do activations that overwrite their input.
+    """
+    if act.name == "relu" or _changes(module, last):
+        return ""
+    seen, reached = set(), [last]
+    while reached:
+        value = reached.pop()
+        for user in value.users:
+            if _changes(module, user) and (not user.args or user.args[0] is value):
+                return f"its output is changed, which {act.name} allows and the fused one does not"
+            if user not in seen and _may_be_view(user):
+                seen.add(user)
+                reached.append(user)
+    return ""
+
+
+def _may_be_view(node: fx.Node) -> bool:
+    return node.op == "call_method" or (node.op == "call_function" and node.target not in FRESH)
+
+
+def _odd_call(module: nn.Module, norm: fx.Node) -> str:
+    """Return why a normalization's call cannot be replaced; "" if it can."""
+    if layers.has_hooks(module.get_submodule(str(norm.target))):
+        return "it has hooks"
+    if len(norm.args) != 1 or norm.kwargs or not isinstance(norm.args[0], fx.Node):
+        return "it is not called with one tensor"
+    return ""
+
+
 def _changes(module: nn.Module, node: fx.Node) -> bool:
     """Whether a node says that it writes into a tensor."""
     if node.op == "call_module":
-        return bool(getattr(_called(module, node), "inplace", False))
+        return layers.writes(_called(module, node))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     writes = (
         name.endswith("_") or name == "setitem" or (name[:1] == "i" and hasattr(operator, name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.nn import functional
 
-from backnorm.torch.conversion import layers
+from backnorm.torch.conversion import layers, overwriting
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FUNCTIONS", "run"]
 
 FUNCTIONS: Final[Mapping[str, Callable[..., torch.Tensor]]] = {
+    "identity": lambda y: y,
     "relu": functional.relu,
     "relu6": functional.relu6,
     "leaky_relu": functional.leaky_relu,
@@ -32,6 +33,7 @@ def run(  # noqa: PLR0917 - generated code calls it
     module: nn.Module | None,
     name: str,
     slope: float,
+    around: tuple[nn.Module, ...] = (),
 ) -> torch.Tensor:
     """Return act(norm(x) + residual), in one pass if all is still as it was.
 
@@ -47,11 +49,17 @@ def run(  # noqa: PLR0917 - generated code calls it
         The activation's module; None where it is a function.
     name, slope
         The function otherwise.
+    around
+        For y in the memory of x: what makes x, and what reads y. They may be others by now.
     """
     act = layers.Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
     if act is not None and type(norm) in PLAIN and _is_bare(norm) and _fits(residual, x):
         return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
-            x, activation=act.name, negative_slope=act.slope, residual=residual
+            x,
+            activation=act.name,
+            negative_slope=act.slope,
+            residual=residual,
+            inplace=bool(around) and not overwriting.why_not(around[0], act, around[1:]),
         )
     y: torch.Tensor = norm(x)
     if residual is not None:

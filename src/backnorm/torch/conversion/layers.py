@@ -7,7 +7,7 @@ the layer itself in a list of its own, one layer under two names.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
@@ -16,7 +16,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from backnorm.torch.engine import modules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from backnorm._types import Activation
 
@@ -29,11 +29,12 @@ __all__ = [
     "has_hooks",
     "is_converted",
     "is_norm",
+    "is_plain",
     "to_act",
     "to_ours",
     "to_stock",
     "why_left_alone",
-    "why_not_in_place",
+    "writes",
 ]
 
 
@@ -73,22 +74,6 @@ STOCK: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
     **{ACTS[ours]: stock for stock, ours in OURS.items()},
 }
 
-NOT_KEEPING: Final = frozenset(
-    {
-        nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear,
-        nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-    }
-)  # fmt: skip
-"""Layers that need not know their output to go backward: it may be overwritten."""
-
-READING: Final = NOT_KEEPING | {
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
-}  # fmt: skip
-"""Layers that leave their input as it is, and return no view of it."""
-
 MARK: Final = "_backnorm_converted"
 """Attribute of the layers that were converted, not built as ours."""
 
@@ -99,6 +84,19 @@ HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_bac
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a batch normalization, of whatever class."""
     return isinstance(module, _BatchNorm)
+
+
+def is_plain(module: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether a module calls its children one after the other, and nothing else."""
+    forward = getattr(type(module), "forward", None)
+    return forward is nn.Sequential.forward and "forward" not in vars(module)
+
+
+def writes(module: nn.Module | None) -> bool:
+    """Whether a module says that it writes to its input; of a Sequential its first layer counts."""
+    while module is not None and is_plain(module):
+        module = next(iter(vars(module)["_modules"].values()), None)
+    return bool(getattr(module, "inplace", False))
 
 
 def why_left_alone(module: nn.Module) -> str:
@@ -145,34 +143,6 @@ def leaky(slope: Any) -> Act | None:
     """Return a leaky_relu of that slope, if the engine has it."""
     known = isinstance(slope, float | int) and 0.0 < slope < float("inf")
     return Act("leaky_relu", float(slope)) if known else None
-
-
-def why_not_in_place(
-    before: nn.Module | None, act: Act | None, after: Sequence[nn.Module | None]
-) -> str:
-    """Return why y may not take the memory of x; "" if it may.
-
-    Parameters
-    ----------
-    before
-        What makes x, and gives it to nothing else; None if that is not known.
-    act
-        The activation that is fused.
-    after
-        What reads y; None for what is not known.
-    """
-    if act is not None and act.name != "leaky_relu":
-        return f"not in place: {act.name} cannot be undone"
-    if before is None or type(before) not in NOT_KEEPING or has_hooks(before):
-        return "not in place: its input may be needed elsewhere"
-    if not after or any(_may_change(one) for one in after):
-        return "not in place: its output may be changed"
-    return ""
-
-
-def _may_change(module: nn.Module | None) -> bool:
-    known = module is not None and (type(module) in READING or is_converted(module))
-    return module is None or not known or has_hooks(module) or getattr(module, "inplace", False)
 
 
 def to_ours(module: nn.Module) -> None:

@@ -5,27 +5,21 @@ An activation that is fused leaves an Identity behind, so the names and numbers 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final
 
 from torch import nn
 
-from backnorm.torch.conversion import layers
+from backnorm.torch.conversion import layers, overwriting
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from backnorm.torch.conversion.layers import Outcome
+    from backnorm.torch.conversion.layers import Act, Outcome
 
-__all__ = ["fuse", "is_plain", "restore"]
+__all__ = ["fuse", "restore"]
 
 WAS: Final = "_backnorm_was"
 """Attribute of an Identity: the activation whose place it takes, in a tuple that hides it."""
-
-
-def is_plain(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether a module calls its children one after the other, and nothing else."""
-    forward = getattr(type(module), "forward", None)
-    return forward is nn.Sequential.forward and "forward" not in vars(module)
 
 
 def fuse(
@@ -59,14 +53,15 @@ def fuse(
             continue
         before = children[place - 1] if place else None
         after = children[place + 1] if place + 1 < len(children) else None
-        act = layers.activation_of(after) if acts else None
+        then = children[place + 2] if place + 2 < len(children) else None
+        act = _fusible(after, then) if acts else None
         if layers.has_hooks(norm):
             outcomes[norm] = layers.Outcome(why="it has hooks")
             continue
         if act is not None:
             vars(sequence)["_modules"][names[place + 1]] = _placeholder(children[place + 1])
-            after = children[place + 2] if place + 2 < len(children) else None
-        why = layers.why_not_in_place(before, act, [after]) if inplace else ""
+            after = then
+        why = overwriting.why_not(before, act, [after]) if inplace else ""
         in_place = inplace and not why
         if act is not None or in_place:
             layers.to_act(norm, act or layers.IDENTITY, inplace=in_place)
@@ -74,6 +69,17 @@ def fuse(
             why = "no activation follows"
         outcomes[norm] = layers.Outcome(act.name if act else "", in_place, why)
     return outcomes
+
+
+def _fusible(module: nn.Module | None, then: nn.Module | None) -> Act | None:
+    """Return an activation that may be fused: fused it keeps its output, so none may write there.
+
+    Stock relu keeps it too, and so do activations that overwrite their input.
+    """
+    act = layers.activation_of(module)
+    if act is None or act.name == "relu" or layers.writes(module) or not layers.writes(then):
+        return act
+    return None
 
 
 def _placeholder(act: nn.Module) -> nn.Identity:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import fx, nn
 
+from backnorm.torch.conversion.stand_ins import Tracer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import CodeType, FrameType
@@ -146,7 +148,7 @@ def _once(module: nn.Module) -> Trace | str:
     states = random.getstate(), torch.get_rng_state()
     codes: list[CodeType] = []
     names: list[str] = []
-    tracer = _Tracer()
+    tracer = Tracer()
     try:
         with _reads_noted(module, names), _calls_noted(type(module).forward, codes):
             graph = tracer.trace(module)
@@ -169,14 +171,6 @@ def _once(module: nn.Module) -> Trace | str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}".rstrip(": ")
-
-
-class _Tracer(fx.Tracer):
-    """Keeps all children as calls."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
-        """Whether a child stays a call."""
-        return True
 
 
 @contextmanager

@@ -32,8 +32,8 @@ PLAIN: Final = _plain_keys()
 
 
 def plain(tensor: torch.Tensor | None) -> bool:
-    """Whether a tensor is nothing but memory: no wrapper, lazy negation, device or trace."""
-    return tensor is None or _keys(tensor).raw_repr() in PLAIN
+    """Whether a tensor is nothing but memory: no wrapper, lazy copy, device or trace."""
+    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not kernels.is_lazy(tensor))
 
 
 def only_runs() -> bool:
@@ -70,14 +70,14 @@ class _OutOfPlace(_SingleLevelFunction):
             ctx.save_for_backward(x, weight, bias)
         else:
             ctx.save_for_backward(x, weight, bias, y)
-        ctx.kept = (statistics, options)
+        ctx.kept = (statistics, options, residual is None)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
         x, weight, bias, *rest = ctx.saved_tensors
-        statistics, options = ctx.kept
+        statistics, options, alone = ctx.kept
         of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
         wanted = (of_x, of_weight, of_bias, of_residual)
         y = rest[0] if rest else None
@@ -87,7 +87,7 @@ class _OutOfPlace(_SingleLevelFunction):
             )
         else:
             dx, dweight, dbias, dresidual = kernels.backward(
-                dy, x, y, weight, bias, statistics, options, wanted
+                dy, x, y, weight, bias, statistics, options, wanted, alone=alone
             )
         return dx, dweight, dbias, None, None, dresidual, None
 
@@ -132,7 +132,7 @@ class _InPlace(_SingleLevelFunction):
             statistics,
             options,
             (of_x, of_weight, of_bias, False),
-            True,
+            from_output=True,
         )
         return dx, dweight, dbias, None, None, None, None
 

@@ -108,6 +108,8 @@ def batch_norm(
     sensible = eps > 0.0 or (eps == 0.0 and not training)
     if not (sensible and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
+    if inplace and only_runs() and kernels.is_lazy(input):
+        input.data_ptr()  # y is written there: PyTorch copies it now
     if not (
         _runs(input, residual, parameters)
         and kernels.accepts(input, weight, bias, running_mean, running_var, training)

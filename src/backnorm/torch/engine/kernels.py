@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Options",
     "accepts",
+    "as_read",
     "available",
     "backward",
     "empty_like",
     "forward",
+    "is_lazy",
     "rows",
     "works_in_place",
 ]
@@ -148,6 +151,8 @@ def backward(
     statistics: bytes,
     options: Options,
     wanted: tuple[bool, bool, bool, bool],
+    *,
+    alone: bool = False,
     from_output: bool = False,
 ) -> tuple[torch.Tensor | None, ...]:
     """Return dx, dweight, dbias and dresidual; None for those that are not wanted.
@@ -168,6 +173,9 @@ def backward(
         Those of the forward pass.
     wanted
         Which of the gradients to compute.
+    alone
+        Whether y came from x alone, with no residual: then it is made again, which is faster than
+        to read it and gives the same bits.
     from_output
         Whether x holds y.
     """
@@ -191,6 +199,7 @@ def backward(
         training,
         through == "both" or through == "mean",  # noqa: PLR1714 - faster than a tuple
         through == "both" or through == "variance",  # noqa: PLR1714
+        alone,
         from_output,
         native_kernel.ACTIVATIONS[activation],
         slope,
@@ -200,7 +209,8 @@ def backward(
         x = x.clone()
         dy = torch.empty_like(x).copy_(dy)
         y = _beside(x, y)
-        return backward(dy, x, y, weight, bias, statistics, options, wanted, from_output)
+        how = {"alone": alone, "from_output": from_output}
+        return backward(dy, x, y, weight, bias, statistics, options, wanted, **how)
     return dx, dweight, dbias, dresidual
 
 
@@ -214,6 +224,28 @@ def works_in_place(
 ) -> tuple[bool, bool]:
     """Whether y may take the memory of x, and whether x_hat can be worked out from y then."""
     return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
+
+
+def is_lazy(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a lazy copy, which shares its memory until somebody writes."""
+    answer: bool = torch._C._is_cow_tensor(tensor)  # type: ignore[attr-defined] # not in stubs
+    return answer
+
+
+def as_read(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what the kernels may read a tensor by: itself, or the memory of a lazy copy.
+
+    DLPack hands memory out to be written to, for which PyTorch copies it first.
+    """
+    if not is_lazy(tensor):
+        return tensor
+    places = zip(tensor.shape, tensor.stride(), strict=True)
+    count = 1 + sum((size - 1) * stride for size, stride in places)
+    width = tensor.element_size()
+    storage = torch._C._data_address(tensor)  # type: ignore[attr-defined] # the same
+    start = storage + width * tensor.storage_offset()
+    memory = (ctypes.c_char * (width * count)).from_address(start)
+    return torch.frombuffer(memory, dtype=tensor.dtype).as_strided(tensor.shape, tensor.stride())
 
 
 def empty_like(x: torch.Tensor) -> torch.Tensor:

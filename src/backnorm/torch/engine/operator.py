@@ -128,6 +128,7 @@ def _forward(
         running_mean = running_var = None
     weight, bias = _dense(weight), _dense(bias)
     running_mean, running_var = _dense(running_mean), _dense(running_var)
+    x, residual = kernels.as_read(x), _read(residual)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
 
@@ -144,13 +145,18 @@ def _backward(
     *options, wanted = rest
     weight, bias = _dense(weight), _dense(bias)
     kept = _bytes_of(statistics)
+    dy, x, y = kernels.as_read(dy), kernels.as_read(x), _read(y)
     found = kernels.backward(dy, x, y, weight, bias, kept, _options(*options), tuple(wanted))
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
 
 
 def _dense(parameter: Maybe) -> Maybe:
     """Return a parameter as kernels take it: one that is mapped over may be a view."""
-    return None if parameter is None else parameter.contiguous()
+    return None if parameter is None else kernels.as_read(parameter).contiguous()
+
+
+def _read(array: Maybe) -> Maybe:
+    return None if array is None else kernels.as_read(array)
 
 
 def _bytes_of(statistics: torch.Tensor) -> bytes:
