@@ -69,8 +69,8 @@ GRADIENT_LIMIT: Final = {"fine": 1e-6, "coarse": 5e-3}
 """dx, dgamma, dbeta are the derivative of the forward pass, relative to the size of the gradient.
 Fine (float64): the numerical derivative is good to 1e-9, the smallest fault to be seen, eps of
 1e-8 at the wrong place, makes 2e-6. Coarse (float32): rounding of y makes 3e-4 at most, a cut or
-n-1 for n makes 2e-2. Also for derivatives of order 2 and 3 along random directions, where right
-ones err by 8e-12 and wrong ones by 2e-1 and more, and for unusual inputs: 4e-10; with the
+n-1 for n makes 2e-2. Also for derivatives of order 2 and 3 along random directions: right ones
+err by 8e-12, wrong ones by 1e-1 and more; and for unusual inputs: 5e-10 in float64; with the
 coarse limit, where values are large, 8e-5."""
 
 FINE_STEP: Final = 2.0**-10
