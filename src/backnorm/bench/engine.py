@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from backnorm import ops, reference
-from backnorm.errors import BenchmarkError
+from backnorm.errors import BenchmarkError, NotInstalledError
 from backnorm.kernels import memory, native_kernel
 from backnorm.state import Forward, Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Call = Callable[[], Forward | Gradients]
+
     from backnorm._types import Activation, AnyArray, Shape
 
-__all__ = ["OPERATIONS", "Job", "calls", "data"]
+__all__ = ["AUTOGRAD", "OPERATIONS", "Job", "autograd_calls", "calls", "data"]
 
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
+AUTOGRAD = "autograd"
+"""Forward and backward of PyTorch modules, this package's and PyTorch's own."""
 
 # Roundings of one result that are let pass before timing: enough to stop a wrong kernel from being
 # timed; what the numbers really promise is held by the tests.
@@ -69,13 +74,35 @@ def _laid_out(
 def calls(op: str, job: Job) -> dict[str, Callable[[], object]]:
     """Return what is timed: recycled output, given output, and two copies of the same bytes."""
     recycled, given = _engine(op, job)
-    _check(op, job, given())
+    _check(op, job, _found(given()))
     timed = {"backnorm": recycled, "backnorm (out given)": given}
     plain, streaming = _copies(job)
     return {**timed, "copy (plain)": plain, "copy (streaming)": streaming}
 
 
-def _engine(op: str, job: Job) -> tuple[Callable[[], object], Callable[[], object]]:
+def autograd_calls(
+    job: Job, threads: int
+) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
+    """Return what is timed of ours, with two copies of x, and of PyTorch, outputs allocated."""
+    if find_spec("torch") is None:
+        raise NotInstalledError.package("torch", "torch", f"--op {AUTOGRAD}")
+    from backnorm.torch.layer_step import LayerStep  # noqa: PLC0415 - needed for this alone
+
+    given = (job.x, job.dy, job.gamma, job.beta)
+    own, stock = (LayerStep(*given, own=ours, threads=threads) for ours in (True, False))
+    _check(AUTOGRAD, job, own.results())
+    plain, streaming = _copies(job)
+    return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, {"torch": stock}
+
+
+def _found(result: Forward | Gradients) -> dict[str, AnyArray]:
+    """Return what is compared with the reference."""
+    if isinstance(result, Forward):
+        return {"y": result.y}
+    return {} if result.dx is None else {"dx": result.dx}
+
+
+def _engine(op: str, job: Job) -> tuple[Call, Call]:
     if op == "backward":
         fwd = ops.batch_norm(job.x, job.gamma, job.beta)
         into = Gradients(dx=job.out)
@@ -102,27 +129,31 @@ def _copies(job: Job) -> tuple[Callable[[], object], Callable[[], object]]:
     )
 
 
-def _check(op: str, job: Job, got: object) -> None:
+def _check(op: str, job: Job, found: dict[str, AnyArray]) -> None:
     """Compare three channels with the reference: channels do not depend on each other."""
     c = job.x.shape[1]
     some = sorted({0, c // 2, c - 1})
+    exact = _exact(op, job, some)
+    for name, got in found.items():
+        part = got[some] if got.ndim == 1 else got[:, some]
+        _compare(op, job, part, exact[name])
+
+
+def _exact(op: str, job: Job, some: list[int]) -> dict[str, AnyArray]:
+    """Return what some channels must give."""
     x, gamma, beta = job.x[:, some], job.gamma[some], job.beta[some]
-    if isinstance(got, Gradients):
-        expected = reference.backward(job.dy[:, some], x, gamma).dx
-        assert got.dx is not None and expected is not None  # noqa: S101 PT018 - both were asked for
-        _compare(op, got.dx[:, some], expected)
-        return
-    assert isinstance(got, Forward)  # noqa: S101 - there is nothing else
-    exact = reference.forward(x, gamma, beta).y
+    g = reference.backward(job.dy[:, some], x, gamma)
+    y = reference.forward(x, gamma, beta).y
     if "residual" in op:
-        exact = exact + job.residual[:, some].astype(np.float64)
+        y = y + job.residual[:, some].astype(np.float64)
     if "relu" in op:
-        exact = np.maximum(exact, 0)
-    _compare(op, got.y[:, some], exact)
+        y = np.maximum(y, 0)
+    named = {"y": y, "dx": g.dx, "dgamma": g.dgamma, "dbeta": g.dbeta}
+    return {name: value for name, value in named.items() if value is not None}
 
 
-def _compare(op: str, got: AnyArray, exact: AnyArray) -> None:
+def _compare(op: str, job: Job, got: AnyArray, exact: AnyArray) -> None:
     difference = float(np.abs(got.astype(np.float64) - exact).max() / np.abs(exact).max())
-    unit = 2.0**-8 if got.dtype.name == "bfloat16" else float(np.finfo(got.dtype).eps)
+    unit = 2.0**-8 if job.x.dtype.name == "bfloat16" else float(np.finfo(job.x.dtype).eps)
     if not difference <= CHECK_UNITS * unit:
-        raise BenchmarkError.wrong_result(op, got.shape, difference, CHECK_UNITS * unit)
+        raise BenchmarkError.wrong_result(op, job.x.shape, difference, CHECK_UNITS * unit)

@@ -68,16 +68,19 @@ def result(rows: list[Row]) -> dict[str, Any]:
 def _time(case: Case, layout: str, op: str, options: Options) -> Row:
     job = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
-    calls = engine.calls(op, job)
+    if op == engine.AUTOGRAD:
+        calls, beside = engine.autograd_calls(job, threads)
+    else:
+        calls, beside = engine.calls(op, job), {}
     ours = set(calls)
     if op in peers.OPERATIONS:
         for peer in options.peers:
             make: Peer = peers.PEERS[peer]
-            calls |= make(op, layout, options.dtype, list(case.shape), threads)
-    seconds = alternate(calls, options.rounds)
+            beside |= make(op, layout, options.dtype, list(case.shape), threads)
+    seconds = alternate(calls | beside, options.rounds)
     others = {name: value for name, value in seconds.items() if name not in ours}
     for peer, interpreter in options.interpreters:
         others |= outside(peer, interpreter, case, op, layout, options, threads)
-    del job, calls
+    del job, calls, beside
     gc.collect()
     return Row.of(case, op, layout, options.dtype, threads, seconds, others)

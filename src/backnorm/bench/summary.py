@@ -27,7 +27,7 @@ class Row:
     Attributes
     ----------
     backnorm, backnorm_given
-        The engine, with recycled output and with a given one.
+        The engine, with recycled output and with a given one; None where none can be given.
     copy
         A copy of x, the faster of plain and streaming stores, with the same threads.
     peers
@@ -46,7 +46,7 @@ class Row:
     weight: int
     threads: int
     backnorm: float
-    backnorm_given: float
+    backnorm_given: float | None
     copy: float
     peers: dict[str, float]
     to_copy: float
@@ -64,7 +64,7 @@ class Row:
         peers: dict[str, float],
     ) -> Row:
         """Make a row of measured seconds."""
-        ours, given = seconds["backnorm"], seconds["backnorm (out given)"]
+        ours, given = seconds["backnorm"], seconds.get("backnorm (out given)")
         copy = min(seconds["copy (plain)"], seconds["copy (streaming)"])
         fastest = min(peers.values()) / ours if peers else None
         return cls(

@@ -19,7 +19,7 @@ __all__ = ["bench"]
 SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
+OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
 LEAST_WIDTH = 110  # of the table; a narrower terminal wraps it, which loses nothing
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 # The images of a step, where --batch does not say: the step of each takes a second or two.
@@ -106,6 +106,8 @@ def bench(
     plot_file: Path | None,
 ) -> None:
     """Time the engine beside a copy of the same bytes and beside other frameworks.
+
+    With --op autograd, forward and backward of PyTorch modules: this package's beside torch.nn's.
 
     With --model, time training steps of a network with PyTorch's layers, with backnorm's, and with
     none.
