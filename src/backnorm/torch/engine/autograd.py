@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, operator
@@ -42,10 +44,15 @@ def only_runs() -> bool:
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
+        or (torch._C._len_torch_function_stack() and not _only_default_device())
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
     )
+
+
+def _only_default_device() -> bool:
+    """Whether all that listens to functions is a default device, which no call here depends on."""
+    return all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())
 
 
 class _OutOfPlace(_SingleLevelFunction):
