@@ -94,7 +94,13 @@ class Sticky:
             self.trained = True
             return Law().forward(x, gamma, beta)
         g = gamma.reshape(1, -1, 1, 1)
-        return g * x + beta.reshape(1, -1, 1, 1), (x, np.ones((1, 1, 1, 1)), 1.0, g, gamma)
+        return g * (x - 1) + beta.reshape(1, -1, 1, 1), (
+            x - 1,
+            np.ones((1, 1, 1, 1)),
+            1.0,
+            g,
+            gamma,
+        )
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
         """Return dx, dgamma, dbeta."""

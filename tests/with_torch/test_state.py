@@ -115,3 +115,15 @@ def test_tracking_switched_off_afterwards_is_found() -> None:
     module.track_running_stats = False
     assert codes(module) == ["S02"]
     assert codes(nn.BatchNorm1d(3, track_running_stats=False)) == []
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_parts_of_a_module_are_followed(train: bool) -> None:  # noqa: FBT001
+    """Set to evaluate, a part trains in a training call; a relu behind it hides no law."""
+    record = bn.audit(nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()).train(train))
+    assert record.clean
+    assert record.state == (
+        "0.running_mean = 0.9*0.running_mean + 0.1*mean; "
+        "0.running_var = 0.9*0.running_var + 0.1*unbiased variance; "
+        f"0.num_batches_tracked goes up by 1. The same as in: {LIKE_TORCH}."
+    )

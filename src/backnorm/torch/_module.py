@@ -105,9 +105,10 @@ class ModuleBox:
             return self
         module, held = self._fresh(visits[0].x), self.held
         modes = [(part, part.training) for part in module.modules()]
+        evaluating = not module.training
         for visit in visits:
             for part, training in modes:
-                part.training = visit.train and (training or not module.training)
+                part.training = visit.train and (training or evaluating)
             self._visit(module, visit)
             held = tuple(dict.fromkeys((*held, *_cut_off(module))))
         for part, training in modes:

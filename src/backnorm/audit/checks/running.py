@@ -123,15 +123,21 @@ def _kept(case: Case, trace: Trace, forward_only: Trace) -> Kept | None:
     storage = _storage(trace, mean, var)
     if storage is None or (mean.form, mean.copied) != (var.form, var.copied):
         return None
-    modes: dict[str, Literal["batch", "blend"]] = {"batch": "batch", "other": "blend"}
     return Kept(
         storage=storage,
         running_var="unbiased" if var.statistic.startswith("unbiased") else "biased",
         copied_updates=var.copied,
         updates_in=when,
         cumulative=var.form == "cumulative",
-        normalizes_with=modes.get(case.record.mode) if case.subject.call == "train" else None,
+        normalizes_with=_normalizes_with(case),
     )
+
+
+def _normalizes_with(case: Case) -> Literal["batch", "blend"] | None:
+    """Return what training normalizes with; None where y does not show it, as behind a relu."""
+    modes: dict[str, Literal["batch", "blend"]] = {"batch": "batch", "other": "blend"}
+    seen = case.subject.call == "train" and case.finest.law.straight
+    return modes.get(case.record.mode) if seen else None
 
 
 def _storage(trace: Trace, mean: Weighing, var: Weighing) -> Storage | None:
