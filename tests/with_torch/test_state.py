@@ -121,7 +121,7 @@ def test_tracking_switched_off_afterwards_is_found() -> None:
 def test_the_parts_of_a_module_are_followed(train: bool) -> None:  # noqa: FBT001
     """Set to evaluate, a part trains in a training call; a relu behind it hides no law."""
     record = bn.audit(nn.Sequential(nn.BatchNorm1d(3), nn.ReLU()).train(train))
-    assert record.clean
+    assert (record.sound, of_state(record)) == (True, [])
     assert record.state == (
         "0.running_mean = 0.9*0.running_mean + 0.1*mean; "
         "0.running_var = 0.9*0.running_var + 0.1*unbiased variance; "
