@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-TEST_EXTRAS ?= test torch files
+TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
@@ -32,7 +32,7 @@ test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 	$(python) -m pytest $(ARGS)
 
 # mypy sees the types of torch, onnx, hypothesis and matplotlib: without those packages it would check less than it says.
-lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-files $(VENV)/.with-bench
+lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-files $(VENV)/.with-bench $(VENV)/.with-examples
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
