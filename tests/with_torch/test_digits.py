@@ -48,13 +48,13 @@ def _float64() -> Iterator[None]:
 @needs_engine
 @pytest.mark.usefixtures("_float64")
 def test_both_networks_have_the_same_losses(digits: Any) -> None:
-    """Over the steps of an epoch in float64, in which 23 steps leave 1e-10 of rounding."""
+    """An epoch in float64 leaves 1e-14 of rounding; through no statistics they are off by 23."""
     trainees = digits.trained(1, seed=0)
     stock, converted = (trainees[name].losses for name in ("stock", "converted"))
     assert len(stock) == len(converted) == STEPS
     assert stock != converted
-    torch.testing.assert_close(torch.tensor(converted), torch.tensor(stock), rtol=1e-7, atol=0)
-    assert stock[-1] < 0.5 < 2 < stock[0]
+    torch.testing.assert_close(torch.tensor(converted), torch.tensor(stock), rtol=1e-9, atol=0)
+    assert stock[-1] < stock[0] / 4
 
 
 @needs_engine
