@@ -26,7 +26,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
-	$(VENV)/bin/backnorm audit $(ARGS)
+	$(VENV)/bin/backnorm audit --quick $(ARGS)
 
 test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 	$(python) -m pytest $(ARGS)
