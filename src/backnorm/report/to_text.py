@@ -65,10 +65,10 @@ def summary(records: Sequence[Record]) -> str:
     audited = [record for record in records if record.audited]
     sound = sum(record.sound for record in audited)
     parts = [f"{len(audited)} audited: {sound} sound, {len(audited) - sound} not."]
-    misplaced = sum(record.sound and not record.clean for record in audited)
-    if misplaced:
-        words = "is wrong in its place" if misplaced == 1 else "are wrong in their places"
-        parts.append(f"{misplaced} of the sound {words}.")
+    faulty = sum(record.sound and not record.clean for record in audited)
+    if faulty:
+        words = "has another fault" if faulty == 1 else "have other faults"
+        parts.append(f"{faulty} of the sound {words}.")
     if len(audited) < len(records):
         parts.append(f"{len(records) - len(audited)} could not be audited.")
     if any(record.expected for record in records):
