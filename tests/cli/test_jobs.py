@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from backnorm.audit.specimens import SPECIMENS
 from backnorm.cli._jobs import Job, Stage, audit_jobs
 
 if TYPE_CHECKING:
@@ -91,15 +92,16 @@ def test_what_a_target_prints_is_not_taken_for_an_answer() -> None:
 
 def test_a_lost_child_loses_one_subject() -> None:
     """Of a target with several subjects the others are audited, before and after."""
-    jobs = [Job("specimens"), Job(f"{FILE}:Crashes"), Job("engine")]
+    jobs = [Job("specimens", quick=True), Job(f"{FILE}:Crashes"), Job("engine")]
     records = list(audit_jobs(jobs))
-    assert sum(record.as_expected() is True for record in records) == len(records) - 3
+    later = sum(verdict.later for _, verdict in SPECIMENS.values())
+    assert sum(record.as_expected() is True for record in records) == len(records) - 3 - later
     assert codes(records[-3:]) == [["G25"], [], []]
 
 
 def test_giving_up_early_leaves_nothing() -> None:
     """Who stops after the first record leaves no child behind."""
-    records = audit_jobs([Job("specimens")])
+    records = audit_jobs([Job("specimens", quick=True)])
     assert next(iter(records)).sound
     records.close()  # type: ignore[attr-defined]
 

@@ -173,12 +173,15 @@ class Expected:
         As in the record.
     codes
         Codes of all findings that it must get, in their order.
+    later
+        Whether this is the verdict on a later call, after others were made.
     """
 
     mode: Mode
     through: Path
     sound: bool
     codes: tuple[str, ...] = ()
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +284,17 @@ class Record:
     def as_expected(self) -> bool | None:
         """Whether a specimen got its verdict; None when the subject is no specimen.
 
-        Where only the gradient was looked at, nothing else is expected.
+        Where only the gradient of a first call was looked at, nothing else is expected, and None
+        is returned for a verdict on a later one.
         """
-        if self.expected is None:
+        quick = len(self.probes) == 1
+        if self.expected is None or (quick and self.expected.later):
             return None
         wanted, found = self.expected, tuple(finding.code for finding in self.findings)
-        if len(self.probes) == 1:
+        if quick:
             wanted = replace(wanted, codes=tuple(c for c in wanted.codes if c.startswith("G")))
-        return self.audited and wanted == Expected(self.mode, self.through, self.sound, found)
+        got = replace(wanted, mode=self.mode, through=self.through, sound=self.sound, codes=found)
+        return self.audited and wanted == got
 
 
 def _expected(plain: Mapping[str, Any]) -> Expected:

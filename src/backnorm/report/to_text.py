@@ -72,8 +72,8 @@ def summary(records: Sequence[Record]) -> str:
     if len(audited) < len(records):
         parts.append(f"{len(records) - len(audited)} could not be audited.")
     if any(record.expected for record in records):
-        met = [record.as_expected() for record in records if record.expected]
-        parts.append(f"{sum(map(bool, met))} of {len(met)} got the verdict that they must get.")
+        met = [m for m in (record.as_expected() for record in records) if m is not None]
+        parts.append(f"{sum(met)} of {len(met)} got the verdict that they must get.")
     return " ".join(parts)
 
 

@@ -123,11 +123,11 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     # Right in a first call, and wrong later.
     "averaging, all of it": (
         Averaging(passes=1.0),
-        _wrong("both", "G11", mode="other"),
+        replace(_wrong("both", "G11", mode="other"), later=True),
     ),
     "renorm, r and d constant": (
         Renorm(constant=True),
-        _wrong("unexplained", "G11", "N03", mode="other"),
+        replace(_wrong("unexplained", "G11", "N03", mode="other"), later=True),
     ),
     # The gradient is right, and what is kept is not.
     "running, not updated": (Kept(update=()), _sound("S02")),
