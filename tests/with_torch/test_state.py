@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
-import backnorm as bn
-import backnorm.torch
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from torch import nn  # noqa: E402
+
+import backnorm as bn  # noqa: E402
+import backnorm.torch  # noqa: E402
 
 LIKE_TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
 
