@@ -9,6 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Processes that share the tests; 0 is none beside pytest itself, as a debugger wants it
+WORKERS ?= auto
 TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
@@ -28,8 +30,9 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 audit: $(VENV)/.with-torch
 	$(VENV)/bin/backnorm audit --quick $(ARGS)
 
+# Threads that wait must not keep a core from the other processes: spinning takes three times as long.
 test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
-	$(python) -m pytest $(ARGS)
+	OMP_WAIT_POLICY=passive $(python) -m pytest -n $(WORKERS) $(ARGS)
 
 # mypy sees the types of torch, onnx, hypothesis and matplotlib: without those packages it would check less than it says.
 lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-files $(VENV)/.with-bench $(VENV)/.with-examples
