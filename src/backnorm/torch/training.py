@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +48,9 @@ COUNTED: Final = frozenset({
 })  # fmt: skip
 """Events of the profiler that are normalization or its activation."""
 
+_QUIET: Final = ("KINETO_LOG_LEVEL", "6")
+"""The profiler's library writes two lines to stderr at every start and end; 6 is above them."""
+
 _ADDS: Final = frozenset({"aten::add", "aten::add_"})
 
 
@@ -83,6 +87,7 @@ class Trainee:
 
         Residual sums of the forward pass count as well, since normalization can take them over.
         """
+        os.environ.setdefault(*_QUIET)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as record:
             self.step(x, target)
         events = record.events() or []
