@@ -98,8 +98,9 @@ def renewed(old: str, new: dict[str, str]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Audit what is asked for, and write the page."""
-    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     new = {argument.partition("=")[0]: section(argument) for argument in arguments}
+    # Read after the audits: in the minutes that they take the page may be edited.
+    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     PAGE.write_text(renewed(old, new), encoding="utf-8")
 
 
