@@ -234,6 +234,7 @@ def test_command_trains_and_writes(tmp_path: Path) -> None:
     [
         (["--steps", "3"], "--steps goes only with --model"),
         (["--model", "resnet18", "--suite", "small"], "--suite does not go with --model"),
+        (["--op", "autograd", "--peers", "torch"], "--peers does not go with --op autograd"),
         (["--model", "vgg"], "Invalid value for '--model'"),
     ],
 )

@@ -25,6 +25,7 @@ PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 # The images of a step, where --batch does not say: the step of each takes a second or two.
 MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
 OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
+OF_PEERS = ("peers", "interpreters")
 OF_MODELS = ("batch", "size", "steps", "inplace")
 
 
@@ -115,7 +116,12 @@ def bench(
     from backnorm.bench import Options
     from backnorm.errors import BacknormError
 
-    _refuse(context, OF_MODELS if model is None else OF_SHAPES, model)
+    if model is not None:
+        _refuse(context, OF_SHAPES, "does not go with --model")
+    else:
+        _refuse(context, OF_MODELS, "goes only with --model")
+    if set(operations) == {"autograd"}:
+        _refuse(context, OF_PEERS, "does not go with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
             options = Options(suite, layouts, dtype, operations, peers, interpreters, rounds)
@@ -127,14 +133,13 @@ def bench(
         raise click.ClickException(str(error)) from error
 
 
-def _refuse(context: click.Context, names: tuple[str, ...], model: str | None) -> None:
+def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
     """Refuse options that would have no effect."""
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name in names:
-            how = "goes only with --model" if model is None else "does not go with --model"
-            message = f"{parameter.opts[0]} {how}"
+            message = f"{parameter.opts[0]} {why}"
             raise click.UsageError(message)
 
 
