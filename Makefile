@@ -9,8 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# Processes that share the tests; 0 is none beside pytest itself, as a debugger wants it
-WORKERS ?= auto
+# Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
+WORKERS ?= auto --maxprocesses 4
 TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=

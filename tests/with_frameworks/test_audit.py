@@ -44,6 +44,7 @@ def test_one_command_audits_a_framework(framework: str) -> None:
     document = json.loads(result.stdout)
     assert result.exit_code == 0
     assert [target["through"] for target in document["targets"]] == LAYERS[framework]
+    assert [target["target"] for target in document["targets"] if not target["sound"]] == []
     assert document["environment"][framework] == module.__version__
 
 

@@ -124,8 +124,8 @@ off."""
 
 RUNNING_LIMIT: Final = 1e-3
 """A law explains the steps of a running statistic, relative to them. Of 669 fits the right law left
-1e-14 in float64 and at most 5e-5 in float32; another statistic, such as n for n - 1, left 2e-2 and
-more, and where no law is right the best left 4e-1."""
+5e-5 at most; another statistic, such as n for n - 1, left 2e-2 and more, and where no law is right
+the best left 4e-1."""
 
 RUNNING_ROUNDING: Final = 1e-7
 """Below this two laws fit equally well, and the usual one is taken: instance normalization has the

@@ -42,9 +42,9 @@ def layers(tools):
 
 def layer(candidate, kind, train, tools):
     """Return the facts of a layer in one mode."""
-    from tinygrad import Tensor
+    from tinygrad import Tensor, nn
 
-    run = _over_axis_1 if type(candidate).__name__ == "LayerNorm2d" else _as_it_is
+    run = _over_axis_1 if isinstance(candidate, getattr(nn, "LayerNorm2d", ())) else _as_it_is
     names = {"gamma": "weight", "beta": "bias"}
     named = {role: n for role, n in names.items() if getattr(candidate, n, None) is not None}
 
@@ -112,7 +112,7 @@ def _replayed(call, leaves, constants, dy):
     return _named(leaves, program(*tensors))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=128)
 def _program(call, leaves, constants, facts):
     """Return what records y and the gradients of arguments of these shapes and formats."""
     from tinygrad import TinyJit
