@@ -7,6 +7,8 @@
 #   make test-numpy, make test-frameworks, make test-browser, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
+# Not handed on to what is run: tinygrad reads it as a number, for a device of that name
+unexport PYTHON
 VENV ?= .venv
 ARGS ?=
 # Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
