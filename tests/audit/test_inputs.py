@@ -14,6 +14,7 @@ from backnorm.audit.engine import engine_subjects
 from backnorm.audit.record import REMARKS
 from backnorm.audit.specimens.cut import SquareCutOnly, VarianceCut
 from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
+from backnorm.audit.specimens.kept import Kept
 from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.specimens.wrong import GammaForgotten
 
@@ -138,6 +139,23 @@ def test_what_hides_a_fault_is_named(name: str) -> None:
     record = audit(pair())
     (note,) = [n for n in record.notes if n.startswith("A test does not see it")]
     assert [special for special in HIDDEN if special in note] == hiding
+
+
+class TrainsOnSamples(Kept):
+    """Divides by the number of samples where it trains."""
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
+        """Normalize."""
+        if self.training:
+            1 / len(x)
+        return super().forward(x, gamma, beta)
+
+
+def test_an_empty_batch_may_be_refused_in_training_alone() -> None:
+    """A layer that evaluates one is asked what training with one leaves, and may raise."""
+    record = audit(TrainsOnSamples(training=False))
+    assert probe(record, "P46").result == "pass"
+    assert probe(record, "P46").what == "an empty batch gives empty y and dx"
 
 
 def test_the_engine_is_right_on_all_inputs() -> None:

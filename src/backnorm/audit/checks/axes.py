@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import StatefulBox, Visit
 from backnorm.audit.checks.attempts import UNSOUND, Attempt, judged, quiet, words_of
 from backnorm.audit.checks.case import Outcome, passed, skipped
+from backnorm.audit.checks.visits import after, as_visit, stateful
 from backnorm.audit.draws import draw
-from backnorm.errors import BacknormError
+from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +69,12 @@ def empty_batch(case: Case) -> Outcome:
 
 def _spoilt(case: Case, none: Draw) -> list[str]:
     """Return the names of what an empty batch leaves NaN in."""
-    box = case.subject.box
-    if not isinstance(box, StatefulBox):
+    box = stateful(case)
+    if box is None:
         return []
-    after = box.after([Visit(none.x, none.gamma, none.beta, none.dy)]).state()
-    return [name for name, value in after.items() if not np.isfinite(value).all()]
+    try:
+        left = after(case, box, [as_visit(none)]).state()
+    except SubjectError:
+        # It evaluates such a batch, and does not train with it.
+        return []
+    return [name for name, value in left.items() if not np.isfinite(value).all()]
