@@ -135,6 +135,22 @@ def test_a_law_of_another_batch_does_not_fit() -> None:
     assert fit_running(path, statistics, 0) is None
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_an_average_without_its_bias_is_told_at_its_start(count: int) -> None:
+    """Also after one update that a counter tells of; after two it is not looked for."""
+    rng = np.random.default_rng(9)
+    drawn = rng.standard_normal((count + 6, 3))
+    hidden, path = np.zeros(3), [np.zeros(3)]
+    for k, mean in enumerate(drawn, 1):
+        hidden = 0.9 * hidden + 0.1 * mean
+        path.append(hidden / (1 - 0.9**k))
+    statistics = [{"mean": mean} for mean in drawn[count:]]
+    law = fit_running(np.stack(path[count:]), statistics, count)
+    assert (law is None) == (count == 2)
+    if law is not None:
+        assert (law.form, law.old) == ("debiased", pytest.approx(0.9))
+
+
 def test_a_warm_cumulative_average_is_told_by_its_count() -> None:
     """After 4 updates the next batch weighs a fifth."""
     rng = np.random.default_rng(8)

@@ -16,6 +16,9 @@ STATISTICS: Final[Mapping[str, str]] = {
 }
 """Running statistics, as whole words."""
 
+COLLECTION: Final = "batch_stats."
+"""Where Flax keeps running statistics, which it calls mean and var there."""
+
 STATE_ROLES: Final[Mapping[str, str]] = {
     **STATISTICS,
     "count": r"num_batches_tracked|n(um)?_?(batches|updates|steps|calls)|count(er)?|steps?",
@@ -31,6 +34,10 @@ def state_role(name: str) -> str:
     --------
     >>> state_role("bn.moving_var"), state_role("num_batches_tracked"), state_role("x_hat")
     ('running_var', 'count', '')
+    >>> state_role("batch_stats.mean")
+    'running_mean'
     """
     last = name.rpartition(".")[2].strip("_")
+    if name.startswith(COLLECTION):
+        last = f"running_{last}"
     return next((role for role, names in STATE_ROLES.items() if re.fullmatch(names, last)), "")

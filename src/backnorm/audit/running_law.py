@@ -143,7 +143,7 @@ def _laws(path: Float64Array, t: Float64Array, name: str, count: int) -> Iterato
         later = _weighed(path[copied:], t[copied:], name)
         first = _misfit(path[: copied + 1], t[:copied])
         yield replace(later, form="copied", copied=copied, misfit=max(later.misfit, first))
-    yield _debiased(path, t, name)
+    yield _debiased(path, t, name, count)
     if "variance" in name:
         yield _weighed(path, t, name, with_offset=True)
 
@@ -159,14 +159,22 @@ def _weighed(
     return Weighing(name, "weights", float(solved[0]), float(solved[1]), 0, offset, misfit)
 
 
-def _debiased(path: Float64Array, t: Float64Array, name: str) -> Weighing:
-    """Average that starts at 0, divided by 1 - old^k: the second step tells the weight."""
-    step = path[2] - path[1]
-    old = float(np.sum((t[1] - path[2]) * step) / max(float(np.sum(step**2)), _TINY))
+def _debiased(path: Float64Array, t: Float64Array, name: str, count: int) -> Weighing:
+    """Average that starts at 0, divided by 1 - old^k: the second update tells the weight.
+
+    It is known at its start and after one update; later, other laws fit as well.
+    """
+    second = 1 - count
+    unknown = Weighing(name, "debiased", 0.0, 1.0, misfit=np.inf)
+    if second < 0:
+        return unknown
+    step = path[second + 1] - path[second]
+    left = t[second] - path[second + 1]
+    old = float(np.sum(left * step) / max(float(np.sum(step**2)), _TINY))
     if not 0.0 < old < 1.0:
-        return Weighing(name, "debiased", 0.0, 1.0, misfit=np.inf)
-    hidden, made = np.zeros_like(t[0]), []
-    for k, one in enumerate(t, 1):
+        return unknown
+    hidden, made = path[0] * (1 - old) * count, []
+    for k, one in enumerate(t, 1 + count):
         hidden = old * hidden + (1 - old) * one
         made.append(hidden / (1 - old**k))
     return Weighing(name, "debiased", old, 1 - old, misfit=_misfit(path, np.stack(made)))

@@ -116,11 +116,11 @@ def _kept(case: Case, trace: Trace, forward_only: Trace) -> Kept | None:
     if not means or not variances or when is None:
         return None
     # Where a hidden average stands beside the one that is read, the latter tells more.
-    (_, mean), (_, var) = (
+    (name, mean), (_, var) = (
         next((pair for pair in pairs if pair[1].form == "debiased"), pairs[0])
         for pairs in (means, variances)
     )
-    storage = _storage(trace, mean, var)
+    storage = _storage(trace, name, mean, var)
     if storage is None or (mean.form, mean.copied) != (var.form, var.copied):
         return None
     return Kept(
@@ -140,10 +140,11 @@ def _normalizes_with(case: Case) -> Literal["batch", "blend"] | None:
     return modes.get(case.record.mode) if seen else None
 
 
-def _storage(trace: Trace, mean: Weighing, var: Weighing) -> Storage | None:
+def _storage(trace: Trace, name: str, mean: Weighing, var: Weighing) -> Storage | None:
     if not same_weight(mean.old, var.old) or not same_weight(mean.new, var.new):
         return None
-    if mean.form == "debiased":
+    # Equinox divides what it calls hidden when it reads it.
+    if mean.form == "debiased" or (mean.averages and "hidden" in name and _counters(trace)):
         return "hidden averages and their count"
     if mean.averages:
         return "averages, eps in the variance" if var.offset else "averages"
