@@ -17,8 +17,8 @@ ORDERS: Final[Mapping[str, Entry]] = {
         "the slope of its own dx, or a refusal",
         (
             "a backward pass written by hand takes what it saved for constants",
-            "it is computed outside the graph, or under no_grad",
-            "the double backward pass leaves out a term",
+            "the mean within the variance is detached, which the gradient does not show",
+            "the double backward pass leaves out a term, or is computed outside the graph",
         ),
         "Make the backward pass differentiable, or refuse: once_differentiable in PyTorch.",
     ),

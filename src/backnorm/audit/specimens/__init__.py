@@ -66,6 +66,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "frozen, three orders": (orders.FrozenOrders, Expected("frozen", "none", sound=True)),
     "second order, saved values constant": (orders.SavedConstants, _sound("D02")),
     "second order, a term left out": (orders.TermLeftOut, _sound("D02")),
+    "second order, mean in the variance constant": (orders.InnerMeanConstant, _sound("D02")),
     "third order, saved values constant": (orders.SavedInSecond, _sound("D03")),
     # Right on usual inputs; on some unusual ones, too, or not.
     "caffe, with x_hat where gamma is 0": (inputs.CaffeWithZero, _sound()),

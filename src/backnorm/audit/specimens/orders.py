@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FrozenOrders",
+    "InnerMeanConstant",
     "SavedConstants",
     "SavedInSecond",
     "TermLeftOut",
@@ -133,6 +134,22 @@ class TermLeftOut:
         x_hat_moves, _, _ = Plain.backward(along[0], cache)
         rest = x_hat_moves / cache.gamma * parts.along(dy, cache)
         return {**found, "x": found["x"] + rest}
+
+
+class InnerMeanConstant:
+    """The mean within the variance is a constant: dx is right, and its derivative is not."""
+
+    forward = staticmethod(Plain.forward)
+    backward = staticmethod(Plain.backward)
+
+    @staticmethod
+    def higher(
+        x: AnyArray, gamma: AnyArray, beta: AnyArray, dy: AnyArray, along: Sequence[AnyArray]
+    ) -> dict[str, AnyArray]:
+        found = ThreeOrders.higher(x, gamma, beta, dy, along)
+        _, cache = Plain.forward(x, gamma, beta)
+        left = parts.mean_of(along[0]) * cache.inv_std * parts.along(dy, cache)
+        return {**found, "x": found["x"] - left}
 
 
 class SavedInSecond:
