@@ -142,6 +142,43 @@ class Raises(Right):
         raise ArithmeticError(message)
 
 
+class Traces(Right):
+    """Raises an error whose text begins with a traceback, as those of MXNet."""
+
+    @staticmethod
+    def forward(*_: Any) -> Any:
+        """Raise."""
+        message = 'Traceback (most recent call last):\n  File "a.cc", line 1\nKeyError: no operator'
+        raise LookupError(message)
+
+
+class OnceOnly:
+    """A box whose gradient is not to be differentiated."""
+
+    forward = staticmethod(lambda x, gamma, beta: Right.forward(x, gamma, beta)[0])
+
+    @staticmethod
+    def run(x: Any, gamma: Any, beta: Any, dy: Any) -> Any:
+        """Return y and the gradients."""
+        y, cache = Right.forward(x, gamma, beta)
+        dx, dgamma, dbeta = Right.backward(dy, cache)
+        return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+
+    @staticmethod
+    def higher(x: Any, gamma: Any, beta: Any, dy: Any, along: Any) -> Any:
+        """Refuse."""
+        message = f"{len(along)} beyond the first"
+        raise NotImplementedError(message)
+
+
+class Subject:
+    """A subject in the making: only what has no default."""
+
+    box = OnceOnly
+    sample_shape = (3,)
+    name = "once only"
+
+
 class Scribbles(Right):
     """Writes to every open file, the pipe of the answers among them."""
 

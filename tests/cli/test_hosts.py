@@ -69,6 +69,15 @@ def test_nothing_of_backnorm_is_loaded_there() -> None:
     assert record.sound
 
 
+def test_a_subject_may_bring_its_higher_derivatives() -> None:
+    """What it says to them comes back from there."""
+    (record,) = audited("Subject")
+    told = {probe.code: probe.what for probe in record.probes}
+    assert record.sound
+    assert told["P30"] == "it refuses: NotImplementedError: 1 beyond the first"
+    assert told["P31"] == "it refuses: NotImplementedError: 2 beyond the first"
+
+
 LOST = {
     # name: (code, what was got)
     "Crashes": ("G25", "signal SIGSEGV, last words: goodbye"),
@@ -77,6 +86,7 @@ LOST = {
     "WrongDx": ("G23", "(3,)"),
     "NoArray": ("G23", "set"),
     "Raises": ("G20", "ArithmeticError: no such thing"),
+    "Traces": ("G20", "LookupError: KeyError: no operator"),
     "Scribbles": ("G25", "exit status 0"),
 }
 

@@ -6,8 +6,8 @@ import functools
 import importlib
 import importlib.util
 import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from backnorm.audit.fitting import distinct, fitted
 from backnorm.audit.registry import Adapter
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from backnorm._types import AnyArray
+    from backnorm.audit.boxes import Visit
     from backnorm.audit.registry import Calls, Request
 
 __all__ = ["hosted_adapter", "hosted_subjects"]
@@ -26,18 +27,84 @@ __all__ = ["hosted_adapter", "hosted_subjects"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostedBox:
-    """A box of `backnorm.host`, which speaks in dictionaries."""
+    """A box of `backnorm.host`, which speaks in dictionaries.
+
+    Attributes
+    ----------
+    box
+        The box, here or in another process.
+    kept
+        The state that calls start from, where it is not the first; see `HostedState`.
+    """
 
     box: Any
+    kept: Mapping[str, AnyArray] | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
-        return cast("AnyArray", self.box.forward(x, gamma, beta))
+        return cast("AnyArray", self.box.forward(x, gamma, beta, *self._from()))
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients."""
-        found = self.box.run(x, gamma, beta, dy)
+        found = self.box.run(x, gamma, beta, dy, *self._from())
         return Run(found["y"], found["dx"], found.get("dgamma"), found.get("dbeta"))
+
+    def _from(self) -> tuple[Mapping[str, AnyArray], ...]:
+        """Return what to add to the arguments of a call."""
+        return () if self.kept is None else (self.kept,)
+
+
+class HostedHigher(HostedBox):
+    """A box that can differentiate its gradient; see `backnorm.audit.boxes.DeepBox`."""
+
+    __slots__ = ()
+
+    def higher(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        along: Sequence[AnyArray],
+    ) -> Mapping[str, AnyArray]:
+        """Return the last of the gradients."""
+        found = self.box.higher(x, gamma, beta, dy, along, *self._from())
+        return cast("Mapping[str, AnyArray]", found)
+
+
+class HostedState(HostedBox):
+    """A box that can be followed over calls; see `backnorm.audit.boxes.StatefulBox`."""
+
+    __slots__ = ()
+
+    def state(self) -> Mapping[str, AnyArray]:
+        """Return the state that calls start from."""
+        found = self.box.state() if self.kept is None else self.kept
+        return cast("Mapping[str, AnyArray]", found)
+
+    def attached(self) -> Sequence[str]:
+        """Return nothing: what a layer keeps comes as NumPy's arrays."""
+        return ()
+
+    def after(self, visits: Sequence[Visit]) -> HostedState:
+        """Return the box after some calls."""
+        calls = [(one.x, one.gamma, one.beta, one.dy, one.train) for one in visits]
+        return replace(self, kept=self.box.after(calls, *self._from()))
+
+
+class HostedHigherState(HostedHigher, HostedState):
+    """A box that can do both."""
+
+    __slots__ = ()
+
+
+BOXES: Final[Mapping[frozenset[str], type[HostedBox]]] = {
+    frozenset(): HostedBox,
+    frozenset({"higher"}): HostedHigher,
+    frozenset({"state"}): HostedState,
+    frozenset({"higher", "state"}): HostedHigherState,
+}
+"""By what a spec says that its box can."""
 
 
 def hosted_subjects(
@@ -127,7 +194,7 @@ def _subject_of(spec: Mapping[str, Any]) -> Subject:
     subject = Subject(
         name=spec["name"],
         kind=spec["kind"],
-        box=HostedBox(spec["box"]),
+        box=BOXES[frozenset(spec["can"])](spec["box"]),
         sample_shape=shape if sample is None else tuple(sample),
         parameter_shape=shape,
         has_gamma=spec["has_gamma"],

@@ -5,6 +5,8 @@ Plain: see `backnorm.host.specs`.
 
 import copy
 
+import numpy as np
+
 FRAMEWORK = "chainer"
 
 
@@ -42,28 +44,47 @@ def layer(candidate, kind, train, tools):
     """Return the facts of a link in one mode."""
     import chainer
 
-    link = copy.deepcopy(candidate)
+    link, start = copy.deepcopy(candidate), {}
     for name in link._persistent:
-        role = tools.role_of(name)
-        if role.startswith("running_"):
-            value = getattr(link, name)
-            value[...] = tools.running(role, value.size).reshape(value.shape)
+        value, role = np.asarray(getattr(link, name)), tools.role_of(name)
+        running = role.startswith("running_")
+        start[name] = tools.running(role, value.size).reshape(value.shape) if running else value
     named = {
         tools.role_of(name.rpartition("/")[2]): name.strip("/") for name, _ in link.namedparams()
     }
     named = {role: named[role] for role in ("gamma", "beta") if role in named}
 
-    def call(arrays):
+    def filled(arrays):
         fresh = copy.deepcopy(link)
+        for name, value in start.items():
+            new = arrays[name]
+            # A count is a number, which a link adds to.
+            setattr(fresh, name, new.copy() if value.ndim else new.item())
         for role, name in named.items():
             # A variable in the place of a parameter, so that its gradient reaches the leaf.
             object.__setattr__(fresh, name, arrays[role])
+        return fresh
+
+    def call(arrays):
         with chainer.using_config("train", train):
-            return fresh(arrays["x"])
+            return filled(arrays)(arrays["x"])
+
+    def visit(constants, leaves, dy, training):
+        made = []
+
+        def run(arrays):
+            made.append(filled(arrays))
+            with chainer.using_config("train", training):
+                return made[0](arrays["x"])
+
+        differentiate(run, leaves, constants, dy)
+        return {name: np.asarray(getattr(made[0], name)) for name in start}
 
     shapes = [getattr(link, name).shape for name in named.values()]
     return {
         "call": call,
+        "state": start,
+        "visit": visit,
         "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -83,3 +104,20 @@ def differentiate(call, leaves, constants, dy):
     y.grad = dy.astype(y.dtype)
     y.backward()
     return y.array.copy(), {role: v.grad.copy() for role, v in given.items() if v.grad is not None}
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    import chainer
+
+    given = {role: chainer.Variable(value) for role, value in dict(leaves, dy=dy).items()}
+    y = call(dict(constants, **{role: given[role] for role in leaves}))
+    y = y[0] if isinstance(y, (tuple, list)) else y
+    total = chainer.functions.sum(y * given["dy"])
+    for direction in along:
+        (slope,) = chainer.grad([total], [given["x"]], enable_double_backprop=True)
+        if slope is None:
+            return {}
+        total = chainer.functions.sum(slope * direction)
+    found = chainer.grad([total], list(given.values()))
+    return {role: g.array.copy() for role, g in zip(given, found) if g is not None}

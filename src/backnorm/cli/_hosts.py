@@ -14,7 +14,6 @@ from backnorm.host import serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backnorm._types import AnyArray
     from backnorm.audit.registry import Request
     from backnorm.audit.subject import Subject
 
@@ -138,15 +137,27 @@ class RemoteBox:
     name: str
     lost: list[SubjectError] = field(default_factory=list)
 
-    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> Any:
+    def forward(self, *arguments: Any) -> Any:
         """Return y."""
-        return self._call("forward", x, gamma, beta)
+        return self._call("forward", arguments)
 
-    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Any:
+    def run(self, *arguments: Any) -> Any:
         """Return y and the gradients."""
-        return self._call("run", x, gamma, beta, dy)
+        return self._call("run", arguments)
 
-    def _call(self, operation: str, *arguments: AnyArray | None) -> Any:
+    def higher(self, *arguments: Any) -> Any:
+        """Return the last of the gradients of the gradient."""
+        return self._call("higher", arguments)
+
+    def state(self) -> Any:
+        """Return the state that calls start from."""
+        return self._call("state", ())
+
+    def after(self, *arguments: Any) -> Any:
+        """Return the state after some calls."""
+        return self._call("after", arguments)
+
+    def _call(self, operation: str, arguments: Sequence[Any]) -> Any:
         if self.lost:
             raise self.lost[0]
         message = {

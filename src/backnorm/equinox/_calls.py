@@ -43,41 +43,46 @@ def layer(candidate, kind, train, tools):
     """Return the facts of a layer in one mode; each layer of Equinox takes one sample."""
     import equinox
     import jax
+    from jax import numpy as jnp
 
-    state = equinox.nn.State(candidate)
-    stateful = bool(jax.tree_util.tree_leaves(state))
-    modes = tools.mode_arguments(type(candidate).__call__, train)
+    first = equinox.nn.State(candidate)
+    leaves, structure = jax.tree_util.tree_flatten(first)
+    names = _names(candidate, first, leaves)
 
-    def call(arrays):
+    def plain(arrays):
+        # Over every axis before those that a layer of one sample takes.
         filled = _filled(candidate, arrays)
-        if not stateful:
-            # Over every axis before those that a layer of one sample takes.
-            run = lambda x: filled(x)  # noqa: E731, PLW0108 - vmap would hash the layer
-            lead = arrays["x"].ndim - len(_shape(candidate, kind, tools))
-            for _ in range(lead if kind in ("layer", "rms") else 1):
-                run = jax.vmap(run)
-            return run(arrays["x"])
-        # A state may be used once only, so that each call takes a copy.
-        leaves, structure = jax.tree_util.tree_flatten(state)
-        leaves = [_in_format(leaf, arrays["x"].dtype) for leaf in leaves]
-        kept = _running(filled, jax.tree_util.tree_unflatten(structure, leaves), tools)
-        over = lambda x: filled(x, kept, **modes)  # noqa: E731 - a name for vmap
-        return jax.vmap(over, axis_name=candidate.axis_name, out_axes=(0, None))(arrays["x"])[0]
+        run = lambda x: filled(x)  # noqa: E731, PLW0108 - vmap would hash the layer
+        lead = arrays["x"].ndim - len(_shape(candidate, kind, tools))
+        for _ in range(lead if kind in ("layer", "rms") else 1):
+            run = jax.vmap(run)
+        return run(arrays["x"])
 
+    def applied(arrays, training):
+        filled = _filled(candidate, arrays)
+        # A state may be used once only, so that each call takes a copy.
+        kept = jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names])
+        modes = tools.mode_arguments(type(candidate).__call__, training)
+        over = lambda x: filled(x, kept, **modes)  # noqa: E731 - a name for vmap
+        return jax.vmap(over, axis_name=candidate.axis_name, out_axes=(0, None))(arrays["x"])
+
+    def step(arrays, training):
+        return dict(zip(names, jax.tree_util.tree_leaves(applied(arrays, training)[1])))
+
+    start = dict(zip(names, leaves))
+    if isinstance(candidate, equinox.nn.BatchNorm):
+        # After a batch with statistics that no other has: hidden averages and counts go together.
+        batch = tools.batch_of_running(candidate.input_size)
+        start = step(dict(start, x=jnp.asarray(batch.reshape(2, -1))), True)
     return {
-        "call": call,
+        "call": (lambda arrays: applied(arrays, train)[0]) if names else plain,
+        "step": step,
+        "state": start,
         "shape": _shape(candidate, kind, tools),
         "gamma": getattr(candidate, "weight", None) is not None,
         "beta": getattr(candidate, "bias", None) is not None,
         "groups": getattr(candidate, "groups", 0),
     }
-
-
-def _in_format(leaf, dtype):
-    """Return a value of the state in the format of x, as after training in it."""
-    from jax import numpy as jnp
-
-    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _shape(candidate, kind, tools):
@@ -100,25 +105,28 @@ def _filled(module, arrays):
     return module
 
 
-def _running(module, state, tools):
-    """Put running statistics in the state, as after many steps."""
-    from jax import numpy as jnp
+NAMES = {
+    "ema_state_index": ("running_mean", "running_var"),
+    "ema_first_time_index": ("first_time",),
+    "batch_state_index": ("hidden_mean", "hidden_var"),
+    "batch_counter": ("counter",),
+}
+"""What stands behind the indices of BatchNorm."""
 
-    index = getattr(module, "ema_state_index", None)
-    if index is None:
-        index = getattr(module, "batch_state_index", None)
-    if index is None:
-        return state
-    old = state.get(index)
-    new = tuple(
-        jnp.asarray(tools.running(role, one.size), one.dtype).reshape(one.shape)
-        for role, one in zip(("running_mean", "running_var"), old)
-    )
-    state = state.set(index, new)
-    if getattr(module, "ema_first_time_index", None) is not None:
-        return state.set(module.ema_first_time_index, jnp.array(False))
-    counter = getattr(module, "batch_counter", None)
-    if counter is not None:
-        # Hidden statistics after so many steps that their start has no weight left.
-        return state.set(counter, jnp.full_like(state.get(counter), 1000))
-    return state
+
+def _names(module, state, leaves):
+    """Return names for the leaves of a state, after the indices that a module has them by."""
+    import equinox
+    import jax
+
+    def is_index(value):
+        return isinstance(value, equinox.nn.StateIndex)
+
+    found = {}
+    for path, index in jax.tree_util.tree_flatten_with_path(module, is_leaf=is_index)[0]:
+        if is_index(index):
+            *before, last = [str(getattr(key, "name", getattr(key, "key", key))) for key in path]
+            behind = jax.tree_util.tree_leaves(state.get(index))
+            names = NAMES.get(last, ["%s.%d" % (last, place) for place in range(len(behind))])
+            found.update((id(one), ".".join(before + [n])) for one, n in zip(behind, names))
+    return [found[id(leaf)] for leaf in leaves]

@@ -73,27 +73,30 @@ def _linen(module, kind, train, tools):
     import jax
     from jax import numpy as jnp
 
-    modes = tools.mode_arguments(type(module).__call__, train)
     length = tools.CHANNELS[kind]
 
     def variables(x):
-        made = module.init(jax.random.PRNGKey(0), x, **modes)
+        made = module.init(jax.random.PRNGKey(0), x, **tools.mode_arguments(called, train))
         return {key: made[key] for key in made}
 
-    def call(arrays):
-        x = arrays["x"]
-        plain = jnp.zeros(x.shape, x.dtype)
-        filled = jax.tree_util.tree_map_with_path(
-            lambda path, value: _filled(_last(path), value, arrays, tools), variables(plain)
-        )
-        changing = [key for key in filled if key != "params"]
-        # In eval nothing changes: a layer that wrote its state would raise.
-        y = module.apply(filled, x, mutable=changing if train else [], **modes)
-        return y[0]
+    called = type(module).__call__
+    first = variables(jnp.ones((2, length)))
 
-    named = _names_in(variables(jnp.ones((2, length))), tools)
+    def applied(arrays, training):
+        x = arrays["x"]
+        filled = _filled(variables(jnp.zeros(x.shape, x.dtype)), arrays, tools)
+        changing = [key for key in filled if key != "params"]
+        modes = tools.mode_arguments(called, training)
+        return module.apply(filled, x, mutable=changing, **modes)
+
+    def step(arrays, training):
+        return _state(applied(arrays, training)[1])
+
+    named = _names_in(first, tools)
     return {
-        "call": call,
+        "call": lambda arrays: applied(arrays, train)[0],
+        "step": step,
+        "state": _start({key: first[key] for key in first if key != "params"}, tools),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -114,18 +117,43 @@ def _role(name, tools):
     return known.get(name) or tools.role_of(name)
 
 
-def _filled(name, value, arrays, tools):
-    """Return what stands in the place of a variable."""
-    from jax import numpy as jnp
+def _filled(variables, arrays, tools):
+    """Put gamma, beta and the state in the place of variables."""
+    import jax
 
-    role = _role(name, tools)
-    if role in arrays and role in ("gamma", "beta"):
-        return arrays[role].reshape(value.shape)
-    if role.startswith("running_"):
-        # In the format of x, as after training in it.
-        dtype = arrays["x"].dtype
-        return jnp.asarray(tools.running(role, value.size), dtype).reshape(value.shape)
-    return value
+    def value(path, old):
+        role = _role(_last(path), tools)
+        new = arrays.get(_dotted(path), arrays.get(role) if role in ("gamma", "beta") else None)
+        return old if new is None else new.reshape(old.shape)
+
+    return jax.tree_util.tree_map_with_path(value, variables)
+
+
+def _dotted(path):
+    """Return the name of a leaf in the state, which no role has."""
+    names = [str(getattr(key, "key", getattr(key, "name", None))) for key in path]
+    return ".".join(name for name in names if name != "value")
+
+
+def _state(variables):
+    """Return variables by their names."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
+    return {_dotted(path): value for path, value in leaves}
+
+
+def _start(variables, tools):
+    """Return the state that calls start from, with running statistics that no batch has."""
+    import jax
+    import numpy as np
+
+    def value(path, old):
+        role = _role(_last(path), tools)
+        start = tools.running(role, old.size) if role.startswith("running_") else old
+        return np.reshape(np.asarray(start), old.shape)
+
+    return _state(jax.tree_util.tree_map_with_path(value, variables))
 
 
 def _names_in(variables, tools):
@@ -139,23 +167,33 @@ def _nnx(module, kind, train, tools):
     import jax
     from flax import nnx
 
-    graph, state = nnx.split(module)
+    graph, trained, kept, others = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
     length = tools.CHANNELS[kind]
     shapes = [value.shape for value in jax.tree_util.tree_leaves(nnx.state(module, nnx.Param))]
     if shapes:
         length = shapes[0][0]
 
-    def call(arrays):
-        filled = jax.tree_util.tree_map_with_path(
-            lambda path, value: _filled(_last(path), value, arrays, tools), state
-        )
-        fresh = nnx.merge(graph, filled, copy=True)
-        fresh.train() if train else fresh.eval()
-        return fresh(arrays["x"])
+    def made(arrays, training):
+        old = {key.partition(".")[2]: value for key, value in arrays.items()}
+        filled = [_filled(trained, arrays, tools), _filled(kept, old, tools)]
+        fresh = nnx.merge(graph, *filled, others, copy=True)
+        fresh.train() if training else fresh.eval()
+        return fresh
 
-    named = _names_in(state, tools)
+    def step(arrays, training):
+        fresh = made(arrays, training)
+        fresh(arrays["x"])
+        return in_collection(_state(nnx.state(fresh, nnx.BatchStat)))
+
+    def in_collection(found):
+        # As in linen, where a name tells what it is of.
+        return {"batch_stats." + name: value for name, value in found.items()}
+
+    named = _names_in(trained, tools)
     return {
-        "call": call,
+        "call": lambda arrays: made(arrays, train)(arrays["x"]),
+        "step": step,
+        "state": in_collection(_start(kept, tools)),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,

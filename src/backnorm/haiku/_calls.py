@@ -50,23 +50,31 @@ def layer(candidate, kind, train, tools):
     import jax
     from jax import numpy as jnp
 
-    modes = tools.mode_arguments(candidate.func.__call__, train)
-    transformed = haiku.transform_with_state(lambda x: candidate()(x, **modes))
-    # The running statistics are there after a step in training only.
-    first = tools.mode_arguments(candidate.func.__call__, True)
-    initial = haiku.transform_with_state(lambda x: candidate()(x, **first))
-    length = tools.CHANNELS[kind]
+    def transformed(training):
+        modes = tools.mode_arguments(candidate.func.__call__, training)
+        return haiku.transform_with_state(lambda x: candidate()(x, **modes))
 
-    def call(arrays):
+    length = tools.CHANNELS[kind]
+    # The running statistics are there after a step in training only.
+    initial = transformed(True)
+
+    def applied(arrays, training):
         x = arrays["x"]
         params, state = initial.init(jax.random.PRNGKey(0), jnp.zeros(x.shape, x.dtype))
-        params = _filled(params, arrays, tools)
-        return transformed.apply(params, _running(state, tools), None, x)[0]
+        params, state = _filled(params, arrays, tools), _kept(state, arrays)
+        return transformed(training).apply(params, state, None, x)
+
+    def step(arrays, training):
+        state = applied(arrays, training)[1]
+        return {_dotted(m, n): value for m, group in state.items() for n, value in group.items()}
 
     params, _ = initial.init(jax.random.PRNGKey(0), jnp.ones((2, 4, length)))
     named = {tools.role_of(name) for group in params.values() for name in group}
     return {
-        "call": call,
+        "call": lambda arrays: applied(arrays, train)[0],
+        "step": step,
+        # After a batch with statistics that no other has: hidden averages and counts go together.
+        "state": step({"x": jnp.asarray(tools.batch_of_running(length))}, True),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -88,18 +96,15 @@ def _filled(params, arrays, tools):
     }
 
 
-def _running(state, tools):
-    """Put running statistics in the state: Haiku keeps each in hidden, and without its bias."""
-    from jax import numpy as jnp
+def _dotted(module, name):
+    """Return what to call a part of the state: mean_ema.average, var_ema.counter."""
+    parts = [part for part in module.split("/")[1:] if part != "~"]
+    return ".".join(parts + [name])
 
-    def value(module, old):
-        part = module.rpartition("/")[2].replace("~", "").strip("_")
-        role = {"mean_ema": "running_mean", "var_ema": "running_var"}.get(part)
-        if role is None or not old.size or not jnp.issubdtype(old.dtype, jnp.floating):
-            return old
-        return jnp.asarray(tools.running(role, old.size), old.dtype).reshape(old.shape)
 
+def _kept(state, arrays):
+    """Put the state that is given in the place of the first."""
     return {
-        module: {name: value(module, old) for name, old in group.items()}
+        module: {name: arrays.get(_dotted(module, name), old) for name, old in group.items()}
         for module, group in state.items()
     }

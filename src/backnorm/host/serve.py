@@ -174,7 +174,7 @@ class _Host:
             say({"refused": [error.arguments, type(error.cause).__name__, str(error.cause)]})
         except (Exception, SystemExit) as error:
             sys.stderr.write(traceback.format_exc())
-            say({"raised": [type(error).__name__, str(error)]})
+            say({"raised": [type(error).__name__, _words(error)]})
 
     def on_find(self, message):
         """Make specs of a target, and tell where they were made."""
@@ -207,6 +207,14 @@ class _Host:
         if name in sys.modules or not framework.isidentifier() or not os.path.isfile(path):
             return sys.modules.get(name)
         return _load(name, path)
+
+
+def _words(error):
+    """Return what an error says; MXNet puts a traceback of its own before it."""
+    lines = str(error).strip().splitlines()
+    if not lines or not lines[0].startswith("Traceback"):
+        return str(error)
+    return lines[-1].partition(type(error).__name__ + ": ")[2] or lines[-1]
 
 
 def environment():

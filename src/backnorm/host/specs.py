@@ -1,6 +1,7 @@
 """From an object to what can be called. Plain: Python 3.6 and NumPy, and nothing of backnorm.
 
-A spec is a dictionary: what `backnorm.audit.subject.Subject` has, and ``box``, the black box.
+A spec is a dictionary: what `backnorm.audit.subject.Subject` has, ``box``, the black box, and
+``can``, what that offers beyond the two passes: "higher" derivatives, and a "state" to follow.
 How a framework is called stands in its ``_calls.py``, which has
 
 - ``FRAMEWORK``, its import name, and ``base``, a function that names the framework which
@@ -13,12 +14,21 @@ How a framework is called stands in its ``_calls.py``, which has
   are such; ``groups``; ``last``, whether channels are the last axis; ``dtypes``; ``differentiate``;
 - ``differentiate(call, leaves, constants, dy)``, y and the gradients of sum(y*dy) by name; without
   dy only y;
+- ``higher(call, leaves, constants, dy, along)``, if there is a way: of the gradient g by x, that of
+  sum(along[0]*g), and so on, in the end by all leaves and dy, by name;
 - ``build(cls, arguments)``, where a class is not just called.
+
+The facts of a layer that keeps something between its calls have ``state`` too, the arrays that it
+starts from by name, which ``call`` then finds beside x; and either ``step``, a function of what
+``call`` is given and of whether to train, which gives the state after a call (``base`` then has
+``visit``, which runs it), or ``visit(state, leaves, dy, train)``, which does the same with NumPy's
+arrays, and a backward pass if there is a dy.
 
 This module is given to them as ``tools``, since they cannot import it in both places.
 """
 
 import copy
+import functools
 import inspect
 import re
 import sys
@@ -30,6 +40,7 @@ __all__ = [
     "CHANNELS",
     "CannotBuild",
     "Unknown",
+    "batch_of_running",
     "first_of",
     "kind_of",
     "mode_arguments",
@@ -101,31 +112,76 @@ class Unknown(Exception):
 
 
 class Box:
-    """A call of a framework as a black box on NumPy arrays."""
+    """A call of a framework as a black box on NumPy arrays.
 
-    def __init__(self, call, differentiate, constants, last):
-        self.call = call
-        self.differentiate = differentiate
-        self.constants = constants
-        self.last = last
+    Where a layer keeps a state, calls start from the one that is given, or else from its first.
+    """
 
-    def forward(self, x, gamma, beta):
+    def __init__(self, facts, base):
+        own = "differentiate" in facts
+        self.call = facts["call"]
+        self.differentiate = facts["differentiate"] if own else base.differentiate
+        self.deeper = facts.get("higher") or (None if own else getattr(base, "higher", None))
+        given = facts.get("state") or facts.get("constants", {})
+        self.constants = {name: np.asarray(value) for name, value in given.items()}
+        self.last = facts.get("last", False)
+        self.visit = facts.get("visit")
+        if "step" in facts:
+            self.visit = functools.partial(base.visit, facts["step"])
+        offers = (("higher", self.deeper), ("state", self.visit))
+        self.can = [name for name, function in offers if function]
+
+    def forward(self, x, gamma, beta, state=None):
         """Return y."""
-        return self.run(x, gamma, beta, None)["y"]
+        return self.run(x, gamma, beta, None, state)["y"]
 
-    def run(self, x, gamma, beta, dy):
+    def run(self, x, gamma, beta, dy, state=None):
         """Return y and the gradients of sum(y*dy)."""
-        given = {"x": self._theirs(x), "gamma": gamma, "beta": beta}
-        leaves = {role: value.copy() for role, value in given.items() if value is not None}
-        constants = {role: value.astype(x.dtype) for role, value in self.constants.items()}
-        upstream = None if dy is None else self._theirs(dy)
+        leaves, upstream = self._leaves(x, gamma, beta), None if dy is None else self._theirs(dy)
+        constants = self._constants(state, x.dtype)
         y, gradients = self.differentiate(self.call, leaves, constants, upstream)
-        found = {"y": self._ours(y), "dx": self._ours(gradients.get("x"))}
+        shaped = self._shaped(gradients, gamma, beta)
+        found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
+        return dict(found, y=self._ours(y))
+
+    def higher(self, x, gamma, beta, dy, along, state=None):
+        """Return the last of the gradients of sum(along[0]*dx) and so on, by what they are by."""
+        leaves, upstream = self._leaves(x, gamma, beta), self._theirs(dy)
+        constants = self._constants(state, x.dtype)
+        directions = [self._theirs(direction) for direction in along]
+        found = self.deeper(self.call, leaves, constants, upstream, directions)
+        return self._shaped(found, gamma, beta)
+
+    def state(self):
+        """Return the state that calls start from."""
+        return self.constants
+
+    def after(self, visits, state=None):
+        """Return the state after some calls, each of x, gamma, beta, dy and whether to train."""
+        kept = self.constants if state is None else state
+        for x, gamma, beta, dy, train in visits:
+            given = self._constants(kept, x.dtype)
+            upstream = None if dy is None else self._theirs(dy)
+            kept = self.visit(given, self._leaves(x, gamma, beta), upstream, train)
+        return kept
+
+    def _leaves(self, x, gamma, beta):
+        given = {"x": self._theirs(x), "gamma": gamma, "beta": beta}
+        return {role: value.copy() for role, value in given.items() if value is not None}
+
+    def _constants(self, state, dtype):
+        """Return what calls find beside x: numbers in its format, and counts and flags."""
+        given = self.constants if state is None else state
+        return {k: v.astype(dtype) if v.dtype.kind == "f" else v.copy() for k, v in given.items()}
+
+    def _shaped(self, gradients, gamma, beta):
+        found = dict(gradients)
+        for role in set(found).intersection(("x", "dy")):
+            found[role] = self._ours(found[role])
         for role, value in (("gamma", gamma), ("beta", beta)):
-            gradient = gradients.get(role)
+            gradient = found.get(role)
             if gradient is not None and value is not None and gradient.size == value.size:
-                gradient = gradient.reshape(value.shape)
-            found["d" + role] = gradient
+                found[role] = gradient.reshape(value.shape)
         return found
 
     def _theirs(self, array):
@@ -225,8 +281,7 @@ def _modes(wanted, training):
 
 def _spec(name, kind, mode, facts, base):
     shape = tuple(int(length) for length in facts["shape"])
-    differentiate = facts.get("differentiate") or base.differentiate
-    box = Box(facts["call"], differentiate, facts.get("constants", {}), facts.get("last", False))
+    box = Box(facts, base)
     return {
         "name": name,
         "kind": kind,
@@ -237,7 +292,8 @@ def _spec(name, kind, mode, facts, base):
         "has_beta": facts.get("beta", True),
         "groups": int(facts.get("groups") or 0),
         "dtypes": list(facts.get("dtypes", ("float32", "float64"))),
-        "box": facts.get("box") or box,
+        "can": box.can,
+        "box": box,
     }
 
 
@@ -256,6 +312,7 @@ def _of_pair(pair, asked):
         "has_beta": getattr(pair, "has_beta", kind != "rms"),
         "groups": getattr(pair, "groups", 0),
         "dtypes": list(getattr(pair, "dtypes", ("float32", "float64"))),
+        "can": [],
         "box": PairBox(pair),
     }
 
@@ -275,6 +332,9 @@ class _SubjectBox:
             return run
         return {key: getattr(run, key, None) for key in ("y", "dx", "dgamma", "dbeta")}
 
+    def higher(self, x, gamma, beta, dy, along):
+        return dict(self.box.higher(x, gamma, beta, dy, along))
+
 
 def _of_subject(subject):
     """Return the spec of something that has the attributes of a subject."""
@@ -291,6 +351,7 @@ def _of_subject(subject):
         "has_beta": getattr(subject, "has_beta", True),
         "groups": getattr(subject, "groups", 0),
         "dtypes": list(getattr(subject, "dtypes", ("float32", "float64"))),
+        "can": ["higher"] if hasattr(subject.box, "higher") else [],
         "box": _SubjectBox(subject.box),
     }
 
@@ -346,6 +407,12 @@ def roots(candidate):
 def running(role, length):
     """Return running statistics that no batch has: the probes' means are 1.5 and more."""
     return np.linspace(0.5, 1.5, length) if role == "running_var" else np.linspace(-1, 1, length)
+
+
+def batch_of_running(length):
+    """Return a batch, channels last, whose mean and variance are those running statistics."""
+    mean, deviation = running("running_mean", length), np.sqrt(running("running_var", length))
+    return np.stack([mean - deviation, mean + deviation]).reshape(2, 1, length)
 
 
 def first_of(y):

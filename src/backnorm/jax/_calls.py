@@ -48,38 +48,82 @@ def differentiate(call, leaves, constants, dy):
     compiled, since it looks at values, runs as it is.
     """
     import jax
-    from jax import numpy as jnp
 
-    with double(leaves.values()):
-        given = {role: jnp.asarray(value) for role, value in leaves.items()}
-        fixed = {role: jnp.asarray(value) for role, value in constants.items()}
-        upstream = None if dy is None else jnp.asarray(dy)
-        plain, compiled = _operations(call)
-        try:
-            y, gradients = compiled(given, fixed, upstream)
-        except jax.errors.JAXTypeError:
-            y, gradients = plain(given, fixed, upstream)
-        return _array(y), {role: _array(value) for role, value in gradients.items()}
+    def operation(given, fixed, upstream):
+        def run(arrays):
+            return _first(call(dict(fixed, **arrays)))
+
+        if upstream is None:
+            return run(given), {}
+        y, back = jax.vjp(run, given)
+        return y, back(upstream.astype(y.dtype))[0]
+
+    return _ran(_kept(call, "gradients", operation), leaves, constants, dy)
 
 
-def _operations(call):
-    """Return y and gradients as a function, and the same compiled, made once for each call."""
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
     import jax
 
-    if not hasattr(call, "operations"):
+    def total(given, fixed, directions):
+        def reached(arrays):
+            arrays = dict(arrays)
+            upstream = arrays.pop("dy")
+            y = _first(call(dict(fixed, **arrays)))
+            return (y * upstream.astype(y.dtype)).sum()
 
-        def operation(given, fixed, upstream):
-            def run(arrays):
-                y = call(dict(fixed, **arrays))
-                return y[0] if isinstance(y, (tuple, list)) else y
+        for direction in directions:
+            reached = _slope_along(reached, direction)
+        return jax.grad(reached)(given)
 
-            if upstream is None:
-                return run(given), {}
-            y, back = jax.vjp(run, given)
-            return y, back(upstream.astype(y.dtype))[0]
+    return _ran(_kept(call, "higher", total), dict(leaves, dy=dy), constants, along)
 
-        call.operations = operation, jax.jit(operation)
-    return call.operations
+
+def _slope_along(function, direction):
+    """Return the function whose value is that of a function's gradient by x along a direction."""
+    import jax
+
+    return lambda arrays: (direction * jax.grad(function)(arrays)["x"]).sum()
+
+
+def visit(step, constants, leaves, dy, train):
+    """Return the state after a call. A backward pass has none of its own."""
+
+    def moved(arrays):
+        return step(arrays, train)
+
+    return _ran(_kept(step, "moved %s" % train, moved), dict(leaves, **constants))
+
+
+def _ran(function, *arguments):
+    """Run a function of JAX's arrays on NumPy's: compiled, if it can be."""
+    import jax
+    from jax import numpy as jnp
+
+    leaves = jax.tree_util.tree_leaves(arguments)
+    with double(leaves):
+        given = jax.tree_util.tree_map(jnp.asarray, arguments)
+        plain, compiled = function
+        try:
+            found = compiled(*given)
+        except jax.errors.JAXTypeError:
+            found = plain(*given)
+        return jax.tree_util.tree_map(_array, found)
+
+
+def _kept(call, name, function):
+    """Return a function and the same compiled: the first of that name that belongs to a call."""
+    import jax
+
+    kept = call.__dict__.setdefault("kept", {})
+    if name not in kept:
+        kept[name] = function, jax.jit(function)
+    return kept[name]
+
+
+def _first(y):
+    """Return y, and where a call returns more than y, its first part."""
+    return y[0] if isinstance(y, (tuple, list)) else y
 
 
 def _array(value):

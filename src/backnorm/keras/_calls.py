@@ -72,22 +72,22 @@ def layer(candidate, kind, train, tools):
             built[key] = one
         return built[key]
 
-    modes = tools.mode_arguments(type(candidate).call, train)
-
-    def call(arrays):
+    def applied(arrays, training):
         x = arrays["x"]
         module = fresh(x)
         weights = [_filled(v, arrays, tools) for v in module.trainable_variables]
-        kept = [_kept(v, tools) for v in module.non_trainable_variables]
-        return module.stateless_call(weights, kept, x, **modes)[0]
+        modes = tools.mode_arguments(type(candidate).call, training)
+        return module.stateless_call(weights, [arrays[name] for name in names], x, **modes)
 
     length = tools.CHANNELS[kind]
-    named = {
-        tools.role_of(v.name) for v in fresh(np.ones((2, length), "float32")).trainable_variables
-    }
+    first = fresh(np.ones((2, length), "float32"))
+    named = {tools.role_of(v.name) for v in first.trainable_variables}
+    names = _names(first.non_trainable_variables)
     groups = getattr(candidate, "groups", 0)
     return {
-        "call": call,
+        "call": lambda arrays: applied(arrays, train)[0],
+        "step": lambda arrays, training: dict(zip(names, applied(arrays, training)[1])),
+        "state": {name: _start(v, tools) for name, v in zip(names, first.non_trainable_variables)},
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -105,11 +105,20 @@ def _filled(variable, arrays, tools):
     return variable.value
 
 
-def _kept(variable, tools):
+def _names(variables):
+    """Return the names of variables; with a number, where a layer has several of a name."""
+    found = []
+    for variable in variables:
+        same = sum(name.rpartition(".")[2] == variable.name for name in found)
+        found.append("%d.%s" % (same + 1, variable.name) if same else variable.name)
+    return found
+
+
+def _start(variable, tools):
+    """Return where a variable starts: running statistics at those that no batch has."""
     import keras
 
     role = tools.role_of(variable.name)
-    if not role.startswith("running_"):
-        return variable.value
-    values = tools.running(role, int(variable.shape[0]))
-    return keras.ops.convert_to_tensor(values, dtype=variable.dtype)
+    if role.startswith("running_"):
+        return tools.running(role, int(variable.shape[0]))
+    return keras.ops.convert_to_numpy(variable.value)

@@ -75,37 +75,49 @@ def layer(candidate, kind, train, tools):
     with mxnet.autograd.pause():
         candidate(mxnet.nd.ones((2, length, 2)[: 2 if kind in ("layer", "rms") else 3]))
     parameters = candidate._collect_params_with_prefix()
-    trained = {}
+    trained, state = {}, {}
     for name, parameter in parameters.items():
         role = tools.role_of(name)
         if role in ("gamma", "beta") and parameter.grad_req != "null":
             trained.setdefault(role, parameter)
         elif role.startswith("running_"):
             start = tools.running(role, int(np.prod(parameter.shape)))
-            parameter.start = start.reshape(parameter.shape)
+            state[name] = start.reshape(parameter.shape)
 
-    def call(arrays):
+    def fill(leaves, constants):
+        candidate.cast(str(leaves["x"].dtype))
+        values = [(parameters[name], value) for name, value in constants.items()]
+        given = [(p, leaves[role]) for role, p in trained.items() if role in leaves]
+        values += [(parameter, value.reshape(parameter.shape)) for parameter, value in given]
+        for parameter, value in values:
+            parameter.set_data(_own(value, parameter.dtype))
+        return {"x": _own(leaves["x"])}
+
+    def called(arrays):
         return candidate(arrays["x"])
 
     def differentiate(_, leaves, constants, dy):
-        candidate.cast(str(leaves["x"].dtype))
-        for parameter in parameters.values():
-            if hasattr(parameter, "start"):
-                parameter.set_data(mxnet.nd.array(parameter.start, dtype=parameter.dtype))
-        for role, parameter in trained.items():
-            if role in leaves:
-                value = leaves[role].reshape(parameter.shape)
-                parameter.set_data(mxnet.nd.array(value, dtype=value.dtype))
-        x = mxnet.nd.array(leaves["x"], dtype=leaves["x"].dtype)
-        y, found = _recorded(call, {"x": x}, dy, train)
+        y, found = _recorded(called, fill(leaves, constants), dy, train)
         for role, parameter in trained.items():
             found[role] = parameter.grad().asnumpy()
         return y, (found if dy is not None else {})
 
+    def higher(_, leaves, constants, dy, along):
+        given = fill(leaves, constants)
+        given.update((role, parameter.data()) for role, parameter in trained.items())
+        return _deeper(called, given, dy, along, train)
+
+    def visit(constants, leaves, dy, training):
+        _recorded(called, fill(leaves, constants), dy, training)
+        return {name: parameters[name].data().asnumpy() for name in constants}
+
     shapes = [parameter.shape for parameter in trained.values()] or [(length,)]
     return {
-        "call": call,
+        "call": called,
         "differentiate": differentiate,
+        "higher": higher,
+        "state": state,
+        "visit": visit,
         "shape": shapes[0],
         "gamma": "gamma" in trained,
         "beta": "beta" in trained,
@@ -115,14 +127,42 @@ def layer(candidate, kind, train, tools):
 
 def differentiate(call, leaves, constants, dy):
     """Return y and the gradients of sum(y*dy), by MXNet's record of a function."""
+    given = {role: _own(value) for role, value in leaves.items()}
+    fixed = {role: _own(value) for role, value in constants.items()}
+    return _recorded(lambda arrays: call(dict(fixed, **arrays)), given, dy, True)
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    given = {role: _own(value) for role, value in leaves.items()}
+    fixed = {role: _own(value) for role, value in constants.items()}
+    return _deeper(lambda arrays: call(dict(fixed, **arrays)), given, dy, along, True)
+
+
+def _deeper(call, given, dy, along, train):
+    from mxnet import autograd
+
+    given = dict(given, dy=_own(dy))
+    for value in given.values():
+        value.attach_grad()
+    with autograd.record(train_mode=train):
+        y = call({role: value for role, value in given.items() if role != "dy"})
+        y = y[0] if isinstance(y, (tuple, list)) else y
+        total = (y * given["dy"]).sum()
+        for direction in along:
+            (slope,) = autograd.grad(
+                total, [given["x"]], create_graph=True, retain_graph=True, train_mode=train
+            )
+            total = (slope * _own(direction)).sum()
+    total.backward(train_mode=train)
+    return {role: value.grad.asnumpy() for role, value in given.items()}
+
+
+def _own(value, dtype=None):
+    """Return MXNet's array of NumPy's."""
     import mxnet
 
-    def array(value):
-        return mxnet.nd.array(value, dtype=value.dtype)
-
-    given = {role: array(value) for role, value in leaves.items()}
-    fixed = {role: array(value) for role, value in constants.items()}
-    return _recorded(lambda arrays: call(dict(fixed, **arrays)), given, dy, True)
+    return mxnet.nd.array(value, dtype=dtype or value.dtype)
 
 
 def _recorded(call, given, dy, train):

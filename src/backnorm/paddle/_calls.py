@@ -60,25 +60,40 @@ def layer(candidate, kind, train, tools):
         named.setdefault(role, name)
     named = {role: named[role] for role in ("gamma", "beta") if role in named}
 
-    def differentiate(_, leaves, constants, dy):
+    def filled(leaves, constants, training):
         fresh = copy.deepcopy(candidate)
-        fresh.train() if train else fresh.eval()
+        fresh.train() if training else fresh.eval()
         if str(leaves["x"].dtype) == "float64":
             fresh.to(dtype="float64")
         for name, buffer in _arrays(fresh):
-            if name in start:
-                buffer.set_value(start[name].astype(_format(buffer)))
+            if name in constants:
+                buffer.set_value(constants[name].astype(_format(buffer)))
         owned = dict(fresh.named_parameters())
-        parameters = {role: owned[name] for role, name in named.items()}
-        for role, parameter in parameters.items():
+        given = {role: owned[name] for role, name in named.items()}
+        for role, parameter in given.items():
             parameter.set_value(leaves[role].reshape(parameter.shape).astype(_format(parameter)))
-        x = paddle.to_tensor(leaves["x"], stop_gradient=False)
-        return _gradients(fresh(x), dict(parameters, x=x), dy)
+        return fresh, dict(given, x=paddle.to_tensor(leaves["x"], stop_gradient=False))
+
+    def differentiate(_, leaves, constants, dy):
+        fresh, given = filled(leaves, constants, train)
+        return _gradients(fresh(given["x"]), given, dy)
+
+    def deeper(_, leaves, constants, dy, along):
+        fresh, given = filled(leaves, constants, train)
+        return _higher(fresh(given["x"]), given, dy, along)
+
+    def visit(constants, leaves, dy, training):
+        fresh, given = filled(leaves, constants, training)
+        _gradients(fresh(given["x"]), given, dy)
+        return {name: array.numpy() for name, array in _arrays(fresh) if name in constants}
 
     shapes = [tuple(p.shape) for n, p in candidate.named_parameters() if n in named.values()]
     return {
         "call": None,
         "differentiate": differentiate,
+        "higher": deeper,
+        "state": start,
+        "visit": visit,
         "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -98,6 +113,31 @@ def differentiate(call, leaves, constants, dy):
     given = {role: paddle.to_tensor(v, stop_gradient=False) for role, v in leaves.items()}
     fixed = {role: paddle.to_tensor(v) for role, v in constants.items()}
     return _gradients(call(dict(fixed, **given)), given, dy)
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    import paddle
+
+    given = {role: paddle.to_tensor(v, stop_gradient=False) for role, v in leaves.items()}
+    fixed = {role: paddle.to_tensor(v) for role, v in constants.items()}
+    return _higher(call(dict(fixed, **given)), given, dy, along)
+
+
+def _higher(y, given, dy, along):
+    import paddle
+
+    y = y[0] if isinstance(y, (tuple, list)) else y
+    upstream = paddle.to_tensor(dy.astype(_format(y)), stop_gradient=False)
+    total = (y * upstream).sum()
+    for direction in along:
+        (slope,) = paddle.grad([total], [given["x"]], create_graph=True, allow_unused=True)
+        if slope is None or slope.stop_gradient:
+            return {}
+        total = (slope * paddle.to_tensor(direction)).sum()
+    given = dict(given, dy=upstream)
+    found = paddle.grad([total], list(given.values()), allow_unused=True)
+    return {role: g.numpy() for role, g in zip(given, found) if g is not None}
 
 
 def _gradients(y, given, dy):

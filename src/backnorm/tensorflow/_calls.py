@@ -55,5 +55,41 @@ def differentiate(call, leaves, constants, dy):
         y = y[0] if isinstance(y, (tuple, list)) else y
     if dy is None:
         return y.numpy(), {}
-    found = tape.gradient(y, given, tf.cast(tf.constant(dy), y.dtype))
-    return y.numpy(), {role: g.numpy() for role, g in found.items() if g is not None}
+    return y.numpy(), _arrays(tape.gradient(y, given, tf.cast(tf.constant(dy), y.dtype)))
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient, by a tape within another."""
+    import tensorflow as tf
+
+    given = {role: tf.constant(value) for role, value in dict(leaves, dy=dy).items()}
+    arrays = dict({role: tf.constant(value) for role, value in constants.items()}, **given)
+    upstream = arrays.pop("dy")
+
+    def total(directions):
+        if not directions:
+            y = call(arrays)
+            y = y[0] if isinstance(y, (tuple, list)) else y
+            return tf.reduce_sum(y * tf.cast(upstream, y.dtype))
+        with tf.GradientTape() as tape:
+            tape.watch(given["x"])
+            before = total(directions[:-1])
+        return tf.reduce_sum(tape.gradient(before, given["x"]) * directions[-1])
+
+    with tf.GradientTape() as tape:
+        for tensor in given.values():
+            tape.watch(tensor)
+        last = total(along)
+    return _arrays(tape.gradient(last, given))
+
+
+def visit(step, constants, leaves, dy, train):
+    """Return the state after a call of a function that returns it."""
+    import tensorflow as tf
+
+    arrays = {name: tf.constant(value) for name, value in dict(constants, **leaves).items()}
+    return _arrays(step(arrays, train))
+
+
+def _arrays(tensors):
+    return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}

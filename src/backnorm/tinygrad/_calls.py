@@ -6,6 +6,8 @@ Plain: see `backnorm.host.specs`.
 import copy
 import functools
 
+import numpy as np
+
 FRAMEWORK = "tinygrad"
 
 
@@ -48,24 +50,39 @@ def layer(candidate, kind, train, tools):
     names = {"gamma": "weight", "beta": "bias"}
     named = {role: n for role, n in names.items() if getattr(candidate, n, None) is not None}
 
-    def call(arrays):
+    kept = {name: getattr(candidate, name, None) for name in ("running_mean", "running_var")}
+    state = {
+        name: tools.running(name, old.shape[0]) for name, old in kept.items() if old is not None
+    }
+    if hasattr(candidate, "num_batches_tracked"):
+        state["num_batches_tracked"] = np.zeros(())
+
+    def filled(arrays):
         fresh = copy.copy(candidate)
-        dtype = arrays["x"].dtype
         for role, name in named.items():
             setattr(fresh, name, arrays[role])
-        for name in ("running_mean", "running_var"):
-            old = getattr(fresh, name, None)
-            if old is not None:
-                setattr(fresh, name, Tensor(tools.running(name, old.shape[0])).cast(dtype))
-        if hasattr(fresh, "num_batches_tracked"):
-            fresh.num_batches_tracked = Tensor(0)
+        for name in state:
+            # A copy, which training writes over.
+            setattr(fresh, name, arrays[name] + 0)
+        return fresh
+
+    def call(arrays):
         with _mode(train):
-            return run(fresh, arrays["x"])
+            return run(filled(arrays), arrays["x"])
+
+    def visit(constants, leaves, dy, training):
+        fresh = filled({name: Tensor(v) for name, v in dict(constants, **leaves).items()})
+        with _mode(training):
+            run(fresh, Tensor(leaves["x"])).realize()
+        return {name: getattr(fresh, name).numpy() for name in state}
 
     shapes = [getattr(candidate, name).shape for name in named.values()]
     own = type(candidate) in layer_classes()
     return {
         "call": call,
+        "higher": higher,
+        "state": state,
+        "visit": visit,
         "differentiate": _replayed if own else differentiate,
         "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
         "gamma": "gamma" in named,
@@ -98,6 +115,22 @@ def differentiate(call, leaves, constants, dy):
 
     tensors = [Tensor(array) for array in _arrays(leaves, constants, dy)]
     return _named(leaves, _computed(call, [*leaves], [*constants], tensors))
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    from tinygrad import Tensor
+
+    given = {role: Tensor(array) for role, array in dict(leaves, dy=dy).items()}
+    fixed = {name: Tensor(array) for name, array in constants.items()}
+    y = call(dict(fixed, **{role: given[role] for role in leaves}))
+    y = y[0] if isinstance(y, (tuple, list)) else y
+    total = (y * given["dy"].cast(y.dtype)).sum()
+    for direction in along:
+        (slope,) = total.gradient(given["x"])
+        total = (slope * Tensor(direction)).sum()
+    found = total.gradient(*given.values())
+    return {role: one.numpy() for role, one in zip(given, found)}
 
 
 def _replayed(call, leaves, constants, dy):

@@ -1,0 +1,131 @@
+"""Layers of other frameworks are followed over calls, and their gradients differentiated."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from backnorm.audit import audit
+from backnorm.audit.boxes import StatefulBox, Visit
+from backnorm.audit.draws import draw
+from backnorm.audit.registry import Request, adapter_of
+from backnorm.audit.roles import state_role
+
+if TYPE_CHECKING:
+    from backnorm.audit.record import Record
+
+pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks has it")
+
+PLAIN = "keras, flax, onnx-9, onnx-14, onnx-15, paddle, mindspore"
+TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
+COUNTED = "goes up by 1. The same as in: haiku, equinox-batch."
+
+STATES = {
+    # framework, layer: what is said of its running statistics
+    ("flax", "flax.linen.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
+    ("flax", "flax.nnx.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
+    ("haiku", "haiku.BatchNorm"): COUNTED,
+    ("equinox", "equinox.nn.BatchNorm, mode=batch"): COUNTED,
+    ("equinox", "equinox.nn.BatchNorm, mode=ema"): (
+        "running_var = 0.99*running_var + 0.01*biased variance."
+    ),
+    ("keras", "keras.layers.BatchNormalization"): (
+        f"0.01*biased variance. The same as in: {PLAIN}."
+    ),
+}
+FOLLOWED = ("P10", "P11", "P12", "P30", "P31")
+
+
+def examined(framework: str, name: str, calls: str = "train") -> Record:
+    """Audit one layer."""
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    (subject,) = (
+        s
+        for s in adapter_of(framework).layers(calls)  # type: ignore[arg-type]
+        if s.name.partition(" on ")[0] == name
+    )
+    return audit(subject)
+
+
+def results(record: Record) -> dict[str, str]:
+    """What came of the probes that follow a layer and differentiate its gradient."""
+    return {p.code: p.result for p in record.probes if p.code in FOLLOWED}
+
+
+@pytest.mark.parametrize(("framework", "name"), STATES)
+def test_running_statistics_and_higher_derivatives_are_in_order(framework: str, name: str) -> None:
+    """The law with the dialects that have it; all orders are right, and so are later calls."""
+    record = examined(framework, name)
+    assert record.sound
+    assert results(record) == dict.fromkeys(FOLLOWED, "pass")
+    assert STATES[framework, name] in record.state
+    assert {finding.code[0] for finding in record.findings} <= {"N"}
+
+
+@pytest.mark.parametrize("framework", ["flax", "haiku", "equinox", "keras"])
+def test_evaluation_is_followed(framework: str) -> None:
+    """It changes nothing, and uses what training leaves."""
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    subject = adapter_of(framework).layers("eval")[0]
+    record = audit(subject)
+    assert (record.mode, record.sound) == ("frozen", True)
+    assert results(record) == {**dict.fromkeys(FOLLOWED, "pass"), **_without_third(record)}
+    assert "biased variance" in record.state
+
+
+def _without_third(record: Record) -> dict[str, str]:
+    """What has no graph any more, as what is linear in x has not, may be refused."""
+    return {p.code: p.result for p in record.probes if p.code == "P31" and p.result == "skipped"}
+
+
+def test_layers_that_keep_nothing_are_followed_too() -> None:
+    """There is nothing to find, and no running law."""
+    record = examined("flax", "flax.linen.LayerNorm")
+    assert results(record) == {**dict.fromkeys(FOLLOWED, "pass"), "P11": "skipped"}
+
+
+def test_a_layer_of_several_keeps_the_state_of_each() -> None:
+    """The second of a name has a number, and the role of the first."""
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+
+    class Twice(keras.layers.Layer):  # type: ignore[misc]
+        """Normalizes twice."""
+
+        def __init__(self, **more: Any) -> None:
+            super().__init__(**more)
+            self.norms = [keras.layers.BatchNormalization() for _ in range(2)]
+
+        def build(self, shape: Any) -> None:
+            """Build both."""
+            for norm in self.norms:
+                norm.build(shape)
+
+        def call(self, x: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002 - Keras's own
+            """Normalize."""
+            for norm in self.norms:
+                x = norm(x, training=training)
+            return x
+
+    (subject,) = adapter_of("keras").subjects(Twice, Request(kind="batch", calls="train"))
+    assert isinstance(subject.box, StatefulBox)
+    names = list(subject.box.state())
+    assert names == ["moving_mean", "moving_variance", "2.moving_mean", "2.moving_variance"]
+    assert [state_role(name) for name in names] == ["running_mean", "running_var"] * 2
+    one = draw(subject, np.random.default_rng(0), "float32", batch=4)
+    after = subject.box.after([Visit(one.x, one.gamma, one.beta)]).state()
+    assert not any(np.array_equal(after[name], subject.box.state()[name]) for name in names)
+
+
+def test_tinygrad_detaches_the_mean_within_the_variance() -> None:
+    """That is right at the first order, and wrong at the second."""
+    if not shutil.which("clang"):
+        pytest.skip("tinygrad compiles with clang, which is not installed")
+    record = examined("tinygrad", "tinygrad.nn.BatchNorm")
+    assert (record.sound, [f.code for f in record.findings if f.code[0] in "DIS"]) == (
+        True,
+        ["D02"],
+    )
+    assert f"The same as in: {TORCH}." in record.state
