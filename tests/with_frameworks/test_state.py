@@ -119,6 +119,26 @@ def test_a_layer_of_several_keeps_the_state_of_each() -> None:
     assert not any(np.array_equal(after[name], subject.box.state()[name]) for name in names)
 
 
+def test_a_parameter_of_nnx_may_have_the_name_of_the_input() -> None:
+    """Gamma, beta and the state alone are given to a layer by name."""
+    nnx = pytest.importorskip("flax.nnx", reason="Flax is not installed")
+
+    class Shifted(nnx.Module):  # type: ignore[misc]
+        """Adds something to x first."""
+
+        def __init__(self) -> None:
+            self.x = nnx.Param(np.arange(4, dtype=np.float32))
+            self.norm = nnx.BatchNorm(4, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: Any) -> Any:
+            """Normalize."""
+            return self.norm(x + self.x)
+
+    (subject,) = adapter_of("flax").subjects(Shifted(), Request(kind="batch", calls="train"))
+    record = audit(subject, quick=True)
+    assert (record.through, record.sound) == ("both", True)
+
+
 def test_tinygrad_detaches_the_mean_within_the_variance() -> None:
     """That is right at the first order, and wrong at the second."""
     if not shutil.which("clang"):

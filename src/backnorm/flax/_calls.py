@@ -174,8 +174,9 @@ def _nnx(module, kind, train, tools):
         length = shapes[0][0]
 
     def made(arrays, training):
+        parameters = {role: arrays[role] for role in ("gamma", "beta") if role in arrays}
         old = {key.partition(".")[2]: value for key, value in arrays.items()}
-        filled = [_filled(trained, arrays, tools), _filled(kept, old, tools)]
+        filled = [_filled(trained, parameters, tools), _filled(kept, old, tools)]
         fresh = nnx.merge(graph, *filled, others, copy=True)
         fresh.train() if training else fresh.eval()
         return fresh
