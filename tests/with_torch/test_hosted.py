@@ -12,6 +12,8 @@ from backnorm.cli._jobs import Job, audit_jobs
 if TYPE_CHECKING:
     from backnorm.audit.record import Record
 
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
 LAYERS = ("BatchNorm1d", "InstanceNorm1d", "LayerNorm", "GroupNorm")
 ARGUMENTS = {
     "BatchNorm1d": {"num_features": 4, "momentum": 0.3},
