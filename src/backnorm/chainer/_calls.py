@@ -60,9 +60,9 @@ def layer(candidate, kind, train, tools):
             new = arrays[name]
             # A count is a number, which a link adds to.
             setattr(fresh, name, new.copy() if value.ndim else new.item())
-        for role, name in named.items():
+        for role in set(named).intersection(arrays):
             # A variable in the place of a parameter, so that its gradient reaches the leaf.
-            object.__setattr__(fresh, name, arrays[role])
+            object.__setattr__(fresh, named[role], arrays[role])
         return fresh
 
     def call(arrays):

@@ -70,8 +70,9 @@ def layer(candidate, kind, train, tools):
                 buffer.set_value(constants[name].astype(_format(buffer)))
         owned = dict(fresh.named_parameters())
         given = {role: owned[name] for role, name in named.items()}
-        for role, parameter in given.items():
-            parameter.set_value(leaves[role].reshape(parameter.shape).astype(_format(parameter)))
+        for role in set(given).intersection(leaves):
+            value = leaves[role].reshape(given[role].shape)
+            given[role].set_value(value.astype(_format(given[role])))
         return fresh, dict(given, x=paddle.to_tensor(leaves["x"], stop_gradient=False))
 
     def differentiate(_, leaves, constants, dy):

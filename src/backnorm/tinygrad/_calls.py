@@ -59,8 +59,8 @@ def layer(candidate, kind, train, tools):
 
     def filled(arrays):
         fresh = copy.copy(candidate)
-        for role, name in named.items():
-            setattr(fresh, name, arrays[role])
+        for role in set(named).intersection(arrays):
+            setattr(fresh, named[role], arrays[role])
         for name in state:
             # A copy, which training writes over.
             setattr(fresh, name, arrays[name] + 0)
