@@ -26,7 +26,7 @@ python := $(VENV)/bin/python
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
 
-.PHONY: audit bench clean coverage docs force format frameworks lint pictures sanitize test test-browser test-frameworks test-numpy
+.PHONY: audit bench clean coverage docs force format frameworks lint pages pictures sanitize test test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -66,6 +66,10 @@ test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
+# The pages of docs/ that are made from the package's own tables; a test says whether they are current.
+pages: $(VENV)/.installed
+	$(python) tools/pages.py
+
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
 	$(MAKE) test TEST_EXTRAS='test torch browser' ARGS='$(or $(ARGS),tests/browser)'
@@ -79,7 +83,7 @@ pictures:
 # The sections of frameworks that are not named stay. tinygrad compiles with clang, which is the system's own (apt-get install clang).
 frameworks:
 	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks
-	.venv-frameworks/bin/python docs/frameworks_page.py torch jax flax haiku equinox keras tinygrad $(OTHERS)
+	.venv-frameworks/bin/python tools/frameworks_page.py torch jax flax haiku equinox keras tinygrad $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

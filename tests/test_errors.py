@@ -806,7 +806,8 @@ def test_no_message_is_missing_above() -> None:
     ]
     source = inspect.getsource(inspect.getmodule(test_no_message_is_missing_above))
     table = source[source.index("MESSAGES") : source.index("MORE")]
-    assert re.findall(r"^        (\w+Error\.\w+)\(", table, re.MULTILINE) == there
+    made = re.findall(r"^        (\w+Error\.\w+)\(", table, re.MULTILINE)
+    assert sorted(made) == sorted(there)
     assert len(there) == len(MESSAGES)
 
 
@@ -837,4 +838,5 @@ def test_each_error_is_one_of_pythons_own() -> None:
     assert set(BASES) == set(CLASSES) - {BacknormError}
     assert all(issubclass(cls, BacknormError) for cls in BASES)
     assert all(issubclass(cls, base) for cls, base in BASES.items())
-    assert errors.__all__ == sorted(cls.__name__ for cls in CLASSES)
+    named = {cls.__name__ for cls in CLASSES} | {"SmallWeightWarning"}
+    assert errors.__all__ == sorted(named)

@@ -7,12 +7,13 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import backnorm
-from backnorm.cli._targets import FRAMEWORKS
+from backnorm.host.calls import FRAMEWORKS
 
 STDLIB = sys.stdlib_module_names
 
@@ -24,20 +25,29 @@ NO_SOURCE = {".git", "__pycache__", "build", "dist", "htmlcov", "out", "site"}
 TEXT = {"", ".cpp", ".hpp", ".md", ".py", ".pyi", ".toml", ".txt", ".yml"}
 
 
-OF_JAX = ("equinox", "flax", "haiku")
-"""Frameworks whose arrays are those of JAX."""
-
-HOSTED = [
-    *(PACKAGE / "host" / name for name in ("find.py", "serve.py", "specs.py")),
-    *sorted(PACKAGE.glob("*/_calls.py")),
-]
+HOSTED = sorted((PACKAGE / "host").rglob("*.py"))
 """What runs under the interpreter of a target."""
+
+CALLS = PACKAGE / "host" / "calls"
+"""How each framework is called."""
 
 
 def name_of(path: Path) -> str:
     """Name of the module in a file, as it is imported."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def base_of(framework: str) -> str:
+    """Name the framework whose arrays a framework takes: itself, or for Flax JAX."""
+    function = import_module(f"backnorm.host.calls.{framework}").base
+    # Keras would have to be imported to tell its backend, and names no framework in its file.
+    return framework if framework == "keras" else str(function())
+
+
+def calls_that_may_import(framework: str) -> set[Path]:
+    """Files in host/calls of a framework, and of those that are built on it."""
+    return {CALLS / f"{name}.py" for name in FRAMEWORKS if framework in (name, base_of(name))}
 
 
 def is_public(path: Path) -> bool:
@@ -90,10 +100,8 @@ def in_tree() -> list[Path]:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_framework_appears_in_its_adapter_only(framework: str) -> None:
-    """Nothing but backnorm/torch, and the benchmark of torch, imports torch, however late."""
-    homes = {PACKAGE / framework, PACKAGE / "bench" / "peers.py"}
-    if framework == "jax":
-        homes |= {PACKAGE / name for name in OF_JAX}
+    """Nothing but its calls, backnorm/torch for torch, and the benchmark's peers imports it."""
+    homes = {PACKAGE / framework, PACKAGE / "bench" / "peers.py", *calls_that_may_import(framework)}
     strangers = [p for p in SOURCES if not homes & {p, *p.parents} and imports(p, framework)]
     assert strangers == []
 
@@ -102,8 +110,9 @@ def test_a_framework_appears_in_its_adapter_only(framework: str) -> None:
 def test_what_other_interpreters_run_is_plain(path: Path) -> None:
     """It reads as Python 3.6, and needs the standard library, NumPy and its own framework."""
     ast.parse(path.read_text(), feature_version=(3, 6))
-    framework = path.parent.name
-    known = {"numpy", framework, *(("jax",) if framework in OF_JAX else ()), *STDLIB}
+    known = {"numpy", *STDLIB}
+    if path.parent == CALLS and path.stem in FRAMEWORKS:
+        known |= {path.stem, base_of(path.stem)}
     assert {name.partition(".")[0] for name in imported(path)} <= known
 
 

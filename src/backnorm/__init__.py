@@ -20,7 +20,7 @@ from backnorm.ops import (
     batch_norm_double_backward,
     batch_norm_jvp,
 )
-from backnorm.state import Forward, Gradients, SecondGradients
+from backnorm.results import Forward, Gradients, SecondGradients
 
 __all__ = [
     "BatchNorm",

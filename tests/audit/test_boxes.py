@@ -6,9 +6,9 @@ import numpy as np
 
 from audit.pairs import Law, Running
 from backnorm.audit.boxes import DeepBox, StatefulBox, Variant, VariedBox, Visit
-from backnorm.audit.draws import draw
-from backnorm.audit.numpy_pair import pair_subject
+from backnorm.audit.measure.inputs import draw
 from backnorm.audit.specimens.digits import AllInHalf
+from backnorm.audit.subjects.pair import pair_subject
 
 
 def test_a_pair_is_followed_over_calls() -> None:

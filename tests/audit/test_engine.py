@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backnorm.audit import audit
-from backnorm.audit.engine import engine_subjects
+from backnorm.audit.subjects.engine import engine_subjects
 
 VERDICTS = {"train": ("batch", "both"), "eval": ("frozen", "none")}
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from audit.pairs import Law
-from backnorm.audit.draws import Draw, draw
-from backnorm.audit.engine import engine_subjects
-from backnorm.audit.exact import Exact, ExactLaw, exact_law
-from backnorm.audit.law import recover_law
-from backnorm.audit.numpy_pair import pair_subject
-from backnorm.audit.root import Root
+from backnorm.audit.measure.exact import Exact, ExactLaw, exact_law
+from backnorm.audit.measure.forward_law import recover_law
+from backnorm.audit.measure.inputs import Draw, draw
+from backnorm.audit.measure.variance_rule import Root
 from backnorm.audit.specimens.harmless import Blend
+from backnorm.audit.subjects.engine import engine_subjects
+from backnorm.audit.subjects.pair import pair_subject
 from oracles import exact
 from oracles.tolerance import assert_close
 

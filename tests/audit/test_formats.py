@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backnorm.audit.formats import format_of
+from backnorm.audit.measure.dtypes import format_of
 
 BFLOAT16 = {
     1.0: 1.0,

@@ -9,14 +9,14 @@ import pytest
 
 from audit.pairs import Law, Relu
 from backnorm.audit import audit
-from backnorm.audit.checks.layouts import LAYOUTS
-from backnorm.audit.engine import engine_subjects
+from backnorm.audit.probes.layouts import LAYOUTS
 from backnorm.audit.record import REMARKS
 from backnorm.audit.specimens.cut import SquareCutOnly, VarianceCut
 from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
 from backnorm.audit.specimens.kept import Kept
 from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.specimens.wrong import GammaForgotten
+from backnorm.audit.subjects.engine import engine_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,14 +9,14 @@ import pytest
 
 from audit.pairs import Law as LawPair
 from audit.pairs import Relu, Running, Shifted
-from backnorm.audit.law import recover_law
-from backnorm.audit.numpy_pair import pair_subject
-from backnorm.audit.root import Observed, find_root
+from backnorm.audit.measure.forward_law import recover_law
+from backnorm.audit.measure.variance_rule import Observed, find_root
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen
+from backnorm.audit.subjects.pair import pair_subject
 
 if TYPE_CHECKING:
-    from backnorm.audit.law import Law
+    from backnorm.audit.measure.forward_law import Law
 
 
 def law_of(pair: Any, dtype: str = "float32", kind: Any = None) -> Law:

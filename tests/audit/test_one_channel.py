@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backnorm import audit, batch_norm, batch_norm_backward
-from backnorm.audit.one_channel import one_channel
+from backnorm.audit.measure.one_channel import one_channel
 from backnorm.audit.record import Record
 from backnorm.audit.specimens.cut import BothCut, MeanCut, VarianceCut
 from backnorm.audit.specimens.plain import Plain

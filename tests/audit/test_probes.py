@@ -18,10 +18,10 @@ from audit.pairs import (
     WrongInFloat32,
 )
 from backnorm.audit import audit
-from backnorm.audit.derivative import compare, resolution
-from backnorm.audit.draws import draw
-from backnorm.audit.numpy_pair import pair_subject
+from backnorm.audit.measure.derivative import compare, resolution
+from backnorm.audit.measure.inputs import draw
 from backnorm.audit.specimens import specimen_subjects
+from backnorm.audit.subjects.pair import pair_subject
 
 
 def compared(pair: Any, dtype: str) -> Any:

@@ -10,8 +10,9 @@ import pytest
 
 from audit.pairs import Law
 from backnorm.audit import audit
-from backnorm.audit.numpy_pair import pair_subject
-from backnorm.audit.registry import _REGISTRY, Adapter, Request, register, subjects_of
+from backnorm.audit.subjects.adapter import Adapter, Request
+from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import _REGISTRY, register, subjects_of
 
 
 class Doubled:

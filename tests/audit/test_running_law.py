@@ -19,13 +19,13 @@ from audit.running_pairs import (
     small_weight,
     without_law,
 )
-from backnorm.audit.checks.case import Case
-from backnorm.audit.checks.running import running_law
-from backnorm.audit.numpy_pair import pair_subject
-from backnorm.audit.probes import measure
-from backnorm.audit.running_law import fit_running
+from backnorm.audit.measure.gradient import measure
+from backnorm.audit.measure.running_law import fit_running
+from backnorm.audit.probes.case import Case
+from backnorm.audit.probes.running import running_law
 from backnorm.audit.specimens.kept import Sums
 from backnorm.audit.specimens.moving import Averaging
+from backnorm.audit.subjects.pair import pair_subject
 from backnorm.audit.verdict import judge
 
 UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"

@@ -10,11 +10,11 @@ import pytest
 
 from audit.pairs import AXES, Law, Running
 from backnorm.audit import audit
-from backnorm.audit.numpy_pair import pair_subject
+from backnorm.audit.measure.roles import state_role
 from backnorm.audit.record import REMARKS
-from backnorm.audit.roles import state_role
 from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
+from backnorm.audit.subjects.pair import pair_subject
 
 
 def codes(pair: Any) -> list[str]:

@@ -18,7 +18,7 @@ from backnorm.bench.table import _bar
 from backnorm.bench.timing import WARM_UP, alternate
 from backnorm.cli import main
 from backnorm.errors import BenchmarkError
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backnorm.audit.registry import Request
 from backnorm.audit.specimens import SPECIMENS
+from backnorm.audit.subjects.registry import Request
 from backnorm.cli._targets import find_subjects, is_installed
 from backnorm.errors import NotInstalledError, SubjectError
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backnorm.cli._worker import _answer
+from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.serve import environment
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_a_target_that_is_none_has_one_record() -> None:
     """Without subjects, and with the finding that says why."""
     record, done = answers(target="engin")
     assert [finding["code"] for finding in record["record"]["findings"]] == ["G27"]
-    assert done == {"done": True, "environment": environment()}
+    assert done == {"done": True, "environment": environment(FRAMEWORKS)}
 
 
 def test_the_child_tells_the_versions_of_what_its_targets_loaded(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from backnorm.dialects import DIALECTS, UNKNOWN, Fact, Row, row_of
-from backnorm.dialects._columns import ABOUT
+from backnorm.dialects.columns import ABOUT
 from backnorm.dialects.settings import options_of
 
 ROOT = Path(__file__).parents[2]
 CODE = (
-    "_columns",
+    "columns",
     "gradients",
     "layer",
     "passes",
@@ -90,6 +90,13 @@ def test_the_code_knows_no_dialect() -> None:
 
 
 def test_a_dialect_is_one_file() -> None:
-    """Each file in the folder is a row or one of the few with code."""
-    stems = {path.stem for path in (ROOT / "src" / "backnorm" / "dialects").glob("*.py")}
-    assert stems == {name.replace("-", "_") for name in DIALECTS} | set(CODE) | {"__init__"}
+    """Each file in rows/ is a row, and each row is a file there."""
+    folder = ROOT / "src" / "backnorm" / "dialects" / "rows"
+    stems = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert stems == {name.replace("-", "_") for name in DIALECTS}
+
+
+def test_no_file_with_code_escapes_the_search_above() -> None:
+    """Beside rows/ stand the files of `CODE` and nothing else."""
+    folder = ROOT / "src" / "backnorm" / "dialects"
+    assert {path.stem for path in folder.glob("*.py")} == set(CODE) | {"__init__"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from backnorm.convert import files
-from backnorm.convert.files._prototxt import parse_prototxt
-from backnorm.convert.files._wire import encode
+from backnorm.convert.files.caffe._prototxt import parse_prototxt
+from backnorm.convert.files.caffe._wire import encode
 from backnorm.errors import FileError
 from files import models
 

@@ -13,8 +13,8 @@ import pytest
 
 import backnorm
 from backnorm.audit import audit
-from backnorm.audit.engine import engine_subjects
 from backnorm.audit.record import Coefficients, Expected, Record
+from backnorm.audit.subjects.engine import engine_subjects
 from backnorm.report import SCHEMA, environment, json_schema, to_json
 from report.records import CUT, LOST, RMS, SOUND, WARNED
 

@@ -10,9 +10,9 @@ import pytest
 
 from backnorm.audit import audit
 from backnorm.audit.boxes import StatefulBox, Visit
-from backnorm.audit.draws import draw
-from backnorm.audit.registry import Request, adapter_of
-from backnorm.audit.roles import state_role
+from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.roles import state_role
+from backnorm.audit.subjects.registry import Request, adapter_of
 
 if TYPE_CHECKING:
     from backnorm.audit.record import Record

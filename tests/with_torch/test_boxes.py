@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from backnorm.audit.boxes import DeepBox, StatefulBox, Variant, VariedBox, Visit  # noqa: E402
-from backnorm.audit.draws import draw  # noqa: E402
-from backnorm.audit.registry import as_subject  # noqa: E402
+from backnorm.audit.measure.inputs import draw  # noqa: E402
+from backnorm.audit.subjects.registry import as_subject  # noqa: E402
 
 
 class Holding(torch.nn.Module):  # type: ignore[misc]

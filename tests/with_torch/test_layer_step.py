@@ -15,7 +15,7 @@ import backnorm.torch  # noqa: E402
 from backnorm.bench import engine  # noqa: E402
 from backnorm.cli import main  # noqa: E402
 from backnorm.errors import BenchmarkError, NotInstalledError  # noqa: E402
-from backnorm.torch.layer_step import LayerStep  # noqa: E402
+from backnorm.torch.bench.layer_step import LayerStep  # noqa: E402
 from with_torch.engine.tensors import needs_engine  # noqa: E402
 
 if TYPE_CHECKING:

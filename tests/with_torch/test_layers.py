@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.registry import adapter_of  # noqa: E402
+from backnorm.audit.subjects.registry import adapter_of  # noqa: E402
 
 if TYPE_CHECKING:
     from backnorm.audit import Record

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.registry import Request, subjects_of  # noqa: E402
+from backnorm.audit.subjects.registry import Request, subjects_of  # noqa: E402
 from backnorm.cli._jobs import Job, audit_jobs  # noqa: E402
 from backnorm.errors import SubjectError  # noqa: E402
 

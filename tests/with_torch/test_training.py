@@ -23,9 +23,9 @@ from backnorm.bench.training import (  # noqa: E402
 )
 from backnorm.cli import main  # noqa: E402
 from backnorm.errors import UnknownNameError  # noqa: E402
-from backnorm.torch import training  # noqa: E402
-from backnorm.torch.models import MODELS, NORMS, build  # noqa: E402
-from backnorm.torch.training import COUNTED, Images, trainee  # noqa: E402
+from backnorm.torch.bench import training  # noqa: E402
+from backnorm.torch.bench.models import MODELS, NORMS, build  # noqa: E402
+from backnorm.torch.bench.training import COUNTED, Images, trainee  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from backnorm.torch import models
+from backnorm.torch.bench import models
 
 NO_MODEL = 3
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.checks import examined
-from backnorm.audit.checks.case import Case
 from backnorm.audit.findings import fault
-from backnorm.audit.probes import measure
+from backnorm.audit.measure.gradient import measure
+from backnorm.audit.probes import examined
+from backnorm.audit.probes.case import Case
 from backnorm.audit.record import Probe, Record
-from backnorm.audit.registry import as_subject
+from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 from backnorm.errors import SubjectError
 

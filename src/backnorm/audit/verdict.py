@@ -18,7 +18,7 @@ from backnorm.audit.thresholds import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from backnorm.audit.probes import Measurement
+    from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding, Path
     from backnorm.audit.subject import Subject
 

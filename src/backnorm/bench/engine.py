@@ -10,7 +10,7 @@ import numpy as np
 from backnorm import ops, reference
 from backnorm.errors import BenchmarkError, NotInstalledError
 from backnorm.kernels import memory, native_kernel
-from backnorm.state import Forward, Gradients
+from backnorm.results import Forward, Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def autograd_calls(
     """Return what is timed of ours, with two copies of x, and of PyTorch, outputs allocated."""
     if find_spec("torch") is None:
         raise NotInstalledError.package("torch", "torch", f"--op {AUTOGRAD}")
-    from backnorm.torch.layer_step import LayerStep  # noqa: PLC0415 - needed for this alone
+    from backnorm.torch.bench.layer_step import LayerStep  # noqa: PLC0415 - needed for this alone
 
     given = (job.x, job.dy, job.gamma, job.beta)
     own, stock = (LayerStep(*given, own=ours, threads=threads) for ours in (True, False))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-import backnorm.torch.training as parts
+import backnorm.torch.bench.training as parts
 from backnorm.kernels.threads import get_num_threads
 from backnorm.report.environment import environment
 
@@ -34,7 +34,7 @@ class Setup:
     Attributes
     ----------
     model
-        A name in `backnorm.torch.models.MODELS`.
+        A name in `backnorm.torch.bench.models.MODELS`.
     layout
         "nchw" or "nhwc".
     batch, size

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.audit.hosted import hosted_subjects
+from backnorm.audit.subjects.hosted import hosted_subjects
 from backnorm.cli._child import Child, start_child
 from backnorm.errors import SubjectError
 from backnorm.host import serve
@@ -14,8 +14,8 @@ from backnorm.host import serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backnorm.audit.registry import Request
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.adapter import Request
 
 __all__ = ["Host", "installed"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.registry import Calls
+    from backnorm.audit.subjects.adapter import Calls
 
 __all__ = ["Job", "Stage", "audit_jobs"]
 
@@ -141,7 +141,7 @@ def _on_each_backend(job: Job, seconds: float) -> list[Job]:
 def _calls_with_backends(target: str) -> Any:
     if target not in BACKENDS:
         return None
-    return importlib.import_module(f"backnorm.{target}._calls")
+    return importlib.import_module(f"backnorm.host.calls.{target}")
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backnorm.audit.record import Record
-    from backnorm.audit.registry import Arguments
+    from backnorm.audit.subjects.adapter import Arguments
 
 __all__ = ["audit_target"]
 
@@ -47,8 +47,8 @@ def audit_target(
         If the target does not import, is no model, or does not run.
     """
     try:
-        from backnorm.torch._model_inputs import Shaped
-        from backnorm.torch._model_target import audit_model_target
+        from backnorm.torch.model.inputs import Shaped
+        from backnorm.torch.model.target import audit_model_target
     except NotInstalledError as error:
         raise SubjectError.not_importable(target, str(error), ()) from error
     try:

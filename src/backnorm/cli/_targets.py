@@ -6,31 +6,16 @@ import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.registry import adapter_of, subjects_of
+from backnorm.audit.subjects.registry import adapter_of, subjects_of
 from backnorm.errors import NotInstalledError, SubjectError
+from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.find import NotFound, find
 
 if TYPE_CHECKING:
-    from backnorm.audit.registry import Request
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.adapter import Request
 
-__all__ = ["FRAMEWORKS", "TARGETS", "find_subjects", "is_installed"]
-
-FRAMEWORKS: Final = (
-    "torch",
-    "jax",
-    "flax",
-    "haiku",
-    "equinox",
-    "keras",
-    "tensorflow",
-    "tinygrad",
-    "mxnet",
-    "paddle",
-    "chainer",
-    "caffe",
-)
-"""Frameworks that have an adapter, backnorm.<name>."""
+__all__ = ["TARGETS", "find_subjects", "is_installed"]
 
 TARGETS: Final = ("engine", "specimens", *FRAMEWORKS)
 """Targets that are a word."""
@@ -63,7 +48,7 @@ def find_subjects(target: str, request: Request) -> tuple[Subject, ...]:
         If the target does not import, or is nothing that can be audited.
     """
     if target == "engine":
-        from backnorm.audit.engine import engine_subjects
+        from backnorm.audit.subjects.engine import engine_subjects
 
         return engine_subjects(request.calls)
     if target == "specimens":

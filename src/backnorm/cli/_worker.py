@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from backnorm.audit import audit
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
-from backnorm.audit.registry import Request
+from backnorm.audit.subjects.adapter import Request
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
 from backnorm.cli._targets import TARGETS, find_subjects
 from backnorm.errors import SubjectError
+from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.serve import begin, environment, serve
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         starting(subject.name)
         record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
         say({"record": record.to_dict()})
-    told = HOSTS[0].told if HOSTS else environment()
+    told = HOSTS[0].told if HOSTS else environment(FRAMEWORKS)
     for host in HOSTS:
         host.end()
     _dismiss()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
-    from backnorm.audit.registry import Calls
+    from backnorm.audit.subjects.adapter import Calls
     from backnorm.cli._jobs import Job, Stage
 
 __all__ = ["audit"]
@@ -185,7 +185,8 @@ def audit(
 
 def _defaults() -> tuple[str, ...]:
     """Return the engine and every framework found; say which are not there."""
-    from backnorm.cli._targets import FRAMEWORKS, is_installed
+    from backnorm.cli._targets import is_installed
+    from backnorm.host.calls import FRAMEWORKS
 
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
     if missing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from backnorm import _check
-from backnorm.dialects._columns import UNKNOWN
+from backnorm.dialects.columns import UNKNOWN
 from backnorm.dialects.semantics import correction, gamma_used
 from backnorm.dialects.state_arrays import Stored, arrays_of, read
 from backnorm.errors import ConversionError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import Role, Row
+    from backnorm.dialects.columns import Role, Row
     from backnorm.dialects.settings import Settings
 
 __all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import OptionValue, Row
+    from backnorm.dialects.columns import OptionValue, Row
 
 __all__ = ["Conversion", "convert_state"]
 

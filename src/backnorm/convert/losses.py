@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
     from backnorm.convert.canonical import Canonical
-    from backnorm.dialects._columns import Row, Statistics
+    from backnorm.dialects.columns import Row, Statistics
     from backnorm.dialects.settings import Settings
 
 __all__ = ["KINDS", "Carried", "Kind", "Loss", "losses_between", "losses_of"]

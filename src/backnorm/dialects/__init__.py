@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backnorm.dialects._columns import UNKNOWN, Fact, Row
+from backnorm.dialects.columns import UNKNOWN, Fact, Row
 from backnorm.dialects.layer import BatchNorm
 from backnorm.dialects.registry import DIALECTS, row_of
 

@@ -11,13 +11,13 @@ from backnorm import _check
 from backnorm.dialects.semantics import gamma_slope
 from backnorm.errors import RangeError
 from backnorm.ops import batch_norm, batch_norm_backward
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Request
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects.columns import Row
     from backnorm.dialects.passes import Moment, Pass
-    from backnorm.state import Forward
+    from backnorm.results import Forward
 
 __all__ = ["Asked", "gradients"]
 

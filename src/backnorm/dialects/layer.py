@@ -16,7 +16,7 @@ from backnorm.dialects.semantics import Batch, shares, updated
 from backnorm.dialects.settings import require, settings_of
 from backnorm.dialects.state_arrays import arrays_of, fresh, read
 from backnorm.errors import RangeError, ShapeError
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from backnorm._types import AnyArray, Request
-    from backnorm.dialects._columns import OptionValue
+    from backnorm.dialects.columns import OptionValue
     from backnorm.dialects.gradients import Asked
-    from backnorm.state import Forward
+    from backnorm.results import Forward
 
 __all__ = ["BatchNorm"]
 

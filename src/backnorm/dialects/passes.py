@@ -18,10 +18,10 @@ from backnorm.ops import batch_norm
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects.columns import Row
     from backnorm.dialects.settings import Settings
     from backnorm.dialects.state_arrays import Stored
-    from backnorm.state import Forward
+    from backnorm.results import Forward
 
 __all__ = ["Moment", "Pass", "by_batch", "by_constants"]
 

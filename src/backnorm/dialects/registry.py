@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from backnorm.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects.columns import Row
 
 __all__ = ["DIALECTS", "row_of"]
 
@@ -36,7 +36,7 @@ DIALECTS: Final = (
     "cudnn",
     "inplace-abn",
 )
-"""Their names. The row of "some-name" is SOME_NAME in some_name.py."""
+"""Their names. The row of "some-name" is SOME_NAME in rows/some_name.py."""
 
 
 def row_of(name: str) -> Row:
@@ -55,5 +55,5 @@ def row_of(name: str) -> Row:
 @lru_cache
 def _row(name: str) -> Row:
     stem = name.replace("-", "_")
-    row: Row = getattr(import_module(f"backnorm.dialects.{stem}"), stem.upper())
+    row: Row = getattr(import_module(f"backnorm.dialects.rows.{stem}"), stem.upper())
     return row

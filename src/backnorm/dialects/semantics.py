@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.dialects._columns import Row
+    from backnorm.dialects.columns import Row
     from backnorm.dialects.settings import Settings
 
 __all__ = [

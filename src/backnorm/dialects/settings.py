@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.dialects._columns import REQUIRED, UNKNOWN, Choice, Fact, Option
+from backnorm.dialects.columns import REQUIRED, UNKNOWN, Choice, Fact, Option
 from backnorm.errors import RangeError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backnorm.dialects._columns import OptionValue, Row, Statistics
+    from backnorm.dialects.columns import OptionValue, Row, Statistics
 
 __all__ = ["Settings", "options_of", "require", "settings_of"]
 

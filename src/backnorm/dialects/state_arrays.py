@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backnorm import _check
-from backnorm.dialects._columns import UNKNOWN
+from backnorm.dialects.columns import UNKNOWN
 from backnorm.dialects.semantics import Running, effective
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray
-    from backnorm.dialects._columns import Array, Row
+    from backnorm.dialects.columns import Array, Row
     from backnorm.dialects.settings import Settings
 
 __all__ = ["Stored", "arrays_of", "fresh", "kept", "read"]

@@ -156,9 +156,11 @@ class _Host:
 
     def __init__(self):
         here = os.path.dirname(os.path.abspath(__file__))
-        self.package = os.path.dirname(here)
+        self.calls = os.path.join(here, "calls")
         self.find = _load("backnorm_host_find", os.path.join(here, "find.py"))
         self.specs = _load("backnorm_host_specs", os.path.join(here, "specs.py"))
+        calls = _load("backnorm_host_calls", os.path.join(self.calls, "__init__.py"))
+        self.frameworks = calls.FRAMEWORKS
         self.boxes = []
 
     def answer(self, message, say):
@@ -189,7 +191,7 @@ class _Host:
             candidate = self.find.find(target, message["near"])
             made = self.specs.of_object(candidate, self.calls_of, dict(asked, name=target))
         self.boxes = [spec.pop("box") for spec in made]
-        return {"specs": made, "environment": environment()}
+        return {"specs": made, "environment": environment(self.frameworks)}
 
     def on_call(self, message):
         """Call an operation of a box."""
@@ -202,11 +204,11 @@ class _Host:
 
     def calls_of(self, framework):
         """Return the calls of a framework, None where there are none."""
-        path = os.path.join(self.package, framework, "_calls.py")
+        if framework not in self.frameworks:
+            return None
         name = "backnorm_host_calls_" + framework
-        if name in sys.modules or not framework.isidentifier() or not os.path.isfile(path):
-            return sys.modules.get(name)
-        return _load(name, path)
+        loaded = sys.modules.get(name)
+        return loaded or _load(name, os.path.join(self.calls, framework + ".py"))
 
 
 def _words(error):
@@ -217,12 +219,12 @@ def _words(error):
     return lines[-1].partition(type(error).__name__ + ": ")[2] or lines[-1]
 
 
-def environment():
-    """Return the versions of Python, NumPy and every other package that targets have loaded."""
+def environment(frameworks):
+    """Return the versions of Python, NumPy and those frameworks that targets have loaded."""
     known = {"python": platform.python_version()}
     known["platform"] = "%s %s" % (platform.system(), platform.machine())
     for name, module in sorted(sys.modules.items()):
-        if name in FRAMEWORKS:
+        if name == "numpy" or name in frameworks:
             version = getattr(module, "__version__", None)
             version = version if isinstance(version, str) else _installed_version(name)
             if version is not None:
@@ -241,24 +243,6 @@ def _installed_version(package):
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-FRAMEWORKS = (
-    "caffe",
-    "chainer",
-    "equinox",
-    "flax",
-    "haiku",
-    "jax",
-    "keras",
-    "mxnet",
-    "numpy",
-    "paddle",
-    "tensorflow",
-    "tinygrad",
-    "torch",
-)
-"""Packages whose version changes what is measured."""
 
 
 def _load(name, path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from backnorm.kernels._activation import arriving
-from backnorm.state import Row
+from backnorm.results import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

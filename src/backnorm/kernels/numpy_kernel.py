@@ -13,7 +13,7 @@ import numpy as np
 from backnorm.kernels._activation import activate, arriving
 from backnorm.kernels._contract import Kernel
 from backnorm.kernels._higher_order import second, tangent
-from backnorm.state import Row
+from backnorm.results import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import numpy as np
 
 from backnorm._layout import arrange
 from backnorm.errors import RangeError
-from backnorm.state import Forward, Saved
+from backnorm.results import Forward, Saved
 
 if TYPE_CHECKING:
     from backnorm._layout import Layout

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from backnorm import _check
 from backnorm.errors import RangeError
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Request
-    from backnorm.state import Forward
+    from backnorm.results import Forward
 
 __all__ = ["NOTHING", "buffers"]
 

@@ -12,12 +12,12 @@ from backnorm.kernels._contract import BackwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
 from backnorm.ops._requests import NOTHING, buffers
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from backnorm._layout import Layout
     from backnorm._types import AnyArray, Request, Through
-    from backnorm.state import Forward
+    from backnorm.results import Forward
 
 __all__ = ["batch_norm_backward"]
 

@@ -11,7 +11,7 @@ from backnorm._layout import arrange, layout_of
 from backnorm.kernels._contract import ForwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, wide
-from backnorm.state import Forward, Saved
+from backnorm.results import Forward, Saved
 
 if TYPE_CHECKING:
     from typing import SupportsIndex

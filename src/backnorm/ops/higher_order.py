@@ -12,13 +12,13 @@ from backnorm.errors import RangeError
 from backnorm.kernels._contract import SecondCall, TangentCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
-from backnorm.state import SecondGradients
+from backnorm.results import SecondGradients
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import AnyArray, Through
-    from backnorm.state import Forward, Saved
+    from backnorm.results import Forward, Saved
 
 __all__ = ["batch_norm_double_backward", "batch_norm_jvp"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from backnorm.reference._channels import spread, total, widen
 from backnorm.reference._forward import forward
-from backnorm.state import Gradients
+from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Through

@@ -10,7 +10,7 @@ from backnorm.reference._backward import backward
 from backnorm.reference._channels import spread, total, widen
 from backnorm.reference._forward import forward
 from backnorm.reference._forward_mode import jvp
-from backnorm.state import SecondGradients
+from backnorm.results import SecondGradients
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray

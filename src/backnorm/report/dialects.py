@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.convert import KINDS
 from backnorm.dialects import DIALECTS, UNKNOWN, Fact, row_of
-from backnorm.dialects._columns import ABOUT, REQUIRED, Array, Choice, Option, Requests
+from backnorm.dialects.columns import ABOUT, REQUIRED, Array, Choice, Option, Requests
 from backnorm.report.formulas import formulas
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ PLACES: Final = {
 ADDING: Final = """\
 ## Adding one
 
-A file with its row in `src/backnorm/dialects/`, its name in `registry.py`, and a golden in
+A file with its row in `src/backnorm/dialects/rows/`, its name in `registry.py`, and a golden in
 `tests/dialects/goldens/`. CONTRIBUTING.md shows it. If a dialect needs code, the table lacks a
 column.
 """

@@ -9,8 +9,8 @@ import string
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit import thresholds
-from backnorm.audit.checks import CHECKS
 from backnorm.audit.findings import FAMILIES
+from backnorm.audit.probes import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ INTRODUCTION: Final = """\
 
 Every code that an audit may give: what was found, what a right subject gives, likely causes with
 the likeliest first, and what to do. [How an audit judges](audit-method.md) says what is measured.
-This page is written from the audit's own catalog by `python docs/findings_page.py`.
+This page is written from the audit's own catalog by `make pages`.
 """
 
 PROBES: Final = """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from backnorm.dialects._columns import UNKNOWN
+from backnorm.dialects.columns import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.dialects._columns import Role, Row
+    from backnorm.dialects.columns import Role, Row
 
 __all__ = ["formulas"]
 

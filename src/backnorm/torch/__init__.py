@@ -11,8 +11,6 @@ from backnorm.torch._require import require_torch
 require_torch()
 
 from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
-from backnorm.torch._files import FORMAT  # noqa: E402
-from backnorm.torch._model_audit import audit_model  # noqa: E402
 from backnorm.torch.conversion import convert, revert  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
@@ -24,6 +22,8 @@ from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNormAct3d,
     FrozenBatchNorm2d,
 )
+from backnorm.torch.files import FORMAT  # noqa: E402
+from backnorm.torch.model.audit import audit_model  # noqa: E402
 
 __all__ = [
     "ADAPTER",

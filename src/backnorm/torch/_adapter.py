@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from backnorm.audit.registry import Adapter, Request, register
+from backnorm.audit.subjects.adapter import Adapter, Request
+from backnorm.audit.subjects.registry import register
 from backnorm.torch._layers import torch_layers
 from backnorm.torch._subjects import make_subjects
 
 if TYPE_CHECKING:
-    from backnorm.audit.registry import Calls
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.adapter import Calls
 
 __all__ = ["ADAPTER"]
 

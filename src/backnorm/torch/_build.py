@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.registry import Arguments
+    from backnorm.audit.subjects.adapter import Arguments
 
 __all__ = ["GROUPS", "build", "channels_for"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.roles import STATISTICS
+from backnorm.audit.measure.roles import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

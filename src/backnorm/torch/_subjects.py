@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from backnorm.audit.fitting import distinct, fitted
 from backnorm.audit.subject import Subject
+from backnorm.audit.subjects.fitting import distinct, fitted
 from backnorm.torch._build import GROUPS, build, channels_for
 from backnorm.torch._function import FunctionBox, plan_call
 from backnorm.torch._module import ModuleBox, in_mode, parameter_names, stored_shape
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from backnorm._types import Shape
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.registry import Request
     from backnorm.audit.subject import Call
+    from backnorm.audit.subjects.adapter import Request
 
 __all__ = ["make_subjects"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.audit.numpy_pair import pair_subject
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import cut, digits, harmless, inputs, orders, wrong
 from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
+from backnorm.audit.subjects.pair import pair_subject
 
 if TYPE_CHECKING:
     from backnorm.audit.record import Mode, Path

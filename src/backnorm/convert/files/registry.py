@@ -42,9 +42,9 @@ class Home:
 
 
 FORMATS: Final[dict[str, Home]] = {
-    "caffemodel": Home("backnorm.convert.files.caffemodel", (".caffemodel",)),
+    "caffemodel": Home("backnorm.convert.files.caffe.caffemodel", (".caffemodel",)),
     "mxnet": Home("backnorm.convert.files.mxnet_params", (".params",)),
-    "torch": Home("backnorm.torch", (".pt", ".pth"), "torch"),
+    "torch": Home("backnorm.torch.files", (".pt", ".pth"), "torch"),
     "safetensors": Home("backnorm.convert.files.safetensors", (".safetensors",), "safetensors"),
     "keras": Home("backnorm.convert.files.keras", (".keras",), "h5py"),
     "h5": Home("backnorm.convert.files.h5", (".h5", ".hdf5"), "h5py"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backnorm.state import Row
+from backnorm.results import Row
 
 if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import Options

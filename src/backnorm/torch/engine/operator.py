@@ -18,7 +18,7 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
-from backnorm.state import Row
+from backnorm.results import Row
 from backnorm.torch.engine import formula, kernels
 from backnorm.torch.engine.kernels import Options
 

@@ -1,0 +1,104 @@
+"""Try a subject on small inputs: which shapes and formats it takes, and whether modes differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from backnorm.audit.measure.forward_law import recover_law
+from backnorm.audit.measure.inputs import draw
+from backnorm.errors import BacknormError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from backnorm._types import Shape
+    from backnorm.audit.kinds import Kind
+    from backnorm.audit.subject import Run, Subject
+
+__all__ = ["distinct", "fitted"]
+
+BATCH: Final = 5
+"""No number of channels: layers that take samples without a batch axis must not be misled."""
+
+SPATIAL: Final[Mapping[Kind, Sequence[Shape]]] = {
+    "batch": ((2, 2), (4,), (), (2, 2, 1)),
+    "group": ((2, 2), (4,), (2, 2, 1), ()),
+    "instance": ((3, 2), (6,), (3, 2, 1)),
+    "layer": ((), (3,)),
+    "rms": ((), (3,)),
+}
+"""Axes beside the channels, in the order in which they are tried: images, sequences, rows,
+volumes. For layer and rms they stand before the axes that are normalized over."""
+
+
+def fitted(subject: Subject) -> Subject:
+    """Give a subject the sample shape that suits it, and the formats that it takes.
+
+    A shape suits when the subject runs and normalizes over what its kind says. Where none does,
+    the first on which it runs is taken, or the first of all: the audit will say what is wrong.
+    """
+    candidates = [_with_spatial(subject, spatial) for spatial in SPATIAL[subject.kind]]
+    running = [one for one in candidates if _attempt(one, one.dtypes[0]).ran]
+    suiting = (one for one in running if _suits(one))
+    chosen = next(suiting, (running or candidates)[0])
+    first, *others = chosen.dtypes
+    taken = (dtype for dtype in others if not running or _attempt(chosen, dtype).ran)
+    return replace(chosen, dtypes=(first, *taken))
+
+
+def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    """Name subjects after their modes, or leave one if all do the same."""
+    if len(subjects) < 2:  # noqa: PLR2004 - nothing to compare
+        return tuple(subjects)
+    first, *others = subjects
+    if all(_same(first, other) for other in others):
+        return (replace(first, call=None),)
+    return (first, *(replace(s, name=f"{s.name} ({s.call})") for s in others))
+
+
+def _with_spatial(subject: Subject, spatial: Shape) -> Subject:
+    shape = subject.parameter_shape
+    before = subject.kind in ("layer", "rms")
+    return replace(subject, sample_shape=spatial + shape if before else shape + spatial)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """Whether a subject's own code ran, and what it gave, where that can be used."""
+
+    ran: bool
+    run: Run | None = None
+
+
+def _attempt(subject: Subject, dtype: str) -> Attempt:
+    """Run a subject once."""
+    one = draw(subject, np.random.default_rng(0), dtype, batch=BATCH)
+    try:
+        return Attempt(ran=True, run=subject.box.run(one.x, one.gamma, one.beta, one.dy))
+    except BacknormError:
+        # It ran, and gave something that cannot be used.
+        return Attempt(ran=True)
+    except Exception:  # noqa: BLE001 - any error of foreign code means: not so
+        return Attempt(ran=False)
+
+
+def _suits(subject: Subject) -> bool:
+    """Whether the subject follows a known law on its sample shape."""
+    try:
+        law = recover_law(subject, np.random.default_rng(0), subject.dtypes[0])
+
+    except BacknormError:
+        return False
+    return law.mode != "other"
+
+
+def _same(a: Subject, b: Subject) -> bool:
+    """Whether two modes of a subject do the same."""
+    one, two = _attempt(a, a.dtypes[0]).run, _attempt(b, b.dtypes[0]).run
+    if one is None or two is None:
+        return one is two
+    pairs = ((one.y, two.y), (one.dx, two.dx))
+    return all(np.array_equal(p, q, equal_nan=True) for p, q in pairs)

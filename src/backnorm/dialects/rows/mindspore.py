@@ -1,0 +1,67 @@
+"""MindSpore's BatchNorm cells on the CPU."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from backnorm.dialects.columns import UNKNOWN, Array, Choice, Fact, Option, Requests, Row
+
+__all__ = ["MINDSPORE"]
+
+_CELL = "nn/layer/normalization.py, _BatchNorm"
+_GOLDEN = "tests/dialects/goldens/mindspore.json"
+
+MINDSPORE: Final = Row(
+    name="mindspore",
+    title="MindSpore, nn.BatchNorm1d to BatchNorm3d on the CPU",
+    source="MindSpore at 06967502: nn/layer, plugin CPU kernels; read, not run",
+    traps=(
+        (
+            "momentum of the cell is the weight of the old; the operator below is given 1 - "
+            "momentum."
+        ),
+        "The running variance is biased on the CPU (oneDNN) and unbiased on the GPU (cuDNN).",
+        "affine=False keeps a gamma of ones that is not trained: it stays in the state.",
+    ),
+    momentum=Fact(Option("momentum", 0.9), f"{_CELL}; {_GOLDEN}"),
+    momentum_weighs=Fact("old", f"{_CELL}; {_GOLDEN}"),
+    momentum_none=Fact("refused", _CELL),
+    momentum_width=Fact("float32", "the operator's attribute"),
+    storage=Fact("averages", f"the CPU kernel; {_GOLDEN}"),
+    running_var=Fact("biased", f"the CPU kernel, oneDNN; {_GOLDEN}"),
+    variance_from=Fact("deviations", "the CPU kernel, oneDNN"),
+    initial=Fact((0.0, 1.0), f"{_CELL}: zeros and ones; {_GOLDEN}"),
+    copied_updates=Fact(0, f"{_CELL}; {_GOLDEN}"),
+    updates_in=Fact("forward", f"{_CELL}; {_GOLDEN}"),
+    statistics=Fact(
+        Choice("use_batch_statistics", None, {None: "mode", True: "batch", False: "frozen"}), _CELL
+    ),
+    normalizes_with=Fact("batch", "the CPU kernel, oneDNN"),
+    one_value=Fact(UNKNOWN, "not read: oneDNN normalizes to beta, what the cell does is not known"),
+    frozen_gradient=Fact("constants", "BatchNormGrad with is_training=False"),
+    eps=Fact(Option("eps", 1e-5), f"{_CELL}; {_GOLDEN}"),
+    eps_floor=Fact(0.0, f"{_CELL}: none was read"),
+    eps_below_floor=Fact("refused", f"{_CELL}: a root of what is negative"),
+    eps_width=Fact("float32", "the operator's attribute"),
+    zero_root=Fact("infinite", "the CPU kernel, oneDNN: no special case"),
+    affine_in=Fact("same layer", _CELL),
+    gamma_options=Fact((), f"{_CELL}: always, trained or not"),
+    beta_options=Fact((), f"{_CELL}: always, trained or not"),
+    gamma_rule=Fact("stored", _CELL),
+    fixed_gamma=Fact(Option(None, default=False), f"{_CELL}: none"),
+    axis=Fact(Choice("data_format", "NCHW", {"NCHW": 1, "NHWC": -1, "NCDHW": 1}), _CELL),
+    in_place=Fact(Option(None, default=False), f"{_CELL}: none"),
+    learning_rates=Fact(Option(None, (0.0,)), f"{_CELL}: requires_grad=False"),
+    silent_options=Fact((), _CELL),
+    requests=Fact(Requests("write", "write", "write"), "automatic differentiation"),
+    extra_outputs=Fact("none", _CELL),
+    arrays=Fact(
+        (
+            Array("gamma", "gamma"),
+            Array("beta", "beta"),
+            Array("moving_mean", "mean"),
+            Array("moving_variance", "var"),
+        ),
+        _CELL,
+    ),
+)

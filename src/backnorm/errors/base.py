@@ -1,0 +1,63 @@
+"""What every error of backnorm has, and how messages show values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BacknormError", "as_tuple", "place_in", "short", "shown"]
+
+
+class BacknormError(Exception):
+    """Base of all errors that backnorm raises on purpose.
+
+    Attributes
+    ----------
+    name
+        The argument (or file, layer, target) that is at fault.
+    requirement
+        What it must do or be.
+    got
+        What was found instead, as text.
+    why
+        Where the requirement comes from.
+    advice
+        What to do.
+    """
+
+    def __init__(self, name: str, requirement: str, got: str, why: str, advice: str) -> None:
+        super().__init__(name, requirement, got, why, advice)
+        self.name = name
+        self.requirement = requirement
+        self.got = got
+        self.why = why
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.name} must {self.requirement}, got {self.got}. {self.why} {self.advice}"
+
+
+def short(text: str, limit: int = 300) -> str:
+    """Fit foreign text on a line or two: of a long one the end, where the reason stands."""
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= limit else "..." + line[-limit:]
+
+
+def shown(got: object) -> str:
+    """Return the representation of a value, whatever its class does."""
+    try:
+        return repr(got)
+    except ValueError:  # Python writes out no whole number of some thousand digits
+        return "a number too long to write out"
+
+
+def place_in(file: str, place: str) -> str:
+    """Return a place in a file, or the file alone."""
+    return f"{file}, {place}" if place else file
+
+
+def as_tuple(shape: Sequence[Any]) -> str:
+    """Return a shape as Python writes it."""
+    return str(tuple(int(length) for length in shape))

@@ -1,0 +1,143 @@
+"""How functions of JAX are called and differentiated. Plain: see `backnorm.host.specs`."""
+
+import contextlib
+
+import numpy as np
+
+__all__ = [
+    "FRAMEWORK",
+    "base",
+    "differentiate",
+    "double",
+    "higher",
+    "layer_classes",
+    "layers",
+    "visit",
+]
+
+FRAMEWORK = "jax"
+
+
+def base():
+    """JAX differentiates."""
+    return "jax"
+
+
+def layer_classes():
+    """JAX has no layers of its own."""
+    return ()
+
+
+def layers(tools):
+    """Return all normalization layers."""
+    import jax
+
+    def standardize(x):
+        return jax.nn.standardize(x)
+
+    return [("jax.nn.standardize", "layer", standardize, None)]
+
+
+def double(arrays):
+    """Switch float64 on where it is asked for; JAX has it off by default."""
+    import jax
+
+    if not any(array.dtype == np.float64 for array in arrays):
+        return contextlib.suppress()  # noqa: B022 - Python 3.6 has no nullcontext
+    try:
+        return jax.enable_x64(True)
+    except (AttributeError, TypeError):
+        from jax.experimental import enable_x64
+
+        return enable_x64()
+
+
+def differentiate(call, leaves, constants, dy):
+    """Return y and the gradients of sum(y*dy), by jax.vjp.
+
+    Compiled, as it is used: one audit makes thousands of calls in a few shapes. What cannot be
+    compiled, since it looks at values, runs as it is.
+    """
+    import jax
+
+    def operation(given, fixed, upstream):
+        def run(arrays):
+            return _first(call(dict(fixed, **arrays)))
+
+        if upstream is None:
+            return run(given), {}
+        y, back = jax.vjp(run, given)
+        return y, back(upstream.astype(y.dtype))[0]
+
+    return _ran(_kept(call, "gradients", operation), leaves, constants, dy)
+
+
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    import jax
+
+    def total(given, fixed, directions):
+        def reached(arrays):
+            arrays = dict(arrays)
+            upstream = arrays.pop("dy")
+            y = _first(call(dict(fixed, **arrays)))
+            return (y * upstream.astype(y.dtype)).sum()
+
+        for direction in directions:
+            reached = _slope_along(reached, direction)
+        return jax.grad(reached)(given)
+
+    return _ran(_kept(call, "higher", total), dict(leaves, dy=dy), constants, along)
+
+
+def _slope_along(function, direction):
+    """Return the function whose value is that of a function's gradient by x along a direction."""
+    import jax
+
+    return lambda arrays: (direction * jax.grad(function)(arrays)["x"]).sum()
+
+
+def visit(step, constants, leaves, dy, train):
+    """Return the state after a call. A backward pass has none of its own."""
+
+    def moved(arrays):
+        return step(arrays, train)
+
+    return _ran(_kept(step, "moved %s" % train, moved), dict(leaves, **constants))
+
+
+def _ran(function, *arguments):
+    """Run a function of JAX's arrays on NumPy's: compiled, if it can be."""
+    import jax
+    from jax import numpy as jnp
+
+    leaves = jax.tree_util.tree_leaves(arguments)
+    with double(leaves):
+        given = jax.tree_util.tree_map(jnp.asarray, arguments)
+        plain, compiled = function
+        try:
+            found = compiled(*given)
+        except jax.errors.JAXTypeError:
+            found = plain(*given)
+        return jax.tree_util.tree_map(_array, found)
+
+
+def _kept(call, name, function):
+    """Return a function and the same compiled: the first of that name that belongs to a call."""
+    import jax
+
+    kept = call.__dict__.setdefault("kept", {})
+    if name not in kept:
+        kept[name] = function, jax.jit(function)
+    return kept[name]
+
+
+def _first(y):
+    """Return y, and where a call returns more than y, its first part."""
+    return y[0] if isinstance(y, (tuple, list)) else y
+
+
+def _array(value):
+    """Return a NumPy array; NumPy itself has no bfloat16, float32 holds all of its values."""
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.kind == "V" else np.array(array)

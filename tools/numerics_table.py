@@ -1,0 +1,82 @@
+"""Measure the errors that docs/numerics.md shows, and print its table.
+
+Run in the project's folder: PYTHONPATH=tests .venv/bin/python tools/numerics_table.py
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import backnorm as bn
+from backnorm.testing.budget import units
+from backnorm.testing.cases import OFFSETS, Batch, make, plain_backward, plain_forward
+from oracles import extended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backnorm._types import AnyArray
+
+SHAPE = (16, 8, 28, 28)
+ORDERS = ("contiguous", "channels last")
+RESULTS = ("y", "dx", "dgamma", "dbeta")
+
+
+def backnorm(batch: Batch) -> tuple[Any, ...]:
+    """Compute y, dx, dgamma and dbeta by the engine."""
+    fwd = bn.batch_norm(batch.x, batch.gamma, batch.beta)
+    g = bn.batch_norm_backward(batch.dy, fwd)
+    return fwd.y, g.dx, g.dgamma, g.dbeta
+
+
+def numpy(batch: Batch) -> tuple[Any, ...]:
+    """Compute them by the usual lines: x.mean, x.var, all in float32."""
+    y = plain_forward(batch.x, batch.gamma, batch.beta)
+    return y, *plain_backward(batch.dy, batch.x, batch.gamma)
+
+
+def pytorch(batch: Batch) -> tuple[Any, ...]:
+    """Compute them by torch.nn.functional.batch_norm and autograd, keeping strides."""
+    x, gamma, beta = (
+        torch.from_numpy(array).requires_grad_() for array in (batch.x, batch.gamma, batch.beta)
+    )
+    y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True)
+    y.backward(torch.from_numpy(batch.dy))
+    return tuple(result.detach().numpy() for result in (y, x.grad, gamma.grad, beta.grad))
+
+
+SUBJECTS = {"backnorm": backnorm, "NumPy": numpy, f"PyTorch {torch.__version__[:4]}": pytorch}
+
+
+def errors(exact: dict[str, AnyArray], results: tuple[Any, ...]) -> Iterator[float]:
+    """Give the largest error of each result, in units of its channel's largest value."""
+    for name, got in zip(RESULTS, results, strict=True):
+        axis = min(1, got.ndim - 1)
+        yield float(units(np.asarray(got), exact[name], channel_axis=axis).max())
+
+
+def shown(number: float) -> str:
+    """Two digits, as a table has them."""
+    return f"{number:.2g}" if number < 100 else f"{float(f'{number:.2g}'):.0f}"  # noqa: PLR2004
+
+
+def main() -> None:
+    """Print the table."""
+    print("| mean/std | memory | by |", *(f"{name} |" for name in RESULTS))
+    print("|---|---|---|" + "---|" * len(RESULTS))
+    for offset in OFFSETS:
+        batch = make(SHAPE, offset=offset)
+        gradients = extended.backward(batch.dy, batch.x, batch.gamma)
+        exact = {"y": extended.forward(batch.x, batch.gamma, batch.beta).y} | vars(gradients)
+        for order in ORDERS:
+            placed = batch.laid_out(order)
+            for subject, compute in SUBJECTS.items():
+                found = (f"{shown(error)} |" for error in errors(exact, compute(placed)))
+                print(f"| {offset:.0f} | {order} | {subject} |", *found)
+
+
+if __name__ == "__main__":
+    main()
