@@ -17,6 +17,9 @@ TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
+# The lowest Python that backnorm works with; the versions are in pyproject.toml and nowhere else.
+lowest := $(shell sed -n 's/^requires-python = ">=\(.*\)"$$/\1/p' pyproject.toml)
+
 # What `make bench` times without ARGS
 BENCH := --suite all --op forward --op backward --op forward_relu --op forward_residual_relu --rounds 5
 
@@ -110,9 +113,9 @@ $(VENV)/.made-in: force
 endif
 
 $(VENV)/.made-in: constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	    echo "backnorm needs Python 3.10 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
-	    echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(lowest)".split("."))))' || { \
+	    echo "backnorm needs Python $(lowest) or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python$(lowest)" >&2; \
 	    exit 1; }
 	@echo "== making $(VENV)"
 	@rm -rf $(VENV) $(BUILD)
