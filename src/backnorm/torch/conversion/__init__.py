@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from backnorm.torch.conversion import blocks, layers, sequences
-from backnorm.torch.conversion.report import Entry, Report
+from backnorm.torch.conversion.report import LayerReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from backnorm.torch.conversion.layers import Outcome
+    from backnorm.torch.conversion.layers import FusionResult
 
-__all__ = ["Entry", "Report", "convert", "revert"]
+__all__ = ["LayerReport", "Report", "convert", "revert"]
 
 
 def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Report:
@@ -63,10 +63,10 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
     revert(model)
     norms = {name: module for name, module in model.named_modules() if layers.is_norm(module)}
     was = {name: layers.class_name(type(norm)) for name, norm in norms.items()}
-    outcomes: dict[nn.Module, Outcome] = {}
+    outcomes: dict[nn.Module, FusionResult] = {}
     for norm in norms.values():
         why = layers.why_left_alone(norm)
-        outcomes[norm] = layers.Outcome(why=why)
+        outcomes[norm] = layers.FusionResult(why=why)
         if not why:
             layers.to_ours(norm)
     if fuse or inplace:
@@ -74,9 +74,9 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
     return Report(model, _entries(norms, was, outcomes))
 
 
-def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Outcome]:
+def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
     shared = _shared(model)
-    outcomes: dict[nn.Module, Outcome] = {}
+    outcomes: dict[nn.Module, FusionResult] = {}
     for module in list(model.modules()):
         kind = sequences if layers.is_plain(module) else blocks
         outcomes |= kind.fuse(module, shared, acts=acts, inplace=inplace)
@@ -93,12 +93,14 @@ def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
 def _entries(
     norms: Mapping[str, nn.Module],
     was: Mapping[str, str],
-    outcomes: Mapping[nn.Module, Outcome],
-) -> tuple[Entry, ...]:
+    outcomes: Mapping[nn.Module, FusionResult],
+) -> tuple[LayerReport, ...]:
     entries = []
     for name, norm in norms.items():
         outcome, now = outcomes[norm], layers.class_name(type(norm))
-        entries.append(Entry(name, was[name], now, outcome.fused, outcome.in_place, outcome.why))
+        entries.append(
+            LayerReport(name, was[name], now, outcome.fused, outcome.in_place, outcome.why)
+        )
     return tuple(entries)
 
 

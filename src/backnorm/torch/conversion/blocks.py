@@ -21,7 +21,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from backnorm.torch.conversion import calls, layers, overwriting, stand_ins
-from backnorm.torch.conversion.layers import Act, Outcome
+from backnorm.torch.conversion.layers import Act, FusionResult
 from backnorm.torch.conversion.tracing import trace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RELUS: Final = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FusedForward:
     """A fused forward: its code, and while what it holds."""
 
     source: str
@@ -65,11 +65,11 @@ class Plan:
         exec(self.source, names)  # noqa: S102 - written by torch.fx from the graph
         object.__setattr__(self, "forward", names["forward"])
 
-    def __deepcopy__(self, memo: Any) -> Plan:
+    def __deepcopy__(self, memo: Any) -> FusedForward:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Plan, (self.source, self.names, self.imports, self.values, self.present))
+        return (FusedForward, (self.source, self.names, self.imports, self.values, self.present))
 
 
 def _reduced(self: nn.Module, protocol: Any) -> Any:
@@ -99,7 +99,7 @@ def _class(base: Any) -> Any:
 
 def fuse(
     module: nn.Module, shared: Container[nn.Module], *, acts: bool, inplace: bool
-) -> dict[nn.Module, Outcome]:
+) -> dict[nn.Module, FusionResult]:
     """Fuse what the forward of a module shows.
 
     Parameters
@@ -123,14 +123,14 @@ def fuse(
         return {}
     traced = trace(module)
     if isinstance(traced, str):
-        return {norm: Outcome(why=f"{type(module).__name__}: {traced}") for norm in norms}
+        return {norm: FusionResult(why=f"{type(module).__name__}: {traced}") for norm in norms}
     nodes = [(_called(module, node), node) for node in traced.graph.nodes]
     found = [(norm, node) for norm, node in nodes if norm in norms]
     uses = Counter(norm for norm, _ in found)
-    outcomes: dict[nn.Module, Outcome] = {}
+    outcomes: dict[nn.Module, FusionResult] = {}
     for norm, node in found:
         several = uses[norm] > 1 or norm in shared
-        at = _found(module, node, acts=acts)
+        at = _match(module, node, acts=acts)
         around = _around(module, at, several=several) if inplace else ""
         outcomes[norm] = _outcome(at, around, acts=acts)
         if at.act is not None or isinstance(around, tuple):
@@ -139,7 +139,7 @@ def fuse(
         code = traced.graph.python_code("self")
         names = {x: value for x, value in code.globals.items() if not isinstance(value, ModuleType)}
         imports = {x: code.globals[x].__name__ for x in code.globals.keys() - names.keys()}
-        vars(module)[PLAN] = Plan(code.src, names, imports, traced.values, traced.present)
+        vars(module)[PLAN] = FusedForward(code.src, names, imports, traced.values, traced.present)
         cls: Any = type(module)
         module.__class__ = _class(cls)
     return outcomes
@@ -156,7 +156,7 @@ def _called(module: nn.Module, node: fx.Node) -> nn.Module | None:
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """A normalization in a graph, and what one call can compute with it.
 
     Attributes
@@ -177,10 +177,10 @@ class Found:
     why: str = ""
 
 
-def _found(module: nn.Module, norm: fx.Node, *, acts: bool) -> Found:
+def _match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
     """Look for a sum and an activation after a normalization."""
     if not acts:
-        return Found((norm,))
+        return Match((norm,))
     pattern, residual = [norm], None
     following = _only_user(norm)
     if following is not None and _is_sum(following, norm):
@@ -189,14 +189,14 @@ def _found(module: nn.Module, norm: fx.Node, *, acts: bool) -> Found:
         following = _only_user(following)
     act = None if following is None else _activation(module, following, pattern[-1])
     if following is None or act is None:
-        return Found((norm,), why="no activation follows, or its output is used elsewhere")
+        return Match((norm,), why="no activation follows, or its output is used elsewhere")
     why = _disturbed(module, norm, following, pattern) or _changed(module, following, act)
     if why:
-        return Found((norm,), why=why)
-    return Found((*pattern, following), residual, act)
+        return Match((norm,), why=why)
+    return Match((*pattern, following), residual, act)
 
 
-def _around(module: nn.Module, at: Found, *, several: bool) -> tuple[str, ...] | str:
+def _around(module: nn.Module, at: Match, *, several: bool) -> tuple[str, ...] | str:
     """Return the modules on which it depends whether y may take the memory of x, or why not."""
     norm, last = at.nodes[0], at.nodes[-1]
     if at.residual is not None:
@@ -206,15 +206,15 @@ def _around(module: nn.Module, at: Found, *, several: bool) -> tuple[str, ...] |
     return _odd_call(module, norm) or overwriting.around(module, norm, at.act, last)
 
 
-def _outcome(at: Found, around: tuple[str, ...] | str, *, acts: bool) -> Outcome:
+def _outcome(at: Match, around: tuple[str, ...] | str, *, acts: bool) -> FusionResult:
     fused = "" if at.act is None else "add + " * (at.residual is not None) + at.act.name
     in_place = isinstance(around, tuple)
     reasons = [at.why] if acts and not in_place else []
     reasons += [] if isinstance(around, tuple) else [around]
-    return Outcome(fused, in_place, "; ".join(dict.fromkeys(filter(None, reasons))))
+    return FusionResult(fused, in_place, "; ".join(dict.fromkeys(filter(None, reasons))))
 
 
-def _replace(graph: fx.Graph, at: Found, around: tuple[str, ...]) -> None:
+def _replace(graph: fx.Graph, at: Match, around: tuple[str, ...]) -> None:
     """Put one call in the place of all that it computes."""
     norm, last = at.nodes[0], at.nodes[-1]
     act = at.act or layers.IDENTITY

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IDENTITY",
     "Act",
-    "Outcome",
+    "FusionResult",
     "activation_of",
     "class_name",
     "has_hooks",
@@ -39,8 +39,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a layer beyond its class; the words of `Entry`."""
+class FusionResult:
+    """What became of a layer beyond its class; the words of `LayerReport`."""
 
     fused: str = ""
     in_place: bool = False

@@ -12,14 +12,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Entry", "Report"]
+__all__ = ["LayerReport", "Report"]
 
 WIDEST = 160
 """Characters of a line of the table; reasons longer than what is left are wrapped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LayerReport:
     """One layer.
 
     Attributes
@@ -66,7 +66,7 @@ class Report:
     """
 
     model: nn.Module
-    entries: tuple[Entry, ...]
+    entries: tuple[LayerReport, ...]
 
     @property
     def converted(self) -> int:

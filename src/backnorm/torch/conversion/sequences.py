@@ -14,7 +14,7 @@ from backnorm.torch.conversion import layers, overwriting
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from backnorm.torch.conversion.layers import Act, Outcome
+    from backnorm.torch.conversion.layers import Act, FusionResult
 
 __all__ = ["fuse", "restore"]
 
@@ -24,7 +24,7 @@ WAS: Final = "_backnorm_was"
 
 def fuse(
     sequence: nn.Sequential, shared: Container[nn.Module], *, acts: bool, inplace: bool
-) -> dict[nn.Module, Outcome]:
+) -> dict[nn.Module, FusionResult]:
     """Fuse the activations of a Sequential into its normalizations.
 
     Parameters
@@ -44,19 +44,19 @@ def fuse(
         What became of each of its normalizations of which more can be said than that it is ours.
     """
     names, children = list(vars(sequence)["_modules"]), list(sequence)
-    outcomes: dict[nn.Module, Outcome] = {}
+    outcomes: dict[nn.Module, FusionResult] = {}
     for place, norm in enumerate(children):
         if not layers.is_converted(norm):
             continue
         if norm in shared:
-            outcomes[norm] = layers.Outcome(why="it is used in several places")
+            outcomes[norm] = layers.FusionResult(why="it is used in several places")
             continue
         before = children[place - 1] if place else None
         after = children[place + 1] if place + 1 < len(children) else None
         then = children[place + 2] if place + 2 < len(children) else None
         act = _fusible(after, then) if acts else None
         if layers.has_hooks(norm):
-            outcomes[norm] = layers.Outcome(why="it has hooks")
+            outcomes[norm] = layers.FusionResult(why="it has hooks")
             continue
         if act is not None:
             vars(sequence)["_modules"][names[place + 1]] = _placeholder(children[place + 1])
@@ -67,7 +67,7 @@ def fuse(
             layers.to_act(norm, act or layers.IDENTITY, inplace=in_place)
         if acts and act is None and not inplace:
             why = "no activation follows"
-        outcomes[norm] = layers.Outcome(act.name if act else "", in_place, why)
+        outcomes[norm] = layers.FusionResult(act.name if act else "", in_place, why)
     return outcomes
 
 

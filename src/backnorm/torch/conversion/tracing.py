@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import CodeType, FrameType
 
-__all__ = ["Trace", "trace"]
+__all__ = ["TracedForward", "trace"]
 
 LIBRARIES: Final = str(Path(torch.__file__).parent)
 STANDARD: Final = sysconfig.get_path("stdlib")
-PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+SITE_PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 REFUSED: Final = frozenset(
     {
@@ -53,7 +53,7 @@ FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, type)
 
 
 @dataclass(frozen=True)
-class Trace:
+class TracedForward:
     """A graph, and under which values it holds.
 
     Attributes
@@ -71,7 +71,7 @@ class Trace:
     present: tuple[str, ...]
 
 
-def trace(module: nn.Module) -> Trace | str:
+def trace(module: nn.Module) -> TracedForward | str:
     """Return the graph of a module's forward, or why there is none.
 
     Parameters
@@ -81,7 +81,7 @@ def trace(module: nn.Module) -> Trace | str:
 
     Returns
     -------
-    Trace or str
+    TracedForward or str
         The trace; or what forward does that a graph does not show.
     """
     why = _why_not(module)
@@ -123,7 +123,7 @@ def _is_library(code: CodeType) -> bool:
     file = code.co_filename
     if file.startswith((LIBRARIES, "<frozen")):
         return True
-    return file.startswith(STANDARD) and not file.startswith(PACKAGES)
+    return file.startswith(STANDARD) and not file.startswith(SITE_PACKAGES)
 
 
 def _refused_by(codes: Sequence[CodeType]) -> str:
@@ -142,7 +142,7 @@ def _refused_by(codes: Sequence[CodeType]) -> str:
     return ""
 
 
-def _once(module: nn.Module) -> Trace | str:
+def _once(module: nn.Module) -> TracedForward | str:
     """Trace, and put everything back that tracing changed."""
     before = dict(vars(module))
     states = random.getstate(), torch.get_rng_state()
@@ -227,7 +227,7 @@ def _other_modes(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Trace | str:
+def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> TracedForward | str:
     """Keep what was read and may change; refuse what could change unseen."""
     values: dict[str, Any] = {}
     present: list[str] = []
@@ -245,7 +245,7 @@ def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Trace 
             values[name] = value
         else:
             return f"its forward reads {name}, a {type(value).__name__}"
-    return Trace(graph, values, tuple(present))
+    return TracedForward(graph, values, tuple(present))
 
 
 def _is_plain(value: Any) -> bool:

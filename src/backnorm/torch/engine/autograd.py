@@ -16,7 +16,7 @@ from backnorm.torch.engine import kernels, operator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm.torch.engine.kernels import Options
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["normalize", "only_runs", "overwrite", "plain"]
 
@@ -67,7 +67,7 @@ class _OutOfPlace(_SingleLevelFunction):
         running_mean: torch.Tensor | None,
         running_var: torch.Tensor | None,
         residual: torch.Tensor | None,
-        options: Options,
+        options: CallOptions,
     ) -> torch.Tensor:
         """Return y."""
         y, statistics = kernels.forward(
@@ -110,7 +110,7 @@ class _InPlace(_SingleLevelFunction):
         bias: torch.Tensor | None,
         running_mean: torch.Tensor | None,
         running_var: torch.Tensor | None,
-        options: Options,
+        options: CallOptions,
     ) -> torch.Tensor:
         """Return x, which holds y now."""
         _, statistics = kernels.forward(

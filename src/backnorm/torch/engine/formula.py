@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
-    from backnorm.torch.engine.kernels import Options
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["Channels", "Steps", "gradient_tangent", "second", "tangent"]
 
@@ -45,7 +45,7 @@ class Channels:
         x: torch.Tensor,
         weight: torch.Tensor | None,
         statistics: torch.Tensor,
-        options: Options,
+        options: CallOptions,
     ) -> Channels:
         """Normalize x again, so that the result can be differentiated."""
         wide = x.double()
@@ -53,8 +53,8 @@ class Channels:
             centred = wide - average(wide)
             inv_std = (average(centred * centred) + options.eps).rsqrt()
         else:
-            centred = wide - per_channel(statistics[Row.MEAN], x)
-            inv_std = per_channel(statistics[Row.INV_STD], x)
+            centred = wide - per_channel(statistics[StatisticsRow.MEAN], x)
+            inv_std = per_channel(statistics[StatisticsRow.INV_STD], x)
         gamma = torch.ones_like(inv_std) if weight is None else per_channel(weight.double(), x)
         return Channels(centred * inv_std, inv_std, gamma, options.training)
 
@@ -80,7 +80,9 @@ class Steps:
     residual: torch.Tensor | None = None
 
 
-def tangent(steps: Steps, k: Channels, y: torch.Tensor | None, options: Options) -> torch.Tensor:
+def tangent(
+    steps: Steps, k: Channels, y: torch.Tensor | None, options: CallOptions
+) -> torch.Tensor:
     """Return how y moves when x and the parameters move."""
     moved = torch.zeros_like(k.x_hat)
     if steps.x is not None:
@@ -100,7 +102,7 @@ def gradient_tangent(
     steps: Steps,
     k: Channels,
     y: torch.Tensor | None,
-    options: Options,
+    options: CallOptions,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return how dx, dweight, dbias and dresidual move when dy, x and the weight move."""
     dz = arriving(dy.double(), y, options)
@@ -120,7 +122,7 @@ def gradient_tangent(
 
 
 def second(
-    arrives: Steps, dy: torch.Tensor, k: Channels, y: torch.Tensor | None, options: Options
+    arrives: Steps, dy: torch.Tensor, k: Channels, y: torch.Tensor | None, options: CallOptions
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return what arrives at dy, x and the weight when `arrives` arrives at their gradients."""
     dz = arriving(dy.double(), y, options)
@@ -142,7 +144,7 @@ def second(
     return arriving(for_dz, y, options), for_x * k.inv_std, total(k.project(u) * dz * k.inv_std)
 
 
-def arriving(values: torch.Tensor, y: torch.Tensor | None, options: Options) -> torch.Tensor:
+def arriving(values: torch.Tensor, y: torch.Tensor | None, options: CallOptions) -> torch.Tensor:
     """Return values times the activation's derivative, read from its output y.
 
     Chosen, not multiplied: an infinite value behind a closed relu gives 0.

@@ -12,7 +12,7 @@ from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.torch.engine import kernels, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
-from backnorm.torch.engine.kernels import Options
+from backnorm.torch.engine.kernels import CallOptions
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Through
@@ -103,7 +103,7 @@ def batch_norm(
     """
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
-    options = Options(training, momentum, eps, activation, negative_slope, through)
+    options = CallOptions(training, momentum, eps, activation, negative_slope, through)
     parameters = (weight, bias, running_mean, running_var)
     sensible = eps > 0.0 or (eps == 0.0 and not training)
     if not (sensible and kernels.available()):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backnorm._types import Activation, Shape, Through
 
 __all__ = [
-    "Options",
+    "CallOptions",
     "accepts",
     "as_read",
     "available",
@@ -31,7 +31,7 @@ BEST: Final = 0
 """The first of the levels that this processor has."""
 
 
-class Options(NamedTuple):
+class CallOptions(NamedTuple):
     """What a call is asked to do beside its tensors.
 
     Attributes
@@ -96,7 +96,7 @@ def forward(
     running_mean: torch.Tensor | None,
     running_var: torch.Tensor | None,
     residual: torch.Tensor | None,
-    options: Options,
+    options: CallOptions,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, bytes]:
     """Return y and the statistics; update running statistics when training.
@@ -149,7 +149,7 @@ def backward(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     statistics: bytes,
-    options: Options,
+    options: CallOptions,
     wanted: tuple[bool, bool, bool, bool],
     *,
     alone: bool = False,
@@ -215,7 +215,7 @@ def backward(
 
 
 def rows(statistics: bytes) -> torch.Tensor:
-    """Return statistics as a tensor of shape (4, C), float64, with the rows of `state.Row`."""
+    """Return statistics as a tensor of shape (4, C), float64, with the rows of `StatisticsRow`."""
     return torch.frombuffer(bytearray(statistics), dtype=torch.float64).view(4, -1)
 
 

@@ -18,9 +18,9 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 from backnorm.torch.engine import formula, kernels
-from backnorm.torch.engine.kernels import Options
+from backnorm.torch.engine.kernels import CallOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def batch_norm(
     running_mean: Maybe,
     running_var: Maybe,
     residual: Maybe,
-    options: Options,
+    options: CallOptions,
 ) -> torch.Tensor:
     """Return y by the operator; update running statistics when training."""
     y: torch.Tensor
@@ -63,8 +63,8 @@ def batch_norm(
     )
     if options.training and running_mean is not None and running_var is not None:
         n = x.numel() // x.shape[1]
-        _move(running_mean, statistics[Row.MEAN], options.momentum)
-        _move(running_var, statistics[Row.VAR] * (n / (n - 1)), options.momentum)
+        _move(running_mean, statistics[StatisticsRow.MEAN], options.momentum)
+        _move(running_var, statistics[StatisticsRow.VAR] * (n / (n - 1)), options.momentum)
     return y
 
 
@@ -88,7 +88,7 @@ def gradients(
     weight: Maybe,
     bias: Maybe,
     statistics: torch.Tensor,
-    options: Options,
+    options: CallOptions,
     wanted: Sequence[bool],
 ) -> tuple[Maybe, ...]:
     """Return dx, dweight, dbias and dresidual by the operator; None for those not wanted."""
@@ -96,7 +96,7 @@ def gradients(
     return tuple(g if asked else None for g, asked in zip(found, wanted, strict=True))
 
 
-def _spelled(options: Options) -> tuple[Any, ...]:
+def _spelled(options: CallOptions) -> tuple[Any, ...]:
     """Return the options in the order of the schemas."""
     return (
         options.training,
@@ -107,8 +107,10 @@ def _spelled(options: Options) -> tuple[Any, ...]:
     )
 
 
-def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:
-    return Options(training, 0.0, eps, activation, slope, through)
+def _options(
+    training: bool, eps: float, activation: Any, slope: float, through: Any
+) -> CallOptions:
+    return CallOptions(training, 0.0, eps, activation, slope, through)
 
 
 # ---- on the CPU, and on tensors without values
@@ -288,7 +290,7 @@ def _primals(ctx: Any) -> Iterator[Any]:
         yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
 
 
-def _whole_gradient_only(options: Options) -> None:
+def _whole_gradient_only(options: CallOptions) -> None:
     if options.training and options.through != "both":
         raise RangeError.no_further_derivative(options.through)
 

@@ -19,8 +19,8 @@ from backnorm.audit.thresholds import (
 )
 from backnorm.errors import SubjectError
 from backnorm.torch._roles import role_of
-from backnorm.torch.model.calls import Call, Layer, find_layers, listen
-from backnorm.torch.model.fit import Fit, fit_call
+from backnorm.torch.model.calls import Layer, LayerCall, find_layers, listen
+from backnorm.torch.model.fit import CallFit, fit_call
 from backnorm.torch.model.inputs import described
 from backnorm.torch.model.state import kept, tensors_of
 
@@ -70,7 +70,7 @@ def audit_model(
     The loss is the sum of the outputs, each weighted by a random number, unless the output is one
     number.
     """
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
     layers = find_layers(model)
     with kept(model), torch.enable_grad():
         listen(layers, calls)
@@ -114,7 +114,7 @@ def _tensors(output: Any) -> Iterator[torch.Tensor]:
 def _records(
     model: nn.Module,
     layers: Sequence[Layer],
-    measured: Sequence[tuple[Call, Fit]],
+    measured: Sequence[tuple[LayerCall, CallFit]],
     name: str,
     *,
     drawn: bool,
@@ -144,7 +144,7 @@ def _with_notes(record: Record, notes: tuple[str, ...]) -> Record:
     return Record.from_dict({**record.to_dict(), "notes": [*record.notes, *notes]})
 
 
-def _record(model: nn.Module, call: Call, fit: Fit, name: str, *, drawn: bool) -> Record:
+def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn: bool) -> Record:
     findings = tuple(_findings(model, call, fit, drawn=drawn))
     sound = not {"M04", "M05"} & {one.code for one in findings}
     return Record(
@@ -163,7 +163,7 @@ def _record(model: nn.Module, call: Call, fit: Fit, name: str, *, drawn: bool) -
     )
 
 
-def _through(call: Call, fit: Fit) -> Path:
+def _through(call: LayerCall, fit: CallFit) -> Path:
     """Name the paths; one too small to be seen goes along with what is right."""
     if fit.right:
         return "none" if fit.mode == "frozen" else "both"
@@ -184,7 +184,7 @@ def _through(call: Call, fit: Fit) -> Path:
     return names[near[0][1], near[1][1]]
 
 
-def _notes(call: Call, fit: Fit) -> Iterator[str]:
+def _notes(call: LayerCall, fit: CallFit) -> Iterator[str]:
     if call.dy is None and call.y is not None and call.recorded:
         yield "No gradient arrived at its output: the loss does not depend on it."
     elif not fit.straight and fit.n > FEW_VALUES:
@@ -193,7 +193,7 @@ def _notes(call: Call, fit: Fit) -> Iterator[str]:
         yield "It is frozen altogether: evaluation, and no parameter that trains."
 
 
-def _findings(model: nn.Module, call: Call, fit: Fit, *, drawn: bool) -> Iterator[Finding]:
+def _findings(model: nn.Module, call: LayerCall, fit: CallFit, *, drawn: bool) -> Iterator[Finding]:
     around = call.layer.module is not call.layer.inner
     yield from _of_gradient(call, fit)
     if around:
@@ -214,7 +214,7 @@ def _findings(model: nn.Module, call: Call, fit: Fit, *, drawn: bool) -> Iterato
         yield from _of_gap(call, fit)
 
 
-def _of_gradient(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_gradient(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     unrecorded = not call.recorded and _trainable(call.layer) and call.training
     if unrecorded or (call.dy is not None and call.dy.any() and call.dx is None):
         yield finding("M05", "called under no_grad" if unrecorded else "no gradient at its input")
@@ -229,7 +229,7 @@ def _trainable(layer: Layer) -> bool:
     return any(parameter.requires_grad for parameter in layer.parameters.values())
 
 
-def _of_mode(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_mode(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     layer = call.layer
     if fit.mode == "frozen" and not call.training and _trainable(layer):
         yield finding("M01", "eval mode, and parameters that train")
@@ -245,7 +245,7 @@ def _of_mode(call: Call, fit: Fit) -> Iterator[Finding]:
         yield finding("M03", "running statistics that did not move in this pass")
 
 
-def _running(call: Call, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+def _running(call: LayerCall, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the running statistics among the layer's tensors as they were then."""
     names = {id(buffer): name for name, buffer in call.layer.inner.named_buffers()}
     pairs = zip(tensors_of(call.layer.inner), values, strict=False)
@@ -253,7 +253,7 @@ def _running(call: Call, values: Sequence[torch.Tensor]) -> dict[str, torch.Tens
     return {role: roles[role] for role in ("running_mean", "running_var") if role in roles}
 
 
-def _of_gap(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_gap(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     running = _running(call, call.before)
     if len(running) < 2 or call.layer.kind != "batch" or fit.n <= FEW_VALUES:  # noqa: PLR2004
         return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backnorm._types import Shape
     from backnorm.audit.kinds import Geometry, Kind
 
-__all__ = ["Call", "Layer", "find_layers", "listen", "replay"]
+__all__ = ["Layer", "LayerCall", "find_layers", "listen", "replay"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class Layer:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     Attributes
@@ -136,7 +136,7 @@ def _kind_of(module: nn.Module) -> Kind | None:
     return None
 
 
-def listen(layers: Sequence[Layer], calls: list[Call]) -> None:
+def listen(layers: Sequence[Layer], calls: list[LayerCall]) -> None:
     """Have all calls of the layers noted; `kept` puts the classes back.
 
     The class is what is exchanged, not hooks added: so the model's own hooks are heard as well,
@@ -155,7 +155,7 @@ def _noted(
     module: nn.Module,
     layer: Layer,
     call: Callable[..., Any],
-    calls: list[Call],
+    calls: list[LayerCall],
     /,
     *arguments: Any,
     **options: Any,
@@ -165,7 +165,7 @@ def _noted(
         return call(module, *arguments, **options)
     x: torch.Tensor = arguments[at]
     tensors = tensors_of(layer.inner)
-    one = Call(
+    one = LayerCall(
         layer=layer,
         arguments=arguments,
         options=options,
@@ -200,7 +200,7 @@ def _values_per_row(layer: Layer, x: torch.Tensor) -> int:
     return layer.geometry(tuple(x.shape)).n
 
 
-def _keep(one: Call, name: str, gradient: torch.Tensor) -> None:
+def _keep(one: LayerCall, name: str, gradient: torch.Tensor) -> None:
     known = getattr(one, name)
     setattr(one, name, gradient.detach().clone() if known is None else known + gradient.detach())
 
@@ -209,7 +209,7 @@ def _is_floating(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def replay(call: Call, x: torch.Tensor) -> torch.Tensor | None:
+def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
     """Return y of the same call for another x, from the same state."""
     layer = call.layer
     tensors = tensors_of(layer.inner)

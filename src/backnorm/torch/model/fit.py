@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from backnorm._types import Float64Array
     from backnorm.audit.record import Mode, Parts
-    from backnorm.torch.model.calls import Call
+    from backnorm.torch.model.calls import LayerCall
 
-__all__ = ["Fit", "fit_call"]
+__all__ = ["CallFit", "fit_call"]
 
 NO_SHARES: Final = Coefficients()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
+class CallFit:
     """What was measured of one call.
 
     Attributes
@@ -73,7 +73,7 @@ class Fit:
     parts: Parts | None = None
 
 
-def fit_call(call: Call) -> Fit:
+def fit_call(call: LayerCall) -> CallFit:
     """Measure one call.
 
     Parameters
@@ -83,7 +83,7 @@ def fit_call(call: Call) -> Fit:
 
     Returns
     -------
-    Fit
+    CallFit
         The numbers.
 
     Notes
@@ -95,7 +95,7 @@ def fit_call(call: Call) -> Fit:
     where = call.layer.geometry(shape)
     x = where.rows(_array(call.x))
     own = scatter(call.layer.kind, x)
-    fit = Fit(where.n, own.mean, own.var)
+    fit = CallFit(where.n, own.mean, own.var)
     if call.y is None or call.y.shape != call.x.shape or where.n == 1 or not own.var.any():
         return fit
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
@@ -116,7 +116,7 @@ def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
+def _mode(call: LayerCall, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
     """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
     x = 2 * call.x + call.x.std()
     y = replay(call, x)
@@ -148,7 +148,7 @@ def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | No
     return ("other", None) if root is None else ("batch", root)
 
 
-def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
+def _with_paths(call: LayerCall, fit: CallFit, line: Line, dy: Float64Array) -> CallFit:
     where = call.layer.geometry(tuple(call.x.shape))
     x = where.rows(_array(call.x))
     got = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
@@ -184,7 +184,7 @@ def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
 
 
 def _paths(
-    call: Call, fit: Fit, line: Line, x: Float64Array, dy: Float64Array
+    call: LayerCall, fit: CallFit, line: Line, x: Float64Array, dy: Float64Array
 ) -> Mapping[str, Float64Array]:
     """D, M and V: equations 10 to 12 of docs/mathematics.md."""
     n = x.shape[1]
@@ -200,7 +200,7 @@ def _paths(
     return paths
 
 
-def _rounding(call: Call, fit: Fit) -> float:
+def _rounding(call: LayerCall, fit: CallFit) -> float:
     """What x's format leaves uncertain of x - mean, relative to the standard deviation."""
     alive = fit.var > 0
     offset = np.abs(fit.mean[alive]) / np.sqrt(fit.var[alive])
