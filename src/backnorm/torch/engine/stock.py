@@ -1,4 +1,7 @@
-"""The same semantics by PyTorch's own kernels: other devices, other formats, and its own errors."""
+"""The same semantics by PyTorch's kernels: for other devices and dtypes, and for wrong input.
+
+Wrong input comes here so that PyTorch raises its usual errors.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def batch_norm(
 def _cut(
     x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
 ) -> torch.Tensor:
-    """Normalize with constants in place of the statistics that take no part in the gradient."""
+    """Normalize with detached statistics where the gradient must not go through them."""
     wide = x if x.dtype == torch.float64 else x.float()
     mean = average(wide)
     var = average((wide - mean.detach()) ** 2)
