@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from backnorm.bench.summary import Row, summary
+from backnorm.bench.summary import BenchRow, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +17,12 @@ PASSES = ("forward", "backward")
 def tables(path: Path) -> dict[str, str]:
     """Return the tables by the names of their marks."""
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    rows = [Row(**(row | {"shape": tuple(row["shape"])})) for row in document["rows"]]
+    rows = [BenchRow(**(row | {"shape": tuple(row["shape"])})) for row in document["rows"]]
     made = {"ratios": ratios(rows), "milliseconds": milliseconds(rows)}
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
-def ratios(rows: list[Row]) -> Iterator[str]:
+def ratios(rows: list[BenchRow]) -> Iterator[str]:
     """Give a line for each suite, layout, operation and group of shapes."""
     yield "| suite | layout | operation | shapes | to copy | to peer | slowest to peer |"
     yield "|---|---|---|---|---|---|---|"
@@ -34,7 +34,7 @@ def ratios(rows: list[Row]) -> Iterator[str]:
                     yield f"| {suite} | {layout} | {op} | {name} | {cells} |"
 
 
-def milliseconds(rows: list[Row]) -> Iterator[str]:
+def milliseconds(rows: list[BenchRow]) -> Iterator[str]:
     """Give a line for each of ResNet-50's shapes in NCHW."""
     yield "| shape, NCHW | copy | forward | backward | PyTorch forward | PyTorch backward |"
     yield "|---|---|---|---|---|---|"
