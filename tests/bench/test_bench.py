@@ -15,7 +15,7 @@ from backnorm.bench import BenchOptions, engine, run
 from backnorm.bench.suites import SUITES, cases
 from backnorm.bench.summary import LARGE_BYTES, BenchRow, summary
 from backnorm.bench.table import _bar
-from backnorm.bench.timing import WARM_UP, alternate
+from backnorm.bench.timing import LEAST_SAMPLE, WARM_UP, alternate
 from backnorm.cli import main
 from backnorm.errors import BenchmarkError
 from backnorm.results import Gradients
@@ -101,10 +101,11 @@ def test_bar_is_as_long_as_the_slowest() -> None:
 def test_alternate_calls_in_turn() -> None:
     """Each round takes one sample of each call, after untimed calls of the same."""
     seen: list[str] = []
-    calls = {name: lambda name=name: seen.append(name) or sum(range(60_000)) for name in "ab"}
-    alternate(calls, 3)
-    once = WARM_UP + 1
-    assert "".join(seen).endswith(("a" * once + "b" * once) * 3)
+    seconds = {"a": 1.0, "b": LEAST_SAMPLE / 2}  # a call that returns a float has timed itself
+    calls = {name: lambda name=name: seen.append(name) or seconds[name] for name in seconds}
+    assert alternate(calls, 3) == seconds
+    first, second = "a" * (WARM_UP + 1), "b" * (WARM_UP + 2)  # the short one twice a sample
+    assert "".join(seen).endswith((first + second) * 3)
 
 
 @needs_native
