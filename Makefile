@@ -17,7 +17,7 @@ TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
-# The lowest Python that backnorm works with; the versions are in pyproject.toml and nowhere else.
+# The lowest Python that backnorm works with: pyproject.toml says which do.
 lowest := $(shell sed -n 's/^requires-python = ">=\(.*\)"$$/\1/p' pyproject.toml)
 
 # What `make bench` times without ARGS
