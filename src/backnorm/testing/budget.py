@@ -206,7 +206,7 @@ def assert_within_budget(
 
 
 def parts(got: npt.ArrayLike, want: npt.ArrayLike) -> float:
-    """Return the largest difference in parts of the largest wanted value; NaN if an array has NaN."""
+    """Return the largest difference in parts of the largest wanted value; NaN if a value is NaN."""
     wanted = np.asarray(want, dtype=np.float64)
     error = np.abs(np.asarray(got, dtype=np.float64) - wanted).max(initial=0.0)
     size = np.abs(wanted).max(initial=0.0)
@@ -252,7 +252,7 @@ def _units_of_half(golden: AnyArray) -> float:
 
 
 def assert_bits(got: AnyArray, want: AnyArray) -> None:
-    """Assert bitwise identical arrays: same shape and dtype; -0 differs from 0, NaN equals NaN if its bits do."""
+    """Assert that shape, dtype and all bits agree: -0 differs from 0, a NaN equals its own bits."""
     assert (got.shape, got.dtype) == (want.shape, want.dtype)  # noqa: S101
     size = f"u{got.itemsize}"
     bits = np.ascontiguousarray(got).view(size), np.ascontiguousarray(want).view(size)

@@ -7,7 +7,8 @@ entry point: that would make every run of pytest load NumPy wherever backnorm is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import pytest
 
@@ -17,6 +18,8 @@ from backnorm.errors import UnknownNameError
 from backnorm.report.to_text import details
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
 
@@ -32,8 +35,17 @@ FIXTURE: Final = "assert_gradient_goes_through"
 USUAL: Final[dict[str, Any]] = {"quick": True}
 
 
-class AssertGradient(Protocol):
-    """The type of the fixture."""
+@dataclass(frozen=True)
+class AssertGradient:
+    """What the fixture returns: a function that audits a layer.
+
+    Attributes
+    ----------
+    options
+        Keywords for `backnorm.audit`, from the marker of the test.
+    """
+
+    options: Mapping[str, Any]
 
     def __call__(
         self,
@@ -45,7 +57,15 @@ class AssertGradient(Protocol):
         quick: bool | None = None,
     ) -> Record:
         """Audit a layer, and fail unless its gradient is right and takes these paths."""
-        ...
+        __tracebackhide__ = True
+        if through not in get_args(Path):
+            raise UnknownNameError.choice("through", through, get_args(Path))
+        arguments = {"kind": kind, "seed": seed, "quick": quick}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        record = audit(layer, **{**USUAL, **self.options, **given})
+        if not record.clean or record.through != through:
+            pytest.fail(_explanation(record, through), pytrace=False)
+        return record
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,27 +90,7 @@ def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradie
     returned. `quick` is True by default.
     """
     marker = request.node.get_closest_marker(MARKER)
-    options = {} if marker is None else marker.kwargs
-
-    def check(
-        layer: object,
-        through: Path = "both",
-        *,
-        kind: Kind | None = None,
-        seed: int | None = None,
-        quick: bool | None = None,
-    ) -> Record:
-        __tracebackhide__ = True
-        if through not in get_args(Path):
-            raise UnknownNameError.choice("through", through, get_args(Path))
-        arguments = {"kind": kind, "seed": seed, "quick": quick}
-        given = {name: value for name, value in arguments.items() if value is not None}
-        record = audit(layer, **{**USUAL, **options, **given})
-        if not record.clean or record.through != through:
-            pytest.fail(_explanation(record, through), pytrace=False)
-        return record
-
-    return check
+    return AssertGradient({} if marker is None else marker.kwargs)
 
 
 def _explanation(record: Record, through: Path) -> str:
