@@ -1,4 +1,4 @@
-"""The benchmark: the engine beside a copy of the same bytes and beside each framework."""
+"""The benchmark: times of the engine beside a copy of the same bytes and other frameworks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The engine's calls for one case, checked against the reference before they are timed."""
+"""The calls of the engine for one case, checked against the reference before they are timed."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from backnorm import ops, reference
 from backnorm.errors import BenchmarkError, NotInstalledError
 from backnorm.kernels import memory, native_kernel
 from backnorm.results import Forward, Gradients
+from backnorm.testing.cases import LAYOUTS, dtype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     EngineCall = Callable[[], Forward | Gradients]
 
@@ -23,10 +24,12 @@ __all__ = ["AUTOGRAD", "OPERATIONS", "CaseArrays", "autograd_calls", "calls", "d
 
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
 AUTOGRAD = "autograd"
-"""Forward and backward of PyTorch modules, this package's and PyTorch's own."""
+"""The operation of PyTorch modules, backnorm's and torch.nn's: forward and backward together."""
 
-# Roundings of one result that are let pass before timing: enough to stop a wrong kernel from being
-# timed; what the numbers really promise is held by the tests.
+IN_MEMORY = {"nchw": "contiguous", "nhwc": "channels last"}
+
+# Error that is allowed before timing, in units of rounding: it keeps a wrong kernel from being
+# timed. The accuracy that the engine promises is tested elsewhere (backnorm.testing.budget).
 CHECK_UNITS = 8
 
 
@@ -43,38 +46,25 @@ class CaseArrays(NamedTuple):
 
 def data(shape: Shape, layout: str, dtype: str) -> CaseArrays:
     """Return random arrays; with layout "nhwc" the channels lie last in memory."""
-    kind = _format(dtype)
     rng = np.random.default_rng(0)
-    x, dy, residual = (_laid_out(rng, shape, layout, kind) for _ in range(3))
-    wide = np.float64 if kind == np.float64 else np.float32
-    gamma = rng.uniform(0.5, 1.5, shape[1]).astype(wide)
+    x, dy, residual = (
+        LAYOUTS[IN_MEMORY[layout]](
+            rng.standard_normal(shape, dtype=np.float32).astype(dtype_of(dtype))
+        )
+        for _ in range(3)
+    )
+    parameter_dtype = np.float64 if dtype == "float64" else np.float32
+    gamma = rng.uniform(0.5, 1.5, shape[1]).astype(parameter_dtype)
     out = memory.empty_like(x)
-    out[...] = 0
+    out[...] = 0  # the first write to fresh memory is slow
     return CaseArrays(x, dy, residual, gamma, gamma - 1, out)
 
 
-def _format(dtype: str) -> np.dtype[np.generic]:
-    if dtype == "bfloat16":
-        import ml_dtypes  # noqa: PLC0415 - needed for this format alone
-
-        kind: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
-        return kind
-    return np.dtype(dtype)
-
-
-def _laid_out(
-    rng: np.random.Generator, shape: Shape, layout: str, kind: np.dtype[np.generic]
-) -> AnyArray:
-    values = rng.standard_normal(shape, dtype=np.float32).astype(kind)
-    if layout == "nchw" or len(shape) == 2:  # noqa: PLR2004 - (N, C) is both layouts at once
-        return values
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
-
-
 def calls(op: str, arrays: CaseArrays) -> dict[str, Callable[[], object]]:
-    """Return what is timed: recycled output, given output, and two copies of the same bytes."""
+    """Return the timed calls: the engine, its output recycled or given, and two copies of x."""
     recycled, given = _engine(op, arrays)
-    _check(op, arrays, _found(given()))
+    result = given()
+    _check(op, arrays, {"y": result.y} if isinstance(result, Forward) else {"dx": result.dx})
     timed = {"backnorm": recycled, "backnorm (out given)": given}
     plain, streaming = _copies(arrays)
     return {**timed, "copy (plain)": plain, "copy (streaming)": streaming}
@@ -83,23 +73,16 @@ def calls(op: str, arrays: CaseArrays) -> dict[str, Callable[[], object]]:
 def autograd_calls(
     arrays: CaseArrays, threads: int
 ) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
-    """Return what is timed of ours, with two copies of x, and of PyTorch, outputs allocated."""
+    """Return the timed calls of ours, with two copies of x, and those of PyTorch."""
     if find_spec("torch") is None:
         raise NotInstalledError.package("torch", "torch", f"--op {AUTOGRAD}")
-    from backnorm.torch.bench.layer_step import LayerStep  # noqa: PLC0415 - needed for this alone
+    from backnorm.torch.bench.layer_step import LayerStep  # noqa: PLC0415 - no other call needs it
 
     given = (arrays.x, arrays.dy, arrays.gamma, arrays.beta)
     own, stock = (LayerStep(*given, own=ours, threads=threads) for ours in (True, False))
     _check(AUTOGRAD, arrays, own.results())
     plain, streaming = _copies(arrays)
     return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, {"torch": stock}
-
-
-def _found(result: Forward | Gradients) -> dict[str, AnyArray]:
-    """Return what is compared with the reference."""
-    if isinstance(result, Forward):
-        return {"y": result.y}
-    return {} if result.dx is None else {"dx": result.dx}
 
 
 def _engine(op: str, arrays: CaseArrays) -> tuple[EngineCall, EngineCall]:
@@ -129,31 +112,31 @@ def _copies(arrays: CaseArrays) -> tuple[Callable[[], object], Callable[[], obje
     )
 
 
-def _check(op: str, arrays: CaseArrays, found: dict[str, AnyArray]) -> None:
-    """Compare three channels with the reference: channels do not depend on each other."""
+def _check(op: str, arrays: CaseArrays, results: Mapping[str, AnyArray | None]) -> None:
+    """Compare three channels with the reference: no channel depends on another."""
     c = arrays.x.shape[1]
-    some = sorted({0, c // 2, c - 1})
-    exact = _exact(op, arrays, some)
-    for name, got in found.items():
-        part = got[some] if got.ndim == 1 else got[:, some]
-        _compare(op, arrays, part, exact[name])
+    channels = sorted({0, c // 2, c - 1})
+    exact = _exact(op, arrays, channels)
+    for name, result in results.items():
+        if result is not None:
+            part = result[channels] if result.ndim == 1 else result[:, channels]
+            _compare(op, arrays, part, exact[name])
 
 
-def _exact(op: str, arrays: CaseArrays, some: list[int]) -> dict[str, AnyArray]:
-    """Return what some channels must give."""
-    x, gamma, beta = arrays.x[:, some], arrays.gamma[some], arrays.beta[some]
-    g = reference.backward(arrays.dy[:, some], x, gamma)
+def _exact(op: str, arrays: CaseArrays, channels: list[int]) -> dict[str, Any]:
+    """Return the exact results in some channels."""
+    x, gamma, beta = arrays.x[:, channels], arrays.gamma[channels], arrays.beta[channels]
+    g = reference.backward(arrays.dy[:, channels], x, gamma)
     y = reference.forward(x, gamma, beta).y
     if "residual" in op:
-        y = y + arrays.residual[:, some].astype(np.float64)
+        y = y + arrays.residual[:, channels].astype(np.float64)
     if "relu" in op:
         y = np.maximum(y, 0)
-    named = {"y": y, "dx": g.dx, "dgamma": g.dgamma, "dbeta": g.dbeta}
-    return {name: value for name, value in named.items() if value is not None}
+    return {"y": y, "dx": g.dx, "dgamma": g.dgamma, "dbeta": g.dbeta}
 
 
-def _compare(op: str, arrays: CaseArrays, got: AnyArray, exact: AnyArray) -> None:
-    difference = float(np.abs(got.astype(np.float64) - exact).max() / np.abs(exact).max())
+def _compare(op: str, arrays: CaseArrays, part: AnyArray, exact: AnyArray) -> None:
+    difference = float(np.abs(part.astype(np.float64) - exact).max() / np.abs(exact).max())
     unit = 2.0**-8 if arrays.x.dtype.name == "bfloat16" else float(np.finfo(arrays.x.dtype).eps)
     if not difference <= CHECK_UNITS * unit:
         raise BenchmarkError.wrong_result(op, arrays.x.shape, difference, CHECK_UNITS * unit)

@@ -1,4 +1,4 @@
-"""The picture: bytes against time, one point a shape, the copy as the roof."""
+"""A picture: time over bytes, one point for each shape; the copy is the limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKS = {"backnorm": "o", "copy": "_", "peer": "x"}
 def plot(rows: list[BenchRow], path: Path) -> None:
     """Write a PNG with one panel for each layout and operation."""
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - only when a picture is asked for
+        from matplotlib.figure import Figure  # noqa: PLC0415 - only for a picture
     except ImportError:
         raise NotInstalledError.package("matplotlib", "bench", "A picture") from None
     panels = sorted({(row.op, row.layout) for row in rows})

@@ -1,4 +1,4 @@
-"""The shapes that are timed, each with its weight: how often the network normalizes it."""
+"""The shapes to time, each with its weight: how often the network normalizes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BenchCase(NamedTuple):
     weight: int
 
 
-# (channels, side of the plane) -> how many batch normalizations of ResNet-50 at 224x224 see it.
+# (channels, side of the plane) -> how many batch normalizations of ResNet-50 at 224x224 have it.
 # Source: He et al. 2015, table 1, with the stride in the 3x3 convolution as torchvision has it.
 _RESNET50 = {
     (64, 112): 1,
