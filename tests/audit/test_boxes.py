@@ -6,7 +6,7 @@ import numpy as np
 
 from audit.pairs import Law, Running
 from backnorm.audit.boxes import DeepBox, StatefulBox, Variant, VariedBox, Visit
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.specimens.digits import AllInHalf
 from backnorm.audit.subjects.pair import pair_subject
 
@@ -14,7 +14,7 @@ from backnorm.audit.subjects.pair import pair_subject
 def test_a_pair_is_followed_over_calls() -> None:
     """Its running mean halves the way to the batch's in each call; the pair itself stays."""
     subject = pair_subject(Running())
-    box, one = subject.box, draw(subject, np.random.default_rng(1), "float64", batch=5)
+    box, one = subject.box, draw_inputs(subject, np.random.default_rng(1), "float64", batch=5)
     assert isinstance(box, StatefulBox)
     visit = Visit(one.x, one.gamma, one.beta, one.dy)
     mean = box.after([visit, visit]).state()["mean"]

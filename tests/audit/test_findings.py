@@ -9,7 +9,7 @@ import pytest
 
 from backnorm.audit import thresholds
 from backnorm.audit.findings import CATALOG, FAMILIES, FAULTS, fault, finding
-from backnorm.audit.probes import CHECKS
+from backnorm.audit.probes import PROBES
 from backnorm.errors import SubjectError
 from backnorm.report.findings import to_findings, to_method_tables
 
@@ -29,7 +29,7 @@ def test_every_number_that_decides_has_its_reason() -> None:
     """All of them, and every probe, stand in the tables, with a reason."""
     rows = re.findall(r"^\| (.*) \| .* \| (.*) \|$", to_method_tables(), re.MULTILINE)
     told = {name.strip("`"): reason for name, reason in rows}
-    assert told.keys() >= {*thresholds.__all__, "P01", *(check.code for check in CHECKS)}
+    assert told.keys() >= {*thresholds.__all__, "P01", *(check.code for check in PROBES)}
     assert all(told.values())
 
 

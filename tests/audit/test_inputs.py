@@ -10,21 +10,21 @@ import pytest
 from audit.pairs import Law, Relu
 from backnorm.audit import audit
 from backnorm.audit.probes.layouts import LAYOUTS
-from backnorm.audit.record import REMARKS
+from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.cut import SquareCutOnly, VarianceCut
 from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
-from backnorm.audit.specimens.kept import Kept
 from backnorm.audit.specimens.plain import Plain
+from backnorm.audit.specimens.running import RunningStatistics
 from backnorm.audit.specimens.wrong import GammaForgotten
 from backnorm.audit.subjects.engine import engine_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm.audit.record import Probe, Record
+    from backnorm.audit.record import ProbeResult, Record
 
 
-def probe(record: Record, code: str) -> Probe:
+def probe(record: Record, code: str) -> ProbeResult:
     """Return one of the probes of a record."""
     return next(p for p in record.probes if p.code == code)
 
@@ -71,7 +71,7 @@ def test_a_gradient_that_is_wrong_on_some_inputs_only_is_found(name: str, what: 
     where, code = WHERE[name]
     record = audit(Spoilt(where, what))
     assert record.sound
-    assert [f.code for f in record.findings if f.code[0] not in REMARKS] == [code]
+    assert [f.code for f in record.findings if f.code[0] not in NOTE_FAMILIES] == [code]
 
 
 def test_the_right_pair_passes_on_all_of_them() -> None:
@@ -141,7 +141,7 @@ def test_what_hides_a_fault_is_named(name: str) -> None:
     assert [special for special in HIDDEN if special in note] == hiding
 
 
-class TrainsOnSamples(Kept):
+class TrainsOnSamples(RunningStatistics):
     """Divides by the number of samples where it trains."""
 
     def forward(self, x: Any, gamma: Any, beta: Any) -> Any:

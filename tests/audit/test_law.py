@@ -9,8 +9,8 @@ import pytest
 
 from audit.pairs import Law as LawPair
 from audit.pairs import Relu, Running, Shifted
-from backnorm.audit.measure.forward_law import recover_law
-from backnorm.audit.measure.variance_rule import Observed, find_root
+from backnorm.audit.measure.forward_law import recover_forward_law
+from backnorm.audit.measure.variance_rule import Observed, find_variance_rule
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen
 from backnorm.audit.subjects.pair import pair_subject
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def law_of(pair: Any, dtype: str = "float32", kind: Any = None) -> Law:
     """Recover the law of a pair."""
-    return recover_law(pair_subject(pair, kind), np.random.default_rng(7), dtype)
+    return recover_forward_law(pair_subject(pair, kind), np.random.default_rng(7), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -44,7 +44,7 @@ def test_without_eps_the_usual_law_is_taken() -> None:
     for _ in range(50):
         var = rng.uniform(0.5, 2.0, (30, 1)) ** 2
         noisy = (1 + 1e-6 * rng.standard_normal(var.shape)) / np.sqrt(var)
-        root = find_root(
+        root = find_variance_rule(
             Observed(var, np.full(var.shape, 20.0), noisy, var < 1.0), unbiased_too=True
         )
         assert root is not None

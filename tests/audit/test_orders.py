@@ -14,10 +14,10 @@ from backnorm.audit.specimens.orders import ThreeOrders
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backnorm.audit.record import Probe
+    from backnorm.audit.record import ProbeResult
 
 
-def probe(pair: Any, code: str) -> Probe:
+def probe(pair: Any, code: str) -> ProbeResult:
     """Audit a pair, and return one of its probes."""
     return next(p for p in audit(pair).probes if p.code == code)
 

@@ -17,10 +17,10 @@ from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.thresholds import MEAN_ALLOWANCE
 
 if TYPE_CHECKING:
-    from backnorm.audit.record import Finding, PrecisionPoint, Probe, Record
+    from backnorm.audit.record import Finding, PrecisionPoint, ProbeResult, Record
 
 
-def probe(record: Record, code: str) -> Probe:
+def probe(record: Record, code: str) -> ProbeResult:
     """Return what one probe came to."""
     return next(one for one in record.probes if one.code == code)
 

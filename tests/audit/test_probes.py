@@ -19,7 +19,7 @@ from audit.pairs import (
 )
 from backnorm.audit import audit
 from backnorm.audit.measure.derivative import compare, resolution
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.specimens import specimen_subjects
 from backnorm.audit.subjects.pair import pair_subject
 
@@ -135,8 +135,8 @@ def test_a_share_of_a_path_is_measured() -> None:
 def test_draws_show_what_they_promise(scale: float) -> None:
     """Means far from zero, gamma of both signs, and the same values in every format."""
     subject = pair_subject(Law())
-    one = draw(subject, np.random.default_rng(5), "float32", batch=16, scale=scale)
-    other = draw(subject, np.random.default_rng(5), "float64", batch=16, scale=scale)
+    one = draw_inputs(subject, np.random.default_rng(5), "float32", batch=16, scale=scale)
+    other = draw_inputs(subject, np.random.default_rng(5), "float64", batch=16, scale=scale)
     rows = one.geometry.rows(one.x)
     assert (np.abs(rows.mean(axis=1)) / rows.std(axis=1)).min() > 2
     assert one.gamma is not None

@@ -20,11 +20,11 @@ from audit.running_pairs import (
     without_law,
 )
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.measure.running_law import fit_running
-from backnorm.audit.probes.case import Case
+from backnorm.audit.measure.running_law import fit_running_law
+from backnorm.audit.probes.examination import Examination
 from backnorm.audit.probes.running import running_law
-from backnorm.audit.specimens.kept import Sums
 from backnorm.audit.specimens.moving import Averaging
+from backnorm.audit.specimens.running import Sums
 from backnorm.audit.subjects.pair import pair_subject
 from backnorm.audit.verdict import judge
 
@@ -111,11 +111,11 @@ STATES = {
 }
 
 
-def case_of(pair: Any, seed: int) -> Case:
+def case_of(pair: Any, seed: int) -> Examination:
     """Judge the gradient of a pair."""
     subject = pair_subject(pair)
     measurements = measure(subject, seed)
-    return Case(subject, measurements, judge(subject, measurements), seed)
+    return Examination(subject, measurements, judge(subject, measurements), seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -132,7 +132,7 @@ def test_a_law_of_another_batch_does_not_fit() -> None:
     rng = np.random.default_rng(7)
     path = rng.standard_normal((7, 3))
     statistics = [{"mean": rng.standard_normal(3)} for _ in range(6)]
-    assert fit_running(path, statistics, 0) is None
+    assert fit_running_law(path, statistics, 0) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -145,7 +145,7 @@ def test_an_average_without_its_bias_is_told_at_its_start(count: int) -> None:
         hidden = 0.9 * hidden + 0.1 * mean
         path.append(hidden / (1 - 0.9**k))
     statistics = [{"mean": mean} for mean in drawn[count:]]
-    law = fit_running(np.stack(path[count:]), statistics, count)
+    law = fit_running_law(np.stack(path[count:]), statistics, count)
     assert (law is None) == (count == 2)
     if law is not None:
         assert (law.form, law.old) == ("debiased", pytest.approx(0.9))
@@ -158,6 +158,6 @@ def test_a_warm_cumulative_average_is_told_by_its_count() -> None:
     path = [rng.standard_normal(3)]
     for k, one in enumerate(statistics, 5):
         path.append(path[-1] * (1 - 1 / k) + one["mean"] / k)
-    law = fit_running(np.stack(path), statistics, 4)
+    law = fit_running_law(np.stack(path), statistics, 4)
     assert law is not None
     assert law.form == "cumulative"

@@ -11,9 +11,9 @@ import pytest
 from audit.pairs import AXES, Law, Running
 from backnorm.audit import audit
 from backnorm.audit.measure.roles import state_role
-from backnorm.audit.record import REMARKS
-from backnorm.audit.specimens.kept import Kept, Sums
+from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.moving import Averaging, Renorm
+from backnorm.audit.specimens.running import RunningStatistics, Sums
 from backnorm.audit.subjects.pair import pair_subject
 
 
@@ -24,7 +24,7 @@ def codes(pair: Any) -> list[str]:
 
 def faults(record: Any) -> list[str]:
     """Return the codes of a record's findings that are no remarks."""
-    return [found.code for found in record.findings if found.code[0] not in REMARKS]
+    return [found.code for found in record.findings if found.code[0] not in NOTE_FAMILIES]
 
 
 def probe(record: Any, code: str) -> Any:
@@ -174,13 +174,13 @@ def test_a_counter_that_goes_up_by_two_is_found(by: int, found: list[str]) -> No
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9, 0.19, (3 - 5**0.5) / 2])
 def test_the_square_of_a_weight_is_no_fault_by_itself(momentum: float) -> None:
     """Whatever the weight, one update is one; for 0.38 the square of the one is the other."""
-    assert codes(Kept(momentum=momentum)) == []
+    assert codes(RunningStatistics(momentum=momentum)) == []
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9])
 def test_two_updates_for_a_known_weight_are_found(momentum: float) -> None:
     """The layer's own momentum tells what one update is."""
-    assert codes(Kept(momentum=momentum, times=2)) == ["S03"]
+    assert codes(RunningStatistics(momentum=momentum, times=2)) == ["S03"]
 
 
 def test_a_later_call_that_raises_is_said() -> None:
@@ -231,7 +231,9 @@ def test_evaluation_is_judged_after_training_too() -> None:
     assert probe(record, "P10").what == "wrong after 30 training calls"
 
 
-@pytest.mark.parametrize("pair", [Running(), Kept(training=False), Sums(training=False), Law()])
+@pytest.mark.parametrize(
+    "pair", [Running(), RunningStatistics(training=False), Sums(training=False), Law()]
+)
 def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
     """Later calls, the state and what evaluation uses are in order."""
     record = audit(pair)
@@ -242,7 +244,7 @@ def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
 @pytest.mark.parametrize(("training", "call"), [(True, "train"), (False, "eval"), (None, None)])
 def test_a_pair_says_which_mode_it_is_in(training: bool | None, call: str | None) -> None:  # noqa: FBT001
     """By its attribute, where it has one."""
-    pair: Any = Law() if training is None else Kept(training=training)
+    pair: Any = Law() if training is None else RunningStatistics(training=training)
     assert pair_subject(pair).call == call
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from backnorm.audit import audit
 from backnorm.audit.boxes import StatefulBox, Visit
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.roles import state_role
 from backnorm.audit.subjects.registry import Request, adapter_of
 
@@ -107,7 +107,7 @@ def test_a_layer_of_several_keeps_the_state_of_each() -> None:
     names = list(subject.box.state())
     assert names == ["moving_mean", "moving_variance", "2.moving_mean", "2.moving_variance"]
     assert [state_role(name) for name in names] == ["running_mean", "running_var"] * 2
-    one = draw(subject, np.random.default_rng(0), "float32", batch=4)
+    one = draw_inputs(subject, np.random.default_rng(0), "float32", batch=4)
     after = subject.box.after([Visit(one.x, one.gamma, one.beta)]).state()
     assert not any(np.array_equal(after[name], subject.box.state()[name]) for name in names)
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from backnorm.audit.boxes import DeepBox, StatefulBox, Variant, VariedBox, Visit  # noqa: E402
-from backnorm.audit.measure.inputs import draw  # noqa: E402
+from backnorm.audit.measure.inputs import draw_inputs  # noqa: E402
 from backnorm.audit.subjects.registry import as_subject  # noqa: E402
 
 
@@ -31,7 +31,7 @@ class Holding(torch.nn.Module):  # type: ignore[misc]
 def drawn(module: Any) -> tuple[Any, Any]:
     """Return the box of a module, and a draw for it in float64."""
     subject = as_subject(module)
-    return subject.box, draw(subject, np.random.default_rng(1), "float64", batch=5)
+    return subject.box, draw_inputs(subject, np.random.default_rng(1), "float64", batch=5)
 
 
 def test_the_state_after_calls_follows_the_running_law() -> None:

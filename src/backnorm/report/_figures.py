@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree import ElementTree as ET
 
-    from backnorm.audit.record import Coefficients, Parts, PrecisionPoint
+    from backnorm.audit.record import ChannelParts, Coefficients, PrecisionPoint
 
 __all__ = ["coefficient_bar", "coefficients_figure", "precision_figure", "split_figure"]
 
@@ -59,7 +59,7 @@ def number(share: float | None) -> str:
     return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
 
 
-def split_figure(parts: Parts, key: str) -> ET.Element:
+def split_figure(parts: ChannelParts, key: str) -> ET.Element:
     """Draw the gradient of one channel, its three parts, and their sum beside what came out."""
     order = sorted(range(len(parts.x)), key=lambda i: parts.x[i])
     rows: dict[str, list[float]] = {

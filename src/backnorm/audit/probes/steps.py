@@ -1,4 +1,4 @@
-"""Calls that a layer is led through, and what its state was after each."""
+"""Steps: calls of a layer one after another, and its state after each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backnorm.audit.boxes import StatefulBox, Visit
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.subject import Run
 from backnorm.errors import BacknormError, SubjectError
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.probes.case import Case
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.probes.examination import Examination
     from backnorm.audit.subject import Subject
 
 __all__ = [
     "NOT_FOLLOWED",
     "after",
     "alike",
-    "as_visit",
-    "draws_of",
+    "as_step",
+    "drawn_inputs",
     "stateful",
     "states",
     "with_box",
@@ -34,49 +34,49 @@ __all__ = [
 NOT_FOLLOWED = "its state cannot be followed over calls here"
 
 
-def stateful(case: Case) -> StatefulBox | None:
-    """Return the box if it can be followed over calls."""
-    box = case.subject.box
+def stateful(examination: Examination) -> StatefulBox | None:
+    """Return the box if its state can be followed over calls."""
+    box = examination.subject.box
     return box if isinstance(box, StatefulBox) else None
 
 
-def draws_of(case: Case, name: str, batches: Sequence[int]) -> list[Draw]:
-    """Draw an input for each batch size, in the finest format, each with statistics of its own."""
-    rng, dtype = case.rng(name), case.subject.dtypes[-1]
-    return [draw(case.subject, rng, dtype, batch=batch) for batch in batches]
+def drawn_inputs(examination: Examination, name: str, batches: Sequence[int]) -> list[Inputs]:
+    """Draw inputs for each batch size, in the finest dtype; each has different statistics."""
+    rng, dtype = examination.rng(name), examination.subject.dtypes[-1]
+    return [draw_inputs(examination.subject, rng, dtype, batch=batch) for batch in batches]
 
 
-def as_visit(one: Draw, *, train: bool = True, backward: bool = True) -> Visit:
-    """Make a call of a draw."""
-    return Visit(one.x, one.gamma, one.beta, one.dy if backward else None, train)
+def as_step(inputs: Inputs, *, train: bool = True, backward: bool = True) -> Visit:
+    """Return the step that calls a layer with these inputs."""
+    return Visit(inputs.x, inputs.gamma, inputs.beta, inputs.dy if backward else None, train)
 
 
-def after(case: Case, box: StatefulBox, visits: Sequence[Visit]) -> StatefulBox:
-    """Return the box after some calls, or raise SubjectError if one raises."""
+def after(examination: Examination, box: StatefulBox, steps: Sequence[Visit]) -> StatefulBox:
+    """Return the box after some steps, or raise SubjectError if one raises."""
     try:
-        return box.after(visits)
+        return box.after(steps)
     except BacknormError:
         raise
     except Exception as error:
-        raise SubjectError.raised(case.subject.name, error) from error
+        raise SubjectError.raised(examination.subject.name, error) from error
 
 
 def states(
-    case: Case, box: StatefulBox, visits: Sequence[Visit]
+    examination: Examination, box: StatefulBox, steps: Sequence[Visit]
 ) -> tuple[list[StatefulBox], list[Mapping[str, AnyArray]]]:
-    """Return the box before all and after each call, and the state that each has."""
+    """Return the box before the first step and after each, and the state of each."""
     boxes = [box]
-    for visit in visits:
-        boxes.append(after(case, boxes[-1], [visit]))
-    return boxes, [one.state() for one in boxes]
+    for step in steps:
+        boxes.append(after(examination, boxes[-1], [step]))
+    return boxes, [box.state() for box in boxes]
 
 
-def with_box(case: Case, box: StatefulBox) -> Subject:
+def with_box(examination: Examination, box: StatefulBox) -> Subject:
     """Return the subject with another state."""
-    return replace(case.subject, box=box)
+    return replace(examination.subject, box=box)
 
 
 def alike(first: Run, second: Run) -> bool:
-    """Whether two calls gave the same bits."""
+    """Whether two calls are bitwise identical."""
     pairs = ((getattr(first, name), getattr(second, name)) for name in Run.__slots__)
     return all((a is None and b is None) or np.array_equal(a, b) for a, b in pairs)

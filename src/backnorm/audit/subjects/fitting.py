@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.forward_law import recover_law
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.forward_law import recover_forward_law
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.errors import BacknormError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Attempt:
 
 def _attempt(subject: Subject, dtype: str) -> Attempt:
     """Run a subject once."""
-    one = draw(subject, np.random.default_rng(0), dtype, batch=BATCH)
+    one = draw_inputs(subject, np.random.default_rng(0), dtype, batch=BATCH)
     try:
         return Attempt(ran=True, run=subject.box.run(one.x, one.gamma, one.beta, one.dy))
     except BacknormError:
@@ -88,7 +88,7 @@ def _attempt(subject: Subject, dtype: str) -> Attempt:
 def _suits(subject: Subject) -> bool:
     """Whether the subject follows a known law on its sample shape."""
     try:
-        law = recover_law(subject, np.random.default_rng(0), subject.dtypes[0])
+        law = recover_forward_law(subject, np.random.default_rng(0), subject.dtypes[0])
 
     except BacknormError:
         return False

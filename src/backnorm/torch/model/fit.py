@@ -10,17 +10,17 @@ import torch
 
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import scatter
-from backnorm.audit.measure.inputs import Draw
+from backnorm.audit.measure.inputs import Inputs
 from backnorm.audit.measure.one_channel import one_channel
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, Line, fit_line
-from backnorm.audit.measure.variance_rule import Observed, Root, find_root
+from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
+from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.record import Coefficients
 from backnorm.audit.thresholds import (
     CENTRE_LIMIT,
     COEFFICIENT_LIMIT,
     FROZEN_LIMIT,
-    LINE_LIMIT,
-    REST_LIMIT,
+    RESIDUAL_LIMIT,
+    ROW_FIT_LIMIT,
     VISIBLE_PATH,
 )
 from backnorm.torch.model.calls import replay
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm._types import Float64Array
-    from backnorm.audit.record import Mode, Parts
+    from backnorm.audit.record import ChannelParts, Mode
     from backnorm.torch.model.calls import Call
 
 __all__ = ["Fit", "fit_call"]
@@ -66,11 +66,11 @@ class Fit:
     var: Float64Array
     mode: Mode = "other"
     straight: bool = False
-    root: Root | None = None
+    root: VarianceRule | None = None
     coefficients: Coefficients = NO_SHARES
     rest: float | None = None
     right: bool | None = None
-    parts: Parts | None = None
+    parts: ChannelParts | None = None
 
 
 def fit_call(call: Call) -> Fit:
@@ -100,10 +100,10 @@ def fit_call(call: Call) -> Fit:
         return fit
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
     dy = np.zeros(shape) if call.dy is None else _array(call.dy)
-    one = Draw(where, 1.0, _array(call.x), dy, parameters.get("gamma"), parameters.get("beta"))
-    lines = {name: fit_line(one, _array(call.y), name) for name in GAMMA_LAWS}
-    name, line = min(lines.items(), key=lambda pair: (pair[1].rest > LINE_LIMIT, 0))
-    if line.rest > LINE_LIMIT:
+    one = Inputs(where, 1.0, _array(call.x), dy, parameters.get("gamma"), parameters.get("beta"))
+    lines = {name: fit_rows(one, _array(call.y), name) for name in GAMMA_LAWS}
+    name, line = min(lines.items(), key=lambda pair: (pair[1].residual > ROW_FIT_LIMIT, 0))
+    if line.residual > ROW_FIT_LIMIT:
         return fit
     mode, root = _mode(call, one, line, name)
     fit = replace(fit, straight=True, mode=mode, root=root)
@@ -116,14 +116,14 @@ def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
+def _mode(call: Call, one: Inputs, line: RowFit, name: str) -> tuple[Mode, VarianceRule | None]:
     """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
     x = 2 * call.x + call.x.std()
     y = replay(call, x)
     if y is None:
         return "other", None
     other = replace(one, x=_array(x))
-    second = fit_line(other, _array(y), name)
+    second = fit_rows(other, _array(y), name)
     # An intercept may well be 0: what counts is its size beside that of x times the slope.
     size = float(np.abs(one.x).max()) * float(np.abs(line.slope).max())
     moved = np.abs(line.intercept - second.intercept).max()
@@ -144,11 +144,13 @@ def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | No
         return "other", None
     n = np.full(var.shape, float(rows[0].shape[1]))
     small = var <= np.quantile(var, 0.2)
-    root = find_root(Observed(var, n, slope, small), unbiased_too=has_mean(call.layer.kind))
+    root = find_variance_rule(
+        Observed(var, n, slope, small), unbiased_too=has_mean(call.layer.kind)
+    )
     return ("other", None) if root is None else ("batch", root)
 
 
-def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
+def _with_paths(call: Call, fit: Fit, line: RowFit, dy: Float64Array) -> Fit:
     where = call.layer.geometry(tuple(call.x.shape))
     x = where.rows(_array(call.x))
     got = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
@@ -172,8 +174,8 @@ def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
         want |= {"mean": 0.0, "variance": 0.0}
     allowed = {p: max(COEFFICIENT_LIMIT, 100 * rounding * size["direct"] / size[p]) for p in known}
     right = all(abs(known[p] - want[p]) < allowed[p] for p in known)
-    right &= size["left"] / size["direct"] < max(REST_LIMIT, 100 * rounding) or bool(known)
-    right &= rest < max(REST_LIMIT, 100 * rounding)
+    right &= size["left"] / size["direct"] < max(RESIDUAL_LIMIT, 100 * rounding) or bool(known)
+    right &= rest < max(RESIDUAL_LIMIT, 100 * rounding)
     return replace(
         fit,
         coefficients=Coefficients(**known),
@@ -184,7 +186,7 @@ def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
 
 
 def _paths(
-    call: Call, fit: Fit, line: Line, x: Float64Array, dy: Float64Array
+    call: Call, fit: Fit, line: RowFit, x: Float64Array, dy: Float64Array
 ) -> Mapping[str, Float64Array]:
     """D, M and V: equations 10 to 12 of docs/mathematics.md."""
     n = x.shape[1]
