@@ -32,29 +32,29 @@ def law_of(subject: Subject) -> ExactLaw | None:
     return exact_law(subject, law, np.random.default_rng(1), batch=BATCH)
 
 
-def results(subject: Subject, one: Inputs) -> Exact:
-    """Compute y and dx of one draw by the law of the subject."""
+def results(subject: Subject, inputs: Inputs) -> Exact:
+    """Compute the exact y and dx of one call by the law of the subject."""
     law = law_of(subject)
     assert law is not None
-    return law.results(one)
+    return law.results(inputs)
 
 
 @pytest.mark.parametrize(("offset", "scale"), SWEPT)
 def test_the_result_is_exact_for_any_mean_and_scale(offset: float, scale: float) -> None:
     """It agrees with 60-digit arithmetic on the same rounded input."""
     subject = engine_subjects("train")[0]
-    one = draw_inputs(subject, np.random.default_rng(2), "float32", batch=2)
-    x = (np.random.default_rng(3).standard_normal(one.x.shape) + offset) * scale
-    one = replace(one, x=x.astype(np.float32))
+    inputs = draw_inputs(subject, np.random.default_rng(2), "float32", batch=2)
+    x = (np.random.default_rng(3).standard_normal(inputs.x.shape) + offset) * scale
+    inputs = replace(inputs, x=x.astype(np.float32))
     law = law_of(subject)
     assert law is not None
     assert isinstance(law.statistics, VarianceRule)
-    got, eps = law.results(one), law.statistics.eps
-    fwd = exact.forward(one.x, one.gamma, one.beta, eps=eps)
-    g = exact.backward(one.dy, one.x, one.gamma, eps=eps)
-    assert_close(one.geometry.from_rows(got.y), fwd.y)
+    got, eps = law.results(inputs), law.statistics.eps
+    fwd = exact.forward(inputs.x, inputs.gamma, inputs.beta, eps=eps)
+    g = exact.backward(inputs.dy, inputs.x, inputs.gamma, eps=eps)
+    assert_close(inputs.geometry.from_rows(got.y), fwd.y)
     size = float(np.abs(got.direct).max())
-    assert_close(one.geometry.from_rows(got.dx), g.dx, scale=size)
+    assert_close(inputs.geometry.from_rows(got.dx), g.dx, scale=size)
 
 
 LAWS: dict[str, Any] = {
@@ -69,10 +69,10 @@ LAWS: dict[str, Any] = {
 def test_the_law_is_the_subjects_own(name: str) -> None:
     """In float64 a pair and its exact law agree to what float64 holds, eps included."""
     subject = replace(pair_subject(LAWS[name]), dtypes=("float64",))
-    one = draw_inputs(subject, np.random.default_rng(4), "float64", batch=BATCH, scale=2.0**-8)
-    run, got = one.run(subject), results(subject, one)
-    assert_close(one.geometry.from_rows(got.y), run.y, units=64)
-    assert_close(one.geometry.from_rows(got.dx), run.dx, units=256)
+    inputs = draw_inputs(subject, np.random.default_rng(4), "float64", batch=BATCH, scale=2.0**-8)
+    run, got = inputs.run(subject), results(subject, inputs)
+    assert_close(inputs.geometry.from_rows(got.y), run.y, units=64)
+    assert_close(inputs.geometry.from_rows(got.dx), run.dx, units=256)
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-12, 1e-5])
@@ -87,10 +87,10 @@ def test_eps_is_known_where_variances_would_hide_it(eps: float) -> None:
 def test_constants_are_found() -> None:
     """Frozen statistics: a straight line, whatever x is."""
     subject = engine_subjects("eval")[0]
-    one = draw_inputs(subject, np.random.default_rng(5), "float64", batch=BATCH, scale=2.0**20)
-    run, got = one.run(subject), results(subject, one)
-    assert_close(one.geometry.from_rows(got.y), run.y, units=64)
-    assert_close(one.geometry.from_rows(got.dx), run.dx, units=64)
+    inputs = draw_inputs(subject, np.random.default_rng(5), "float64", batch=BATCH, scale=2.0**20)
+    run, got = inputs.run(subject), results(subject, inputs)
+    assert_close(inputs.geometry.from_rows(got.y), run.y, units=64)
+    assert_close(inputs.geometry.from_rows(got.dx), run.dx, units=64)
 
 
 def test_there_is_no_exact_result_without_a_law() -> None:

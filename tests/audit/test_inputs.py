@@ -125,20 +125,20 @@ def test_what_cannot_be_given_is_skipped() -> None:
     assert probe(record, "P45").result == "skipped"
 
 
-HIDDEN = {
+BLIND_SPOTS = {
     "mean 0": (SquareCutOnly, ["mean 0", "dy = 1"]),
     "gamma = 1": (GammaForgotten, ["gamma = 1", "dy = 1"]),
     "dy = 1": (VarianceCut, ["dy = 1"]),
 }
 
 
-@pytest.mark.parametrize("name", HIDDEN)
-def test_what_hides_a_fault_is_named(name: str) -> None:
-    """The note says with which special inputs a test does not see it."""
-    pair, hiding = HIDDEN[name]
+@pytest.mark.parametrize("name", BLIND_SPOTS)
+def test_the_blind_spots_of_a_fault_are_named(name: str) -> None:
+    """The note says with which special inputs a test does not see the fault."""
+    pair, hiding = BLIND_SPOTS[name]
     record = audit(pair())
-    (note,) = [n for n in record.notes if n.startswith("A test does not see it")]
-    assert [special for special in HIDDEN if special in note] == hiding
+    (note,) = [n for n in record.notes if n.startswith("A test does not see the fault")]
+    assert [special for special in BLIND_SPOTS if special in note] == hiding
 
 
 class TrainsOnSamples(RunningStatistics):

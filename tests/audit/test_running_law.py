@@ -111,8 +111,8 @@ STATES = {
 }
 
 
-def case_of(pair: Any, seed: int) -> Examination:
-    """Judge the gradient of a pair."""
+def examination_of(pair: Any, seed: int) -> Examination:
+    """Judge the gradient of a pair, for probes."""
     subject = pair_subject(pair)
     measurements = measure(subject, seed)
     return Examination(subject, measurements, judge(subject, measurements), seed)
@@ -123,7 +123,7 @@ def case_of(pair: Any, seed: int) -> Examination:
 def test_the_running_law_is_told_in_words(name: str, seed: int) -> None:
     """Weights, estimator, first updates, and which dialects do the same."""
     pair, words = STATES[name]
-    outcome = running_law(case_of(pair, seed))
+    outcome = running_law(examination_of(pair, seed))
     assert (outcome.result, outcome.state) == ("pass", words)
 
 

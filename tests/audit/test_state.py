@@ -18,12 +18,12 @@ from backnorm.audit.subjects.pair import pair_subject
 
 
 def codes(pair: Any) -> list[str]:
-    """Return the codes of all findings that are no remarks."""
+    """Return the codes of all findings that are not notes."""
     return faults(audit(pair))
 
 
 def faults(record: Any) -> list[str]:
-    """Return the codes of a record's findings that are no remarks."""
+    """Return the codes of a record's findings that are not notes."""
     return [found.code for found in record.findings if found.code[0] not in NOTE_FAMILIES]
 
 
@@ -199,7 +199,7 @@ def test_a_blend_that_passes_its_share_stays_sound() -> None:
     assert record.notes[0] == (
         "After 30 training calls it normalizes with statistics that are neither the batch's nor "
         "constants, and passes 0.1 of the path through the mean and 0.1 of the path through the "
-        "variance: that is right there."
+        "variance: that is right then."
     )
 
 
@@ -210,7 +210,7 @@ def test_a_blend_that_passes_all_is_wrong_after_one_call() -> None:
     assert faults(record) == ["G11"]
     assert probe(record, "P10").what == "wrong after 1 training call"
     assert record.notes[1] == (
-        "Right in the first call, and wrong after 1 training call: the verdict is on that."
+        "Right in the first call, wrong after 1 training call: this is the later verdict."
     )
 
 

@@ -73,7 +73,7 @@ def _judged(examination: Examination, subject: Subject) -> Record:
 
 
 def _worse(record: Record, calls: int) -> ProbeOutcome:
-    note = f"Right in the first call, wrong after {_training(calls)}: the verdict is on the latter."
+    note = f"Right in the first call, wrong after {_training(calls)}: this is the later verdict."
     verdict = replace(record, notes=(*record.notes, note))
     return ProbeOutcome("fail", f"wrong after {_training(calls)}", verdict=verdict)
 
@@ -87,7 +87,7 @@ def _right(examination: Examination, records: Mapping[int, Record]) -> ProbeOutc
     if last.mode == examination.record.mode:
         return outcome
     passes = f", and {_passed(last)}" if last.through in ("both", "mean", "variance") else ""
-    note = f"After {_training(calls)} it normalizes with {last.law}{passes}: this is right there."
+    note = f"After {_training(calls)} it normalizes with {last.law}{passes}: that is right then."
     return replace(outcome, notes=(note,))
 
 

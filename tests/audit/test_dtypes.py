@@ -1,4 +1,4 @@
-"""Formats and their rounding."""
+"""Dtypes and their rounding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_bfloat16_is_rounded_to_even(value: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])
-def test_numpys_formats_are_numpys(name: str) -> None:
+def test_numpys_dtypes_have_its_limits(name: str) -> None:
     """Their numbers and their rounding."""
     info, made = np.finfo(name), dtype_info(name)
     assert (made.eps, made.largest, made.smallest) == (info.eps, info.max, info.tiny)
