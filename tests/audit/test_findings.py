@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 import re
 from pathlib import Path
 
@@ -35,9 +35,9 @@ def test_every_number_that_decides_has_its_reason() -> None:
 
 
 def test_a_copy_of_a_threshold_keeps_its_reason() -> None:
-    """It is a float with one more attribute, which copies and pickles must not lose."""
+    """It is a float with one more attribute, which a copy must not lose."""
     limit = thresholds.RESIDUAL_LIMIT
-    copied = pickle.loads(pickle.dumps(limit))
+    copied = copy.deepcopy(limit)
     assert (copied, copied.why) == (limit, limit.why)
 
 

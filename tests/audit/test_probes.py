@@ -102,7 +102,7 @@ def test_a_small_eps_at_the_wrong_place_is_found(eps: float) -> None:
 
 @pytest.mark.parametrize("law", [Law(ddof=1), Law(eps=0.1, outside=True), Law(eps=0.1, ddof=1)])
 def test_the_paths_are_those_of_the_law(law: Law) -> None:
-    """Whatever the divisor and the place of eps, an exact gradient has shares of 1 and no residual."""
+    """For every divisor and place of eps an exact gradient has shares of 1 and no residual."""
     record = audit(law)
     shares = record.coefficients
     for share in (shares.direct, shares.mean, shares.variance):

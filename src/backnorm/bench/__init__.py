@@ -1,7 +1,8 @@
-"""The benchmark: the engine beside a copy of the same bytes and beside each framework."""
+"""The benchmark: times of the engine beside a copy of the same bytes and other frameworks."""
 
 from __future__ import annotations
 
-from backnorm.bench.run import Options, run
+from backnorm.bench.options import BenchOptions
+from backnorm.bench.run import run
 
-__all__ = ["Options", "run"]
+__all__ = ["BenchOptions", "run"]
