@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """The share of each path in dx, from 0 to 1; None where it cannot be told."""
+    """The share of each path in dx: 1 for the whole path, 0 without it; None where unknown."""
 
     direct: float | None = None
     mean: float | None = None

@@ -86,7 +86,7 @@ CENTRE_LIMIT: Final = Threshold(
     1e-3,
     "The centre is the batch's mean, in standard deviations. Rounding makes 1e-6; running means "
     "that are blended with the batch's mean are off by 1e-1 and more, since the inputs of an audit "
-    "have means far from each other.",
+    "keep the two apart.",
 )
 
 FROZEN_LIMIT: Final = Threshold(
@@ -124,9 +124,9 @@ GRADIENT_LIMIT: Final[Mapping[str, Threshold]] = {
         1e-6,
         "dx, dgamma and dbeta are the derivative of the forward pass, relative to the size of the "
         "gradient, in a subject that computes in float64. The numerical derivative is good to "
-        "1e-9, on unusual inputs to 5e-10; the smallest known fault, an eps of 1e-8 at the wrong "
-        "place, makes 2e-6. Of order 2 and 3, along random directions, right derivatives are off "
-        "by 8e-12 and wrong ones by 1e-1 and more.",
+        "1e-9; the smallest known fault, an eps of 1e-8 at the wrong place, makes 2e-6. Right "
+        "gradients on unusual inputs are off by 5e-10. Right derivatives of order 2 and 3, along "
+        "random directions, are off by 8e-12, wrong ones by 1e-1 and more.",
     ),
     "coarse": Threshold(
         5e-3,
