@@ -164,7 +164,7 @@ def _shares(m: Measurement) -> str:
     known = [(name, getattr(m.fit.coefficients, name)) for name in names]
     shares = ", ".join(f"{name} {share:.4f}" for name, share in known if share is not None)
     error = m.comparison.errors.dx
-    return f"{shares}, rest {m.fit.unexplained:.1e}, error of dx {error:.1e} ({m.dtype})"
+    return f"{shares}, residual {m.fit.unexplained:.1e}, error of dx {error:.1e} ({m.dtype})"
 
 
 def _notes(
@@ -175,8 +175,8 @@ def _notes(
         yield f"Found in {', '.join(m.dtype for m in wrong)} only."
     if wrong and wrong[0].law.mode != "batch" and _suspect(wrong[0], FOR_TRAINING) == RENORM:
         yield (
-            "dx takes the factor and the shift to the running statistics for constants, as batch"
-            " renormalization does by design: it is not the derivative of y, and meant not to be."
+            "dx treats the factor and the shift to the running statistics as constants, as batch"
+            " renormalization does by design: dx is intentionally not the derivative of y."
         )
     if not any(map(_vague, measurements)):
         yield from _notes_on_numbers(measurements)
@@ -184,11 +184,11 @@ def _notes(
 
 def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
     if not has_mean(subject.kind):
-        yield "This kind has no mean: the variance is all there is to go through."
+        yield "This kind of normalization has no mean: the variance is its only statistic."
     if m.law.mode == "frozen" and subject.call == "train":
-        yield "Asked to train, it normalizes with constants all the same."
+        yield "In training mode it normalizes with constants."
     if m.law.mode == "batch" and subject.call == "eval":
-        yield "Asked to evaluate, it normalizes with the batch's statistics all the same."
+        yield "In evaluation mode it normalizes with the batch's statistics."
     if m.law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
     if m.law.gamma_law != "gamma":
@@ -198,10 +198,14 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
     paths = {m.dtype: _path(m) for m in measurements}
     if len(set(paths.values())) > 1:
-        yield "It goes through: " + ", ".join(f"{p} in {dtype}" for dtype, p in paths.items()) + "."
+        yield (
+            "The gradient goes through: "
+            + ", ".join(f"{p} in {dtype}" for dtype, p in paths.items())
+            + "."
+        )
     if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
-        yield "It takes float64 and computes in a coarser format."
+        yield "It accepts float64 and computes in a narrower dtype."
     # In float32 rounding alone may look like a kink: the last format is the finest.
     skipped = measurements[-1].comparison.skipped
     if skipped:
-        yield f"{skipped:.0%} of the elements were left out: y has a kink there."
+        yield f"{skipped:.0%} of the elements were left out, since y has a kink there."

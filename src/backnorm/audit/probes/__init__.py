@@ -36,19 +36,19 @@ CHECKS: Final = (
     Check("P12", "state", state_in_order),
     Check("P30", "second derivative", second_order),
     Check("P31", "third derivative", third_order),
-    Check("P40", "order in memory", memory_layouts),
+    Check("P40", "memory order", memory_layouts),
     Check("P41", "few values", few_values),
     Check("P42", "gamma = 0", gamma_zero),
     Check("P43", "other axes", other_axes),
     Check("P44", "large values", large_values),
     Check("P45", "x without a gradient", input_without_gradient),
     Check("P46", "empty batch", empty_batch),
-    Check("P47", "what hides the fault", what_hides_it),
+    Check("P47", "blind spots of tests", what_hides_it),
     Check("P60", "precision, large means", over_means),
     Check("P61", "precision, scales", over_scales),
-    Check("P62", "half formats", in_half_formats),
-    Check("P90", "two calls", calls_repeat),
-    Check("P91", "one thread and two", threads_repeat),
+    Check("P62", "half precision", in_half_formats),
+    Check("P90", "repeated calls", calls_repeat),
+    Check("P91", "number of threads", threads_repeat),
 )
 """All checks, in the order in which they are tried."""
 
@@ -81,7 +81,7 @@ def _tried(check: Check, case: Case) -> Outcome:
     try:
         return check.examine(case)
     except SubjectError as error:
-        return skipped(f"it must {error.requirement}, got {error.got}")
+        return skipped(error.problem.rstrip("."))
 
 
 def _with(record: Record, check: Check, outcome: Outcome, seconds: float) -> Record:

@@ -27,7 +27,7 @@ channels."""
 
 
 def other_axes(case: Case) -> Outcome:
-    """Look at x with as many axes as it has not had so far, and without gamma and beta."""
+    """Compare the gradient with the derivative for other numbers of axes, and without gamma."""
     if not case.record.sound:
         return skipped(UNSOUND)
     return judged(case, _with_other_axes(case), "I04")
@@ -50,7 +50,7 @@ def _with_other_axes(case: Case) -> Iterator[Attempt]:
 
 
 def empty_batch(case: Case) -> Outcome:
-    """Say what comes of a batch without samples; NaN in the state afterwards is noted."""
+    """Run a batch without samples; NaN in the state afterwards is a note."""
     subject = case.subject
     one = draw(subject, case.rng("empty"), case.finest.dtype, batch=2)
     none = replace(one, geometry=subject.geometry(0), x=one.x[:0], dy=one.dy[:0])
@@ -58,7 +58,7 @@ def empty_batch(case: Case) -> Outcome:
         try:
             none.run(subject)
         except BacknormError as error:
-            return skipped(f"it gives no gradient: {words_of(error)}")
+            return skipped(f"it returns no gradient for an empty batch: {words_of(error)}")
         spoilt = _spoilt(case, none)
     what = "an empty batch gives empty y and dx"
     if not spoilt:

@@ -25,9 +25,9 @@ __all__ = ["what_hides_it"]
 
 
 def what_hides_it(case: Case) -> Outcome:
-    """Name the special inputs on which a gradient that is wrong is right."""
+    """Name the special inputs on which a wrong gradient is right."""
     if case.record.sound:
-        return skipped("the gradient is sound on usual inputs")
+        return skipped("the gradient is right on usual inputs")
     wrong = next((m for m in case.measurements if _is_wrong(m.comparison)), None)
     if wrong is None:
         return skipped("dx is right on usual inputs")
@@ -38,9 +38,9 @@ def what_hides_it(case: Case) -> Outcome:
             name for name, special in _specials(one).items() if _hides(case, special, fineness)
         ]
     if not hiding:
-        return passed("none of mean 0, gamma = 1 and dy = 1 hides it")
+        return passed("the fault is visible with mean 0, with gamma = 1 and with dy = 1")
     said = ", ".join(hiding)
-    note = f"A test does not see it with {said}: dx is right there."
+    note = f"A test of the gradient must not use {said}, where dx is right."
     return replace(passed(f"dx is right with {said}"), notes=(note,))
 
 

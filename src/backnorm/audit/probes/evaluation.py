@@ -41,7 +41,7 @@ def unused_statistics(case: Case, trace: Trace) -> list[str]:
     """
     moving = [name for name in trace.statistics if trace.changes(name)]
     if case.record.mode == "batch":
-        return [f"{name} moves, and evaluation takes the batch's" for name in moving]
+        return [f"training updates {name}, and evaluation uses the batch's" for name in moving]
     if case.record.mode != "frozen" or case.subject.kind != "batch":
         return []
     centres, variances = _used(case, trace)
@@ -80,11 +80,11 @@ def _out_of_date(
     for name in names:
         path = trace.paths[name]
         if np.allclose(used[0], used[-1], rtol=STALE_LIMIT, atol=0):
-            yield f"{name} moves, and evaluation stays what it was"
+            yield f"training updates {name}, and evaluation does not change"
             continue
         old = [k for k in range(1, len(path)) if _fits(used[-1], path, -1 - k, largest_offset)]
         if old:
-            yield f"evaluation uses {name} as it was {old[0]} call{'s' * (old[0] > 1)} ago"
+            yield f"evaluation uses {name} of {old[0]} call{'s' * (old[0] > 1)} ago"
 
 
 def _fits(used: Float64Array, path: Float64Array, k: int, largest_offset: float) -> bool:

@@ -1,4 +1,4 @@
-"""How many digits are left in float16 and bfloat16, where a subject takes them."""
+"""The precision in float16 and bfloat16, where a subject accepts them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["in_half_formats"]
 
-NOT_ASKED: Final = "it cannot be asked for half formats here"
+NOT_ASKED: Final = "its adapter does not call it in float16 or bfloat16"
 
 FORMATS: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
@@ -54,7 +54,7 @@ def in_half_formats(case: Case) -> Outcome:
             )
         except SubjectError as error:
             refused[dtype] = error.got
-    said = [f"{dtype} is not taken: {why}" for dtype, why in refused.items()]
+    said = [f"{dtype} is not accepted: {why}" for dtype, why in refused.items()]
     if not measured:
         return skipped("; ".join(said) or NOT_ASKED)
     said += [_units(points) for points in measured.values()]
@@ -75,4 +75,4 @@ def in_half_formats(case: Case) -> Outcome:
 def _units(points: tuple[PrecisionPoint, ...]) -> str:
     dtype = points[0].dtype
     worst = max(map(lost_at, points)) / format_of(dtype).eps
-    return f"{dtype}: errors of {worst:.1f} units in the last place at most"
+    return f"{dtype}: largest error {worst:.1f} units in the last place"

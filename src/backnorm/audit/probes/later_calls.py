@@ -43,7 +43,7 @@ def later_calls(case: Case) -> Outcome:
     if box is None:
         return skipped(NOT_FOLLOWED)
     if not case.record.sound:
-        return skipped("the gradient is wrong in the first call already")
+        return skipped("the gradient is wrong in the first call")
     visits = [as_visit(one) for one in draws_of(case, "later calls", [BATCH] * max(CALLS))]
     seen: list[tuple[int, Record]] = []
     for calls in CALLS[-1:] if case.record.mode == "frozen" else CALLS:
@@ -69,21 +69,24 @@ def _judged(case: Case, subject: Subject) -> Record:
 
 
 def _worse(record: Record, calls: int) -> Outcome:
-    note = f"Right in the first call, and wrong after {_training(calls)}: the verdict is on that."
+    note = (
+        f"The gradient is right in the first call and wrong after {_training(calls)}; the verdict "
+        "is that on the later call."
+    )
     verdict = replace(record, notes=(*record.notes, note))
-    return Outcome("fail", f"wrong after {_training(calls)}", verdict=verdict)
+    return Outcome("fail", f"the gradient is wrong after {_training(calls)}", verdict=verdict)
 
 
 def _right(case: Case, seen: list[tuple[int, Record]]) -> Outcome:
     if not seen:
-        return passed("y and the gradient do not depend on what the calls before left")
+        return passed("y and the gradient do not depend on earlier calls")
     said = ", ".join(f"dx {record.errors.dx:.0e} after {calls}" for calls, record in seen)
     calls, last = seen[-1]
-    outcome = passed(f"right after training calls too; errors: {said}")
+    outcome = passed(f"the gradient is right after training calls too; errors: {said}")
     if last.mode == case.record.mode:
         return outcome
     passes = f", and {_passed(last)}" if last.through in ("both", "mean", "variance") else ""
-    note = f"After {_training(calls)} it normalizes with {last.law}{passes}: that is right there."
+    note = f"After {_training(calls)} it normalizes with {last.law}{passes}, and is right."
     return replace(outcome, notes=(note,))
 
 

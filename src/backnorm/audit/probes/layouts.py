@@ -66,7 +66,7 @@ LAYOUTS: Final[Mapping[str, Mapping[str, Callable[[AnyArray], AnyArray]]]] = {
 
 
 def memory_layouts(case: Case) -> Outcome:
-    """Compare the gradient on values in another order in memory with that in the usual one."""
+    """Compare the gradient in other memory orders with that in the usual memory order."""
     if not case.record.sound:
         return skipped(UNSOUND)
     errors: dict[str, float] = {}
@@ -126,10 +126,10 @@ def input_without_gradient(case: Case) -> Outcome:
     if not case.record.sound:
         return skipped(UNSOUND)
     if not (subject.has_gamma or subject.has_beta):
-        return skipped("there is neither gamma nor beta")
+        return skipped("it has neither gamma nor beta")
     other = box.variant(Variant(needs_dx=False)) if isinstance(box, VariedBox) else None
     if other is None:
-        return skipped("x always needs a gradient here")
+        return skipped("its adapter always asks for the gradient of x")
     one = draw(subject, case.rng("no dx"), case.finest.dtype, batch=4)
     try:
         without = one.run(replace(subject, box=other))

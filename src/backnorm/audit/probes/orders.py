@@ -43,16 +43,16 @@ def second_order(case: Case) -> Outcome:
 def third_order(case: Case) -> Outcome:
     """Compare the third derivative with slopes of the second."""
     if any(found.code == "D02" for found in case.record.findings):
-        return skipped("the second derivative is wrong already (D02)")
+        return skipped("the second derivative is wrong (D02)")
     return _examined(case, 3, "D03")
 
 
 def _examined(case: Case, order: int, code: str) -> Outcome:
     box = case.subject.box
     if not isinstance(box, DeepBox):
-        return skipped("there is no way here to ask for derivatives of its gradient")
+        return skipped("its adapter cannot differentiate its gradient")
     if not case.record.sound:
-        return skipped("the gradient itself is not sound")
+        return skipped("the gradient is not sound")
     rng = case.rng("orders")
     draws = [
         draw(case.subject, rng, case.finest.dtype, batch=n, scale=scale) for n, scale in PROBES
@@ -60,7 +60,7 @@ def _examined(case: Case, order: int, code: str) -> Outcome:
     try:
         seen = [_slopes(case, box, one, order, rng) for one in draws]
     except Refused as refusal:
-        return skipped(f"it refuses: {refusal}")
+        return skipped(f"it raises in place of a derivative: {refusal}")
     return _judged(case, seen, order, code)
 
 
@@ -70,7 +70,7 @@ def _judged(case: Case, seen: Sequence[Slopes], order: int, code: str) -> Outcom
         for name, error in one.errors.items():
             errors[name] = max(error, errors.get(name, 0.0))
     if "x" not in errors:
-        return skipped(f"dx has kinks nearly everywhere: there is no derivative of order {order}")
+        return skipped(f"dx has kinks nearly everywhere, so it has no derivative of order {order}")
     said = ", ".join(f"by {name} {error:.0e}" for name, error in errors.items())
     what = f"errors of the {NAMES[order]} derivative: {said} ({case.finest.dtype})"
     limit = GRADIENT_LIMIT[case.finest.comparison.resolution]

@@ -1,4 +1,4 @@
-"""How many digits are left where the mean of x is large, and at small and large scales of x."""
+"""The precision where the mean of x is large, and at small and large scales of x."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BATCH: Final = 64
 OFFSETS: Final = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 SCALES: Final = tuple(float(f"1e{power}") for power in range(-20, 21, 4))
 
-NO_LAW: Final = "it normalizes with neither the batch's statistics nor constants: no exact result"
+NO_LAW: Final = "it normalizes with other statistics than the batch's or constants: no exact result"
 
 WITH_SPACE: Final = 4
 """Axes of x from which on channels may come last in memory."""
@@ -131,7 +131,7 @@ def said_of(point: PrecisionPoint) -> str:
         if exact is not None
     }
     said = ", ".join(
-        f"{name} is NaN or infinite" if error is None else f"{name} is off by {error:.0e}"
+        f"{name} is NaN or infinite" if error is None else f"error of {name} {error:.0e}"
         for name, error in errors.items()
     )
     return f"{said} at {_place(point)} ({point.dtype})"
@@ -148,8 +148,10 @@ def _kept(points: Sequence[PrecisionPoint], good: Callable[[PrecisionPoint], boo
     left = [point for point in points if good(point)]
     eps = format_of(points[0].dtype).eps
     worst = max(map(lost_at, left), default=0.0) / eps
-    names = "mean over deviation" if points[0].sweep == "offset" else "deviation"
+    names = "means" if points[0].sweep == "offset" else "scales"
     if len(left) == len(points):
-        return f"errors of {worst:.0f} units in the last place at most, whatever the {names}"
+        return f"largest error {worst:.0f} units in the last place, over all {names}"
     beyond = next(point for point in points if not good(point))
-    return f"half of the digits are left at {len(left)} of {len(points)} points; {said_of(beyond)}"
+    return (
+        f"half of the digits are right at {len(left)} of {len(points)} {names}; {said_of(beyond)}"
+    )

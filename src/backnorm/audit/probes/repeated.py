@@ -1,4 +1,4 @@
-"""Whether the same call gives the same bits: twice, and with one thread and with two."""
+"""Whether repeated calls are bitwise identical: twice, and with one thread and with two."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ BATCH = 512
 
 
 def calls_repeat(case: Case) -> Outcome:
-    """Compare the bits of two calls."""
+    """Compare two calls bit by bit."""
     if _differs_anyway(case):
-        return skipped("the gradient could not be judged, since y does not repeat itself (G16)")
+        return skipped("two calls give different y (G16)")
     first, second = _runs(case, case.subject, case.subject)
     differ = _differing(first, second)
     if differ:
         return failed(differ, finding("R01", differ))
-    return passed("two calls gave the same bits")
+    return passed("two calls are bitwise identical")
 
 
 def threads_repeat(case: Case) -> Outcome:
-    """Compare the bits with one thread and with two."""
+    """Compare a call with one thread and a call with two threads bit by bit."""
     if _differs_anyway(case):
-        return skipped("two calls with one thread differ already (G16)")
+        return skipped("two calls give different y (G16)")
     box = case.subject.box
     if not isinstance(box, VariedBox):
-        return skipped("how many threads it uses cannot be chosen here")
+        return skipped("its adapter cannot choose the number of threads")
     one, two = box.variant(Variant(threads=1)), box.variant(Variant(threads=2))
     if one is None or two is None:
-        return skipped("how many threads it uses cannot be chosen here")
+        return skipped("its adapter cannot choose the number of threads")
     pair = (replace(case.subject, box=b) for b in (one, two))
     differ = _differing(*_runs(case, *pair))
     if differ:
         return failed(differ, finding("R02", differ))
-    return passed("1 and 2 threads gave the same bits")
+    return passed("calls with 1 and 2 threads are bitwise identical")
 
 
 def _differs_anyway(case: Case) -> bool:

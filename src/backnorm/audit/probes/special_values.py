@@ -29,18 +29,18 @@ makes errors of 5e-3 where the variance is E[x^2] - E[x]^2."""
 
 
 def few_values(case: Case) -> Outcome:
-    """Look at a constant channel, and at channels of two values and of one."""
+    """Compare the gradient with the derivative where a channel is constant, or has few values."""
     if not case.record.sound:
         return skipped(UNSOUND)
     return judged(case, _with_few_values(case), "I02")
 
 
 def gamma_zero(case: Case) -> Outcome:
-    """Look at gamma = 0 at one place."""
+    """Compare the gradient with the derivative where one element of gamma is 0."""
     if not case.record.sound:
         return skipped(UNSOUND)
     if not case.subject.has_gamma:
-        return skipped("there is no gamma")
+        return skipped("it has no gamma")
     one = draw(case.subject, case.rng("gamma zero"), case.finest.dtype, batch=3)
     assert one.gamma is not None  # noqa: S101 - has_gamma
     gamma = one.gamma.copy()
@@ -49,17 +49,17 @@ def gamma_zero(case: Case) -> Outcome:
 
 
 def large_values(case: Case) -> Outcome:
-    """Look at values far from zero."""
+    """Compare the gradient with the derivative for values far from zero."""
     if not case.record.sound:
         return skipped(UNSOUND)
     if case.finest.comparison.resolution == "coarse":
-        return skipped("in its format rounding hides what happens there")
+        return skipped("rounding in its dtype is larger than the errors to be found")
     rng, subject = case.rng("large values"), case.subject
     wide = draw(subject, rng, case.finest.dtype, batch=3, scale=LARGE)
     near = draw(subject, rng, case.finest.dtype, batch=3)
     far = replace(near, x=near.x + np.where(near.x > 0, FAR, -FAR).astype(near.x.dtype))
     attempts = [
-        Attempt(f"x of {LARGE:.0e}", subject, wide, resolution="coarse"),
+        Attempt(f"a scale of {LARGE:.0e}", subject, wide, resolution="coarse"),
         Attempt(f"a mean of {FAR:.0e}", subject, far, resolution="coarse"),
     ]
     return judged(case, attempts, "I05")

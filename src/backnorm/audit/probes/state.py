@@ -1,4 +1,4 @@
-"""What a layer keeps between calls: only training changes it, once, and evaluation uses it."""
+"""The state between calls: only training changes it, once a step, and evaluation uses it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BATCH: Final = 5
 
 
 def state_in_order(case: Case) -> Outcome:
-    """Look at what training and evaluation change, and when."""
+    """Check what training and evaluation change in the layer's state, and when."""
     box = stateful(case)
     if box is None:
         return skipped(NOT_FOLLOWED)
@@ -44,8 +44,8 @@ def state_in_order(case: Case) -> Outcome:
     if found:
         return Outcome("fail", "; ".join(f"{f.code}: {f.got}" for f in found), tuple(found))
     if not trace.statistics:
-        return passed("it keeps no running statistics, and evaluation leaves no trace")
-    return passed(f"{', '.join(trace.statistics)}: in order")
+        return passed("it keeps no running statistics, and evaluation does not change its state")
+    return passed(f"training updates, and evaluation uses, {', '.join(trace.statistics)}")
 
 
 def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding]:
@@ -57,7 +57,8 @@ def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding
         yield finding("S01", ", ".join(held))
     still = [name for name in trace.statistics if not trace.changes(name)]
     if still and case.record.mode == "batch":
-        yield finding("S02", f"{', '.join(still)} after {len(trace.boxes) - 1} training calls")
+        calls = len(trace.boxes) - 1
+        yield finding("S02", f"no change of {', '.join(still)} in {calls} training calls")
     forward = traced(case, box, backward=False)
     again = [*_in_both_passes(trace, forward)] or [*_weighed_twice(trace)]
     twice = [*_counted_twice(trace), *again]
@@ -72,7 +73,7 @@ def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding
 def _counted_twice(trace: Trace) -> Iterator[str]:
     for name in trace.named("count"):
         if trace.paths[name].shape[1] == 1 and np.all(trace.increments(name) == 2):  # noqa: PLR2004
-            yield f"{name} goes up by 2"
+            yield f"{name} grows by 2 in a step"
 
 
 def _weighed_twice(trace: Trace) -> Iterator[str]:

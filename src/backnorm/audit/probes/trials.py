@@ -79,7 +79,7 @@ def quiet() -> Iterator[None]:
 
 
 def words_of(error: BacknormError) -> str:
-    """Return what a subject gave in place of a gradient, in a few words."""
+    """Return in a few words what a subject returned in place of a gradient."""
     said = error.got if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
     return said if len(said) <= FEW else f"{said[:FEW]}..."
 
@@ -119,9 +119,9 @@ def _seen(case: Case, attempt: Attempt, rng: np.random.Generator) -> Seen:
         wrong = code == NOT_FINITE and not attempt.may_be_nan
         return Seen(f"{attempt.name}: {words_of(error)}", taken=wrong, wrong=wrong)
     if "x" not in errors:
-        return Seen(f"{attempt.name}: finite, with a kink")
+        return Seen(f"{attempt.name}: finite, but not differentiable")
     worst = max(errors, key=lambda name: errors[name])
-    what = f"{attempt.name}: error by {worst} {errors[worst]:.0e}"
+    what = f"{attempt.name}: error of d{worst} {errors[worst]:.0e}"
     return Seen(what, wrong=errors[worst] > GRADIENT_LIMIT[fineness])
 
 

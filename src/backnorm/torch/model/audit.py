@@ -222,7 +222,7 @@ def _of_gradient(call: Call, fit: Fit) -> Iterator[Finding]:
         shares = fit.coefficients
         known = (("direct", shares.direct), ("mean", shares.mean), ("variance", shares.variance))
         words = ", ".join(f"{n} {v:.4f}" for n, v in known if v is not None)
-        yield finding("M04", f"{words}, rest {fit.rest:.1e}")
+        yield finding("M04", f"{words}, residual {fit.rest:.1e}")
 
 
 def _trainable(layer: Layer) -> bool:
