@@ -76,7 +76,7 @@ def test_errors_are_those_that_were_planted() -> None:
         assert measured.exact_y == pytest.approx(0, abs=1e-7)
     assert codes(record) == ["N01"]
     assert looked_at(record)[0].got == (
-        "y is off by 2e-02, dx is off by 3e-02 at a mean of 100 standard deviations (float32)"
+        "error of y 2e-02, error of dx 3e-02 at a mean of 100 standard deviations (float32)"
     )
     assert record.sound
 

@@ -58,7 +58,7 @@ def test_a_coarser_format_inside_is_no_fault() -> None:
     """Judged by the coarse limit, it is sound; a note says so."""
     record = audit(Float32Inside())
     assert record.sound
-    assert record.notes == ("It takes float64 and computes in a coarser dtype.",)
+    assert record.notes == ("It accepts float64 and computes in a narrower dtype.",)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -88,7 +88,7 @@ def test_each_format_is_judged_for_itself() -> None:
     assert (record.through, record.sound) == ("mean", False)
     assert record.notes == (
         "Found in float32 only.",
-        "It goes through: mean in float32, both in float64.",
+        "The gradient goes through: mean in float32, both in float64.",
     )
 
 
@@ -102,7 +102,7 @@ def test_a_small_eps_at_the_wrong_place_is_found(eps: float) -> None:
 
 @pytest.mark.parametrize("law", [Law(ddof=1), Law(eps=0.1, outside=True), Law(eps=0.1, ddof=1)])
 def test_the_paths_are_those_of_the_law(law: Law) -> None:
-    """For every divisor and place of eps an exact gradient has shares of 1 and no residual."""
+    """Whatever the divisor and the place of eps, an exact gradient has coefficients 1, 1, 1."""
     record = audit(law)
     shares = record.coefficients
     for share in (shares.direct, shares.mean, shares.variance):

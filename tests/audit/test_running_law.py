@@ -37,7 +37,7 @@ STATES = {
         (
             "running_mean = 0.99*running_mean + 0.01*mean; "
             "running_var = 0.99*running_var + 0.01*biased variance. "
-            f"The same as in: {BIASED}."
+            f"Dialects with this law: {BIASED}."
         ),
     ),
     "averages, unbiased": (
@@ -45,7 +45,7 @@ STATES = {
         (
             "running_mean = 0.999*running_mean + 0.001*mean; "
             "running_var = 0.999*running_var + 0.001*unbiased variance. "
-            f"The same as in: {UNBIASED}."
+            f"Dialects with this law: {UNBIASED}."
         ),
     ),
     "rounded to float32": (
@@ -53,7 +53,7 @@ STATES = {
         (
             "running_mean = 0.999*running_mean + 0.001*mean; "
             "running_var = 0.999*running_var + 0.001*unbiased variance. "
-            f"The same as in: {UNBIASED}."
+            f"Dialects with this law: {UNBIASED}."
         ),
     ),
     "eps in the variance": (
@@ -61,7 +61,7 @@ STATES = {
         (
             "running_mean = 0.9*running_mean + 0.1*mean; "
             "running_var = 0.9*running_var + 0.1*(biased variance + 0.001). "
-            "No dialect of the table does the same."
+            "No known dialect has this law."
         ),
     ),
     "debiased": (
@@ -70,23 +70,23 @@ STATES = {
             "running_mean = 0.9*running_mean + 0.1*mean, divided by 1 - 0.9^k; "
             "running_var = 0.9*running_var + 0.1*biased variance, divided by 1 - 0.9^k; "
             "hidden_mean = 0.9*hidden_mean + 0.1*mean; "
-            "hidden_var = 0.9*hidden_var + 0.1*biased variance; count goes up by 1. "
-            "The same as in: haiku, equinox-batch."
+            "hidden_var = 0.9*hidden_var + 0.1*biased variance; count grows by 1. "
+            "Dialects with this law: haiku, equinox-batch."
         ),
     ),
     "sums": (
         Sums(),
         (
             "mean = 0.999*mean + mean; variance = 0.999*variance + unbiased variance; "
-            "scale_factor = 0.999*scale_factor + 1. The same as in: caffe."
+            "scale_factor = 0.999*scale_factor + 1. Dialects with this law: caffe."
         ),
     ),
     "blend": (
         Averaging(),
         (
-            "running_mean = 0.9*running_mean + 0.1*mean, at first the first batch's; "
-            "running_var = 0.9*running_var + 0.1*biased variance, at first the first batch's; "
-            "updates goes up by 1. The same as in: equinox-ema."
+            "running_mean = 0.9*running_mean + 0.1*mean; the first batch is copied; "
+            "running_var = 0.9*running_var + 0.1*biased variance; the first batch is copied; "
+            "updates grows by 1. Dialects with this law: equinox-ema."
         ),
     ),
     "deviation": (
@@ -94,19 +94,19 @@ STATES = {
         (
             "running_mean = 0.9*running_mean + 0.1*mean; "
             "running_var = 0.9*running_var + 0.1*biased deviation. "
-            "No dialect of the table does the same."
+            "No known dialect has this law."
         ),
     ),
     "the last batch alone": (
         Keeping(last_batch),
-        (f"running_mean = mean; running_var = unbiased variance. The same as in: {UNBIASED}."),
+        (
+            "running_mean = mean; running_var = unbiased variance. "
+            f"Dialects with this law: {UNBIASED}."
+        ),
     ),
     "no law": (
         Keeping(without_law),
-        (
-            "running_mean changes by no law that is known here; "
-            "running_var changes by no law that is known here"
-        ),
+        ("running_mean changes by an unknown law; running_var changes by an unknown law"),
     ),
 }
 

@@ -151,8 +151,7 @@ def test_evaluation_with_the_statistics_of_the_call_before_is_found() -> None:
     record = audit(Late())
     assert faults(record) == ["S06"]
     assert record.findings[0].got == (
-        "evaluation uses running_mean as it was 1 call ago; "
-        "evaluation uses running_var as it was 1 call ago"
+        "evaluation uses running_mean of 1 call ago; evaluation uses running_var of 1 call ago"
     )
     assert codes(Late(lag=0)) == []
 
@@ -199,7 +198,7 @@ def test_a_blend_that_passes_its_share_stays_sound() -> None:
     assert record.notes[0] == (
         "After 30 training calls it normalizes with statistics that are neither the batch's nor "
         "constants, and passes 0.1 of the path through the mean and 0.1 of the path through the "
-        "variance: that is right then."
+        "variance, and is right."
     )
 
 
@@ -208,9 +207,10 @@ def test_a_blend_that_passes_all_is_wrong_after_one_call() -> None:
     record = audit(Averaging(passes=1.0))
     assert (record.mode, record.through, record.sound) == ("other", "both", False)
     assert faults(record) == ["G11"]
-    assert probe(record, "P10").what == "wrong after 1 training call"
+    assert probe(record, "P10").what == "the gradient is wrong after 1 training call"
     assert record.notes[1] == (
-        "Right in the first call, wrong after 1 training call: this is the later verdict."
+        "The gradient is right in the first call and wrong after 1 training call; the verdict is "
+        "that on the later call."
     )
 
 
@@ -218,7 +218,7 @@ def test_a_warm_up_of_ten_calls_is_waited_for() -> None:
     """Batch renormalization begins to correct after 10 calls; that it is meant is said."""
     record = audit(Renorm(constant=True))
     assert not record.sound
-    assert probe(record, "P10").what == "wrong after 30 training calls"
+    assert probe(record, "P10").what == "the gradient is wrong after 30 training calls"
     assert any("as batch renormalization does by design" in note for note in record.notes)
     assert audit(Renorm(constant=False)).sound
 
@@ -228,7 +228,7 @@ def test_evaluation_is_judged_after_training_too() -> None:
     record = audit(Sticky())
     assert (record.mode, record.sound) == ("frozen", False)
     assert faults(record) == ["G04"]
-    assert probe(record, "P10").what == "wrong after 30 training calls"
+    assert probe(record, "P10").what == "the gradient is wrong after 30 training calls"
 
 
 @pytest.mark.parametrize(

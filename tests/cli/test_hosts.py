@@ -74,13 +74,17 @@ def test_a_subject_may_bring_its_higher_derivatives() -> None:
     (record,) = audited("Subject")
     told = {probe.code: probe.what for probe in record.probes}
     assert record.sound
-    assert told["P30"] == "it refuses: NotImplementedError: 1 beyond the first"
-    assert told["P31"] == "it refuses: NotImplementedError: 2 beyond the first"
+    assert (
+        told["P30"] == "it raises in place of a derivative: NotImplementedError: 1 beyond the first"
+    )
+    assert (
+        told["P31"] == "it raises in place of a derivative: NotImplementedError: 2 beyond the first"
+    )
 
 
 LOST = {
     # name: (code, what was got)
-    "Crashes": ("G25", "signal SIGSEGV, last words: goodbye"),
+    "Crashes": ("G25", "signal SIGSEGV, last output: goodbye"),
     "Exits": ("G25", "exit status 7"),
     "WrongY": ("G23", "(1, 3)"),
     "WrongDx": ("G23", "(3,)"),
@@ -110,7 +114,7 @@ def test_one_that_hangs_is_given_up_and_nothing_is_left_of_it(
     start = time.monotonic()
     records = audited("Hangs", "Right", seconds=4.0)
     assert codes(records) == [["G21"], []]
-    assert records[0].findings[0].expected == "be done within 4 s"
+    assert records[0].findings[0].expected == "an answer within 4 s"
     assert time.monotonic() - start < 40
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 2
@@ -177,7 +181,7 @@ def test_the_command_takes_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BACKNORM_TEST_PIDS", str(tmp_path / "pids"))
     status, out, _ = run(f"{FILE}:Hangs", "--python", sys.executable, "--limit", "3", "-v")
     assert status == 2
-    assert "be done within 3 s" in out
+    assert "an answer within 3 s" in out
 
 
 REFUSED = {
@@ -199,7 +203,7 @@ def test_an_interpreter_that_is_none_is_refused() -> None:
     """By its name at once, and where it does not work by a record."""
     status, out, words = run("engine", "--python", "no-such-python")
     assert (status, out) == (2, "")
-    assert "no-such-python must be a Python interpreter" in words
+    assert "no-such-python is not a program" in words
     status, out, _ = run("engine", "--python", "/bin/true", "-v")
     assert status == 2
     assert "exit status 0" in out

@@ -44,7 +44,7 @@ def test_the_others_are_audited_all_the_same() -> None:
     records = audited("Right", "Crashes", "Cut", "Exits", "Raises", "Right")
     assert codes(records) == [[], ["G25"], ["G01"], ["G25"], ["G20"], []]
     assert [r.audited for r in records] == [True, False, True, False, False, True]
-    assert records[1].findings[0].got == "signal SIGSEGV, last words: goodbye"
+    assert records[1].findings[0].got == "signal SIGSEGV, last output: goodbye"
     assert records[3].findings[0].got == "exit status 7"
 
 
@@ -57,7 +57,7 @@ def test_a_target_that_hangs_is_given_up(
     start = time.monotonic()
     records = audited(name, "Right", seconds=4.0)
     assert codes(records) == [["G21"], []]
-    assert records[0].findings[0].expected == "be done within 4 s"
+    assert records[0].findings[0].expected == "an answer within 4 s"
     assert time.monotonic() - start < 40
 
 

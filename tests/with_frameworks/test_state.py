@@ -21,19 +21,19 @@ pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks ha
 
 PLAIN = "keras, flax, onnx-9, onnx-14, onnx-15, paddle, mindspore"
 TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
-COUNTED = "goes up by 1. The same as in: haiku, equinox-batch."
+COUNTED = "grows by 1. Dialects with this law: haiku, equinox-batch."
 
 STATES = {
     # framework, layer: what is said of its running statistics
-    ("flax", "flax.linen.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
-    ("flax", "flax.nnx.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
+    ("flax", "flax.linen.BatchNorm"): f"0.01*biased variance. Dialects with this law: {PLAIN}.",
+    ("flax", "flax.nnx.BatchNorm"): f"0.01*biased variance. Dialects with this law: {PLAIN}.",
     ("haiku", "haiku.BatchNorm"): COUNTED,
     ("equinox", "equinox.nn.BatchNorm, mode=batch"): COUNTED,
     ("equinox", "equinox.nn.BatchNorm, mode=ema"): (
         "running_var = 0.99*running_var + 0.01*biased variance."
     ),
     ("keras", "keras.layers.BatchNormalization"): (
-        f"0.01*biased variance. The same as in: {PLAIN}."
+        f"0.01*biased variance. Dialects with this law: {PLAIN}."
     ),
 }
 FOLLOWED = ("P10", "P11", "P12", "P30", "P31")
@@ -141,4 +141,4 @@ def test_tinygrad_detaches_the_mean_within_the_variance() -> None:
         True,
         ["D02"],
     )
-    assert f"The same as in: {TORCH}." in record.state
+    assert f"Dialects with this law: {TORCH}." in record.state

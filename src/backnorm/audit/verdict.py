@@ -176,8 +176,8 @@ def _notes(
     first = wrong[0] if wrong else None
     if first and first.forward_law.mode != "batch" and _known_fault(first, FOR_TRAINING) == RENORM:
         yield (
-            "dx takes the factor and the shift to the running statistics for constants, as batch"
-            " renormalization does by design: it is not meant to be the derivative of y."
+            "dx treats the factor and the shift to the running statistics as constants, as batch"
+            " renormalization does by design: dx is intentionally not the derivative of y."
         )
     if not any(map(_vague, measurements)):
         yield from _notes_on_numbers(measurements)
@@ -185,11 +185,11 @@ def _notes(
 
 def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
     if not has_mean(subject.kind):
-        yield "This kind has no mean: the gradient can go through the variance only."
+        yield "This kind of normalization has no mean: the variance is its only statistic."
     if m.forward_law.mode == "frozen" and subject.call == "train":
-        yield "In training it still normalizes with constants."
+        yield "In training mode it normalizes with constants."
     if m.forward_law.mode == "batch" and subject.call == "eval":
-        yield "In evaluation it still normalizes with the batch's statistics."
+        yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
     if m.forward_law.gamma_law != "gamma":
@@ -199,10 +199,11 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
     paths = {m.dtype: _path(m) for m in measurements}
     if len(set(paths.values())) > 1:
-        yield "It goes through: " + ", ".join(f"{p} in {dtype}" for dtype, p in paths.items()) + "."
+        listed = ", ".join(f"{path} in {dtype}" for dtype, path in paths.items())
+        yield f"The gradient goes through: {listed}."
     if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
-        yield "It takes float64 and computes in a coarser dtype."
+        yield "It accepts float64 and computes in a narrower dtype."
     # In float32 rounding alone may look like a kink: the last dtype is the finest.
     skipped = measurements[-1].comparison.skipped
     if skipped:
-        yield f"{skipped:.0%} of the elements were left out: y has a kink there."
+        yield f"{skipped:.0%} of the elements were left out, since y has a kink there."

@@ -68,4 +68,4 @@ def _layers(framework: str, request: Request) -> tuple[Subject, ...]:
     try:
         return adapter_of(framework).layers(request.calls)
     except NotInstalledError as error:
-        raise SubjectError.not_importable(framework, str(error), ()) from error
+        raise SubjectError.not_installed(framework, error) from error

@@ -36,19 +36,19 @@ PROBES: Final = (
     Probe("P12", "state", state_in_order),
     Probe("P30", "second derivative", second_order),
     Probe("P31", "third derivative", third_order),
-    Probe("P40", "order in memory", memory_layouts),
+    Probe("P40", "memory order", memory_layouts),
     Probe("P41", "few values", few_values),
     Probe("P42", "gamma = 0", gamma_zero),
     Probe("P43", "other axes", other_axes),
     Probe("P44", "large values", large_values),
     Probe("P45", "x without a gradient", input_without_gradient),
     Probe("P46", "empty batch", empty_batch),
-    Probe("P47", "blind spots", blind_spots),
+    Probe("P47", "blind spots of tests", blind_spots),
     Probe("P60", "precision, large means", over_means),
     Probe("P61", "precision, scales", over_scales),
     Probe("P62", "half precision", half_precision),
-    Probe("P90", "two calls", calls_repeat),
-    Probe("P91", "one thread and two", threads_repeat),
+    Probe("P90", "repeated calls", calls_repeat),
+    Probe("P91", "number of threads", threads_repeat),
 )
 """All probes, in the order in which they run."""
 
@@ -81,7 +81,7 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
     try:
         return probe.examine(examination)
     except SubjectError as error:
-        return skipped(f"it must {error.requirement}, got {error.got}")
+        return skipped(error.problem.rstrip("."))
 
 
 def _with(record: Record, probe: Probe, outcome: ProbeOutcome, seconds: float) -> Record:

@@ -26,7 +26,7 @@ SPATIAL: Final = ((), (5,), (3, 2), (2, 1, 3))
 
 
 def other_axes(examination: Examination) -> ProbeOutcome:
-    """Test x with other numbers of axes, and without gamma and beta."""
+    """Compare the gradient with the derivative for other numbers of axes, and without gamma."""
     if not examination.record.sound:
         return skipped(UNSOUND)
     return judged(examination, _with_other_axes(examination), "I04")
@@ -49,7 +49,7 @@ def _with_other_axes(examination: Examination) -> Iterator[Trial]:
 
 
 def empty_batch(examination: Examination) -> ProbeOutcome:
-    """Test a batch without samples; a note says if the state contains NaN afterwards."""
+    """Run a batch without samples; NaN in the state afterwards is a note."""
     subject = examination.subject
     usual = draw_inputs(subject, examination.rng("empty"), examination.finest.dtype, batch=2)
     empty = replace(usual, geometry=subject.geometry(0), x=usual.x[:0], dy=usual.dy[:0])
@@ -57,7 +57,7 @@ def empty_batch(examination: Examination) -> ProbeOutcome:
         try:
             empty.run(subject)
         except BacknormError as error:
-            return skipped(f"it gives no gradient: {quoted(error)}")
+            return skipped(f"it returns no gradient for an empty batch: {quoted(error)}")
         spoilt = _spoilt(examination, empty)
     what = "an empty batch gives empty y and dx"
     if not spoilt:

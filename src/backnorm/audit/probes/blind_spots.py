@@ -27,7 +27,7 @@ __all__ = ["blind_spots"]
 def blind_spots(examination: Examination) -> ProbeOutcome:
     """Name the special inputs on which a wrong gradient is right."""
     if examination.record.sound:
-        return skipped("the gradient is sound on usual inputs")
+        return skipped("the gradient is right on usual inputs")
     wrong = next((m for m in examination.measurements if _is_wrong(m.comparison)), None)
     if wrong is None:
         return skipped("dx is right on usual inputs")
@@ -40,9 +40,9 @@ def blind_spots(examination: Examination) -> ProbeOutcome:
             if _hides(examination, special, fineness)
         ]
     if not hiding:
-        return passed("dx is wrong with mean 0, with gamma = 1 and with dy = 1 too")
+        return passed("the fault is visible with mean 0, with gamma = 1 and with dy = 1")
     names = ", ".join(hiding)
-    note = f"A test does not see the fault with {names}: dx is right there."
+    note = f"A test of the gradient must not use {names}, where dx is right."
     return replace(passed(f"dx is right with {names}"), notes=(note,))
 
 

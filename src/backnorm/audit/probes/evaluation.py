@@ -41,7 +41,7 @@ def unused_statistics(examination: Examination, trace: StepTrace) -> list[str]:
     """
     moving = [name for name in trace.statistics if trace.changes(name)]
     if examination.record.mode == "batch":
-        return [f"{name} changes, and evaluation uses the batch's" for name in moving]
+        return [f"training updates {name}, and evaluation uses the batch's" for name in moving]
     if examination.record.mode != "frozen" or examination.subject.kind != "batch":
         return []
     centres, variances = _used(examination, trace)
@@ -81,11 +81,11 @@ def _out_of_date(
     for name in names:
         path = trace.paths[name]
         if np.allclose(used[0], used[-1], rtol=STALE_LIMIT, atol=0):
-            yield f"{name} changes, and evaluation does not"
+            yield f"training updates {name}, and evaluation does not change"
             continue
         old = [k for k in range(1, len(path)) if _fits(used[-1], path, -1 - k, largest_offset)]
         if old:
-            yield f"evaluation uses {name} as it was {old[0]} call{'s' * (old[0] > 1)} ago"
+            yield f"evaluation uses {name} of {old[0]} call{'s' * (old[0] > 1)} ago"
 
 
 def _fits(used: Float64Array, path: Float64Array, k: int, largest_offset: float) -> bool:

@@ -1,4 +1,4 @@
-"""Rounding errors in half precision, float16 and bfloat16, where a subject takes these dtypes."""
+"""The precision in float16 and bfloat16, where a subject accepts them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["half_precision"]
 
-NOT_ASKED: Final = "half precision cannot be chosen here"
+NOT_ASKED: Final = "its adapter does not call it in float16 or bfloat16"
 
 DTYPES: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
@@ -54,7 +54,7 @@ def half_precision(examination: Examination) -> ProbeOutcome:
             )
         except SubjectError as error:
             refused[dtype] = error.got
-    words = [f"{dtype} is refused: {why}" for dtype, why in refused.items()]
+    words = [f"{dtype} is not accepted: {why}" for dtype, why in refused.items()]
     if not measured:
         return skipped("; ".join(words) or NOT_ASKED)
     words += [_units(points) for points in measured.values()]
@@ -67,4 +67,4 @@ def half_precision(examination: Examination) -> ProbeOutcome:
 def _units(points: tuple[PrecisionPoint, ...]) -> str:
     dtype = points[0].dtype
     worst = max(map(error_at, points)) / dtype_info(dtype).eps
-    return f"{dtype}: errors of {worst:.1f} units in the last place at most"
+    return f"{dtype}: largest error {worst:.1f} units in the last place"

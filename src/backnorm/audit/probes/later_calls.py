@@ -45,7 +45,7 @@ def later_calls(examination: Examination) -> ProbeOutcome:
     if box is None:
         return skipped(NOT_FOLLOWED)
     if not examination.record.sound:
-        return skipped("the gradient is wrong in the first call already")
+        return skipped("the gradient is wrong in the first call")
     drawn = drawn_inputs(examination, "later calls", [BATCH] * max(CALLS))
     steps = [as_step(inputs) for inputs in drawn]
     records: dict[int, Record] = {}
@@ -73,9 +73,12 @@ def _judged(examination: Examination, subject: Subject) -> Record:
 
 
 def _worse(record: Record, calls: int) -> ProbeOutcome:
-    note = f"Right in the first call, wrong after {_training(calls)}: this is the later verdict."
+    note = (
+        f"The gradient is right in the first call and wrong after {_training(calls)}; the verdict "
+        "is that on the later call."
+    )
     verdict = replace(record, notes=(*record.notes, note))
-    return ProbeOutcome("fail", f"wrong after {_training(calls)}", verdict=verdict)
+    return ProbeOutcome("fail", f"the gradient is wrong after {_training(calls)}", verdict=verdict)
 
 
 def _right(examination: Examination, records: Mapping[int, Record]) -> ProbeOutcome:
@@ -83,11 +86,11 @@ def _right(examination: Examination, records: Mapping[int, Record]) -> ProbeOutc
         return passed("y and the gradient do not depend on earlier calls")
     errors = ", ".join(f"dx {record.errors.dx:.0e} after {n}" for n, record in records.items())
     calls, last = list(records.items())[-1]
-    outcome = passed(f"right after training calls too; errors: {errors}")
+    outcome = passed(f"the gradient is right after training calls too; errors: {errors}")
     if last.mode == examination.record.mode:
         return outcome
     passes = f", and {_passed(last)}" if last.through in ("both", "mean", "variance") else ""
-    note = f"After {_training(calls)} it normalizes with {last.law}{passes}: that is right then."
+    note = f"After {_training(calls)} it normalizes with {last.law}{passes}, and is right."
     return replace(outcome, notes=(note,))
 
 

@@ -66,7 +66,7 @@ LAYOUTS: Final[Mapping[str, Mapping[str, Callable[[AnyArray], AnyArray]]]] = {
 
 
 def memory_layouts(examination: Examination) -> ProbeOutcome:
-    """Compare gradients for the same values in another order in memory and in the usual order."""
+    """Compare the gradient in other memory orders with that in the usual memory order."""
     if not examination.record.sound:
         return skipped(UNSOUND)
     errors: dict[str, float] = {}
@@ -128,10 +128,10 @@ def input_without_gradient(examination: Examination) -> ProbeOutcome:
     if not examination.record.sound:
         return skipped(UNSOUND)
     if not (subject.has_gamma or subject.has_beta):
-        return skipped("there is neither gamma nor beta")
+        return skipped("it has neither gamma nor beta")
     other = box.variant(Variant(needs_dx=False)) if isinstance(box, VariedBox) else None
     if other is None:
-        return skipped("x always needs a gradient here")
+        return skipped("its adapter always asks for the gradient of x")
     inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
     try:
         without = inputs.run(replace(subject, box=other))

@@ -43,16 +43,16 @@ def second_order(examination: Examination) -> ProbeOutcome:
 def third_order(examination: Examination) -> ProbeOutcome:
     """Compare the third derivative with slopes of the second."""
     if any(f.code == "D02" for f in examination.record.findings):
-        return skipped("the second derivative is wrong already (D02)")
+        return skipped("the second derivative is wrong (D02)")
     return _compared(examination, 3, "D03")
 
 
 def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
     box = examination.subject.box
     if not isinstance(box, DeepBox):
-        return skipped("there is no way here to ask for derivatives of its gradient")
+        return skipped("its adapter cannot differentiate its gradient")
     if not examination.record.sound:
-        return skipped("the gradient itself is not sound")
+        return skipped("the gradient is not sound")
     rng, dtype = examination.rng("orders"), examination.finest.dtype
     drawn = [
         draw_inputs(examination.subject, rng, dtype, batch=n, scale=scale) for n, scale in TRIED
@@ -60,7 +60,7 @@ def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
     try:
         comparisons = [_slopes(examination, box, inputs, order, rng) for inputs in drawn]
     except Refused as refusal:
-        return skipped(f"it refuses: {refusal}")
+        return skipped(f"it raises in place of a derivative: {refusal}")
     return _judged(examination, comparisons, order, code)
 
 
@@ -72,7 +72,7 @@ def _judged(
         for name, error in comparison.errors.items():
             errors[name] = max(error, errors.get(name, 0.0))
     if "x" not in errors:
-        return skipped(f"dx has kinks nearly everywhere: there is no derivative of order {order}")
+        return skipped(f"dx has kinks nearly everywhere, so it has no derivative of order {order}")
     listed = ", ".join(f"by {name} {error:.0e}" for name, error in errors.items())
     what = f"errors of the {NAMES[order]} derivative: {listed} ({examination.finest.dtype})"
     limit = GRADIENT_LIMIT[examination.finest.comparison.resolution]

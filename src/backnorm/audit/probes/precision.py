@@ -1,4 +1,4 @@
-"""Rounding errors where the mean of x is large, and at small and large scales of x."""
+"""The precision where the mean of x is large, and at small and large scales of x."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BATCH: Final = 64
 OFFSETS: Final = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 SCALES: Final = tuple(float(f"1e{power}") for power in range(-20, 21, 4))
 
-NO_LAW: Final = "it normalizes with neither the batch's statistics nor constants: no exact result"
+NO_LAW: Final = "it normalizes with other statistics than the batch's or constants: no exact result"
 
 WITH_SPACE: Final = 4
 """With so many axes of x, or more, channels may come last in memory."""
@@ -127,7 +127,7 @@ def error_words(point: PrecisionPoint) -> str:
         if exact is not None
     }
     words = ", ".join(
-        f"{name} is NaN or infinite" if error is None else f"{name} is off by {error:.0e}"
+        f"{name} is NaN or infinite" if error is None else f"error of {name} {error:.0e}"
         for name, error in errors.items()
     )
     return f"{words} at {_position(point)} ({point.dtype})"
@@ -144,8 +144,8 @@ def _accuracy(points: Sequence[PrecisionPoint]) -> str:
     eps = dtype_info(points[0].dtype).eps
     good = [point for point in points if error_at(point) <= eps**LOST_DIGITS]
     worst = max(map(error_at, good), default=0.0) / eps
-    names = "mean over deviation" if points[0].sweep == "offset" else "deviation"
+    names = "means" if points[0].sweep == "offset" else "scales"
     if len(good) == len(points):
-        return f"errors of {worst:.0f} units in the last place at most, whatever the {names}"
+        return f"largest error {worst:.0f} units in the last place, over all {names}"
     beyond = error_words(next(point for point in points if point not in good))
-    return f"half of the digits are left at {len(good)} of {len(points)} points; {beyond}"
+    return f"half of the digits are right at {len(good)} of {len(points)} {names}; {beyond}"

@@ -1,4 +1,4 @@
-"""Whether the same call is bitwise identical: made twice, and with one thread and with two."""
+"""Whether repeated calls are bitwise identical: twice, and with one thread and with two."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BATCH: Final = 512
 """Samples: enough that frameworks that cut sums into parts do so."""
 
 
-NO_THREADS: Final = "the number of threads cannot be chosen here"
+NO_THREADS: Final = "its adapter cannot choose the number of threads"
 
 
 def calls_repeat(examination: Examination) -> ProbeOutcome:
-    """Compare the results of two calls bit by bit."""
+    """Compare two calls bit by bit."""
     if _differs_anyway(examination):
-        return skipped("the gradient could not be judged, since y does not repeat itself (G16)")
+        return skipped("two calls give different y (G16)")
     first, second = _runs(examination, examination.subject, examination.subject)
     differ = _differing(first, second)
     if differ:
@@ -37,9 +37,9 @@ def calls_repeat(examination: Examination) -> ProbeOutcome:
 
 
 def threads_repeat(examination: Examination) -> ProbeOutcome:
-    """Compare the results with one thread and with two bit by bit."""
+    """Compare a call with one thread and a call with two threads bit by bit."""
     if _differs_anyway(examination):
-        return skipped("two calls with one thread differ already (G16)")
+        return skipped("two calls give different y (G16)")
     box = examination.subject.box
     if not isinstance(box, VariedBox):
         return skipped(NO_THREADS)
@@ -50,7 +50,7 @@ def threads_repeat(examination: Examination) -> ProbeOutcome:
     differ = _differing(*_runs(examination, *pair))
     if differ:
         return failed(differ, finding("R02", differ))
-    return passed("results with 1 and 2 threads are bitwise identical")
+    return passed("calls with 1 and 2 threads are bitwise identical")
 
 
 def _differs_anyway(examination: Examination) -> bool:

@@ -26,7 +26,7 @@ __all__ = ["running_law"]
 
 
 def running_law(examination: Examination) -> ProbeOutcome:
-    """Infer from a few steps how running statistics follow from the batches' statistics."""
+    """Find the law by which the running statistics follow from those of the batches."""
     box = stateful(examination)
     if box is None:
         return skipped(NOT_FOLLOWED)
@@ -34,15 +34,15 @@ def running_law(examination: Examination) -> ProbeOutcome:
         return skipped(f"layers of kind {examination.subject.kind} keep no running statistics")
     trace = trace_steps(examination, box)
     if not trace.statistics:
-        return skipped("it keeps no running statistics that are recognized by name or by law")
+        return skipped("no running statistics were found, by name or by their law")
     sentences = "; ".join(_sentences(trace))
     if not trace.laws:
         return replace(passed(sentences), state=sentences)
     state = f"{sentences}."
     if examination.subject.kind == "batch":
         state += _dialects(examination, trace, trace_steps(examination, box, backward=False))
-    laws = [f"{name} to {law.residual:.0e} of its steps" for name, law in trace.laws.items()]
-    return replace(passed("a law explains " + ", ".join(laws)), state=state)
+    laws = [f"{name} (error {law.residual:.0e} of a step)" for name, law in trace.laws.items()]
+    return replace(passed("a law was found for " + ", ".join(laws)), state=state)
 
 
 def _sentences(trace: StepTrace) -> Iterator[str]:
@@ -50,23 +50,23 @@ def _sentences(trace: StepTrace) -> Iterator[str]:
         if name in trace.laws:
             yield _in_words(name, trace.laws[name])
         elif trace.changes(name):
-            yield f"{name} changes by no law that is known here"
+            yield f"{name} changes by an unknown law"
         else:
             yield f"{name} does not change"
     yield from (_of_number(name, trace) for name in _divisors(trace))
-    yield from (f"{name} goes up by {trace.increments(name)[0, 0]:g}" for name in _counters(trace))
+    yield from (f"{name} grows by {trace.increments(name)[0, 0]:g}" for name in _counters(trace))
 
 
 def _in_words(name: str, law: RunningLaw) -> str:
     term = law.statistic if not law.offset else f"({law.statistic} + {law.offset:.3g})"
     if law.form == "cumulative":
-        return f"{name} = the plain average of each batch's {term}"
+        return f"{name} = the average over all batches of the {term}"
     old = "" if same_weight(law.old, 0.0) else f"{law.old:.5g}*{name} + "
     new = "" if same_weight(law.new, 1.0) else f"{law.new:.5g}*"
     words = f"{name} = {old}{new}{term}"
     if law.form == "copied":
-        first = "the first batch's" if law.copied == 1 else f"those of the first {law.copied}"
-        return f"{words}, at first {first}"
+        first = "batch is" if law.copied == 1 else f"{law.copied} batches are"
+        return f"{words}; the first {first} copied"
     return f"{words}, divided by 1 - {law.old:.5g}^k" if law.form == "debiased" else words
 
 
@@ -103,8 +103,8 @@ def _dialects(examination: Examination, trace: StepTrace, forward_only: StepTrac
     storage = _measured_storage(examination, trace, forward_only)
     names = () if storage is None else dialects_that_store(storage)
     if not names:
-        return " No dialect of the table does the same."
-    return f" The same as in: {', '.join(names)}."
+        return " No known dialect has this law."
+    return f" Dialects with this law: {', '.join(names)}."
 
 
 def _measured_storage(

@@ -29,37 +29,37 @@ makes errors of 5e-3 where the variance is E[x^2] - E[x]^2."""
 
 
 def few_values(examination: Examination) -> ProbeOutcome:
-    """Test a constant channel, and channels of two values and of one."""
+    """Compare the gradient with the derivative where a channel is constant, or has few values."""
     if not examination.record.sound:
         return skipped(UNSOUND)
     return judged(examination, _with_few_values(examination), "I02")
 
 
 def gamma_zero(examination: Examination) -> ProbeOutcome:
-    """Test gamma = 0 at one position."""
+    """Compare the gradient with the derivative where one element of gamma is 0."""
     if not examination.record.sound:
         return skipped(UNSOUND)
     subject, rng = examination.subject, examination.rng("gamma zero")
     inputs = draw_inputs(subject, rng, examination.finest.dtype, batch=3)
     if inputs.gamma is None:
-        return skipped("there is no gamma")
+        return skipped("it has no gamma")
     gamma = inputs.gamma.copy()
     gamma.flat[0] = 0
     return judged(examination, [Trial("gamma = 0", subject, replace(inputs, gamma=gamma))], "I03")
 
 
 def large_values(examination: Examination) -> ProbeOutcome:
-    """Test values far from zero."""
+    """Compare the gradient with the derivative for values far from zero."""
     if not examination.record.sound:
         return skipped(UNSOUND)
     if examination.finest.comparison.resolution == "coarse":
-        return skipped("in its dtype rounding hides the gradient of large values")
+        return skipped("rounding in its dtype is larger than the errors to be found")
     rng, subject = examination.rng("large values"), examination.subject
     wide = draw_inputs(subject, rng, examination.finest.dtype, batch=3, scale=LARGE)
     near = draw_inputs(subject, rng, examination.finest.dtype, batch=3)
     far = replace(near, x=near.x + np.where(near.x > 0, FAR, -FAR).astype(near.x.dtype))
     trials = [
-        Trial(f"x of {LARGE:.0e}", subject, wide, resolution="coarse"),
+        Trial(f"a scale of {LARGE:.0e}", subject, wide, resolution="coarse"),
         Trial(f"a mean of {FAR:.0e}", subject, far, resolution="coarse"),
     ]
     return judged(examination, trials, "I05")

@@ -1,4 +1,4 @@
-"""State between calls: only training may change it, once a step, and evaluation must use it."""
+"""The state between calls: only training changes it, once a step, and evaluation uses it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BATCH: Final = 5
 
 
 def state_in_order(examination: Examination) -> ProbeOutcome:
-    """Test what training and evaluation change in the state, and when."""
+    """Check what training and evaluation change in the layer's state, and when."""
     box = stateful(examination)
     if box is None:
         return skipped(NOT_FOLLOWED)
@@ -44,8 +44,8 @@ def state_in_order(examination: Examination) -> ProbeOutcome:
     if findings:
         return failed("; ".join(f"{f.code}: {f.got}" for f in findings), *findings)
     if not trace.statistics:
-        return passed("it keeps no running statistics, and evaluation changes nothing")
-    return passed(f"{', '.join(trace.statistics)}: in order")
+        return passed("it keeps no running statistics, and evaluation does not change its state")
+    return passed(f"training updates, and evaluation uses, {', '.join(trace.statistics)}")
 
 
 def _in_training(examination: Examination, box: StatefulBox, trace: StepTrace) -> Iterator[Finding]:
@@ -57,7 +57,8 @@ def _in_training(examination: Examination, box: StatefulBox, trace: StepTrace) -
         yield finding("S01", ", ".join(held))
     still = [name for name in trace.statistics if not trace.changes(name)]
     if still and examination.record.mode == "batch":
-        yield finding("S02", f"{', '.join(still)} after {len(trace.boxes) - 1} training calls")
+        calls = len(trace.boxes) - 1
+        yield finding("S02", f"no change of {', '.join(still)} in {calls} training calls")
     forward = trace_steps(examination, box, backward=False)
     again = [*_in_both_passes(trace, forward)] or [*_weighed_twice(trace)]
     twice = [*_counted_twice(trace), *again]
@@ -72,7 +73,7 @@ def _in_training(examination: Examination, box: StatefulBox, trace: StepTrace) -
 def _counted_twice(trace: StepTrace) -> Iterator[str]:
     for name in trace.named("count"):
         if trace.paths[name].shape[1] == 1 and np.all(trace.increments(name) == 2):  # noqa: PLR2004
-            yield f"{name} goes up by 2"
+            yield f"{name} grows by 2 in a step"
 
 
 def _weighed_twice(trace: StepTrace) -> Iterator[str]:

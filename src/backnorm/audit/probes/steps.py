@@ -31,7 +31,7 @@ __all__ = [
     "with_box",
 ]
 
-NOT_FOLLOWED = "its state cannot be followed over calls here"
+NOT_FOLLOWED = "its adapter cannot read its state between calls"
 
 
 def stateful(examination: Examination) -> StatefulBox | None:

@@ -119,9 +119,9 @@ def _result(examination: Examination, trial: Trial, rng: np.random.Generator) ->
         wrong = code == NOT_FINITE and not trial.may_be_nan
         return TrialResult(f"{trial.name}: {quoted(error)}", accepted=wrong, wrong=wrong)
     if "x" not in errors:
-        return TrialResult(f"{trial.name}: finite, with a kink")
+        return TrialResult(f"{trial.name}: finite, but not differentiable")
     worst = max(errors, key=lambda name: errors[name])
-    what = f"{trial.name}: error by {worst} {errors[worst]:.0e}"
+    what = f"{trial.name}: error of d{worst} {errors[worst]:.0e}"
     return TrialResult(what, wrong=errors[worst] > GRADIENT_LIMIT[fineness])
 
 
