@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
+    "IMPOSSIBLE",
     "REMARKS",
     "Coefficients",
     "Errors",
@@ -30,6 +31,9 @@ Mode: TypeAlias = Literal["batch", "frozen", "other"]
 Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
 Result: TypeAlias = Literal["pass", "fail", "skipped"]
 Sweep: TypeAlias = Literal["offset", "scale"]
+
+IMPOSSIBLE: Final = "not possible here: "
+"""Before why a probe was skipped which the subject, or what it runs in, has no means for."""
 
 REMARKS: Final = ("N", "R")
 """First letters of findings that are worth knowing and no reason to fail: digits that are lost, and

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
-    from backnorm.audit.subjects.adapter import Calls
-    from backnorm.cli._jobs import Job, Stage
+    from backnorm.audit.subjects.request import Modes
+    from backnorm.cli._jobs import AuditJob, Stage
 
 __all__ = ["audit"]
 
@@ -140,7 +140,7 @@ def audit(
     *,
     kind: Kind | None,
     arguments: Any,
-    mode: Calls,
+    mode: Modes,
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
@@ -161,7 +161,7 @@ def audit(
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
-    from backnorm.cli._jobs import Job
+    from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
@@ -170,7 +170,7 @@ def audit(
     _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
     jobs = [
-        Job(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
     ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))
@@ -196,7 +196,7 @@ def _defaults() -> tuple[str, ...]:
 
 
 def _with_progress(
-    jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
+    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
 ) -> Iterator[Record]:
     """Audit all jobs, showing on stderr what is at work."""
     from rich.console import Console

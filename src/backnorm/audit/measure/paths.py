@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.forward_law import Law
     from backnorm.audit.measure.inputs import Draw
     from backnorm.audit.record import Parts as Drawn
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["Fit", "Parts", "fit_paths"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from backnorm.audit.measure.inputs import draw
 from backnorm.audit.probes.case import Outcome, passed, skipped
-from backnorm.audit.probes.steps import after, as_visit, stateful
+from backnorm.audit.probes.steps import after, as_step, is_followed
 from backnorm.audit.probes.trials import UNSOUND, Attempt, judged, quiet, words_of
 from backnorm.errors import BacknormError, SubjectError
 
@@ -69,11 +69,10 @@ def empty_batch(case: Case) -> Outcome:
 
 def _spoilt(case: Case, none: Draw) -> list[str]:
     """Return the names of what an empty batch leaves NaN in."""
-    box = stateful(case)
-    if box is None:
+    if not is_followed(case):
         return []
     try:
-        left = after(case, box, [as_visit(none)]).state()
+        left = after(case, case.subject.runner, [as_step(none)]).state()
     except SubjectError:
         # It evaluates such a batch, and does not train with it.
         return []

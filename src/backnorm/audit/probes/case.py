@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from backnorm.audit.record import IMPOSSIBLE
+
 if TYPE_CHECKING:
     from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding, PrecisionPoint, Record, Result
     from backnorm.audit.subject import Subject
 
-__all__ = ["Case", "Check", "Examine", "Outcome", "failed", "passed", "skipped"]
+__all__ = ["Case", "Check", "Examine", "Outcome", "failed", "impossible", "passed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +115,11 @@ def passed(what: str) -> Outcome:
 def failed(what: str, *findings: Finding) -> Outcome:
     """Something is not; `findings` say what."""
     return Outcome("fail", what, findings)
+
+
+def impossible(what: str) -> Outcome:
+    """It cannot be tried with this subject, whatever its gradient is."""
+    return Outcome("skipped", f"{IMPOSSIBLE}{what}")
 
 
 def skipped(why: str) -> Outcome:

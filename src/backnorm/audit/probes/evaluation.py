@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import state_role
 from backnorm.audit.measure.row_fit import fit_line
-from backnorm.audit.probes.steps import draws_of, with_box
+from backnorm.audit.probes.steps import draws_of, with_runner
 from backnorm.audit.thresholds import LARGEST_EPS, STALE_LIMIT
+from backnorm.host.names import state_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,8 @@ def _used(case: Case, trace: Trace) -> tuple[Float64Array, Float64Array]:
     """Centre and variance + eps that evaluation used before all and after each step; (K + 1, C)."""
     (one,) = draws_of(case, "evaluated", (BATCH,))
     law = case.finest.law.gamma_law
-    lines = [fit_line(one, one.forward(with_box(case, box)), law) for box in trace.boxes]
+    subjects = (with_runner(case, runner) for runner in trace.runners)
+    lines = [fit_line(one, one.forward(subject), law) for subject in subjects]
     centres = np.stack([line.centre[:, 0] for line in lines])
     return centres, np.stack([1 / line.slope[:, 0] ** 2 for line in lines])
 

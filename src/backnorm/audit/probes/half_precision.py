@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.dtypes import format_of
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.case import failed, impossible, passed, skipped
 from backnorm.audit.probes.precision import (
     NO_LAW,
     limit_at,
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["in_half_formats"]
 
-NOT_ASKED: Final = "it cannot be asked for half formats here"
-
 FORMATS: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
 SCALES: Final = (1e-2, 1.0, 1e2)
@@ -35,16 +32,14 @@ SCALES: Final = (1e-2, 1.0, 1e2)
 
 def in_half_formats(case: Case) -> Outcome:
     """Compare y and dx with the exact result in float16 and bfloat16, at usual means and scales."""
-    box = case.subject.box
-    if not isinstance(box, VariedBox):
-        return skipped(NOT_ASKED)
+    runner = case.subject.runner
+    formats = [dtype for dtype in FORMATS if dtype in runner.can]
+    if not formats:
+        return impossible("it cannot be asked for half formats")
     measured: dict[str, tuple[PrecisionPoint, ...]] = {}
     refused: dict[str, str] = {}
-    for dtype in FORMATS:
-        other = box.variant(Variant(dtype=dtype))
-        made = other and series_of(case, replace(case.subject, box=other), dtype)
-        if other is None:
-            continue
+    for dtype in formats:
+        made = series_of(case, replace(case.subject, runner=runner.variant(dtype)), dtype)
         if not made:
             return skipped(NO_LAW)
         try:
@@ -56,7 +51,7 @@ def in_half_formats(case: Case) -> Outcome:
             refused[dtype] = error.got
     said = [f"{dtype} is not taken: {why}" for dtype, why in refused.items()]
     if not measured:
-        return skipped("; ".join(said) or NOT_ASKED)
+        return skipped("; ".join(said))
     said += [_units(points) for points in measured.values()]
     lost = [
         point

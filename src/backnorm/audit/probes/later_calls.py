@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.probes.case import Outcome, passed, skipped
+from backnorm.audit.probes.case import Outcome, impossible, passed, skipped
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
-    as_visit,
+    as_step,
     draws_of,
-    stateful,
-    with_box,
+    is_followed,
+    with_runner,
 )
 from backnorm.audit.verdict import judge
 
@@ -39,15 +39,14 @@ WITNESSES: Final = (2, 5)
 
 def later_calls(case: Case) -> Outcome:
     """Measure the gradient again after some training calls."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
+    if not is_followed(case):
+        return impossible(NOT_FOLLOWED)
     if not case.record.sound:
         return skipped("the gradient is wrong in the first call already")
-    visits = [as_visit(one) for one in draws_of(case, "later calls", [BATCH] * max(CALLS))]
+    steps = [as_step(one) for one in draws_of(case, "later calls", [BATCH] * max(CALLS))]
     seen: list[tuple[int, Record]] = []
     for calls in CALLS[-1:] if case.record.mode == "frozen" else CALLS:
-        subject = with_box(case, after(case, box, visits[:calls]))
+        subject = with_runner(case, after(case, case.subject.runner, steps[:calls]))
         if _does_the_same(case, subject):
             continue
         record = _judged(case, subject)

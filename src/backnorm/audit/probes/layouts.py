@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.case import failed, impossible, passed, skipped
 from backnorm.audit.probes.trials import UNSOUND, words_of
 from backnorm.audit.thresholds import LAYOUT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.audit.measure.inputs import Draw
     from backnorm.audit.probes.case import Case, Outcome
-    from backnorm.audit.subject import Run
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["input_without_gradient", "memory_layouts"]
 
@@ -122,17 +121,17 @@ def _differences(a: Run, b: Run, names: tuple[str, ...]) -> dict[str, float]:
 
 def input_without_gradient(case: Case) -> Outcome:
     """Compare dgamma and dbeta when x needs no gradient with those when it needs one."""
-    subject, box = case.subject, case.subject.box
+    subject = case.subject
     if not case.record.sound:
         return skipped(UNSOUND)
     if not (subject.has_gamma or subject.has_beta):
         return skipped("there is neither gamma nor beta")
-    other = box.variant(Variant(needs_dx=False)) if isinstance(box, VariedBox) else None
-    if other is None:
-        return skipped("x always needs a gradient here")
+    if "needs_dx" not in subject.runner.can:
+        return impossible("x always needs a gradient")
+    other = subject.runner.variant(needs_dx=False)
     one = draw(subject, case.rng("no dx"), case.finest.dtype, batch=4)
     try:
-        without = one.run(replace(subject, box=other))
+        without = one.run(replace(subject, runner=other))
     except BacknormError as error:
         what = f"where x needs no gradient: {words_of(error)}"
         nothing = isinstance(error, SubjectError) and error.code == NOTHING

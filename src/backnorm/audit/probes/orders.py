@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import DeepBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw
 from backnorm.audit.measure.slope import slopes
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.case import failed, impossible, passed, skipped
 from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import SubjectError
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.inputs import Draw
     from backnorm.audit.measure.slope import Slopes
     from backnorm.audit.probes.case import Case, Outcome
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = ["second_order", "third_order"]
 
@@ -48,9 +48,9 @@ def third_order(case: Case) -> Outcome:
 
 
 def _examined(case: Case, order: int, code: str) -> Outcome:
-    box = case.subject.box
-    if not isinstance(box, DeepBox):
-        return skipped("there is no way here to ask for derivatives of its gradient")
+    runner = case.subject.runner
+    if "higher" not in runner.can:
+        return impossible("it cannot be asked for derivatives of its gradient")
     if not case.record.sound:
         return skipped("the gradient itself is not sound")
     rng = case.rng("orders")
@@ -58,7 +58,7 @@ def _examined(case: Case, order: int, code: str) -> Outcome:
         draw(case.subject, rng, case.finest.dtype, batch=n, scale=scale) for n, scale in PROBES
     ]
     try:
-        seen = [_slopes(case, box, one, order, rng) for one in draws]
+        seen = [_slopes(case, runner, one, order, rng) for one in draws]
     except Refused as refusal:
         return skipped(f"it refuses: {refusal}")
     return _judged(case, seen, order, code)
@@ -78,29 +78,30 @@ def _judged(case: Case, seen: Sequence[Slopes], order: int, code: str) -> Outcom
     return failed(what, finding(code, what)) if wrong else passed(what)
 
 
-def _slopes(case: Case, box: DeepBox, one: Draw, order: int, rng: np.random.Generator) -> Slopes:
+def _slopes(
+    case: Case, runner: Runner, one: Draw, order: int, rng: np.random.Generator) -> Slopes:
     """Compare one derivative with the slopes of the one below it."""
     along = [rng.standard_normal(one.x.shape).astype(one.x.dtype) for _ in range(order - 1)]
     *before, last = along
 
     def number(at: Draw) -> float:
-        below = _by_x(box, at, before) if before else at.run(case.subject).dx
+        below = _by_x(runner, at, before) if before else at.run(case.subject).dx
         return float(np.sum(np.asarray(below, np.float64) * last))
 
     dx = one.run(case.subject).dx.astype(np.float64)
     floor = float(np.linalg.norm(dx)) / one.scale ** (order - 1)
-    got = _higher(box, one, along)
+    got = _higher(runner, one, along)
     fineness = case.finest.comparison.resolution
     return slopes(number, got, one, floor=floor, fineness=fineness, rng=rng)
 
 
-def _by_x(box: DeepBox, at: Draw, along: Sequence[AnyArray]) -> AnyArray:
-    return _higher(box, at, along).get("x", np.zeros_like(at.x))
+def _by_x(runner: Runner, at: Draw, along: Sequence[AnyArray]) -> AnyArray:
+    return _higher(runner, at, along).get("x", np.zeros_like(at.x))
 
 
-def _higher(box: DeepBox, at: Draw, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
+def _higher(runner: Runner, at: Draw, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
     try:
-        found = box.higher(at.x, at.gamma, at.beta, at.dy, along)
+        found = runner.higher(at.x, at.gamma, at.beta, at.dy, along)
     except SubjectError:
         raise
     except Exception as error:

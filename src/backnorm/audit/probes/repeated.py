@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import failed, passed, skipped
-from backnorm.audit.subject import Run
+from backnorm.audit.probes.case import failed, impossible, passed, skipped
+from backnorm.audit.subjects.runner import Run
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
@@ -37,13 +36,10 @@ def threads_repeat(case: Case) -> Outcome:
     """Compare the bits with one thread and with two."""
     if _differs_anyway(case):
         return skipped("two calls with one thread differ already (G16)")
-    box = case.subject.box
-    if not isinstance(box, VariedBox):
-        return skipped("how many threads it uses cannot be chosen here")
-    one, two = box.variant(Variant(threads=1)), box.variant(Variant(threads=2))
-    if one is None or two is None:
-        return skipped("how many threads it uses cannot be chosen here")
-    pair = (replace(case.subject, box=b) for b in (one, two))
+    runner = case.subject.runner
+    if "threads" not in runner.can:
+        return impossible("how many threads it uses cannot be chosen")
+    pair = (replace(case.subject, runner=runner.variant(threads=n)) for n in (1, 2))
     differ = _differing(*_runs(case, *pair))
     if differ:
         return failed(differ, finding("R02", differ))

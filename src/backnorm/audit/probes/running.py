@@ -9,8 +9,8 @@ import numpy as np
 
 from backnorm.audit.measure.running_dialects import Kept, dialects_that_keep
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.case import Outcome, passed, skipped
-from backnorm.audit.probes.steps import NOT_FOLLOWED, stateful
+from backnorm.audit.probes.case import Outcome, impossible, passed, skipped
+from backnorm.audit.probes.steps import NOT_FOLLOWED, is_followed
 from backnorm.audit.probes.trace import FOLLOWED_KINDS, traced
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ __all__ = ["running_law"]
 
 def running_law(case: Case) -> Outcome:
     """Infer from a few steps how running statistics follow from those of the batches."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
+    if not is_followed(case):
+        return impossible(NOT_FOLLOWED)
     if case.subject.kind not in FOLLOWED_KINDS:
         return skipped(f"layers of kind {case.subject.kind} keep no running statistics")
-    trace = traced(case, box)
+    trace = traced(case)
     if not trace.statistics:
         return skipped("it keeps no running statistics that could be told by name or by law")
     said = "; ".join(_sentences(trace))
@@ -40,7 +39,7 @@ def running_law(case: Case) -> Outcome:
         return replace(passed(said), state=said)
     state = f"{said}."
     if case.subject.kind == "batch":
-        state += _dialects(case, trace, traced(case, box, backward=False))
+        state += _dialects(case, trace, traced(case, backward=False))
     laws = [f"{name} to {law.misfit:.0e} of its steps" for name, law in trace.laws.items()]
     return replace(passed("a law explains " + ", ".join(laws)), state=state)
 

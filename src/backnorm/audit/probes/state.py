@@ -8,23 +8,22 @@ import numpy as np
 
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.case import Outcome, passed, skipped
+from backnorm.audit.probes.case import Outcome, impossible, passed, skipped
 from backnorm.audit.probes.evaluation import unused_statistics
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
-    as_visit,
+    as_step,
     draws_of,
-    stateful,
-    with_box,
+    is_followed,
+    with_runner,
 )
 from backnorm.audit.probes.trace import traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.audit.boxes import StatefulBox
     from backnorm.audit.probes.case import Case
     from backnorm.audit.probes.trace import Trace
     from backnorm.audit.record import Finding
@@ -36,11 +35,10 @@ BATCH: Final = 5
 
 def state_in_order(case: Case) -> Outcome:
     """Look at what training and evaluation change, and when."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
-    trace = traced(case, box)
-    found = [*_in_training(case, box, trace), *_in_evaluation(case, box, trace)]
+    if not is_followed(case):
+        return impossible(NOT_FOLLOWED)
+    trace = traced(case)
+    found = [*_in_training(case, trace), *_in_evaluation(case, trace)]
     if found:
         return Outcome("fail", "; ".join(f"{f.code}: {f.got}" for f in found), tuple(found))
     if not trace.statistics:
@@ -48,17 +46,17 @@ def state_in_order(case: Case) -> Outcome:
     return passed(f"{', '.join(trace.statistics)}: in order")
 
 
-def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding]:
+def _in_training(case: Case, trace: Trace) -> Iterator[Finding]:
     """Findings of training calls; a layer set to evaluate is looked at in evaluation."""
     if case.subject.call == "eval":
         return
-    held = [name for name in trace.boxes[-1].attached() if name in trace.statistics]
+    held = [name for name in trace.runners[-1].attached() if name in trace.statistics]
     if held:
         yield finding("S01", ", ".join(held))
     still = [name for name in trace.statistics if not trace.changes(name)]
     if still and case.record.mode == "batch":
-        yield finding("S02", f"{', '.join(still)} after {len(trace.boxes) - 1} training calls")
-    forward = traced(case, box, backward=False)
+        yield finding("S02", f"{', '.join(still)} after {len(trace.runners) - 1} training calls")
+    forward = traced(case, backward=False)
     again = [*_in_both_passes(trace, forward)] or [*_weighed_twice(trace)]
     twice = [*_counted_twice(trace), *again]
     if twice:
@@ -102,11 +100,11 @@ def _same_path(trace: Trace, forward: Trace, name: str) -> bool:
     return other is not None and np.array_equal(trace.paths[name], other, equal_nan=True)
 
 
-def _in_evaluation(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding]:
+def _in_evaluation(case: Case, trace: Trace) -> Iterator[Finding]:
     """Findings of calls in evaluation, for layers that tell it from training."""
     if case.subject.call is None:
         return
-    changed = list(_changed_by_evaluating(case, box, trace))
+    changed = list(_changed_by_evaluating(case, trace))
     if changed:
         yield finding("S04", "; ".join(changed))
     if case.subject.call == "eval":
@@ -115,18 +113,18 @@ def _in_evaluation(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Findi
             yield finding("S06", "; ".join(unused))
 
 
-def _changed_by_evaluating(case: Case, box: StatefulBox, trace: Trace) -> Iterator[str]:
+def _changed_by_evaluating(case: Case, trace: Trace) -> Iterator[str]:
     """Tell what a call in evaluation changes: statistics, and what the next call gives."""
     one, other = draws_of(case, "evaluation", (BATCH, BATCH))
-    trained = after(case, box, [as_visit(one)])
-    evaluated = after(case, trained, [as_visit(other, train=False, backward=False)])
+    trained = after(case, case.subject.runner, [as_step(one)])
+    evaluated = after(case, trained, [as_step(other, train=False, backward=False)])
     before, now = trained.state(), evaluated.state()
     names = [n for n in trace.statistics if not np.array_equal(before[n], now[n])]
     if names:
         yield f"{', '.join(names)} changed"
-    first, second = (one.run(with_box(case, b)) for b in (trained, evaluated))
+    first, second = (one.run(with_runner(case, runner)) for runner in (trained, evaluated))
     # What does not repeat itself anyway says nothing here.
-    if not alike(first, second) and alike(first, one.run(with_box(case, trained))):
+    if not alike(first, second) and alike(first, one.run(with_runner(case, trained))):
         yield f"the next call in {_mode(case)} gives another y or gradient"
 
 

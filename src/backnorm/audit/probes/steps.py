@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backnorm.audit.boxes import StatefulBox, Visit
 from backnorm.audit.measure.inputs import draw
-from backnorm.audit.subject import Run
-from backnorm.errors import BacknormError, SubjectError
+from backnorm.audit.subject import told
+from backnorm.audit.subjects.runner import Run, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,25 +18,25 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.inputs import Draw
     from backnorm.audit.probes.case import Case
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = [
     "NOT_FOLLOWED",
     "after",
     "alike",
-    "as_visit",
+    "as_step",
     "draws_of",
-    "stateful",
+    "is_followed",
     "states",
-    "with_box",
+    "with_runner",
 ]
 
-NOT_FOLLOWED = "its state cannot be followed over calls here"
+NOT_FOLLOWED = "its state cannot be followed over calls"
 
 
-def stateful(case: Case) -> StatefulBox | None:
-    """Return the box if it can be followed over calls."""
-    box = case.subject.box
-    return box if isinstance(box, StatefulBox) else None
+def is_followed(case: Case) -> bool:
+    """Whether the subject can be followed over calls."""
+    return "state" in case.subject.runner.can
 
 
 def draws_of(case: Case, name: str, batches: Sequence[int]) -> list[Draw]:
@@ -46,34 +45,30 @@ def draws_of(case: Case, name: str, batches: Sequence[int]) -> list[Draw]:
     return [draw(case.subject, rng, dtype, batch=batch) for batch in batches]
 
 
-def as_visit(one: Draw, *, train: bool = True, backward: bool = True) -> Visit:
-    """Make a call of a draw."""
-    return Visit(one.x, one.gamma, one.beta, one.dy if backward else None, train)
+def as_step(one: Draw, *, train: bool = True, backward: bool = True) -> Step:
+    """Make a step of a draw."""
+    return Step(one.x, one.gamma, one.beta, one.dy if backward else None, train)
 
 
-def after(case: Case, box: StatefulBox, visits: Sequence[Visit]) -> StatefulBox:
-    """Return the box after some calls, or raise SubjectError if one raises."""
-    try:
-        return box.after(visits)
-    except BacknormError:
-        raise
-    except Exception as error:
-        raise SubjectError.raised(case.subject.name, error) from error
+def after(case: Case, runner: Runner, steps: Sequence[Step]) -> Runner:
+    """Return the runner after some steps, or raise SubjectError if one raises."""
+    with told(case.subject.name):
+        return runner.after(steps)
 
 
 def states(
-    case: Case, box: StatefulBox, visits: Sequence[Visit]
-) -> tuple[list[StatefulBox], list[Mapping[str, AnyArray]]]:
-    """Return the box before all and after each call, and the state that each has."""
-    boxes = [box]
-    for visit in visits:
-        boxes.append(after(case, boxes[-1], [visit]))
-    return boxes, [one.state() for one in boxes]
+    case: Case, steps: Sequence[Step]
+) -> tuple[list[Runner], list[Mapping[str, AnyArray]]]:
+    """Return the runner before all and after each step, and the state that each has."""
+    runners = [case.subject.runner]
+    for step in steps:
+        runners.append(after(case, runners[-1], [step]))
+    return runners, [one.state() for one in runners]
 
 
-def with_box(case: Case, box: StatefulBox) -> Subject:
+def with_runner(case: Case, runner: Runner) -> Subject:
     """Return the subject with another state."""
-    return replace(case.subject, box=box)
+    return replace(case.subject, runner=runner)
 
 
 def alike(first: Run, second: Run) -> bool:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import STATISTICS, state_role
 from backnorm.audit.measure.running_law import batch_statistics, fit_running
-from backnorm.audit.probes.steps import as_visit, draws_of, states
+from backnorm.audit.probes.steps import as_step, draws_of, states
+from backnorm.host.names import STATISTICS, state_role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.boxes import StatefulBox
+    from backnorm.audit.subjects.runner import Runner
     from backnorm.audit.measure.running_law import Weighing
     from backnorm.audit.probes.case import Case
 
@@ -38,7 +38,7 @@ class Trace:
 
     Attributes
     ----------
-    boxes
+    runners
         Before all calls and after each.
     paths
         For each state array whose size does not change: its values then; shapes (K + 1, size).
@@ -46,7 +46,7 @@ class Trace:
         The law of each that changes and follows one.
     """
 
-    boxes: Sequence[StatefulBox]
+    runners: Sequence[Runner]
     paths: Mapping[str, Float64Array]
     laws: Mapping[str, Weighing]
 
@@ -77,15 +77,13 @@ class Trace:
         return int(starts[0][0]) if starts and starts[0].size == 1 else 0
 
 
-def traced(case: Case, box: StatefulBox, *, backward: bool = True) -> Trace:
+def traced(case: Case, *, backward: bool = True) -> Trace:
     """Lead a layer through the steps.
 
     Parameters
     ----------
     case
         What is audited.
-    box
-        Its box.
     backward
         Whether each step has a backward pass.
 
@@ -100,9 +98,9 @@ def traced(case: Case, box: StatefulBox, *, backward: bool = True) -> Trace:
         If a call raises.
     """
     draws = draws_of(case, "steps", STEPS)
-    boxes, kept = states(case, box, [as_visit(one, backward=backward) for one in draws])
+    runners, kept = states(case, [as_step(one, backward=backward) for one in draws])
     paths = {name: path for name in kept[0] if (path := _path(kept, name)) is not None}
-    bare = Trace(boxes, paths, {})
+    bare = Trace(runners, paths, {})
     if case.subject.kind not in FOLLOWED_KINDS:
         return bare
     batches = [batch_statistics(case.subject.kind, one.geometry, one.x) for one in draws]
@@ -113,7 +111,7 @@ def traced(case: Case, box: StatefulBox, *, backward: bool = True) -> Trace:
         and (law := fit_running(path, batches, bare.count)) is not None
         and (law.runs or state_role(name) in STATISTICS)
     }
-    return Trace(boxes, paths, laws)
+    return Trace(runners, paths, laws)
 
 
 def _path(kept: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:

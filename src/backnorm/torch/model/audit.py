@@ -18,7 +18,7 @@ from backnorm.audit.thresholds import (
     SMALL_VARIANCE_SHARE,
 )
 from backnorm.errors import SubjectError
-from backnorm.torch._roles import role_of
+from backnorm.host.names import role_of
 from backnorm.torch.model.calls import Call, Layer, find_layers, listen
 from backnorm.torch.model.fit import Fit, fit_call
 from backnorm.torch.model.inputs import described

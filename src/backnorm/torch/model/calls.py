@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from backnorm.audit.kinds import geometry
-from backnorm.torch._module import parameter_names, stored_shape
-from backnorm.torch._subjects import KIND_BY_NAME
+from backnorm.host.calls.torch_modules import parameter_names, stored_shape
+from backnorm.host.names import kind_in
+from backnorm.host.runners import first_of
 from backnorm.torch.model.state import put_back, tensors_of, values_of
 
 if TYPE_CHECKING:
@@ -128,12 +129,8 @@ def _inside(module: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
 
 def _kind_of(module: nn.Module) -> Kind | None:
     """Return the kind that the name of a class, or of one that it is made of, says."""
-    for cls in type(module).__mro__:
-        plain = cls.__name__.lower().replace("_", "")
-        for part, kind in KIND_BY_NAME.items():
-            if part in plain:
-                return kind
-    return None
+    kinds = (kind_in(cls.__name__) for cls in type(module).__mro__)
+    return next(filter(None, kinds), None)
 
 
 def listen(layers: Sequence[Layer], calls: list[Call]) -> None:
@@ -187,7 +184,7 @@ def _noted(
         if _values_per_row(layer, x) > 1:
             raise
         return own  # told as a finding; the rest of the model shall be looked at as well
-    first = y[0] if isinstance(y, tuple | list) and y else y
+    first = first_of(y)
     if _is_floating(first):
         one.y = first.detach().clone()
         if first.requires_grad:
@@ -218,5 +215,5 @@ def replay(call: Call, x: torch.Tensor) -> torch.Tensor | None:
     given = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
     with torch.no_grad() if not call.recorded else torch.enable_grad():
         y = layer.module(*given, **call.options)
-    first = y[0] if isinstance(y, tuple | list) and y else y
+    first = first_of(y)
     return first.detach() if isinstance(first, torch.Tensor) else None
