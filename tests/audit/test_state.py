@@ -10,11 +10,11 @@ import pytest
 
 from audit.pairs import AXES, Law, Running
 from backnorm.audit import audit
-from backnorm.audit.measure.roles import state_role
 from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.running import RunningStatistics, Sums
 from backnorm.audit.subjects.pair import pair_subject
+from backnorm.host.names import state_role
 
 
 def codes(pair: Any) -> list[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
+    "IMPOSSIBLE",
     "NOTE_FAMILIES",
     "ChannelParts",
     "Coefficients",
@@ -30,6 +31,9 @@ Mode: TypeAlias = Literal["batch", "frozen", "other"]
 Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
 Result: TypeAlias = Literal["pass", "fail", "skipped"]
 Sweep: TypeAlias = Literal["offset", "scale"]
+
+IMPOSSIBLE: Final = "not possible here: "
+"""Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
 
 NOTE_FAMILIES: Final = ("N", "R")
 """First letters of the findings that are notes: lost digits, and results that are not bitwise

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
-    from backnorm.audit.subjects.adapter import Calls
-    from backnorm.cli._jobs import Job, Stage
+    from backnorm.audit.subjects.request import Modes
+    from backnorm.cli._jobs import AuditJob, Stage
 
 __all__ = ["audit"]
 
@@ -137,7 +137,7 @@ def audit(
     *,
     kind: Kind | None,
     arguments: Any,
-    mode: Calls,
+    mode: Modes,
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
@@ -161,7 +161,7 @@ def audit(
     Exit status: 0 no findings but notes (codes N and R), 1 other findings, 2 wrong use or a target
     that could not be audited.
     """
-    from backnorm.cli._jobs import Job
+    from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
@@ -170,7 +170,8 @@ def audit(
     _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
     jobs = [
-        Job(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        for target in chosen
     ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))
@@ -195,7 +196,7 @@ def _defaults() -> tuple[str, ...]:
 
 
 def _with_progress(
-    jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
+    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
 ) -> Iterator[Record]:
     """Audit all jobs, and show on stderr which layer and probe are running."""
     from rich.console import Console

@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Shape
     from backnorm.audit.kinds import Geometry
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["Inputs", "draw_inputs"]
 

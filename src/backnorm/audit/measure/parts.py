@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array
     from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.measure.inputs import Inputs
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["PathParts", "path_parts"]
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.measure.parts import PathParts
     from backnorm.audit.record import ChannelParts
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["PathFit", "fit_paths"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.probes.examination import ProbeOutcome, passed, skipped
-from backnorm.audit.probes.steps import after, as_step, stateful
+from backnorm.audit.probes.steps import after, as_step, is_followed
 from backnorm.audit.probes.trials import UNSOUND, Trial, judged, quiet, quoted
 from backnorm.errors import BacknormError, SubjectError
 
@@ -68,11 +68,10 @@ def empty_batch(examination: Examination) -> ProbeOutcome:
 
 def _spoilt(examination: Examination, empty: Inputs) -> list[str]:
     """Return the names of the state arrays in which an empty batch leaves NaN."""
-    box = stateful(examination)
-    if box is None:
+    if not is_followed(examination):
         return []
     try:
-        state = after(examination, box, [as_step(empty)]).state()
+        state = after(examination, examination.subject.runner, [as_step(empty)]).state()
     except SubjectError:
         # It evaluates such a batch, and does not train with it.
         return []

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import state_role
 from backnorm.audit.measure.row_fit import fit_rows
-from backnorm.audit.probes.steps import drawn_inputs, with_box
+from backnorm.audit.probes.steps import drawn_inputs, with_runner
 from backnorm.audit.thresholds import LARGEST_EPS, STALE_LIMIT
+from backnorm.host.names import state_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def _used(examination: Examination, trace: StepTrace) -> tuple[Float64Array, Flo
     """Return centre and variance + eps of evaluation at each step; shapes (K + 1, C)."""
     (inputs,) = drawn_inputs(examination, "evaluated", (BATCH,))
     gamma_law = examination.finest.forward_law.gamma_law
-    outputs = [inputs.forward(with_box(examination, box)) for box in trace.boxes]
+    outputs = [inputs.forward(with_runner(examination, runner)) for runner in trace.runners]
     fits = [fit_rows(inputs, y, gamma_law) for y in outputs]
     centres = np.stack([fit.centre[:, 0] for fit in fits])
     return centres, np.stack([1 / fit.slope[:, 0] ** 2 for fit in fits])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from backnorm.audit.record import IMPOSSIBLE
+
 if TYPE_CHECKING:
     from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding, PrecisionPoint, Record, Result
@@ -19,6 +21,7 @@ __all__ = [
     "Probe",
     "ProbeOutcome",
     "failed",
+    "impossible",
     "passed",
     "skipped",
 ]
@@ -121,6 +124,11 @@ def passed(what: str) -> ProbeOutcome:
 def failed(what: str, *findings: Finding) -> ProbeOutcome:
     """Return the outcome of a probe that found a fault; `findings` say which."""
     return ProbeOutcome("fail", what, findings)
+
+
+def impossible(why: str) -> ProbeOutcome:
+    """Return the outcome of a probe that cannot run on this subject, whatever its gradient is."""
+    return ProbeOutcome("skipped", f"{IMPOSSIBLE}{why}")
 
 
 def skipped(why: str) -> ProbeOutcome:

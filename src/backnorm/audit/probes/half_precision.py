@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.dtypes import dtype_info
-from backnorm.audit.probes.examination import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
 from backnorm.audit.probes.precision import (
     NO_LAW,
     error_at,
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["half_precision"]
 
-NOT_ASKED: Final = "its adapter does not call it in float16 or bfloat16"
-
 DTYPES: Final = ("float16", "bfloat16")
 OFFSETS: Final = (0.0, 1.0, 4.0)
 SCALES: Final = (1e-2, 1.0, 1e2)
@@ -35,16 +32,15 @@ SCALES: Final = (1e-2, 1.0, 1e2)
 
 def half_precision(examination: Examination) -> ProbeOutcome:
     """Compare y and dx with the exact result in float16 and bfloat16, at usual means and scales."""
-    box = examination.subject.box
-    if not isinstance(box, VariedBox):
-        return skipped(NOT_ASKED)
+    runner = examination.subject.runner
+    dtypes = [dtype for dtype in DTYPES if dtype in runner.can]
+    if not dtypes:
+        return impossible("its adapter does not call it in float16 or bfloat16")
     measured: dict[str, tuple[PrecisionPoint, ...]] = {}
     refused: dict[str, str] = {}
-    for dtype in DTYPES:
-        other = box.variant(Variant(dtype=dtype))
-        if other is None:
-            continue
-        swept = series_for(examination, replace(examination.subject, box=other), dtype)
+    for dtype in dtypes:
+        subject = replace(examination.subject, runner=runner.variant(dtype))
+        swept = series_for(examination, subject, dtype)
         if swept is None:
             return skipped(NO_LAW)
         try:
@@ -56,7 +52,7 @@ def half_precision(examination: Examination) -> ProbeOutcome:
             refused[dtype] = error.got
     words = [f"{dtype} is not accepted: {why}" for dtype, why in refused.items()]
     if not measured:
-        return skipped("; ".join(words) or NOT_ASKED)
+        return skipped("; ".join(words))
     words += [_units(points) for points in measured.values()]
     all_points = tuple(point for points in measured.values() for point in points)
     lost = "; ".join(error_words(p) for p in all_points if error_at(p) > limit_at(p))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.probes.examination import ProbeOutcome, passed, skipped
+from backnorm.audit.probes.examination import ProbeOutcome, impossible, passed, skipped
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
     as_step,
     drawn_inputs,
-    stateful,
-    with_box,
+    is_followed,
+    with_runner,
 )
 from backnorm.audit.verdict import judge
 
@@ -41,16 +41,16 @@ WITNESSES: Final = (2, 5)
 
 def later_calls(examination: Examination) -> ProbeOutcome:
     """Measure the gradient again after some training calls."""
-    box = stateful(examination)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
     if not examination.record.sound:
         return skipped("the gradient is wrong in the first call")
     drawn = drawn_inputs(examination, "later calls", [BATCH] * max(CALLS))
     steps = [as_step(inputs) for inputs in drawn]
+    runner = examination.subject.runner
     records: dict[int, Record] = {}
     for calls in CALLS[-1:] if examination.record.mode == "frozen" else CALLS:
-        subject = with_box(examination, after(examination, box, steps[:calls]))
+        subject = with_runner(examination, after(examination, runner, steps[:calls]))
         if _is_unchanged(examination, subject):
             continue
         records[calls] = _judged(examination, subject)

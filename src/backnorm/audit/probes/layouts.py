@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.probes.examination import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
 from backnorm.audit.probes.trials import UNSOUND, quoted
 from backnorm.audit.thresholds import LAYOUT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
-    from backnorm.audit.subject import Run
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["input_without_gradient", "memory_layouts"]
 
@@ -124,17 +123,17 @@ def _differences(a: Run, b: Run, names: tuple[str, ...]) -> dict[str, float]:
 
 def input_without_gradient(examination: Examination) -> ProbeOutcome:
     """Compare dgamma and dbeta where x needs no gradient with those where x needs one."""
-    subject, box = examination.subject, examination.subject.box
+    subject = examination.subject
     if not examination.record.sound:
         return skipped(UNSOUND)
     if not (subject.has_gamma or subject.has_beta):
         return skipped("it has neither gamma nor beta")
-    other = box.variant(Variant(needs_dx=False)) if isinstance(box, VariedBox) else None
-    if other is None:
-        return skipped("its adapter always asks for the gradient of x")
+    if "needs_dx" not in subject.runner.can:
+        return impossible("its adapter always asks for the gradient of x")
+    other = subject.runner.variant(needs_dx=False)
     inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
     try:
-        without = inputs.run(replace(subject, box=other))
+        without = inputs.run(replace(subject, runner=other))
     except BacknormError as error:
         what = f"where x needs no gradient: {quoted(error)}"
         nothing = isinstance(error, SubjectError) and error.code == NOTHING

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import DeepBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.slope import slopes
-from backnorm.audit.probes.examination import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
 from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import SubjectError
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.measure.slope import Slopes
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = ["second_order", "third_order"]
 
@@ -48,9 +48,9 @@ def third_order(examination: Examination) -> ProbeOutcome:
 
 
 def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
-    box = examination.subject.box
-    if not isinstance(box, DeepBox):
-        return skipped("its adapter cannot differentiate its gradient")
+    runner = examination.subject.runner
+    if "higher" not in runner.can:
+        return impossible("its adapter cannot differentiate its gradient")
     if not examination.record.sound:
         return skipped("the gradient is not sound")
     rng, dtype = examination.rng("orders"), examination.finest.dtype
@@ -58,7 +58,7 @@ def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
         draw_inputs(examination.subject, rng, dtype, batch=n, scale=scale) for n, scale in TRIED
     ]
     try:
-        comparisons = [_slopes(examination, box, inputs, order, rng) for inputs in drawn]
+        comparisons = [_slopes(examination, runner, inputs, order, rng) for inputs in drawn]
     except Refused as refusal:
         return skipped(f"it raises in place of a derivative: {refusal}")
     return _judged(examination, comparisons, order, code)
@@ -81,30 +81,30 @@ def _judged(
 
 
 def _slopes(
-    examination: Examination, box: DeepBox, inputs: Inputs, order: int, rng: np.random.Generator
+    examination: Examination, runner: Runner, inputs: Inputs, order: int, rng: np.random.Generator
 ) -> Slopes:
     """Compare a derivative with the slopes of the derivative one order below."""
     along = [rng.standard_normal(inputs.x.shape).astype(inputs.x.dtype) for _ in range(order - 1)]
     *before, last = along
 
     def number(at: Inputs) -> float:
-        below = _by_x(box, at, before) if before else at.run(examination.subject).dx
+        below = _by_x(runner, at, before) if before else at.run(examination.subject).dx
         return float(np.sum(np.asarray(below, np.float64) * last))
 
     dx = inputs.run(examination.subject).dx.astype(np.float64)
     floor = float(np.linalg.norm(dx)) / inputs.scale ** (order - 1)
-    derivative = _higher(box, inputs, along)
+    derivative = _higher(runner, inputs, along)
     fineness = examination.finest.comparison.resolution
     return slopes(number, derivative, inputs, floor=floor, fineness=fineness, rng=rng)
 
 
-def _by_x(box: DeepBox, at: Inputs, along: Sequence[AnyArray]) -> AnyArray:
-    return _higher(box, at, along).get("x", np.zeros_like(at.x))
+def _by_x(runner: Runner, at: Inputs, along: Sequence[AnyArray]) -> AnyArray:
+    return _higher(runner, at, along).get("x", np.zeros_like(at.x))
 
 
-def _higher(box: DeepBox, at: Inputs, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
+def _higher(runner: Runner, at: Inputs, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
     try:
-        return dict(box.higher(at.x, at.gamma, at.beta, at.dy, along))
+        return dict(runner.higher(at.x, at.gamma, at.beta, at.dy, along))
     except SubjectError:
         raise
     except Exception as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.probes.examination import failed, passed, skipped
-from backnorm.audit.subject import Run
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
+from backnorm.audit.subjects.runner import Run
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
@@ -20,9 +19,6 @@ __all__ = ["calls_repeat", "threads_repeat"]
 
 BATCH: Final = 512
 """Samples: enough that frameworks that cut sums into parts do so."""
-
-
-NO_THREADS: Final = "its adapter cannot choose the number of threads"
 
 
 def calls_repeat(examination: Examination) -> ProbeOutcome:
@@ -40,13 +36,10 @@ def threads_repeat(examination: Examination) -> ProbeOutcome:
     """Compare a call with one thread and a call with two threads bit by bit."""
     if _differs_anyway(examination):
         return skipped("two calls give different y (G16)")
-    box = examination.subject.box
-    if not isinstance(box, VariedBox):
-        return skipped(NO_THREADS)
-    boxes = [box.variant(Variant(threads=threads)) for threads in (1, 2)]
-    pair = [replace(examination.subject, box=b) for b in boxes if b is not None]
-    if len(pair) < len(boxes):
-        return skipped(NO_THREADS)
+    runner = examination.subject.runner
+    if "threads" not in runner.can:
+        return impossible("its adapter cannot choose the number of threads")
+    pair = [replace(examination.subject, runner=runner.variant(threads=n)) for n in (1, 2)]
     differ = _differing(*_runs(examination, *pair))
     if differ:
         return failed(differ, finding("R02", differ))

@@ -9,8 +9,8 @@ import numpy as np
 
 from backnorm.audit.measure.running_dialects import MeasuredStorage, dialects_that_store
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.examination import ProbeOutcome, passed, skipped
-from backnorm.audit.probes.steps import NOT_FOLLOWED, stateful
+from backnorm.audit.probes.examination import ProbeOutcome, impossible, passed, skipped
+from backnorm.audit.probes.steps import NOT_FOLLOWED, is_followed
 from backnorm.audit.probes.trace import FOLLOWED_KINDS, trace_steps
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ __all__ = ["running_law"]
 
 def running_law(examination: Examination) -> ProbeOutcome:
     """Find the law by which the running statistics follow from those of the batches."""
-    box = stateful(examination)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
     if examination.subject.kind not in FOLLOWED_KINDS:
         return skipped(f"layers of kind {examination.subject.kind} keep no running statistics")
-    trace = trace_steps(examination, box)
+    trace = trace_steps(examination)
     if not trace.statistics:
         return skipped("no running statistics were found, by name or by their law")
     sentences = "; ".join(_sentences(trace))
@@ -40,7 +39,7 @@ def running_law(examination: Examination) -> ProbeOutcome:
         return replace(passed(sentences), state=sentences)
     state = f"{sentences}."
     if examination.subject.kind == "batch":
-        state += _dialects(examination, trace, trace_steps(examination, box, backward=False))
+        state += _dialects(examination, trace, trace_steps(examination, backward=False))
     laws = [f"{name} (error {law.residual:.0e} of a step)" for name, law in trace.laws.items()]
     return replace(passed("a law was found for " + ", ".join(laws)), state=state)
 

@@ -9,22 +9,21 @@ import numpy as np
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.running_law import same_weight
 from backnorm.audit.probes.evaluation import unused_statistics
-from backnorm.audit.probes.examination import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, impossible, passed
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
     as_step,
     drawn_inputs,
-    stateful,
-    with_box,
+    is_followed,
+    with_runner,
 )
 from backnorm.audit.probes.trace import trace_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.audit.boxes import StatefulBox
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
     from backnorm.audit.probes.trace import StepTrace
     from backnorm.audit.record import Finding
@@ -36,11 +35,10 @@ BATCH: Final = 5
 
 def state_in_order(examination: Examination) -> ProbeOutcome:
     """Check what training and evaluation change in the layer's state, and when."""
-    box = stateful(examination)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
-    trace = trace_steps(examination, box)
-    findings = [*_in_training(examination, box, trace), *_in_evaluation(examination, box, trace)]
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
+    trace = trace_steps(examination)
+    findings = [*_in_training(examination, trace), *_in_evaluation(examination, trace)]
     if findings:
         return failed("; ".join(f"{f.code}: {f.got}" for f in findings), *findings)
     if not trace.statistics:
@@ -48,18 +46,18 @@ def state_in_order(examination: Examination) -> ProbeOutcome:
     return passed(f"training updates, and evaluation uses, {', '.join(trace.statistics)}")
 
 
-def _in_training(examination: Examination, box: StatefulBox, trace: StepTrace) -> Iterator[Finding]:
+def _in_training(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
     """Yield findings of training calls; a layer set to evaluate is judged in evaluation only."""
     if examination.subject.call == "eval":
         return
-    held = [name for name in trace.boxes[-1].attached() if name in trace.statistics]
+    held = [name for name in trace.runners[-1].attached() if name in trace.statistics]
     if held:
         yield finding("S01", ", ".join(held))
     still = [name for name in trace.statistics if not trace.changes(name)]
     if still and examination.record.mode == "batch":
-        calls = len(trace.boxes) - 1
+        calls = len(trace.runners) - 1
         yield finding("S02", f"no change of {', '.join(still)} in {calls} training calls")
-    forward = trace_steps(examination, box, backward=False)
+    forward = trace_steps(examination, backward=False)
     again = [*_in_both_passes(trace, forward)] or [*_weighed_twice(trace)]
     twice = [*_counted_twice(trace), *again]
     if twice:
@@ -103,13 +101,11 @@ def _same_path(trace: StepTrace, forward: StepTrace, name: str) -> bool:
     return other is not None and np.array_equal(trace.paths[name], other, equal_nan=True)
 
 
-def _in_evaluation(
-    examination: Examination, box: StatefulBox, trace: StepTrace
-) -> Iterator[Finding]:
+def _in_evaluation(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
     """Yield findings of calls in evaluation, for layers that have both modes."""
     if examination.subject.call is None:
         return
-    changed = list(_changed_by_evaluating(examination, box, trace))
+    changed = list(_changed_by_evaluating(examination, trace))
     if changed:
         yield finding("S04", "; ".join(changed))
     if examination.subject.call == "eval":
@@ -118,20 +114,20 @@ def _in_evaluation(
             yield finding("S06", "; ".join(unused))
 
 
-def _changed_by_evaluating(
-    examination: Examination, box: StatefulBox, trace: StepTrace
-) -> Iterator[str]:
+def _changed_by_evaluating(examination: Examination, trace: StepTrace) -> Iterator[str]:
     """Yield what a call in evaluation changes: statistics, and the results of the next call."""
     inputs, other = drawn_inputs(examination, "evaluation", (BATCH, BATCH))
-    trained = after(examination, box, [as_step(inputs)])
+    trained = after(examination, examination.subject.runner, [as_step(inputs)])
     evaluated = after(examination, trained, [as_step(other, train=False, backward=False)])
     before, now = trained.state(), evaluated.state()
     names = [n for n in trace.statistics if not np.array_equal(before[n], now[n])]
     if names:
         yield f"{', '.join(names)} changed"
-    first, second = (inputs.run(with_box(examination, b)) for b in (trained, evaluated))
+    first, second = (
+        inputs.run(with_runner(examination, runner)) for runner in (trained, evaluated)
+    )
     # A layer that does not repeat itself anyway cannot be judged by this.
-    if not alike(first, second) and alike(first, inputs.run(with_box(examination, trained))):
+    if not alike(first, second) and alike(first, inputs.run(with_runner(examination, trained))):
         yield f"the next call in {_mode(examination)} gives another y or gradient"
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backnorm.audit.boxes import StatefulBox, Visit
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.subject import Run
-from backnorm.errors import BacknormError, SubjectError
+from backnorm.audit.subject import told
+from backnorm.audit.subjects.runner import Run, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.probes.examination import Examination
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = [
     "NOT_FOLLOWED",
@@ -26,18 +26,17 @@ __all__ = [
     "alike",
     "as_step",
     "drawn_inputs",
-    "stateful",
+    "is_followed",
     "states",
-    "with_box",
+    "with_runner",
 ]
 
 NOT_FOLLOWED = "its adapter cannot read its state between calls"
 
 
-def stateful(examination: Examination) -> StatefulBox | None:
-    """Return the box if its state can be followed over calls."""
-    box = examination.subject.box
-    return box if isinstance(box, StatefulBox) else None
+def is_followed(examination: Examination) -> bool:
+    """Whether the state of the subject can be followed over calls."""
+    return "state" in examination.subject.runner.can
 
 
 def drawn_inputs(examination: Examination, name: str, batches: Sequence[int]) -> list[Inputs]:
@@ -46,34 +45,30 @@ def drawn_inputs(examination: Examination, name: str, batches: Sequence[int]) ->
     return [draw_inputs(examination.subject, rng, dtype, batch=batch) for batch in batches]
 
 
-def as_step(inputs: Inputs, *, train: bool = True, backward: bool = True) -> Visit:
+def as_step(inputs: Inputs, *, train: bool = True, backward: bool = True) -> Step:
     """Return the step that calls a layer with these inputs."""
-    return Visit(inputs.x, inputs.gamma, inputs.beta, inputs.dy if backward else None, train)
+    return Step(inputs.x, inputs.gamma, inputs.beta, inputs.dy if backward else None, train)
 
 
-def after(examination: Examination, box: StatefulBox, steps: Sequence[Visit]) -> StatefulBox:
-    """Return the box after some steps, or raise SubjectError if one raises."""
-    try:
-        return box.after(steps)
-    except BacknormError:
-        raise
-    except Exception as error:
-        raise SubjectError.raised(examination.subject.name, error) from error
+def after(examination: Examination, runner: Runner, steps: Sequence[Step]) -> Runner:
+    """Return the runner after some steps, or raise SubjectError if one raises."""
+    with told(examination.subject.name):
+        return runner.after(steps)
 
 
 def states(
-    examination: Examination, box: StatefulBox, steps: Sequence[Visit]
-) -> tuple[list[StatefulBox], list[Mapping[str, AnyArray]]]:
-    """Return the box before the first step and after each, and the state of each."""
-    boxes = [box]
+    examination: Examination, steps: Sequence[Step]
+) -> tuple[list[Runner], list[Mapping[str, AnyArray]]]:
+    """Return the runner before the first step and after each, and the state of each."""
+    runners = [examination.subject.runner]
     for step in steps:
-        boxes.append(after(examination, boxes[-1], [step]))
-    return boxes, [box.state() for box in boxes]
+        runners.append(after(examination, runners[-1], [step]))
+    return runners, [runner.state() for runner in runners]
 
 
-def with_box(examination: Examination, box: StatefulBox) -> Subject:
+def with_runner(examination: Examination, runner: Runner) -> Subject:
     """Return the subject with another state."""
-    return replace(examination.subject, box=box)
+    return replace(examination.subject, runner=runner)
 
 
 def alike(first: Run, second: Run) -> bool:

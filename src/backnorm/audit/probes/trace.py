@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import STATISTICS, state_role
 from backnorm.audit.measure.running_law import batch_statistics, fit_running_law
 from backnorm.audit.probes.steps import as_step, drawn_inputs, states
+from backnorm.host.names import STATISTICS, state_role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.boxes import StatefulBox
     from backnorm.audit.measure.running_law import RunningLaw
     from backnorm.audit.probes.examination import Examination
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = ["STEPS", "StepTrace", "trace_steps"]
 
@@ -38,7 +38,7 @@ class StepTrace:
 
     Attributes
     ----------
-    boxes
+    runners
         Before the first step and after each.
     paths
         The values of each state array whose size does not change; shapes (K + 1, size).
@@ -46,7 +46,7 @@ class StepTrace:
         The laws of the arrays that change and follow a known law.
     """
 
-    boxes: Sequence[StatefulBox]
+    runners: Sequence[Runner]
     paths: Mapping[str, Float64Array]
     laws: Mapping[str, RunningLaw]
 
@@ -77,15 +77,13 @@ class StepTrace:
         return int(starts[0][0]) if starts and starts[0].size == 1 else 0
 
 
-def trace_steps(examination: Examination, box: StatefulBox, *, backward: bool = True) -> StepTrace:
+def trace_steps(examination: Examination, *, backward: bool = True) -> StepTrace:
     """Call a layer with the steps.
 
     Parameters
     ----------
     examination
         What is audited.
-    box
-        Its box.
     backward
         Whether each step has a backward pass.
 
@@ -101,9 +99,9 @@ def trace_steps(examination: Examination, box: StatefulBox, *, backward: bool = 
     """
     kind, drawn = examination.subject.kind, drawn_inputs(examination, "steps", STEPS)
     steps = [as_step(inputs, backward=backward) for inputs in drawn]
-    boxes, history = states(examination, box, steps)
+    runners, history = states(examination, steps)
     paths = {name: path for name in history[0] if (path := _path(history, name)) is not None}
-    bare = StepTrace(boxes, paths, {})
+    bare = StepTrace(runners, paths, {})
     if kind not in FOLLOWED_KINDS:
         return bare
     batches = [batch_statistics(kind, inputs.geometry, inputs.x) for inputs in drawn]
@@ -114,7 +112,7 @@ def trace_steps(examination: Examination, box: StatefulBox, *, backward: bool = 
         and (law := fit_running_law(path, batches, bare.count)) is not None
         and (law.runs or state_role(name) in STATISTICS)
     }
-    return StepTrace(boxes, paths, laws)
+    return StepTrace(runners, paths, laws)
 
 
 def _path(history: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:

@@ -11,13 +11,16 @@ from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
 from backnorm.audit.specimens.running import RunningStatistics, Sums
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import subjects_of
+from backnorm.audit.subjects.request import AuditRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from backnorm.audit.record import Mode, Path
     from backnorm.audit.subject import Subject
 
-__all__ = ["SPECIMENS", "specimen_subjects"]
+__all__ = ["PAIRS", "SPECIMENS", "as_specimens", "specimen_subjects"]
 
 
 def _sound(*codes: str) -> Expected:
@@ -159,10 +162,15 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
 }
 """Name, pair and verdict of every specimen."""
 
+PAIRS: Final = {name: pair for name, (pair, _) in SPECIMENS.items()}
+"""Names and pairs: the target of the command."""
+
 
 def specimen_subjects() -> tuple[Subject, ...]:
     """Return all specimens as subjects."""
-    return tuple(
-        replace(pair_subject(pair, name=name), expected=expected)
-        for name, (pair, expected) in SPECIMENS.items()
-    )
+    return as_specimens(subjects_of(PAIRS, AuditRequest()))
+
+
+def as_specimens(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
+    """Give subjects that were made of `PAIRS`, wherever, the verdicts that they must get."""
+    return tuple(replace(subject, expected=SPECIMENS[subject.name][1]) for subject in subjects)

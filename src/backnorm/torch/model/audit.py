@@ -18,7 +18,7 @@ from backnorm.audit.thresholds import (
     SMALL_VARIANCE_SHARE,
 )
 from backnorm.errors import SubjectError
-from backnorm.torch._roles import role_of
+from backnorm.host.names import role_of
 from backnorm.torch.model.calls import Layer, LayerCall, find_layers, listen
 from backnorm.torch.model.fit import CallFit, fit_call
 from backnorm.torch.model.inputs import described
