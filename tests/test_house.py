@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,11 @@ def needed(path: Path, modules: set[str]) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names}
-            names.update(name if name in modules else node.module for name in inside)
+        elif isinstance(node, ast.ImportFrom):
+            package = name_of(path) if path.stem == "__init__" else name_of(path.parent)
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            inside = {f"{base}.{alias.name}" for alias in node.names}
+            names.update(name if name in modules else base for name in inside)
     return names & modules
 
 
