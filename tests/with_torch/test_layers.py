@@ -63,7 +63,7 @@ def test_every_layer_gets_its_verdict(name: str) -> None:
     assert record.unexplained < 1e-4
     check_further_orders(name, record)
     if record.kind == "rms":
-        told = "This kind has no mean: the gradient can go through the variance only."
+        told = "This kind of normalization has no mean: the variance is its only statistic."
         assert record.notes == (told,)
 
 
