@@ -25,7 +25,7 @@ from backnorm.audit.probes.case import Case
 from backnorm.audit.probes.running import running_law
 from backnorm.audit.specimens.kept import Sums
 from backnorm.audit.specimens.moving import Averaging
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 
 UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
@@ -113,7 +113,7 @@ STATES = {
 
 def case_of(pair: Any, seed: int) -> Case:
     """Judge the gradient of a pair."""
-    subject = pair_subject(pair)
+    subject = as_subject(pair)
     measurements = measure(subject, seed)
     return Case(subject, measurements, judge(subject, measurements), seed)
 

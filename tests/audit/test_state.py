@@ -10,11 +10,11 @@ import pytest
 
 from audit.pairs import AXES, Law, Running
 from backnorm.audit import audit
-from backnorm.audit.measure.roles import state_role
 from backnorm.audit.record import REMARKS
 from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
+from backnorm.host.names import state_role
 
 
 def codes(pair: Any) -> list[str]:
@@ -243,7 +243,7 @@ def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
 def test_a_pair_says_which_mode_it_is_in(training: bool | None, call: str | None) -> None:  # noqa: FBT001
     """By its attribute, where it has one."""
     pair: Any = Law() if training is None else Kept(training=training)
-    assert pair_subject(pair).call == call
+    assert as_subject(pair).call == call
 
 
 @pytest.mark.parametrize(

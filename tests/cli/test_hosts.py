@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from backnorm.cli import main
 from backnorm.cli._hosts import installed
-from backnorm.cli._jobs import Job, audit_jobs
+from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.host import serve
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FILE = Path(__file__).with_name("hosted.py")
 
 def audited(*names: str, seconds: float = 60.0) -> list[Record]:
     """Audit names in hosted.py in a host."""
-    jobs = [Job(f"{FILE}:{name}", python=sys.executable) for name in names]
+    jobs = [AuditJob(f"{FILE}:{name}", python=sys.executable) for name in names]
     return list(audit_jobs(jobs, seconds=seconds))
 
 
@@ -52,9 +52,9 @@ def nothing_is_left() -> Iterator[None]:
 
 def test_a_target_is_audited_as_it_is_here() -> None:
     """The same verdicts and numbers from a host as from the child that has backnorm."""
-    job = Job(f"{FILE}:Cut", python=sys.executable)
+    job = AuditJob(f"{FILE}:Cut", python=sys.executable)
     (there,) = audit_jobs([job])
-    (here,) = audit_jobs([Job(f"{FILE}:Cut")])
+    (here,) = audit_jobs([AuditJob(f"{FILE}:Cut")])
     assert codes([there, here]) == [["G01"], ["G01"]]
     # A host cannot be followed over calls: what is tried there is a part of what is tried here.
     assert replace(there, probes=()) == replace(here, probes=())
@@ -207,7 +207,7 @@ def test_an_interpreter_that_is_none_is_refused() -> None:
 
 def test_a_framework_that_the_interpreter_lacks_is_told() -> None:
     """A framework's name is a target there too."""
-    (record,) = audit_jobs([Job("mxnet", python=sys.executable)])
+    (record,) = audit_jobs([AuditJob("mxnet", python=sys.executable)])
     assert record.findings[0].code == "G27"
     assert "mxnet" in record.findings[0].got
 

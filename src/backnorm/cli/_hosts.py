@@ -236,4 +236,6 @@ def _what_and_value(what: str, kind: str, length: int | None) -> tuple[str, obje
     """Return what was not returned, and something of the type and length of what was."""
     if kind == "NoneType":
         return what, None
-    return what, type(kind, (object,), {})() if length is None else type(kind, (tuple,), {})(range(length))
+    return what, type(kind, (object,), {})() if length is None else type(kind, (tuple,), {})(
+        range(length)
+    )

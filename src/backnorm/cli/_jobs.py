@@ -195,7 +195,11 @@ def _audit_job(
 
 
 def _lost(
-    job: AuditJob, names: Sequence[tuple[str, Kind]], done: int, message: dict[str, Any], seconds: float
+    job: AuditJob,
+    names: Sequence[tuple[str, Kind]],
+    done: int,
+    message: dict[str, Any],
+    seconds: float,
 ) -> Record:
     """Return the record of the subject that took the child with it."""
     name, kind = names[done] if names else (job.target, job.kind or "batch")

@@ -170,7 +170,8 @@ def audit(
     _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
     jobs = [
-        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        for target in chosen
     ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))

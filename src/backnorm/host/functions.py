@@ -52,7 +52,9 @@ def of_function(function, signature, given, kind, train):
         "gamma": "gamma" in roles,
         "beta": "beta" in roles,
         "groups": groups,
-        "constants": {role: defaults.running(role, shape[0]) for role in roles if "running" in role},
+        "constants": {
+            role: defaults.running(role, shape[0]) for role in roles if "running" in role
+        },
         "modes": bool(roles & {"training", "inference"}),
     }
 

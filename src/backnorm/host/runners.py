@@ -30,6 +30,7 @@ __all__ = [
     "shaped_like",
 ]
 
+
 class LayerRunner:
     """Calls a layer or a function by its layer spec, see `specs`.
 

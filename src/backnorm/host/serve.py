@@ -24,7 +24,17 @@ import types
 
 import numpy as np
 
-__all__ = ["NEXT", "begin", "environment", "main", "pack", "read_frame", "serve", "unpack", "words_of"]
+__all__ = [
+    "NEXT",
+    "begin",
+    "environment",
+    "main",
+    "pack",
+    "read_frame",
+    "serve",
+    "unpack",
+    "words_of",
+]
 
 NEXT = b"\0next\0"
 """Written to stderr before something is begun: what follows are words about that."""

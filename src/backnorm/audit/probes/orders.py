@@ -78,8 +78,7 @@ def _judged(case: Case, seen: Sequence[Slopes], order: int, code: str) -> Outcom
     return failed(what, finding(code, what)) if wrong else passed(what)
 
 
-def _slopes(
-    case: Case, runner: Runner, one: Draw, order: int, rng: np.random.Generator) -> Slopes:
+def _slopes(case: Case, runner: Runner, one: Draw, order: int, rng: np.random.Generator) -> Slopes:
     """Compare one derivative with the slopes of the one below it."""
     along = [rng.standard_normal(one.x.shape).astype(one.x.dtype) for _ in range(order - 1)]
     *before, last = along

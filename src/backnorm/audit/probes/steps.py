@@ -56,9 +56,7 @@ def after(case: Case, runner: Runner, steps: Sequence[Step]) -> Runner:
         return runner.after(steps)
 
 
-def states(
-    case: Case, steps: Sequence[Step]
-) -> tuple[list[Runner], list[Mapping[str, AnyArray]]]:
+def states(case: Case, steps: Sequence[Step]) -> tuple[list[Runner], list[Mapping[str, AnyArray]]]:
     """Return the runner before all and after each step, and the state that each has."""
     runners = [case.subject.runner]
     for step in steps:

@@ -64,9 +64,7 @@ def layer(candidate, kind, train):
         value, role = np.asarray(getattr(link, name)), role_of(name)
         running = role.startswith("running_")
         start[name] = defaults.running(role, value.size).reshape(value.shape) if running else value
-    named = {
-        role_of(name.rpartition("/")[2]): name.strip("/") for name, _ in link.namedparams()
-    }
+    named = {role_of(name.rpartition("/")[2]): name.strip("/") for name, _ in link.namedparams()}
     named = {role: named[role] for role in ("gamma", "beta") if role in named}
 
     def filled(arrays):

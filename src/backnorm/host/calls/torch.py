@@ -8,7 +8,15 @@ import importlib
 
 from ..names import name_of as full_name_of
 from .torch_modules import ModuleRunner, in_mode, parameter_names, parameter_shape, stored_shape
-from .torch_tensors import VARIANTS, alike, array_of, gradients, higher_gradients, leaf_of, tensor_of
+from .torch_tensors import (
+    VARIANTS,
+    alike,
+    array_of,
+    gradients,
+    higher_gradients,
+    leaf_of,
+    tensor_of,
+)
 
 __all__ = [
     "FRAMEWORK",
@@ -17,6 +25,7 @@ __all__ = [
     "OWN_LAYERS",
     "VARIANTS",
     "base",
+    "build",
     "differentiate",
     "function",
     "higher",
@@ -86,6 +95,12 @@ def layers():
 def _listed(title, owner, rows):
     known = ((name, kind, getattr(owner, name, None), given) for name, kind, given in rows)
     return [(title + "." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]
+
+
+def build(cls, arguments):
+    """Construct a layer, always with the same random numbers."""
+    with alike(1):
+        return cls(**arguments) if isinstance(arguments, dict) else cls(*arguments)
 
 
 def name_of(candidate):

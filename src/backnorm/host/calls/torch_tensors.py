@@ -61,9 +61,7 @@ def higher_gradients(call, leaves, dy, along):
         upstream = tensor_of(dy).to(y.dtype).requires_grad_()
         slope, weights = y, upstream
         for direction in along:
-            (slope,) = torch.autograd.grad(
-                slope, x, weights, create_graph=True, allow_unused=True
-            )
+            (slope,) = torch.autograd.grad(slope, x, weights, create_graph=True, allow_unused=True)
             if slope is None or not slope.requires_grad:
                 return {}
             weights = tensor_of(direction).to(slope.dtype)
@@ -94,7 +92,9 @@ def leaf_of(array, dtype="", needs_gradient=True):
     tensor = tensor_of(array)
     if not tensor.is_floating_point():
         return tensor
-    return tensor.to(getattr(torch, dtype) if dtype else tensor.dtype).requires_grad_(needs_gradient)
+    return tensor.to(getattr(torch, dtype) if dtype else tensor.dtype).requires_grad_(
+        needs_gradient
+    )
 
 
 @contextlib.contextmanager
