@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.subjects.registry import subjects_of
+from backnorm.audit.subjects.registry import subjects_of  # noqa: E402
 from backnorm.audit.subjects.request import AuditRequest  # noqa: E402
 from backnorm.cli._jobs import AuditJob, audit_jobs  # noqa: E402
 from backnorm.errors import SubjectError  # noqa: E402

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backnorm.audit.record import IMPOSSIBLE
 from backnorm.report.printable import printable
 
 if TYPE_CHECKING:
@@ -74,7 +75,21 @@ def summary(records: Sequence[Record]) -> str:
     if any(record.expected for record in records):
         met = [m for m in (record.as_expected() for record in records) if m is not None]
         parts.append(f"{sum(met)} of {len(met)} got the verdict that they must get.")
+    parts += _impossible(audited)
     return " ".join(parts)
+
+
+def _impossible(records: Sequence[Record]) -> list[str]:
+    """Say how many probes were skipped since there is no means for them, and which."""
+    names = [
+        probe.name
+        for record in records
+        for probe in record.probes
+        if probe.what.startswith(IMPOSSIBLE)
+    ]
+    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+    many = "probe was" if len(names) == 1 else "probes were"
+    return [f"{len(names)} {many} not possible ({counts}): -v says why."] if names else []
 
 
 def _table(records: Sequence[Record]) -> Table:

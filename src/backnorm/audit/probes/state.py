@@ -8,7 +8,7 @@ import numpy as np
 
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.case import Outcome, impossible, passed, skipped
+from backnorm.audit.probes.case import Outcome, impossible, passed
 from backnorm.audit.probes.evaluation import unused_statistics
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.subjects.runner import Runner
     from backnorm.audit.measure.running_law import Weighing
     from backnorm.audit.probes.case import Case
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = ["STEPS", "Trace", "traced"]
 
