@@ -14,8 +14,8 @@ from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import Inputs, draw_inputs
 from backnorm.audit.measure.variance_rule import VarianceRule
 from backnorm.audit.specimens.harmless import Blend
-from backnorm.audit.subjects.engine import engine_subjects
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.engine import ENGINE
+from backnorm.audit.subjects.registry import as_subject
 from oracles import exact
 from oracles.tolerance import assert_close
 
@@ -42,7 +42,7 @@ def results(subject: Subject, inputs: Inputs) -> Exact:
 @pytest.mark.parametrize(("offset", "scale"), SWEPT)
 def test_the_result_is_exact_for_any_mean_and_scale(offset: float, scale: float) -> None:
     """It agrees with 60-digit arithmetic on the same rounded input."""
-    subject = engine_subjects("train")[0]
+    subject = as_subject(ENGINE["backnorm.batch_norm"])
     inputs = draw_inputs(subject, np.random.default_rng(2), "float32", batch=2)
     x = (np.random.default_rng(3).standard_normal(inputs.x.shape) + offset) * scale
     inputs = replace(inputs, x=x.astype(np.float32))
@@ -68,7 +68,7 @@ LAWS: dict[str, Any] = {
 @pytest.mark.parametrize("name", LAWS)
 def test_the_law_is_the_subjects_own(name: str) -> None:
     """In float64 a pair and its exact law agree to what float64 holds, eps included."""
-    subject = replace(pair_subject(LAWS[name]), dtypes=("float64",))
+    subject = replace(as_subject(LAWS[name]), dtypes=("float64",))
     inputs = draw_inputs(subject, np.random.default_rng(4), "float64", batch=BATCH, scale=2.0**-8)
     run, got = inputs.run(subject), results(subject, inputs)
     assert_close(inputs.geometry.from_rows(got.y), run.y, units=64)
@@ -78,7 +78,7 @@ def test_the_law_is_the_subjects_own(name: str) -> None:
 @pytest.mark.parametrize("eps", [0.0, 1e-12, 1e-5])
 def test_eps_is_known_where_variances_would_hide_it(eps: float) -> None:
     """In float32 the variances that the law is recovered from have no digits of 1e-12."""
-    law = law_of(pair_subject(Law(eps=eps, dtypes=("float32",))))
+    law = law_of(as_subject(Law(eps=eps, dtypes=("float32",))))
     assert law is not None
     assert isinstance(law.statistics, VarianceRule)
     assert law.statistics.eps == pytest.approx(eps, rel=1e-5, abs=0)
@@ -86,7 +86,7 @@ def test_eps_is_known_where_variances_would_hide_it(eps: float) -> None:
 
 def test_constants_are_found() -> None:
     """Frozen statistics: a straight line, whatever x is."""
-    subject = engine_subjects("eval")[0]
+    subject = as_subject(ENGINE["backnorm.batch_norm (frozen)"])
     inputs = draw_inputs(subject, np.random.default_rng(5), "float64", batch=BATCH, scale=2.0**20)
     run, got = inputs.run(subject), results(subject, inputs)
     assert_close(inputs.geometry.from_rows(got.y), run.y, units=64)
@@ -95,4 +95,4 @@ def test_constants_are_found() -> None:
 
 def test_there_is_no_exact_result_without_a_law() -> None:
     """A blend of statistics is neither the batch's nor constant."""
-    assert law_of(pair_subject(Blend)) is None
+    assert law_of(as_subject(Blend)) is None

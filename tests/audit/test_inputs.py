@@ -16,7 +16,7 @@ from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
 from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.specimens.running import RunningStatistics
 from backnorm.audit.specimens.wrong import GammaForgotten
-from backnorm.audit.subjects.engine import engine_subjects
+from backnorm.audit.subjects.engine import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +160,7 @@ def test_an_empty_batch_may_be_refused_in_training_alone() -> None:
 
 def test_the_engine_is_right_on_all_inputs() -> None:
     """In training and with frozen statistics; an empty batch is refused in training."""
-    for subject in engine_subjects():
+    for subject in ENGINE.values():
         record = audit(subject)
         assert [f for f in record.findings if f.code[0] not in "NR"] == []
         assert probe(record, "P43").what.count("axes: error of d") == 3

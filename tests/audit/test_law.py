@@ -13,7 +13,7 @@ from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.variance_rule import Observed, find_variance_rule
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 
 if TYPE_CHECKING:
     from backnorm.audit.measure.forward_law import ForwardLaw
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def law_of(pair: Any, dtype: str = "float32", kind: Any = None) -> ForwardLaw:
     """Recover the law of a pair."""
-    return recover_forward_law(pair_subject(pair, kind), np.random.default_rng(7), dtype)
+    return recover_forward_law(as_subject(pair, kind), np.random.default_rng(7), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

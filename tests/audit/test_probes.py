@@ -21,12 +21,12 @@ from backnorm.audit import audit
 from backnorm.audit.measure.derivative import compare, resolution
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.specimens import specimen_subjects
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 
 
 def compared(pair: Any, dtype: str) -> Any:
     """Compare the gradient of a pair with the derivative of its forward pass."""
-    return compare(pair_subject(pair), np.random.default_rng(3), dtype)
+    return compare(as_subject(pair), np.random.default_rng(3), dtype)
 
 
 def test_the_numerical_derivative_is_good_to_nine_digits() -> None:
@@ -51,7 +51,7 @@ def test_the_numerical_derivative_is_good_to_three_digits_in_float32() -> None:
 )
 def test_a_coarser_format_inside_is_noticed(pair: Any, expected: str) -> None:
     """float64 in and out says nothing about what is in between."""
-    assert resolution(pair_subject(pair), np.random.default_rng(4), "float64") == expected
+    assert resolution(as_subject(pair), np.random.default_rng(4), "float64") == expected
 
 
 def test_a_coarser_format_inside_is_no_fault() -> None:
@@ -134,7 +134,7 @@ def test_a_share_of_a_path_is_measured() -> None:
 @pytest.mark.parametrize("scale", [1.0, 2.0**-8])
 def test_inputs_have_what_makes_faults_visible(scale: float) -> None:
     """Means far from zero, gamma of both signs, and the same values in every format."""
-    subject = pair_subject(Law())
+    subject = as_subject(Law())
     inputs = draw_inputs(subject, np.random.default_rng(5), "float32", batch=16, scale=scale)
     other = draw_inputs(subject, np.random.default_rng(5), "float64", batch=16, scale=scale)
     rows = inputs.geometry.rows(inputs.x)

@@ -25,7 +25,7 @@ from backnorm.audit.probes.examination import Examination
 from backnorm.audit.probes.running import running_law
 from backnorm.audit.specimens.moving import Averaging
 from backnorm.audit.specimens.running import Sums
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 
 UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
@@ -112,8 +112,8 @@ STATES = {
 
 
 def examination_of(pair: Any, seed: int) -> Examination:
-    """Judge the gradient of a pair, for probes."""
-    subject = pair_subject(pair)
+    """Judge the gradient of a pair."""
+    subject = as_subject(pair)
     measurements = measure(subject, seed)
     return Examination(subject, measurements, judge(subject, measurements), seed)
 

@@ -13,7 +13,7 @@ from backnorm.audit import audit
 from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.running import RunningStatistics, Sums
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 from backnorm.host.names import state_role
 
 
@@ -245,7 +245,7 @@ def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
 def test_a_pair_says_which_mode_it_is_in(training: bool | None, call: str | None) -> None:  # noqa: FBT001
     """By its attribute, where it has one."""
     pair: Any = Law() if training is None else RunningStatistics(training=training)
-    assert pair_subject(pair).call == call
+    assert as_subject(pair).call == call
 
 
 @pytest.mark.parametrize(

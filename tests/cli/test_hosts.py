@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from click.testing import CliRunner
 
 from backnorm.cli import main
 from backnorm.cli._hosts import installed
-from backnorm.cli._jobs import Job, audit_jobs
+from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.host import serve
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ FILE = Path(__file__).with_name("hosted.py")
 
 def audited(*names: str, seconds: float = 60.0) -> list[Record]:
     """Audit names in hosted.py in a host."""
-    jobs = [Job(f"{FILE}:{name}", python=sys.executable) for name in names]
+    jobs = [AuditJob(f"{FILE}:{name}", python=sys.executable) for name in names]
     return list(audit_jobs(jobs, seconds=seconds))
 
 
@@ -48,19 +47,6 @@ def nothing_is_left() -> Iterator[None]:
     yield
     after = psutil.Process().children(recursive=True)
     assert [process for process in after if process.pid not in before] == []
-
-
-def test_a_target_is_audited_as_it_is_here() -> None:
-    """The same verdicts and numbers from a host as from the child that has backnorm."""
-    job = Job(f"{FILE}:Cut", python=sys.executable)
-    (there,) = audit_jobs([job])
-    (here,) = audit_jobs([Job(f"{FILE}:Cut")])
-    assert codes([there, here]) == [["G01"], ["G01"]]
-    # A host cannot be followed over calls: what is tried there is a part of what is tried here.
-    assert replace(there, probes=()) == replace(here, probes=())
-    tried = [one for one in there.probes if one.result != "skipped"]
-    assert tried
-    assert all(one in here.probes for one in tried)
 
 
 def test_nothing_of_backnorm_is_loaded_there() -> None:
@@ -211,7 +197,7 @@ def test_an_interpreter_that_is_none_is_refused() -> None:
 
 def test_a_framework_that_the_interpreter_lacks_is_told() -> None:
     """A framework's name is a target there too."""
-    (record,) = audit_jobs([Job("mxnet", python=sys.executable)])
+    (record,) = audit_jobs([AuditJob("mxnet", python=sys.executable)])
     assert record.findings[0].code == "G27"
     assert "mxnet" in record.findings[0].got
 
@@ -223,6 +209,7 @@ def test_packages_are_looked_for_without_import() -> None:
 
 MESSAGES = {
     "numbers and texts": {"a": [1, 2.5, "x", None, True]},
+    "tuples": {"a": (1, [2, (3.5,)], ())},
     "arrays": {"x": np.arange(6.0).reshape(2, 3), "y": [np.float32(2.0), np.zeros((0, 3))]},
 }
 
@@ -238,6 +225,31 @@ def test_a_message_survives_the_pipe(name: str) -> None:
         got = serve.read_frame(pipe)
         assert serve.read_frame(pipe) is None
     assert repr(got) == repr(message).replace("np.float32(2.0)", "array(2., dtype=float32)")
+
+
+ORDERS = {
+    # name: an array that is 2 by 3 by 4 in another order
+    "transposed": np.arange(24.0).reshape(4, 3, 2).T,
+    "moved": np.moveaxis(np.arange(24.0).reshape(2, 4, 3), -1, 1),
+    "repeated": np.broadcast_to(np.arange(12.0).reshape(1, 3, 4), (2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_array_keeps_its_order_in_memory(name: str) -> None:
+    """Its strides are the same; where it repeats itself, too."""
+    array = ORDERS[name]
+    got = serve.unpack(serve.pack({"x": array})[8:])["x"]
+    assert got.strides == array.strides
+    assert np.array_equal(got, array)
+
+
+def test_an_array_with_gaps_arrives_without_them() -> None:
+    """Its values lie side by side."""
+    array = np.arange(48.0).reshape(2, 3, 8)[..., ::2]
+    got = serve.unpack(serve.pack({"x": array})[8:])["x"]
+    assert got.flags.c_contiguous
+    assert np.array_equal(got, array)
 
 
 def test_a_child_that_is_sent_nonsense_ends() -> None:

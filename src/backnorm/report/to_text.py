@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backnorm.audit.record import IMPOSSIBLE
 from backnorm.report.printable import printable
 
 if TYPE_CHECKING:
@@ -77,11 +78,25 @@ def summary(records: Sequence[Record]) -> str:
     met = [m for m in (record.as_expected() for record in records) if m is not None]
     if met:
         sentences.append(f"{sum(met)} of {len(met)} got the expected verdict.")
+    sentences += _impossible(audited)
     return " ".join(sentences)
 
 
 def _layers(count: int) -> str:
     return f"{count} layer{'s' * (count != 1)}"
+
+
+def _impossible(records: Sequence[Record]) -> list[str]:
+    """Say which probes were not possible, and how often."""
+    names = [
+        probe.name
+        for record in records
+        for probe in record.probes
+        if probe.what.startswith(IMPOSSIBLE)
+    ]
+    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+    many = "probe was" if len(names) == 1 else "probes were"
+    return [f"{len(names)} {many} not possible ({counts})."] if names else []
 
 
 def _table(records: Sequence[Record]) -> Table:

@@ -25,6 +25,7 @@ __all__ = [
     "OWN_LAYERS",
     "VARIANTS",
     "base",
+    "build",
     "differentiate",
     "function",
     "higher",
@@ -94,6 +95,12 @@ def layers():
 def _listed(title, owner, rows):
     known = ((name, kind, getattr(owner, name, None), given) for name, kind, given in rows)
     return [(title + "." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]
+
+
+def build(cls, arguments):
+    """Construct a layer, always with the same random numbers."""
+    with alike(1):
+        return cls(**arguments) if isinstance(arguments, dict) else cls(*arguments)
 
 
 def name_of(candidate):
