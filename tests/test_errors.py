@@ -46,7 +46,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ShapeError.axes("x", ()),
         (
             "x must have at least 1 axis, got shape (). One axis holds the channels; the "
-            "statistics are taken over the others. Pass an array such as (N, C) or (N, C, "
+            "statistics are taken over the other axes. Pass an array such as (N, C) or (N, C, "
             "H, W)."
         ),
     ),
@@ -62,37 +62,39 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ShapeError.features(3, 64, 1),
         (
             "x must have 64 channels, got 3. The layer has num_features=64, and x.shape[1] "
-            "holds the channels. Pass a layer of that size, or say where the channels are."
+            "holds the channels. Build a layer of that size, or name the axis that holds the "
+            "channels."
         ),
     ),
     (
         ShapeError.stored("torch", "running_mean", (3,), (64,)),
         (
-            "state['running_mean'] must have shape (64,), got (3,). That is what torch keeps "
-            "for this layer. Check num_features, and which layer the array comes from."
+            "state['running_mean'] must have shape (64,), got (3,). torch keeps an array of "
+            "that shape for this layer. Check num_features, and the layer that the array comes "
+            "from."
         ),
     ),
     (
         DtypeError.unsupported("x", "int64", ("float16", "float32")),
         (
-            "x must have one of the formats float16, float32, got int64. Normalization "
-            "needs fractions, and the kernels are written for these formats. Convert it, "
-            "for example x.astype(numpy.float32)."
+            "x must have one of the dtypes float16, float32, got int64. Normalization needs "
+            "fractions, and the kernels are written for these dtypes. Convert it, for example "
+            "x.astype(numpy.float32)."
         ),
     ),
     (
         DtypeError.same_as("residual", "float32", "x", "float64"),
         (
-            "residual must have the format of x, float64, got float32. Mixed formats would "
+            "residual must have the dtype of x, float64, got float32. A mix of dtypes would "
             "hide a rounding. Convert residual to float64."
         ),
     ),
     (
         DtypeError.narrower("beta", "float16", "x", "float32"),
         (
-            "beta must have the format of x, float32, or a wider one, got float16. A "
-            "narrower format would limit the accuracy of the result below that of x. "
-            "Convert it with beta.astype(x.dtype)."
+            "beta must have the dtype of x, float32, or a wider dtype, got float16. A narrower "
+            "dtype would limit the accuracy of the result below that of x. Convert it with "
+            "beta.astype(x.dtype)."
         ),
     ),
     (
@@ -105,16 +107,16 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         DtypeError.not_a_mapping("state", [1.0]),
         (
-            "state must be a mapping from names to values, got list. Each value goes by the "
-            "framework's own name for it. Pass for example a dict."
+            "state must be a mapping from names to values, got list. Each value has the "
+            "framework's name for it. Pass for example a dict."
         ),
     ),
     (
         DtypeError.not_numbers("state['mean']", [[1.0], [2.0, 3.0]]),
         (
-            "state['mean'] must be an array of numbers, or what NumPy makes one of, got list. A "
-            "layer's state is made of such arrays. Check that its rows are of one length, and "
-            "that nothing in it is text or None."
+            "state['mean'] must be an array of numbers, or a value that NumPy makes an array "
+            "of, got list. A layer's state consists of such arrays. Check that its rows have "
+            "the same length, and that it holds no text and no None."
         ),
     ),
     (
@@ -142,16 +144,16 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.threads(0),
         (
-            "n must be a whole number, 1 or greater, got 0. It is the number of threads "
-            "that share one call. Pass for example os.cpu_count()."
+            "n must be a whole number, 1 or greater, got 0. It is the number of threads that "
+            "share a call. Pass for example os.cpu_count()."
         ),
     ),
     (
         RangeError.cache_limit(-1),
         (
-            "limit must be a whole number of bytes, 0 or greater, got -1. It bounds the "
-            "output memory that lies idle. Pass for example 1 << 30, or 0 to recycle "
-            "nothing."
+            "limit must be a whole number of bytes, 0 or greater, got -1. It limits the unused "
+            "output memory that is kept for later calls. Pass for example 1 << 30, or 0 to keep"
+            " no memory."
         ),
     ),
     (
@@ -165,31 +167,29 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.negative_variance(-0.5, 3),
         (
-            "running_var must be such that running_var + eps is not negative, got -0.5 in "
-            "channel 3. Its square root is taken. Check where the running variance comes "
-            "from."
+            "running_var must be at least -eps, got -0.5 in channel 3. The square root of "
+            "running_var + eps is taken. Check the source of the running variance."
         ),
     ),
     (
         RangeError.missing_buffer("dgamma"),
         (
-            "into.dgamma must be an array when dgamma='add', got None. 'add' adds the "
-            "gradient to what the buffer holds. Pass into=Gradients(dgamma=...), or "
-            "dgamma='write'."
+            "into.dgamma must be an array when dgamma='add', got None. 'add' adds the gradient "
+            "to the values in the buffer. Pass into=Gradients(dgamma=...), or dgamma='write'."
         ),
     ),
     (
         RangeError.useless_buffer("dbeta", "dbeta='null'"),
         (
-            "into.dbeta must be None when dbeta='null', got an array. There is no such "
-            "gradient, so nothing would be written to it. Leave dbeta out of into."
+            "into.dbeta must be None when dbeta='null', got an array. That gradient is not "
+            "computed, so nothing would be written to the buffer. Leave dbeta out of into."
         ),
     ),
     (
         RangeError.no_gradients({}),
         (
-            "into must be a Gradients, or None, got dict. Each buffer goes by the name of "
-            "its gradient. Pass for example into=Gradients(dx=...)."
+            "into must be a Gradients, or None, got dict. Each buffer has the name of its "
+            "gradient. Pass for example into=Gradients(dx=...)."
         ),
     ),
     (
@@ -202,48 +202,48 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.overlap("out", "x"),
         (
-            "out must not share memory with x, got overlapping arrays. x is read while out "
-            "is written, and again by the backward pass. Pass a buffer of its own as out."
+            "out must not share memory with x, got overlapping arrays. x is read while out is "
+            "written, and again by the backward pass. Pass a separate buffer as out."
         ),
     ),
     (
         RangeError.stale_forward(None),
         (
-            "fwd must be what batch_norm returned, got NoneType. The backward pass needs "
-            "the input and the statistics of the forward pass. Call fwd = batch_norm(x, "
-            "...) first."
+            "fwd must be the result of batch_norm, got NoneType. The backward pass needs the "
+            "input and the statistics of the forward pass. Call fwd = batch_norm(x, ...) first."
         ),
     ),
     (
         RangeError.no_further_derivative("mean"),
         (
-            "through must be 'both' where the gradient is differentiated again, got 'mean'. What a "
-            "detached statistic means at second order depends on where it was detached. Leave "
-            "through out, or ask for first derivatives only."
+            "through must be 'both' where the gradient is differentiated again, got 'mean'. The"
+            " second derivative would depend on the place where the statistic was detached. "
+            "Leave through out, or ask for first derivatives only."
         ),
     ),
     (
         RangeError.no_derivative_in_place(),
         (
             "inplace must be False where the gradient is differentiated again, got True. The "
-            "output has taken the memory of the input, whose derivatives would be needed. Leave "
-            "inplace out, or ask for first derivatives only."
+            "output has overwritten the input, which the second derivative needs. Leave inplace"
+            " out, or ask for first derivatives only."
         ),
     ),
     (
         RangeError.not_in_place("relu", has_residual=True),
         (
-            "inplace must go with activation 'identity' or 'leaky_relu' and without a residual, "
-            "got activation='relu' and a residual. The backward pass works the input out from "
-            "the output that took its memory. Leave inplace out, or choose another activation."
+            "inplace must be used with activation 'identity' or 'leaky_relu' and without a "
+            "residual, got activation='relu' and a residual. The backward pass recomputes the "
+            "input from the output that has overwritten it. Leave inplace out, or choose "
+            "another activation."
         ),
     ),
     (
         RangeError.no_parameter("gamma_tangent", "gamma"),
         (
-            "gamma_tangent must be None when batch_norm was called without gamma, got an "
-            "array. There is no gamma that it could belong to. Leave gamma_tangent out, or "
-            "pass gamma to batch_norm."
+            "gamma_tangent must be None when batch_norm was called without gamma, got an array."
+            " The call had no gamma that it could belong to. Leave gamma_tangent out, or pass "
+            "gamma to batch_norm."
         ),
     ),
     (
@@ -256,158 +256,147 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.option("eps", "be a finite number, 0 or greater", -1.0, "torch"),
         (
-            "eps must be a finite number, 0 or greater, got -1.0. It is an option of torch. See"
-            " what it means: backnorm dialects torch"
+            "eps must be a finite number, 0 or greater, got -1.0. It is an option of torch. Its"
+            " meaning is shown by: backnorm dialects torch"
         ),
     ),
     (
         RangeError.option_missing("decay_rate", "haiku"),
         (
-            "decay_rate must be given, got nothing. haiku has no default for it. Pass "
-            "decay_rate=...; see backnorm dialects haiku"
+            "decay_rate is missing. haiku has no default for it. Pass decay_rate=...; see "
+            "backnorm dialects haiku"
         ),
     ),
     (
         RangeError.learning_rate("lr_mult", (1.0, 0.0, 0.0), "caffe"),
         (
             "lr_mult must be 0 for each of the blobs, got (1.0, 0.0, 0.0). The blobs of caffe "
-            "are statistics, and a solver that moves them spoils them. Leave it out, or pass "
-            "zeros."
+            "are statistics, which a solver must not change. Leave it out, or pass zeros."
         ),
     ),
     (
         RangeError.one_value("torch", (1, 64)),
         (
             "x must have more than one value per channel in training, got shape (1, 64). torch "
-            "raises here: one value has no unbiased variance. Pass a larger batch, or call "
-            "eval() first."
+            "raises in this case: one value has no unbiased variance. Pass a larger batch, or "
+            "call eval() first."
         ),
     ),
     (
         RangeError.no_forward(),
         (
-            "backward must follow a forward pass, got a layer without one. It needs the input "
-            "and the statistics of that pass. Call y = layer.forward(x) first."
+            "backward was called before forward. It needs the input and the statistics of that "
+            "pass. Call y = layer.forward(x) first."
         ),
     ),
     (
         RangeError.no_frozen_gradient("caffe-nvidia"),
         (
-            "backward must follow a forward pass in training, got one with running statistics. "
-            "caffe-nvidia has no gradient for those: it reads what an earlier pass left behind."
-            " Call train() first, or take another dialect."
+            "backward was called after a forward pass with running statistics. caffe-nvidia has"
+            " no gradient in eval: its backward reads the statistics of an earlier pass. Call "
+            "train() first, or choose another dialect."
         ),
     ),
     (
         RangeError.stored_missing("running_mean", "torch"),
         (
-            "state['running_mean'] must be given, got nothing. torch keeps it for a layer with "
-            "these options. Pass it, or set the options of the layer that it comes from."
+            "state['running_mean'] is missing. torch keeps it for a layer with these options. "
+            "Pass it, or set the options of the layer that the state comes from."
         ),
     ),
     (
         RangeError.values_per_channel(1),
         (
             "n must be a whole number, 2 or greater, got 1. It is the number of values per "
-            "channel that a variance was taken over. Pass for example n=32*56*56, or leave it "
-            "out."
+            "channel from which a variance was computed. Pass for example n=32*56*56, or leave "
+            "it out."
         ),
     ),
     (
         RangeError.unknown_fact("mindspore", "one_value", "not read"),
         (
-            "one_value of mindspore must be known for this, got UNKNOWN. There is no evidence: "
-            "not read. Take another dialect, or add the evidence to its row."
+            "one_value of mindspore is unknown. There is no evidence for it: not read. Choose "
+            "another dialect, or add the evidence to its row."
         ),
     ),
     (
         UnknownNameError.choice("through", "bth", ("both", "mean")),
-        (
-            "through must be one of 'both', 'mean', got 'bth'. These are all there are. Did "
-            "you mean 'both'?"
-        ),
+        "through must be one of 'both', 'mean', got 'bth'. Did you mean 'both'?",
     ),
     (
         UnknownNameError.option("momentun", "mxnet", ("eps", "momentum")),
         (
-            "the option momentun must be one of eps, momentum, got 'momentun'. These are the "
-            "options of mxnet. Did you mean momentum?"
+            "mxnet does not have the option momentun. Its options are eps, momentum. Did you "
+            "mean momentum?"
         ),
     ),
     (
         UnknownNameError.stored("moving_mean", "torch", ("weight", "running_mean")),
         (
-            "the array moving_mean must be one of weight, running_mean, got 'moving_mean'. "
-            "These are what torch keeps for a layer with these options. Did you mean "
-            "running_mean?"
+            "torch does not keep the array moving_mean. With these options it keeps weight, "
+            "running_mean. Did you mean running_mean?"
         ),
     ),
     (
         NotInstalledError.package("torch", "torch", "backnorm.torch"),
         (
-            "torch must be installed, got no such package in this environment. "
-            "backnorm.torch needs it. Install it with: pip install 'backnorm[torch]'"
+            "torch is not installed. backnorm.torch needs it. Install it with: pip install "
+            "'backnorm[torch]'"
         ),
     ),
     (
         NotInstalledError.framework("mxnet"),
-        (
-            "mxnet must be installed, got no such package in this environment. Its layers are "
-            "called through it. Install it, or pass --python and an interpreter that has it."
-        ),
+        "mxnet is not installed. Install it, or pass --python and an interpreter that has it.",
     ),
     (
         NotInstalledError.native_kernel(),
         (
-            "the native kernel must be built, got an installation without it. No C++ "
-            "compiler was at hand when backnorm was installed, or the build failed. Install "
-            "a compiler and reinstall backnorm, or use kernel='numpy'."
+            "The C++ extension is not installed, so kernel='native' is not available. No "
+            "compiler was found when backnorm was installed, or the build failed. Install a "
+            "compiler and reinstall backnorm, or use kernel='numpy'."
         ),
     ),
     (
         BenchmarkError.wrong_result("forward", (2, 3), 0.5, 1e-6),
         (
-            "forward of (2, 3) must differ from the reference by at most 1.0e-06 of the "
-            "largest value, got 5.0e-01. Only a right result is timed. Run the tests, and "
-            "report this with what `backnorm env` prints."
+            "forward of (2, 3) must differ from the reference by at most 1.0e-06 of the largest"
+            " value, got 5.0e-01. Only a correct result is timed. Run the tests, and report "
+            "this with the output of `backnorm env`."
         ),
     ),
     (
         BenchmarkError.peer_failed("mxnet", "python3.7", " no module "),
         (
-            "the peer mxnet must run under python3.7, got no module. It is timed by a child "
-            "process that needs that framework and nothing else. Check with: python3.7 -c "
-            "'import mxnet'"
+            "mxnet cannot be timed under python3.7: no module. A child process times it, and "
+            "needs that framework alone. Check with: python3.7 -c 'import mxnet'"
         ),
     ),
     (
         ConversionError.loss("mxnet", "torch", "an estimate", "Pass n."),
-        (
-            "the state of mxnet must be carried to torch without loss, got an estimate. A loss "
-            "that nobody asked for would be found much later. Pass n."
-        ),
+        "mxnet's state cannot be converted to torch without loss: an estimate. Pass n.",
     ),
     (
         ConversionError.no_statistics("torch"),
         (
-            "the state of torch must hold a running mean and a running variance, got a layer "
-            "that keeps none. Its eval normalizes by the batch, which no state can say. Build "
-            "the target layer by hand, from gamma and beta."
+            "torch's state has no running mean and no running variance. In eval the layer "
+            "normalizes by the batch, which a state cannot express. Build the target layer by "
+            "hand, from gamma and beta."
         ),
     ),
     (
         ConversionError.not_finite("torch", "running_var", 2),
         (
-            "running_var of torch must be finite, got NaN or infinity in channel 2. Nothing "
-            "could tell afterwards where it came from. Look for the layer's last good state."
+            "running_var of torch must be finite, got NaN or infinity in channel 2. After the "
+            "conversion nobody could tell where it came from. Look for the layer's last good "
+            "state."
         ),
     ),
     (
         ConversionError.negative_variance("torch", "running_var", -1.0, 2),
         (
-            "running_var of torch must be such that the variance + eps is not negative, got a "
-            "variance of -1.0 in channel 2. Its square root is taken. Look for the layer's last "
-            "good state, and check its eps."
+            "running_var of torch must give a variance of at least -eps, got -1.0 in channel 2."
+            " The square root of var + eps is taken. Look for the layer's last good state, and "
+            "check its eps."
         ),
     ),
     (
@@ -421,303 +410,293 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ConversionError.cannot_hold("inplace-abn", "gamma", "be 1e-05 or greater", -0.5, 3),
         (
             "gamma for inplace-abn must be 1e-05 or greater, got -0.5 in channel 3. inplace-abn"
-            " has no other way to write it. Take another target, or other options for it."
+            " cannot represent other values. Choose another target, or other options for it."
         ),
     ),
     (
         ConversionError.of_layer("m.params", "bn0", RangeError.eps(-1.0)),
         (
-            "m.params, layer bn0, eps must be a finite number, 0 or greater, got -1.0. It "
-            "is added to the variance, and has its unit. Pass for example eps=1e-5."
+            "m.params, layer bn0, eps must be a finite number, 0 or greater, got -1.0. It is "
+            "added to the variance, and has its unit. Pass for example eps=1e-5."
         ),
     ),
     (
         FileError.unreadable("m.pt", FileNotFoundError("no such file")),
         (
-            "m.pt must be a file that can be read, got FileNotFoundError: no such file. Its"
-            " normalization layers are to be read. Check the path and the permissions."
+            "m.pt cannot be read: FileNotFoundError: no such file. Check the path and the "
+            "permissions."
         ),
     ),
     (
         FileError.unwritable("m.pt", PermissionError("denied")),
         (
-            "m.pt must be a place that can be written to, got PermissionError: denied. A "
-            "temporary file is written beside it and renamed; nothing has been changed. "
-            "Check that the folder is there, the permissions, and the room on the disk."
+            "m.pt cannot be written: PermissionError: denied. No file has been changed. Check "
+            "that the folder exists, its permissions, and the free space on the disk."
         ),
     ),
     (
         FileError.not_regular("m.npz", "a pipe"),
-        (
-            "m.npz must be a regular file, or not be there yet, got a pipe. The new file is "
-            "renamed to that name, and what was there would be gone. Name another file."
-        ),
+        "m.npz is a pipe, not a regular file. A new file would replace it. Name another file.",
     ),
     (
         FileError.no_layers("m.npz", 5),
         (
-            "m.npz must have a normalization layer, got none, and 5 other arrays. Layers are told "
-            "by the names and shapes of their arrays, or by the network. Check the format, and the "
-            "network where there is one of its own."
+            "m.npz has no normalization layer, only 5 other arrays. Layers are recognized by "
+            "the names and shapes of their arrays, or by the network. Check the format, and "
+            "pass the network's file if there is one."
         ),
     ),
     (
         FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
         (
-            "m.params, the header must begin with 0x112, got 0x113. The file's format says "
-            "so; it may be damaged, or of another format. Fetch or save it again, or name "
+            "m.params, the header must begin with 0x112, got 0x113. The format requires it; the"
+            " file may be damaged, or have another format. Download or save it again, or name "
             "its format."
         ),
     ),
     (
         FileError.library("m.onnx", "onnx", ValueError("bad wire")),
         (
-            "m.onnx must be a file that onnx can read, got ValueError: bad wire. onnx is the "
-            "library of its format; the file may be damaged, or of another one. Fetch or save it "
-            "again, or name its format."
+            "m.onnx cannot be read by onnx: ValueError: bad wire. The file may be damaged, or "
+            "have another format. Download or save it again, or name its format."
         ),
     ),
     (
         FileError.died("m.h5", "h5py", "exit status -11"),
         (
-            "m.h5 must be a file that h5py can read, got a process that ended with exit "
-            "status -11. h5py reads it in a process of its own, so that no damaged file "
-            "ends yours. Fetch or save it again."
+            "h5py failed on m.h5: exit status -11. h5py runs in a separate process, so that a "
+            "damaged file cannot end yours. Download or save the file again."
         ),
     ),
     (
         FileError.truncated("m.params", "array 3", 40, 12),
         (
-            "m.params, array 3 must have 40 more bytes, got 12. Its header says so; the "
-            "file may have been cut off. Fetch or save it again."
+            "m.params, array 3 must have 40 more bytes, got 12. The header says so; the file "
+            "may have been cut off. Download or save it again."
         ),
     ),
     (
         FileError.too_large("m.params", "array 3", 1 << 60, 96),
         (
-            "m.params, array 3 must hold no more than the 96 bytes that are there for it, "
-            "got a header that claims 1152921504606846976. Nothing is reserved on the word "
-            "of a header. The file is damaged, or was made to do harm: fetch or save it "
-            "again."
+            "m.params, array 3 has a header that claims 1152921504606846976, but the file has "
+            "only 96 bytes for it. The file is damaged, or was made to do harm. Download or "
+            "save it again."
         ),
     ),
     (
         FileError.unknown_dtype("m.npz", "layer bn1, var", "int8", ("float32", "float64")),
         (
-            "m.npz, layer bn1, var must be of one of the types float32, float64, got int8. "
-            "Only those can be read here. Save it as float32."
+            "m.npz, layer bn1, var must have one of the dtypes float32, float64, got int8. "
+            "Other dtypes cannot be read here. Save it as float32."
         ),
     ),
     (
         FileError.wrong_length("m.pt", "layer bn1, weight", (3,), 4),
         (
-            "m.pt, layer bn1, weight must have shape (4,), got (3,). The layer's other "
-            "arrays have 4 channels. Check what wrote the file."
+            "m.pt, layer bn1, weight must have shape (4,), got (3,). The layer's other arrays "
+            "have 4 channels. Check the program that wrote the file."
         ),
     ),
     (
         FileError.negative_variance("m.pt", "layer bn1, running_var", -0.5, 2),
         (
-            "m.pt, layer bn1, running_var must not be negative, got -0.5 in channel 2. It "
-            "is a variance: its square root is taken. Check what wrote the file; training "
-            "that diverged leaves such values behind."
+            "m.pt, layer bn1, running_var must not be negative, got -0.5 in channel 2. It is a "
+            "variance: its square root is taken. Check the program that wrote the file; "
+            "training that diverged leaves such values."
         ),
     ),
     (
         FileError.missing_array("m.params", "layer bn1, gamma", ("beta", "moving_mean")),
         (
-            "m.params, layer bn1, gamma must be in the file, got only beta, moving_mean. "
-            "The normalization cannot be computed without it. Save the whole model, with "
-            "its running statistics."
+            "m.params, layer bn1, gamma is not in the file, which has only beta, moving_mean. "
+            "The normalization cannot be computed without it. Save the whole model, with its "
+            "running statistics."
         ),
     ),
     (
         FileError.outside("m.onnx", "layer bn1, scale", "../w.bin"),
         (
-            "m.onnx, layer bn1, scale must stay within the file's own folder, got "
-            "'../w.bin'. A model file has no business elsewhere on the machine. Do not use "
-            "it unless you know who made it; save the model into one file."
+            "m.onnx, layer bn1, scale leads out of the file's folder: '../w.bin'. A model file "
+            "may not reach other files of the machine. Do not use it unless you know who made "
+            "it; save the model into one file."
         ),
     ),
     (
         FileError.runs_code("m.pt", "", "GLOBAL os.system"),
         (
-            "m.pt must be data and nothing else, got GLOBAL os.system. Reading such a file "
-            "would run code that came with it. Save the arrays alone: a state_dict of "
-            "tensors, or .safetensors."
+            "m.pt could run code when it is read: GLOBAL os.system. Only data is read and "
+            "written here. Save the arrays alone: a state_dict of tensors, or .safetensors."
         ),
     ),
     (
         FileError.no_format("m.bin", (".npz", ".onnx")),
         (
-            "m.bin must end in one of .npz, .onnx, got another ending. The ending tells the"
-            " format. Rename it, or name its format."
+            "The format of m.bin cannot be told from its name. Known endings are .npz, .onnx. "
+            "Rename it, or name its format."
         ),
     ),
     (
         FileError.wrong_dialect("m.keras", "keras", "torch", ("keras",)),
         (
-            "m.keras must hold layers of keras, got torch. Those are what keras files hold."
-            " Pass dialect 'keras', or write another format."
+            "m.keras cannot hold layers of torch. The format keras is for layers of keras. Pass"
+            " dialect 'keras', or write another format."
         ),
     ),
     (
         FileError.needs_architecture("m.keras", ".keras", "an .h5 file"),
         (
-            "m.keras must be made from another .keras file, got arrays of another format. "
-            ".keras holds the network's code, and arrays do not tell it. Write an .h5 file,"
-            " and load it into the network."
+            "m.keras can be made only from another .keras file. .keras holds the network's "
+            "architecture, which arrays do not tell. Write an .h5 file, and load it into the "
+            "network."
         ),
     ),
     (
         FileError.neighbours("n.onnx", "fc.weight", "m.onnx"),
         (
-            "n.onnx, fc.weight must stay in the folder of m.onnx, got another folder. Its "
-            "values are in a file beside, which is named and not copied. Write to the same "
-            "folder, or save the model into one file first."
+            "n.onnx, fc.weight keeps its values in a file beside m.onnx. That file would not be"
+            " copied. Write to the same folder, or save the model into one file first."
         ),
     ),
     (
         FileError.no_room("m.pt", "layer bn1, weight", "3 values for 4"),
         (
-            "m.pt, layer bn1, weight must fit in the place of the array that was read, got "
-            "3 values for 4. All else in the file is carried over as it is. Give the array "
-            "the shape of the one that was read."
+            "m.pt, layer bn1, weight must fit in the place of the array that was read, got 3 "
+            "values for 4. The rest of the file is copied unchanged. Give the array the shape "
+            "of the array that was read."
         ),
     ),
     (
         FileError.twice("m.npz", "bn.weight"),
         (
-            "m.npz, bn.weight must be one array, got two of that name. Layers get the names of "
-            "the target's dialect, and other arrays keep theirs. Rename the one that is no "
-            "layer's, or leave it out, in the file that was read."
+            "m.npz, bn.weight would be the name of two arrays. Layers get the names of the "
+            "target's dialect; other arrays keep their names. Rename or remove the other array "
+            "in the file that was read."
         ),
     ),
     (
         FileError.unknown_layer("m.pt", "bn*", ("norm1", "norm2")),
         (
-            "m.pt must have a normalization layer that 'bn*' fits, got norm1, norm2. An "
-            "option is set for the layers that its pattern fits. Check the spelling; '*' "
-            "fits all of them."
+            "m.pt has no normalization layer that matches 'bn*'. Its normalization layers: "
+            "norm1, norm2. Check the spelling; '*' matches all layers."
         ),
     ),
     (
         SubjectError.raised("net:Norm", ValueError("bad  shape.")),
         (
-            "net:Norm must run without an error, got ValueError: bad shape. It was given x, "
-            "gamma, beta and dy of the shapes it asks for. Run it on an input of its own "
-            "first; if it needs other arguments, pass --args."
+            "net:Norm raised ValueError: bad shape. It was called with x, gamma, beta and dy of"
+            " the shapes that it asks for. Call it by hand on such an input first; if it needs "
+            "other arguments, pass --args."
         ),
     ),
     (
         SubjectError.hung("net:Norm", 60.0),
         (
-            "net:Norm must be done within 60 s, got no answer. The others have to be "
-            "audited too. Look for a loop without an end, or a lock that is never given "
-            "back."
+            "net:Norm did not finish within 60 s. It was stopped; the other targets are "
+            "audited. Look for a loop that does not end or a lock that is not released, or "
+            "raise --limit."
         ),
     ),
     (
         SubjectError.returned_none("net:Norm", "dx"),
         (
-            "net:Norm must give dx, got None. There is nothing to judge without dx. Return "
-            "it; if y is detached from x, let the graph reach x."
+            "net:Norm returned None in place of dx. Without dx the gradient cannot be judged. "
+            "Return it, and check that y is not detached from x."
         ),
     ),
     (
         SubjectError.wrong_shape("net:Norm", "dx", (3,), (3, 2)),
         (
-            "net:Norm must give dx of shape (3, 2), got (3,). Each array has the shape of "
-            "what it belongs to. Check the axes of its sums; if it is of another kind, pass "
-            "--kind."
+            "net:Norm returned dx of shape (3,), not (3, 2). y and dx have the shape of x; a "
+            "parameter's gradient has the shape of the parameter. Check the axes of its sums; "
+            "if it normalizes over other axes, pass --kind."
         ),
     ),
     (
         SubjectError.no_array("net:Norm", "y", "text"),
         (
-            "net:Norm must give y as an array, got str. Values are compared element by "
+            "net:Norm returned y as str, not as an array. Values are compared element by "
             "element. Return y as a numpy.ndarray."
         ),
     ),
     (
         SubjectError.no_tuple("net:Norm", "(y, cache)", (1, 2, 3)),
         (
-            "net:Norm must return (y, cache), got tuple of 3. A pair has forward(x, gamma, "
-            "beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
+            "net:Norm returned a tuple of 3 in place of (y, cache). A pair has forward(x, "
+            "gamma, beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
         ),
     ),
     (
         SubjectError.not_finite("net:Norm", "dx", 7),
         (
-            "net:Norm must give a finite dx, got 7 values that are NaN or infinite. Its "
-            "input was finite and its variance was not 0. Look for uninitialized memory, "
-            "and for a root of something negative."
+            "net:Norm returned NaN or infinity in 7 values of dx. Its input was finite and its "
+            "variance was not 0. Look for uninitialized memory, a division by 0, and the root "
+            "of a negative number."
         ),
     ),
     (
         SubjectError.died("net:Norm", "exit status -11", "Segmentation fault"),
         (
-            "net:Norm must leave its process alive, got exit status -11, last words: "
-            "Segmentation fault. It runs in a process of its own, so that the others are "
-            "audited all the same. Run it alone under python -X faulthandler."
+            "The process that ran net:Norm ended with exit status -11, last output: "
+            "Segmentation fault. The other targets are audited, in a new process. Run it alone "
+            "under python -X faulthandler."
         ),
     ),
     (
         SubjectError.cannot_build("net:Norm", "()", TypeError("missing an argument")),
         (
-            "net:Norm must accept the arguments (), got TypeError: missing an argument. A "
-            "class is constructed before it is audited. Pass its arguments, for example "
-            "--args '{\"num_features\": 4}' or --args '[4]'."
+            "net:Norm does not accept the arguments (): TypeError: missing an argument. A class"
+            " is constructed before it is audited. Pass its arguments, for example --args "
+            "'{\"num_features\": 4}' or --args '[4]'."
         ),
     ),
     (
         SubjectError.unknown_object("net:Norm", 3),
         (
-            "net:Norm must be a pair of forward and backward, or a layer or function of a "
-            "known framework, got int. Only those can be given an x and asked for a "
-            "gradient. See docs/audit.md for a pair in ten lines."
+            "net:Norm cannot be audited: its type is int. A pair of forward and backward can be"
+            " audited, and so can a layer or function of a known framework. See docs/audit.md "
+            "for a pair in ten lines."
         ),
     ),
     (
         SubjectError.model_raised("net:Net", "an input of shape (8, 3)", ValueError("bad.")),
         (
-            "net:Net must run forward and backward on an input of shape (8, 3), got "
-            "ValueError: bad. Each layer is audited on what it receives in that pass. Pass "
-            "an input that the model takes, for example --input 8,3,64,64."
+            "net:Net, run forward and backward on an input of shape (8, 3), raised ValueError: "
+            "bad. Each layer is audited on the input that it receives in this run. Pass an "
+            "input that the model accepts, for example --input 8,3,64,64."
         ),
     ),
     (
         SubjectError.no_model("net:Net", 3),
         (
-            "net:Net must be a torch.nn.Module, or a callable that returns one or a pair of "
-            "one and its inputs, got int. --model audits the layers of a model in their "
-            "places. Leave --model out to audit a layer or function by itself."
+            "net:Net gave an object of type int, not a model. --model audits the layers of a "
+            "torch.nn.Module, or of the module that a callable returns, alone or with its "
+            "inputs. Leave --model out to audit a layer or function by itself."
         ),
     ),
     (
         SubjectError.no_layers("net:Net", "none of its 3 modules"),
         (
-            "net:Net must call a normalization layer in its forward pass, got none of its 3 "
-            "modules. A layer is known by the name of its class. Let the name of its class "
-            "say its kind, such as MyBatchNorm, and call it as a module."
+            "net:Net calls no normalization layer in its forward pass (none of its 3 modules). "
+            "A layer is recognized by the name of its class. Name its class after its kind, "
+            "such as MyBatchNorm, and call it as a module."
         ),
     ),
     (
         SubjectError.no_input("net:Net", "GRU"),
         (
-            "net:Net must begin with a convolution, a linear, embedding or normalization "
-            "layer, got GRU. The input is guessed from that layer where it is not given. "
-            "Pass its shape, for example --input 8,3,64,64, or --input 8,16:1000 for "
+            "Cannot guess the input of net:Net, which begins with GRU. The input is guessed for"
+            " models that begin with a convolution, a linear, an embedding or a normalization "
+            "layer. Pass its shape, for example --input 8,3,64,64, or --input 8,16:1000 for "
             "integers below 1000."
         ),
     ),
     (
         SubjectError.not_importable("nett:Norm", "No module named 'nett'", ["net:Norm"]),
-        (
-            "nett:Norm must be importable, got No module named 'nett'. A target is "
-            "package.module:Name, package.module.Name, path/file.py:Name, or a framework. "
-            "Did you mean net:Norm?"
-        ),
+        "Cannot import nett:Norm: No module named 'nett'. Did you mean net:Norm?",
+    ),
+    (
+        SubjectError.not_installed("mxnet", NotInstalledError.framework("mxnet")),
+        "mxnet is not installed. Install it, or pass --python and an interpreter that has it.",
     ),
 ]
 """One of each constructor in errors.py, and its text."""
@@ -725,32 +704,25 @@ MESSAGES: list[tuple[BacknormError, str]] = [
 MORE: list[tuple[BacknormError, str]] = [
     (
         UnknownNameError.choice("through", 3, ("both", "mean")),
-        (
-            "through must be one of 'both', 'mean', got 3. These are all there are. Pass for "
-            "example 'both'."
-        ),
+        "through must be one of 'both', 'mean', got 3. Pass for example 'both'.",
     ),
     (
         SubjectError.no_tuple("net:Norm", "(y, cache)", None),
         (
-            "net:Norm must return (y, cache), got NoneType. A pair has forward(x, gamma, beta) and "
-            "backward(dy, cache). See docs/audit.md for a pair in ten lines."
+            "net:Norm returned NoneType in place of (y, cache). A pair has forward(x, gamma, "
+            "beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
         ),
     ),
     (
         SubjectError.died("net:Norm", "exit status 3", ""),
         (
-            "net:Norm must leave its process alive, got exit status 3. It runs in a process of its "
-            "own, so that the others are audited all the same. Run it alone under python -X "
-            "faulthandler."
+            "The process that ran net:Norm ended with exit status 3. The other targets are "
+            "audited, in a new process. Run it alone under python -X faulthandler."
         ),
     ),
     (
         SubjectError.not_importable("nett", "x" * 400, []),
-        (
-            f"nett must be importable, got ...{'x' * 300}. A target is package.module:Name, "
-            "package.module.Name, path/file.py:Name, or a framework. Check its spelling."
-        ),
+        (f"Cannot import nett: ...{'x' * 300}. Check the spelling; install it, or pass --python."),
     ),
 ]
 """What the same constructors say where there is less to say, or more."""
@@ -771,18 +743,28 @@ def words_of(error: BacknormError) -> str:
     ids=lambda value: words_of(value) if isinstance(value, BacknormError) else "",
 )
 def test_the_message_stands_in_full(error: BacknormError, text: str) -> None:
-    """As in the table above, with its parts as attributes."""
+    """As in the table above; its parts are attributes."""
     assert str(error) == text
-    for part in (error.name, error.requirement, error.got, error.why, error.advice):
+    for part in (error.name, error.problem, error.why, error.advice):
         assert part in text
+    assert all((error.name, error.requirement, error.got, error.advice))
+
+
+@pytest.mark.parametrize("error", [error for error, _ in MESSAGES + MORE], ids=words_of)
+def test_a_message_about_an_argument_has_the_requirement(error: BacknormError) -> None:
+    """Where an error has no first sentence of its own, the sentence is made of three attributes."""
+    if " must " in error.problem:
+        assert f"{error.name} must {error.requirement}, got {error.got}." in error.problem
+    else:
+        assert not error.requirement.startswith(("be ", "have "))
 
 
 def test_the_warning_stands_in_full() -> None:
-    """It is no error, and has no parts."""
+    """It is a warning, without parts."""
     assert str(SmallWeightWarning.not_in_place()) == (
-        "inplace is ignored here: some weights are small beside their biases, so that the input "
-        "could not be worked out from the output without losing digits. Other layers and later "
-        "calls are not named again."
+        "inplace is ignored in this call: some weights are so small beside their biases that the "
+        "input could not be recomputed from the output without loss of precision. Other layers and "
+        "later calls do not repeat this warning."
     )
 
 

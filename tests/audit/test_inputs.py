@@ -10,21 +10,21 @@ import pytest
 from audit.pairs import Law, Relu
 from backnorm.audit import audit
 from backnorm.audit.probes.layouts import LAYOUTS
-from backnorm.audit.record import REMARKS
+from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.cut import SquareCutOnly, VarianceCut
 from backnorm.audit.specimens.inputs import AnyAxes, CaffeWithZero
-from backnorm.audit.specimens.kept import Kept
 from backnorm.audit.specimens.plain import Plain
+from backnorm.audit.specimens.running import RunningStatistics
 from backnorm.audit.specimens.wrong import GammaForgotten
-from backnorm.audit.subjects.engine import engine_subjects
+from backnorm.audit.subjects.engine import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm.audit.record import Probe, Record
+    from backnorm.audit.record import ProbeResult, Record
 
 
-def probe(record: Record, code: str) -> Probe:
+def probe(record: Record, code: str) -> ProbeResult:
     """Return one of the probes of a record."""
     return next(p for p in record.probes if p.code == code)
 
@@ -71,7 +71,7 @@ def test_a_gradient_that_is_wrong_on_some_inputs_only_is_found(name: str, what: 
     where, code = WHERE[name]
     record = audit(Spoilt(where, what))
     assert record.sound
-    assert [f.code for f in record.findings if f.code[0] not in REMARKS] == [code]
+    assert [f.code for f in record.findings if f.code[0] not in NOTE_FAMILIES] == [code]
 
 
 def test_the_right_pair_passes_on_all_of_them() -> None:
@@ -81,15 +81,15 @@ def test_the_right_pair_passes_on_all_of_them() -> None:
     codes = ("P40", "P41", "P42", "P43", "P44", "P46")
     assert {probe(record, code).result for code in codes} == {"pass"}
     assert all(name in probe(record, "P40").what for name in LAYOUTS)
-    assert probe(record, "P41").what.count("error by") == 3
-    assert "2 axes: error by" in probe(record, "P43").what
+    assert probe(record, "P41").what.count("error of d") == 3
+    assert "2 axes: error of d" in probe(record, "P43").what
 
 
 def test_the_place_of_a_fault_is_said() -> None:
     """The finding names what is wrong, and not what is right."""
     where, _ = WHERE["rows"]
     (found,) = audit(Spoilt(where)).findings
-    assert found.got.startswith("2 axes: error by x")
+    assert found.got.startswith("2 axes: error of dx")
     assert "5 axes" not in found.got
 
 
@@ -125,23 +125,23 @@ def test_what_cannot_be_given_is_skipped() -> None:
     assert probe(record, "P45").result == "skipped"
 
 
-HIDDEN = {
+BLIND_SPOTS = {
     "mean 0": (SquareCutOnly, ["mean 0", "dy = 1"]),
     "gamma = 1": (GammaForgotten, ["gamma = 1", "dy = 1"]),
     "dy = 1": (VarianceCut, ["dy = 1"]),
 }
 
 
-@pytest.mark.parametrize("name", HIDDEN)
-def test_what_hides_a_fault_is_named(name: str) -> None:
-    """The note says with which special inputs a test does not see it."""
-    pair, hiding = HIDDEN[name]
+@pytest.mark.parametrize("name", BLIND_SPOTS)
+def test_the_blind_spots_of_a_fault_are_named(name: str) -> None:
+    """The note says with which special inputs a test does not see the fault."""
+    pair, hiding = BLIND_SPOTS[name]
     record = audit(pair())
-    (note,) = [n for n in record.notes if n.startswith("A test does not see it")]
-    assert [special for special in HIDDEN if special in note] == hiding
+    (note,) = [n for n in record.notes if n.startswith("A test of the gradient must not use ")]
+    assert [special for special in BLIND_SPOTS if special in note] == hiding
 
 
-class TrainsOnSamples(Kept):
+class TrainsOnSamples(RunningStatistics):
     """Divides by the number of samples where it trains."""
 
     def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
@@ -160,7 +160,7 @@ def test_an_empty_batch_may_be_refused_in_training_alone() -> None:
 
 def test_the_engine_is_right_on_all_inputs() -> None:
     """In training and with frozen statistics; an empty batch is refused in training."""
-    for subject in engine_subjects():
+    for subject in ENGINE.values():
         record = audit(subject)
         assert [f for f in record.findings if f.code[0] not in "NR"] == []
-        assert probe(record, "P43").what.count("axes: error by") == 3
+        assert probe(record, "P43").what.count("axes: error of d") == 3

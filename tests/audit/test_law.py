@@ -9,19 +9,19 @@ import pytest
 
 from audit.pairs import Law as LawPair
 from audit.pairs import Relu, Running, Shifted
-from backnorm.audit.measure.forward_law import recover_law
-from backnorm.audit.measure.variance_rule import Observed, find_root
+from backnorm.audit.measure.forward_law import recover_forward_law
+from backnorm.audit.measure.variance_rule import Observed, find_variance_rule
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 
 if TYPE_CHECKING:
-    from backnorm.audit.measure.forward_law import Law
+    from backnorm.audit.measure.forward_law import ForwardLaw
 
 
-def law_of(pair: Any, dtype: str = "float32", kind: Any = None) -> Law:
+def law_of(pair: Any, dtype: str = "float32", kind: Any = None) -> ForwardLaw:
     """Recover the law of a pair."""
-    return recover_law(pair_subject(pair, kind), np.random.default_rng(7), dtype)
+    return recover_forward_law(as_subject(pair, kind), np.random.default_rng(7), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -32,10 +32,10 @@ def test_divisor_and_eps_are_found(ddof: int, eps: float, dtype: str, *, outside
     """n or n - 1, eps inside or outside the root, and eps itself to 1 percent."""
     law = law_of(LawPair(ddof=ddof, eps=eps, outside=outside), dtype)
     assert law.mode == "batch"
-    assert law.root is not None
-    assert law.root.estimator == ("unbiased" if ddof else "biased")
-    assert law.root.place == ("outside" if outside else "inside")
-    assert abs(law.root.eps / eps - 1) < 1e-2
+    assert law.variance_rule is not None
+    assert law.variance_rule.estimator == ("unbiased" if ddof else "biased")
+    assert law.variance_rule.place == ("outside" if outside else "inside")
+    assert abs(law.variance_rule.eps / eps - 1) < 1e-2
 
 
 def test_without_eps_the_usual_law_is_taken() -> None:
@@ -44,12 +44,12 @@ def test_without_eps_the_usual_law_is_taken() -> None:
     for _ in range(50):
         var = rng.uniform(0.5, 2.0, (30, 1)) ** 2
         noisy = (1 + 1e-6 * rng.standard_normal(var.shape)) / np.sqrt(var)
-        root = find_root(
+        rule = find_variance_rule(
             Observed(var, np.full(var.shape, 20.0), noisy, var < 1.0), unbiased_too=True
         )
-        assert root is not None
-        assert (root.estimator, root.place) == ("biased", "inside")
-        assert root.eps < 1e-5
+        assert rule is not None
+        assert (rule.estimator, rule.place) == ("biased", "inside")
+        assert rule.eps < 1e-5
 
 
 GAMMA_LAWS = {"gamma": lambda g: g, "1 + gamma": lambda g: 1 + g, "|gamma|": np.abs}

@@ -17,10 +17,10 @@ from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.thresholds import MEAN_ALLOWANCE
 
 if TYPE_CHECKING:
-    from backnorm.audit.record import Finding, PrecisionPoint, Probe, Record
+    from backnorm.audit.record import Finding, PrecisionPoint, ProbeResult, Record
 
 
-def probe(record: Record, code: str) -> Probe:
+def probe(record: Record, code: str) -> ProbeResult:
     """Return what one probe came to."""
     return next(one for one in record.probes if one.code == code)
 
@@ -76,7 +76,7 @@ def test_errors_are_those_that_were_planted() -> None:
         assert measured.exact_y == pytest.approx(0, abs=1e-7)
     assert codes(record) == ["N01"]
     assert looked_at(record)[0].got == (
-        "y is off by 2e-02, dx is off by 3e-02 at a mean of 100 standard deviations (float32)"
+        "error of y 2e-02, error of dx 3e-02 at a mean of 100 standard deviations (float32)"
     )
     assert record.sound
 

@@ -1,4 +1,4 @@
-"""The probes' numbers: shares of the paths, the numerical derivative, and what disturbs it."""
+"""The measurements: shares of the paths, the numerical derivative, and what disturbs it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from audit.pairs import (
 )
 from backnorm.audit import audit
 from backnorm.audit.measure.derivative import compare, resolution
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.specimens import specimen_subjects
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.subjects.registry import as_subject
 
 
 def compared(pair: Any, dtype: str) -> Any:
     """Compare the gradient of a pair with the derivative of its forward pass."""
-    return compare(pair_subject(pair), np.random.default_rng(3), dtype)
+    return compare(as_subject(pair), np.random.default_rng(3), dtype)
 
 
 def test_the_numerical_derivative_is_good_to_nine_digits() -> None:
@@ -51,14 +51,14 @@ def test_the_numerical_derivative_is_good_to_three_digits_in_float32() -> None:
 )
 def test_a_coarser_format_inside_is_noticed(pair: Any, expected: str) -> None:
     """float64 in and out says nothing about what is in between."""
-    assert resolution(pair_subject(pair), np.random.default_rng(4), "float64") == expected
+    assert resolution(as_subject(pair), np.random.default_rng(4), "float64") == expected
 
 
 def test_a_coarser_format_inside_is_no_fault() -> None:
     """Judged by the coarse limit, it is sound; a note says so."""
     record = audit(Float32Inside())
     assert record.sound
-    assert record.notes == ("It takes float64 and computes in a coarser format.",)
+    assert record.notes == ("It accepts float64 and computes in a narrower dtype.",)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -88,7 +88,7 @@ def test_each_format_is_judged_for_itself() -> None:
     assert (record.through, record.sound) == ("mean", False)
     assert record.notes == (
         "Found in float32 only.",
-        "It goes through: mean in float32, both in float64.",
+        "The gradient goes through: mean in float32, both in float64.",
     )
 
 
@@ -102,7 +102,7 @@ def test_a_small_eps_at_the_wrong_place_is_found(eps: float) -> None:
 
 @pytest.mark.parametrize("law", [Law(ddof=1), Law(eps=0.1, outside=True), Law(eps=0.1, ddof=1)])
 def test_the_paths_are_those_of_the_law(law: Law) -> None:
-    """Whatever the divisor and the place of eps, an exact gradient has shares of 1 and no rest."""
+    """Whatever the divisor and the place of eps, an exact gradient has coefficients 1, 1, 1."""
     record = audit(law)
     shares = record.coefficients
     for share in (shares.direct, shares.mean, shares.variance):
@@ -132,15 +132,15 @@ def test_a_share_of_a_path_is_measured() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0**-8])
-def test_draws_show_what_they_promise(scale: float) -> None:
+def test_inputs_have_what_makes_faults_visible(scale: float) -> None:
     """Means far from zero, gamma of both signs, and the same values in every format."""
-    subject = pair_subject(Law())
-    one = draw(subject, np.random.default_rng(5), "float32", batch=16, scale=scale)
-    other = draw(subject, np.random.default_rng(5), "float64", batch=16, scale=scale)
-    rows = one.geometry.rows(one.x)
+    subject = as_subject(Law())
+    inputs = draw_inputs(subject, np.random.default_rng(5), "float32", batch=16, scale=scale)
+    other = draw_inputs(subject, np.random.default_rng(5), "float64", batch=16, scale=scale)
+    rows = inputs.geometry.rows(inputs.x)
     assert (np.abs(rows.mean(axis=1)) / rows.std(axis=1)).min() > 2
-    assert one.gamma is not None
-    assert (one.gamma < 0).any()
-    assert (one.gamma > 0).any()
-    assert np.array_equal(one.x.astype(np.float64), other.x)
-    assert (other.x.dtype, one.x.dtype) == (np.float64, np.float32)
+    assert inputs.gamma is not None
+    assert (inputs.gamma < 0).any()
+    assert (inputs.gamma > 0).any()
+    assert np.array_equal(inputs.x.astype(np.float64), other.x)
+    assert (other.x.dtype, inputs.x.dtype) == (np.float64, np.float32)

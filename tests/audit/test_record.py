@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backnorm.audit import audit
-from backnorm.audit.record import Parts, PrecisionPoint, Probe, Record
+from backnorm.audit.record import ChannelParts, PrecisionPoint, ProbeResult, Record
 from backnorm.audit.specimens import specimen_subjects
 
 SUBJECTS = {subject.name: subject for subject in specimen_subjects()}
@@ -27,9 +27,9 @@ def test_what_came_later_survives_json() -> None:
         "f",
         "batch",
         state="keep 0.9, unbiased, as torch",
-        probes=(Probe("P01", "gradient", "pass", "error 1e-9", 0.25),),
+        probes=(ProbeResult("P01", "gradient", "pass", "error 1e-9", 0.25),),
         precision=(PrecisionPoint("offset", 1e6, "float32", 0.5, None, 0.25, 0.125),),
-        parts=Parts(ramp, ramp, ramp, ramp, ramp),
+        parts=ChannelParts(ramp, ramp, ramp, ramp, ramp),
     )
     plain = json.loads(json.dumps(record.to_dict(), allow_nan=False))
     assert plain["precision"][0]["dx"] is None

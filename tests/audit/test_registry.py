@@ -6,46 +6,82 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from audit.pairs import Law
 from backnorm.audit import audit
-from backnorm.audit.subjects.adapter import Adapter, Request
-from backnorm.audit.subjects.pair import pair_subject
-from backnorm.audit.subjects.registry import _REGISTRY, register, subjects_of
+from backnorm.audit.specimens.running import RunningStatistics
+from backnorm.audit.subjects.registry import as_subject, subjects_of
+from backnorm.audit.subjects.request import AuditRequest
 
-
-class Doubled:
-    """An object of a framework that nobody has heard of."""
-
-
-@pytest.fixture
-def adapter(monkeypatch: pytest.MonkeyPatch) -> Adapter:
-    """Register an adapter for the framework that this test file stands for."""
-
-    def subjects(_: Any, request: Request) -> Any:
-        name = request.name or "doubled"
-        return (pair_subject(Law(), name=name), pair_subject(Law(), name=f"{name} (eval)"))
-
-    root = Doubled.__module__.partition(".")[0]
-    monkeypatch.setitem(_REGISTRY.adapters, root, None)
-    made = Adapter(root, lambda one: isinstance(one, Doubled), subjects, lambda _: ())
-    register(made)
-    return made
-
-
-def test_an_adapter_is_found_by_the_package_of_the_object(adapter: Adapter) -> None:
-    """The top package of the object's class names the framework."""
-    names = [s.name for s in subjects_of(Doubled(), Request(name="d"))]
-    assert names == ["d", "d (eval)"]
-    assert audit(Doubled()).target == "doubled"
-    assert not adapter.recognises(3)
+BATCH = np.arange(24.0).reshape(2, 3, 2, 2) ** 2
+ONES = np.ones(3)
 
 
 def test_a_subject_is_a_subject() -> None:
     """A subject made by hand is taken as it is."""
-    subject = pair_subject(Law())
-    assert subjects_of(subject, Request()) == (subject,)
+    subject = as_subject(Law())
+    assert subjects_of(subject, AuditRequest()) == (subject,)
+
+
+def test_a_dictionary_stands_for_several_objects() -> None:
+    """Each has the name that the dictionary gives it."""
+    found = subjects_of({"one": Law(), "two": Law()}, AuditRequest(name="both"))
+    assert [subject.name for subject in found] == ["one", "two"]
+
+
+class Switched:
+    """Batch normalization whose mode two methods set; in evaluation it does nothing."""
+
+    def __init__(self) -> None:
+        self.trains = True
+
+    def train(self) -> None:
+        """Normalize."""
+        self.trains = True
+
+    def eval(self) -> None:
+        """Do nothing."""
+        self.trains = False
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
+        """Return y and the cache."""
+        return Law().forward(x, gamma, beta) if self.trains else (x.copy(), None)
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        """Return dx, dgamma, dbeta."""
+        return Law().backward(dy, cache) if self.trains else (dy.copy(), None, None)
+
+
+class Constructed(RunningStatistics):
+    """A class which shows its mode once it is constructed."""
+
+
+PAIRS_WITH_MODES = {
+    "an attribute": RunningStatistics(),
+    "an attribute that is set": RunningStatistics(training=False),
+    "a class": Constructed,
+    "two methods": Switched(),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS_WITH_MODES)
+def test_a_pair_with_modes_is_audited_in_both(name: str) -> None:
+    """As a module is; or in the one that is asked for, whatever it is set to."""
+    pair = PAIRS_WITH_MODES[name]
+    found = subjects_of(pair, AuditRequest(modes="both", name="n"))
+    assert [(one.name, one.call) for one in found] == [("n", "train"), ("n (eval)", "eval")]
+    assert [audit(one, quick=True).mode for one in found] == ["batch", "frozen"]
+    (chosen,) = subjects_of(pair, AuditRequest(modes="eval", name="n"))
+    assert (chosen.name, chosen.call) == ("n", "eval")
+    assert np.array_equal(*(one.run(BATCH, ONES, ONES, BATCH).y for one in (found[1], chosen)))
+
+
+def test_a_pair_that_does_the_same_in_both_modes_is_audited_once() -> None:
+    """An attribute alone makes no second mode."""
+    found = subjects_of(RunningStatistics(frozen=True), AuditRequest(modes="both", name="n"))
+    assert [(one.name, one.call) for one in found] == [("n", None)]
 
 
 @pytest.mark.parametrize("module", ["backnorm.audit.conduct", "backnorm.audit.specimens"])

@@ -20,12 +20,12 @@ from audit.running_pairs import (
     without_law,
 )
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.measure.running_law import fit_running
-from backnorm.audit.probes.case import Case
+from backnorm.audit.measure.running_law import fit_running_law
+from backnorm.audit.probes.examination import Examination
 from backnorm.audit.probes.running import running_law
-from backnorm.audit.specimens.kept import Sums
 from backnorm.audit.specimens.moving import Averaging
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.specimens.running import Sums
+from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 
 UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
@@ -37,7 +37,7 @@ STATES = {
         (
             "running_mean = 0.99*running_mean + 0.01*mean; "
             "running_var = 0.99*running_var + 0.01*biased variance. "
-            f"The same as in: {BIASED}."
+            f"Dialects with this law: {BIASED}."
         ),
     ),
     "averages, unbiased": (
@@ -45,7 +45,7 @@ STATES = {
         (
             "running_mean = 0.999*running_mean + 0.001*mean; "
             "running_var = 0.999*running_var + 0.001*unbiased variance. "
-            f"The same as in: {UNBIASED}."
+            f"Dialects with this law: {UNBIASED}."
         ),
     ),
     "rounded to float32": (
@@ -53,7 +53,7 @@ STATES = {
         (
             "running_mean = 0.999*running_mean + 0.001*mean; "
             "running_var = 0.999*running_var + 0.001*unbiased variance. "
-            f"The same as in: {UNBIASED}."
+            f"Dialects with this law: {UNBIASED}."
         ),
     ),
     "eps in the variance": (
@@ -61,7 +61,7 @@ STATES = {
         (
             "running_mean = 0.9*running_mean + 0.1*mean; "
             "running_var = 0.9*running_var + 0.1*(biased variance + 0.001). "
-            "No dialect of the table does the same."
+            "No known dialect has this law."
         ),
     ),
     "debiased": (
@@ -70,23 +70,23 @@ STATES = {
             "running_mean = 0.9*running_mean + 0.1*mean, divided by 1 - 0.9^k; "
             "running_var = 0.9*running_var + 0.1*biased variance, divided by 1 - 0.9^k; "
             "hidden_mean = 0.9*hidden_mean + 0.1*mean; "
-            "hidden_var = 0.9*hidden_var + 0.1*biased variance; count goes up by 1. "
-            "The same as in: haiku, equinox-batch."
+            "hidden_var = 0.9*hidden_var + 0.1*biased variance; count grows by 1. "
+            "Dialects with this law: haiku, equinox-batch."
         ),
     ),
     "sums": (
         Sums(),
         (
             "mean = 0.999*mean + mean; variance = 0.999*variance + unbiased variance; "
-            "scale_factor = 0.999*scale_factor + 1. The same as in: caffe."
+            "scale_factor = 0.999*scale_factor + 1. Dialects with this law: caffe."
         ),
     ),
     "blend": (
         Averaging(),
         (
-            "running_mean = 0.9*running_mean + 0.1*mean, at first the first batch's; "
-            "running_var = 0.9*running_var + 0.1*biased variance, at first the first batch's; "
-            "updates goes up by 1. The same as in: equinox-ema."
+            "running_mean = 0.9*running_mean + 0.1*mean; the first batch is copied; "
+            "running_var = 0.9*running_var + 0.1*biased variance; the first batch is copied; "
+            "updates grows by 1. Dialects with this law: equinox-ema."
         ),
     ),
     "deviation": (
@@ -94,28 +94,28 @@ STATES = {
         (
             "running_mean = 0.9*running_mean + 0.1*mean; "
             "running_var = 0.9*running_var + 0.1*biased deviation. "
-            "No dialect of the table does the same."
+            "No known dialect has this law."
         ),
     ),
     "the last batch alone": (
         Keeping(last_batch),
-        (f"running_mean = mean; running_var = unbiased variance. The same as in: {UNBIASED}."),
+        (
+            "running_mean = mean; running_var = unbiased variance. "
+            f"Dialects with this law: {UNBIASED}."
+        ),
     ),
     "no law": (
         Keeping(without_law),
-        (
-            "running_mean changes by no law that is known here; "
-            "running_var changes by no law that is known here"
-        ),
+        ("running_mean changes by an unknown law; running_var changes by an unknown law"),
     ),
 }
 
 
-def case_of(pair: Any, seed: int) -> Case:
+def examination_of(pair: Any, seed: int) -> Examination:
     """Judge the gradient of a pair."""
-    subject = pair_subject(pair)
+    subject = as_subject(pair)
     measurements = measure(subject, seed)
-    return Case(subject, measurements, judge(subject, measurements), seed)
+    return Examination(subject, measurements, judge(subject, measurements), seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -123,7 +123,7 @@ def case_of(pair: Any, seed: int) -> Case:
 def test_the_running_law_is_told_in_words(name: str, seed: int) -> None:
     """Weights, estimator, first updates, and which dialects do the same."""
     pair, words = STATES[name]
-    outcome = running_law(case_of(pair, seed))
+    outcome = running_law(examination_of(pair, seed))
     assert (outcome.result, outcome.state) == ("pass", words)
 
 
@@ -132,7 +132,7 @@ def test_a_law_of_another_batch_does_not_fit() -> None:
     rng = np.random.default_rng(7)
     path = rng.standard_normal((7, 3))
     statistics = [{"mean": rng.standard_normal(3)} for _ in range(6)]
-    assert fit_running(path, statistics, 0) is None
+    assert fit_running_law(path, statistics, 0) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -145,7 +145,7 @@ def test_an_average_without_its_bias_is_told_at_its_start(count: int) -> None:
         hidden = 0.9 * hidden + 0.1 * mean
         path.append(hidden / (1 - 0.9**k))
     statistics = [{"mean": mean} for mean in drawn[count:]]
-    law = fit_running(np.stack(path[count:]), statistics, count)
+    law = fit_running_law(np.stack(path[count:]), statistics, count)
     assert (law is None) == (count == 2)
     if law is not None:
         assert (law.form, law.old) == ("debiased", pytest.approx(0.9))
@@ -158,6 +158,6 @@ def test_a_warm_cumulative_average_is_told_by_its_count() -> None:
     path = [rng.standard_normal(3)]
     for k, one in enumerate(statistics, 5):
         path.append(path[-1] * (1 - 1 / k) + one["mean"] / k)
-    law = fit_running(np.stack(path), statistics, 4)
+    law = fit_running_law(np.stack(path), statistics, 4)
     assert law is not None
     assert law.form == "cumulative"

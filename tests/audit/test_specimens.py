@@ -9,7 +9,7 @@ import pytest
 from backnorm.audit import audit
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import SPECIMENS, specimen_subjects
-from backnorm.audit.thresholds import COEFFICIENT_LIMIT, REST_LIMIT
+from backnorm.audit.thresholds import COEFFICIENT_LIMIT, RESIDUAL_LIMIT
 
 BY_NAME = {subject.name: subject for subject in specimen_subjects()}
 
@@ -57,7 +57,7 @@ def test_a_sound_specimen_is_far_from_every_limit(name: str) -> None:
     """A right gradient is no close call: ten times within the limits."""
     record = audit(BY_NAME[name])
     assert record.unexplained is not None
-    assert record.unexplained < REST_LIMIT / 10
+    assert record.unexplained < RESIDUAL_LIMIT / 10
     assert record.errors.dx is not None
     assert record.errors.dx < 1e-7
     if record.mode == "batch":

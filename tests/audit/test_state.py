@@ -10,21 +10,21 @@ import pytest
 
 from audit.pairs import AXES, Law, Running
 from backnorm.audit import audit
-from backnorm.audit.measure.roles import state_role
-from backnorm.audit.record import REMARKS
-from backnorm.audit.specimens.kept import Kept, Sums
+from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.audit.specimens.moving import Averaging, Renorm
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.specimens.running import RunningStatistics, Sums
+from backnorm.audit.subjects.registry import as_subject
+from backnorm.host.names import state_role
 
 
 def codes(pair: Any) -> list[str]:
-    """Return the codes of all findings that are no remarks."""
+    """Return the codes of all findings that are not notes."""
     return faults(audit(pair))
 
 
 def faults(record: Any) -> list[str]:
-    """Return the codes of a record's findings that are no remarks."""
-    return [found.code for found in record.findings if found.code[0] not in REMARKS]
+    """Return the codes of a record's findings that are not notes."""
+    return [found.code for found in record.findings if found.code[0] not in NOTE_FAMILIES]
 
 
 def probe(record: Any, code: str) -> Any:
@@ -151,8 +151,7 @@ def test_evaluation_with_the_statistics_of_the_call_before_is_found() -> None:
     record = audit(Late())
     assert faults(record) == ["S06"]
     assert record.findings[0].got == (
-        "evaluation uses running_mean as it was 1 call ago; "
-        "evaluation uses running_var as it was 1 call ago"
+        "evaluation uses running_mean of 1 call ago; evaluation uses running_var of 1 call ago"
     )
     assert codes(Late(lag=0)) == []
 
@@ -174,13 +173,13 @@ def test_a_counter_that_goes_up_by_two_is_found(by: int, found: list[str]) -> No
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9, 0.19, (3 - 5**0.5) / 2])
 def test_the_square_of_a_weight_is_no_fault_by_itself(momentum: float) -> None:
     """Whatever the weight, one update is one; for 0.38 the square of the one is the other."""
-    assert codes(Kept(momentum=momentum)) == []
+    assert codes(RunningStatistics(momentum=momentum)) == []
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9])
 def test_two_updates_for_a_known_weight_are_found(momentum: float) -> None:
     """The layer's own momentum tells what one update is."""
-    assert codes(Kept(momentum=momentum, times=2)) == ["S03"]
+    assert codes(RunningStatistics(momentum=momentum, times=2)) == ["S03"]
 
 
 def test_a_later_call_that_raises_is_said() -> None:
@@ -199,7 +198,7 @@ def test_a_blend_that_passes_its_share_stays_sound() -> None:
     assert record.notes[0] == (
         "After 30 training calls it normalizes with statistics that are neither the batch's nor "
         "constants, and passes 0.1 of the path through the mean and 0.1 of the path through the "
-        "variance: that is right there."
+        "variance, and is right."
     )
 
 
@@ -208,9 +207,10 @@ def test_a_blend_that_passes_all_is_wrong_after_one_call() -> None:
     record = audit(Averaging(passes=1.0))
     assert (record.mode, record.through, record.sound) == ("other", "both", False)
     assert faults(record) == ["G11"]
-    assert probe(record, "P10").what == "wrong after 1 training call"
+    assert probe(record, "P10").what == "the gradient is wrong after 1 training call"
     assert record.notes[1] == (
-        "Right in the first call, and wrong after 1 training call: the verdict is on that."
+        "The gradient is right in the first call and wrong after 1 training call; the verdict is "
+        "that on the later call."
     )
 
 
@@ -218,7 +218,7 @@ def test_a_warm_up_of_ten_calls_is_waited_for() -> None:
     """Batch renormalization begins to correct after 10 calls; that it is meant is said."""
     record = audit(Renorm(constant=True))
     assert not record.sound
-    assert probe(record, "P10").what == "wrong after 30 training calls"
+    assert probe(record, "P10").what == "the gradient is wrong after 30 training calls"
     assert any("as batch renormalization does by design" in note for note in record.notes)
     assert audit(Renorm(constant=False)).sound
 
@@ -228,10 +228,12 @@ def test_evaluation_is_judged_after_training_too() -> None:
     record = audit(Sticky())
     assert (record.mode, record.sound) == ("frozen", False)
     assert faults(record) == ["G04"]
-    assert probe(record, "P10").what == "wrong after 30 training calls"
+    assert probe(record, "P10").what == "the gradient is wrong after 30 training calls"
 
 
-@pytest.mark.parametrize("pair", [Running(), Kept(training=False), Sums(training=False), Law()])
+@pytest.mark.parametrize(
+    "pair", [Running(), RunningStatistics(training=False), Sums(training=False), Law()]
+)
 def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
     """Later calls, the state and what evaluation uses are in order."""
     record = audit(pair)
@@ -242,8 +244,8 @@ def test_what_moves_with_each_call_may_be_right(pair: Any) -> None:
 @pytest.mark.parametrize(("training", "call"), [(True, "train"), (False, "eval"), (None, None)])
 def test_a_pair_says_which_mode_it_is_in(training: bool | None, call: str | None) -> None:  # noqa: FBT001
     """By its attribute, where it has one."""
-    pair: Any = Law() if training is None else Kept(training=training)
-    assert pair_subject(pair).call == call
+    pair: Any = Law() if training is None else RunningStatistics(training=training)
+    assert as_subject(pair).call == call
 
 
 @pytest.mark.parametrize(

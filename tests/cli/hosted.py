@@ -132,6 +132,24 @@ class NoArray(Right):
         return set(dx[0]), dgamma, dbeta
 
 
+class NoTuple(Right):
+    """Gives y and the cache with something more."""
+
+    @staticmethod
+    def forward(x: Any, gamma: Any, beta: Any) -> Any:
+        """Give too much."""
+        return (*Right.forward(x, gamma, beta), x)
+
+
+class Nothing(Right):
+    """Forgets to return the gradients."""
+
+    @staticmethod
+    def backward(dy: Any, cache: Any) -> Any:
+        """Compute for nothing."""
+        Right.backward(dy, cache)
+
+
 class Raises(Right):
     """Raises an error of its own."""
 

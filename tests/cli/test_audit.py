@@ -49,7 +49,7 @@ def test_specimens_get_their_verdicts(tmp_path: Path) -> None:
     file = tmp_path / "f.json"
     result = run("specimens", "--json", str(file))
     assert result.exit_code == 1
-    assert f"{len(SPECIMENS)} of {len(SPECIMENS)} got the verdict" in result.stdout
+    assert f"{len(SPECIMENS)} of {len(SPECIMENS)} got the expected verdict" in result.stdout
     targets = json.loads(file.read_text())["targets"]
     got = {t["target"]: (t["mode"], t["through"], t["sound"]) for t in targets}
     assert got == {n: (v.mode, v.through, v.sound) for n, (_, v) in SPECIMENS.items()}
@@ -73,24 +73,33 @@ WRONG_USE = {
     "JSON of a number": (("engine", "--args", "4"), "must be a JSON object or array, got 4"),
     "unknown kind": (("engine", "--kind", "bach"), "'bach' is not one of 'batch', 'layer'"),
     "unknown mode": (("engine", "--mode", "test"), "'test' is not one of 'train', 'eval', 'both'"),
-    "no directory": (("engine", "--json", "no/such/f.json"), "must be a place that can be written"),
+    "no directory": (("engine", "--json", "no/such/f.json"), "cannot be written"),
     "no page in a folder": (("engine", "--html", "no/such/f.html"), "FileNotFoundError"),
-    "no place for JUnit": (("engine", "--junit", "tests"), "got a directory"),
+    "no place for JUnit": (("engine", "--junit", "tests"), "is a directory, not a regular file"),
     "a folder that takes no files": (
         ("engine", "--json", "/proc/f.json"),
-        "must be a place that can",
+        "cannot be written",
     ),
-    "two documents in one file": (("engine", "--json", "a", "--html", "./a"), "one document"),
-    "two documents on stdout": (("engine", "--json", "-", "--junit", "-"), "stdout can hold one"),
+    "two documents in one file": (("engine", "--json", "a", "--html", "./a"), "only one document"),
+    "two documents on stdout": (
+        ("engine", "--json", "-", "--junit", "-"),
+        "stdout can hold only one",
+    ),
     "JSON among annotations": (("engine", "--json", "-", "--format", "github"), "stdout can hold"),
     "an input without a model": (("engine", "--input", "8,3"), "pass --model too"),
     "a model without a name": (("--model",), "--model needs a target"),
-    "a model's kind": (("a.py:b", "--model", "--kind", "layer"), "--kind is not for a model"),
-    "a model's mode": (("a.py:b", "--model", "--mode", "eval"), "--mode is not for a model"),
-    "a quick model": (("a.py:b", "--model", "--quick"), "--quick is not for a model"),
-    "no shape": (("a.py:b", "--model", "--input", "8x3"), "'8x3' is no shape"),
-    "an empty input": (("a.py:b", "--model", "--input", "8,0"), "'8,0' is no shape"),
-    "integers below 0": (("a.py:b", "--model", "--input", "8:0"), "'8:0' is no shape"),
+    "a model's kind": (
+        ("a.py:b", "--model", "--kind", "layer"),
+        "--kind cannot be used with --model",
+    ),
+    "a model's mode": (
+        ("a.py:b", "--model", "--mode", "eval"),
+        "--mode cannot be used with --model",
+    ),
+    "a quick model": (("a.py:b", "--model", "--quick"), "--quick cannot be used with --model"),
+    "no shape": (("a.py:b", "--model", "--input", "8x3"), "'8x3' is not a shape"),
+    "an empty input": (("a.py:b", "--model", "--input", "8,0"), "'8,0' is not a shape"),
+    "integers below 0": (("a.py:b", "--model", "--input", "8:0"), "'8:0' is not a shape"),
     "a giant input": (("a.py:b", "--model", "--input", "99999,99999"), "9,999,800,001 numbers"),
     "unknown format": (("engine", "--format", "html"), "'html' is not one of 'text', 'github'"),
 }
@@ -111,7 +120,7 @@ def test_json_takes_no_pipes_place(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     result = run("engine", "--json", str(pipe))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "pipe.json must be a regular file" in result.stderr
+    assert "pipe.json is a pipe, not a regular file" in result.stderr
     assert pipe.is_fifo()
 
 
@@ -131,7 +140,7 @@ def test_every_document_is_written_beside_the_table(tmp_path: Path) -> None:
 def test_details_are_there_where_one_asks_for_them() -> None:
     """A line a target, and with -v what was found, causes and remedy."""
     short, long = run(f"{FILE}:Cut").stdout, run(f"{FILE}:Cut", "-v").stdout
-    assert "Findings in full: -v." in short
+    assert "Pass -v to read the findings in full." in short
     assert "remedy" not in short
     assert "remedy    Let the mean be a function of x" in long
     assert "-v" not in long
@@ -150,7 +159,11 @@ def test_annotations_stand_where_the_target_does() -> None:
     assert first.startswith("::error file=")
     assert f"targets.py,line={line},title=G01 " in first
     assert "Cut%0A  G01  The gradient does not go through the mean" in first
-    assert others == ["1 audited: 0 sound, 1 not."]
+    (summary,) = others
+    assert summary == (
+        "1 layer audited: 0 sound, 1 not sound. 4 probes were not possible (1 of second "
+        "derivative, 1 of third derivative, 1 of half precision, 1 of number of threads)."
+    )
 
 
 def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +171,8 @@ def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("backnorm.cli._targets.is_installed", lambda _: False)
     result = run()
     assert result.exit_code == 0
-    assert "2 audited: 2 sound" in result.stdout
-    assert result.stderr.startswith("not installed, so that their layers are left out (--python")
+    assert "2 layers audited: 2 sound." in result.stdout
+    assert result.stderr.startswith(
+        "Not audited, since not installed (install them, or pass --python): "
+    )
     assert result.stderr.endswith(", ".join(FRAMEWORKS) + "\n")

@@ -80,13 +80,13 @@ def test_formats_can_be_named(tmp_path: Path) -> None:
         (["--set", "eps=1"], "must be LAYER.OPTION=VALUE"),
         (["--set", "a.eps"], "must be LAYER.OPTION=VALUE"),
         (["--set", "0.eps=big"], "must be a number, true or false, got big"),
-        (["--set", "9.eps=1"], "normalization layer that '9' fits"),
+        (["--set", "9.eps=1"], "normalization layer that matches '9'"),
         (["--set", "0.epsilon=1"], "layer 0, "),
         (["--n", "1"], "Invalid value for '--n'"),
         (["--to-format", "zip"], "format must be one of"),
         (["--from", "torch"], "the dialect of layer 0 must be one of "),
         (["--to", "tensorflow"], "dialect must be one of"),
-        (["--net", "nowhere.json"], "nowhere.json must be a file that can be read"),
+        (["--net", "nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
 def test_wrong_use_ends_with_2(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -104,5 +104,5 @@ def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
     np.savez(source, **{"fc.weight": np.ones((3, 2), np.float32)})
     status, printed, said = convert(str(source), str(out), "--to", "torch")
     assert (status, printed) == (2, "")
-    assert said.startswith("Error: i.npz must have a normalization layer, got none, and 1 other")
+    assert said.startswith("Error: i.npz has no normalization layer, only 1 other")
     assert not out.exists()

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from backnorm.audit.specimens import SPECIMENS
-from backnorm.cli._jobs import Job, Stage, audit_jobs
+from backnorm.cli._jobs import AuditJob, Stage, audit_jobs
 from cli.processes import LIMIT, assert_gone, pids_in
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FILE = Path(__file__).with_name("targets.py")
 
 def audited(*names: str, seconds: float = 60.0) -> list[Record]:
     """Audit names in targets.py."""
-    return list(audit_jobs([Job(f"{FILE}:{name}") for name in names], seconds=seconds))
+    return list(audit_jobs([AuditJob(f"{FILE}:{name}") for name in names], seconds=seconds))
 
 
 def codes(records: list[Record]) -> list[list[str]]:
@@ -44,7 +44,7 @@ def test_the_others_are_audited_all_the_same() -> None:
     records = audited("Right", "Crashes", "Cut", "Exits", "Raises", "Right")
     assert codes(records) == [[], ["G25"], ["G01"], ["G25"], ["G20"], []]
     assert [r.audited for r in records] == [True, False, True, False, False, True]
-    assert records[1].findings[0].got == "signal SIGSEGV, last words: goodbye"
+    assert records[1].findings[0].got == "signal SIGSEGV, last output: goodbye"
     assert records[3].findings[0].got == "exit status 7"
 
 
@@ -52,7 +52,7 @@ def test_a_target_that_hangs_when_it_is_looked_at_is_given_up() -> None:
     """After its time, and the next one is audited."""
     records = audited("Hangs", "Right", seconds=LIMIT)
     assert codes(records) == [["G21"], []]
-    assert records[0].findings[0].expected == f"be done within {LIMIT:g} s"
+    assert records[0].findings[0].expected == f"an answer within {LIMIT:g} s"
 
 
 def test_nothing_is_left_of_a_target_that_hangs_in_an_audit(
@@ -75,7 +75,7 @@ def test_what_a_target_prints_is_not_taken_for_an_answer() -> None:
 
 def test_a_lost_child_loses_one_subject() -> None:
     """Of a target with several subjects the others are audited, before and after."""
-    jobs = [Job("specimens", quick=True), Job(f"{FILE}:Crashes"), Job("engine")]
+    jobs = [AuditJob("specimens", quick=True), AuditJob(f"{FILE}:Crashes"), AuditJob("engine")]
     records = list(audit_jobs(jobs))
     later = sum(verdict.later for _, verdict in SPECIMENS.values())
     assert sum(record.as_expected() is True for record in records) == len(records) - 3 - later
@@ -84,7 +84,7 @@ def test_a_lost_child_loses_one_subject() -> None:
 
 def test_giving_up_early_leaves_nothing() -> None:
     """Who stops after the first record leaves no child behind."""
-    records = audit_jobs([Job("specimens", quick=True)])
+    records = audit_jobs([AuditJob("specimens", quick=True)])
     assert next(iter(records)).sound
     records.close()  # type: ignore[attr-defined]
 
@@ -92,7 +92,7 @@ def test_giving_up_early_leaves_nothing() -> None:
 def test_progress_is_told() -> None:
     """Each subject is named when it is begun, with how many are done, and each probe."""
     stages: list[Stage] = []
-    list(audit_jobs([Job("engine", quick=True)], stages.append))
+    list(audit_jobs([AuditJob("engine", quick=True)], stages.append))
     first, second = "backnorm.batch_norm", "backnorm.batch_norm (frozen)"
     assert list(dict.fromkeys(stages)) == [
         Stage("engine", total=2),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backnorm.audit.specimens import SPECIMENS
-from backnorm.audit.subjects.registry import Request
+from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._targets import find_subjects, is_installed
 from backnorm.errors import NotInstalledError, SubjectError
 
@@ -43,7 +43,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("target", GOOD)
 def test_a_target_becomes_subjects(target: str) -> None:
     """Own targets, a name in a module in both spellings, and a name in a file."""
-    subjects = find_subjects(target, Request())
+    subjects = find_subjects(target, AuditRequest())
     assert len(subjects) == GOOD[target]
     if ":" in target or "." in target:
         assert [subject.name for subject in subjects] == [target]
@@ -60,7 +60,7 @@ BAD = {
     f"{HERE}/target.py:Right": (f"no file {HERE}/target.py", "Did you mean targets.py?"),
     f"{HERE}/broken.py:X": (
         "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
-        "Check its spelling.",
+        "Check the spelling; ",
     ),
 }
 
@@ -69,8 +69,8 @@ BAD = {
 def test_a_target_that_does_not_import_says_why(target: str) -> None:
     """What was missing, and the nearest names."""
     got, advice = BAD[target]
-    with pytest.raises(SubjectError, match=r"must be importable") as caught:
-        find_subjects(target, Request())
+    with pytest.raises(SubjectError, match=r"^Cannot import ") as caught:
+        find_subjects(target, AuditRequest())
     assert caught.value.code == "G27"
     assert caught.value.got == got
     assert caught.value.advice.startswith(advice.rstrip("?"))
@@ -78,23 +78,25 @@ def test_a_target_that_does_not_import_says_why(target: str) -> None:
 
 def test_a_target_that_is_no_layer_is_refused() -> None:
     """It imports, and is nothing that can be audited."""
-    with pytest.raises(SubjectError, match=r"must be a pair of forward and backward") as caught:
-        find_subjects(f"{FILE}:NOT_A_LAYER", Request())
+    with pytest.raises(SubjectError, match=r"its type is int") as caught:
+        find_subjects(f"{FILE}:NOT_A_LAYER", AuditRequest())
     assert caught.value.code == "G26"
 
 
 def test_a_file_is_imported_once() -> None:
     """Two targets in one file are of one module."""
-    first, second = (find_subjects(f"{FILE}:{name}", Request())[0] for name in ("Right", "Cut"))
-    assert first.box.pair.__module__ == second.box.pair.__module__  # type: ignore[attr-defined]
-    assert sys.modules[first.box.pair.__module__].Right is first.box.pair  # type: ignore[attr-defined]
+    first, second = (
+        find_subjects(f"{FILE}:{name}", AuditRequest())[0] for name in ("Right", "Cut")
+    )
+    assert first.runner.inner.pair.__module__ == second.runner.inner.pair.__module__
+    assert sys.modules[first.runner.inner.pair.__module__].Right is first.runner.inner.pair
 
 
 def test_a_file_may_have_the_name_of_a_module(tmp_path: Path) -> None:
     """A file named json.py is loaded under another name."""
     (tmp_path / "json.py").write_text(FILE.read_text())
-    (subject,) = find_subjects(f"{tmp_path / 'json.py'}:Right", Request())
-    assert subject.box.pair.__module__ == "target_json"  # type: ignore[attr-defined]
+    (subject,) = find_subjects(f"{tmp_path / 'json.py'}:Right", AuditRequest())
+    assert subject.runner.inner.pair.__module__ == "target_json"
     assert sys.modules["json"] is json
 
 
@@ -107,10 +109,10 @@ def test_installed_is_told_without_import() -> None:
 def test_a_framework_that_is_missing_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, it is a target that does not import, with what to install."""
 
-    def missing(framework: str) -> None:
+    def missing(framework: str, _: str) -> None:
         raise NotInstalledError.package(framework, framework, f"backnorm.{framework}")
 
-    monkeypatch.setattr("backnorm.cli._targets.adapter_of", missing)
+    monkeypatch.setattr("backnorm.cli._targets.layers_of", missing)
     with pytest.raises(SubjectError, match=r"pip install 'backnorm\[torch\]'") as caught:
-        find_subjects("torch", Request())
+        find_subjects("torch", AuditRequest())
     assert caught.value.code == "G27"

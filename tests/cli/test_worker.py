@@ -24,7 +24,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
     usual = {
         "kind": None,
         "arguments": None,
-        "calls": "both",
+        "modes": "both",
         "skip": 0,
         "seconds": 60.0,
         "quick": True,

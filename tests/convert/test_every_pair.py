@@ -54,7 +54,7 @@ def test_another_estimate_is_refused_without_a_word(source: str, target: str) ->
         return
     with pytest.raises(
         ConversionError,
-        match=rf"^the state of {source} must be carried to {target} without loss, got the running "
+        match=rf"^{source}'s state cannot be converted to {target} without loss: the running "
         r"variance is (un)?biased, and .* Pass n, the number of values",
     ):
         carry(layer, target)

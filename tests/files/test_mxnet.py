@@ -95,7 +95,7 @@ def test_a_symbol_file_that_is_named_goes_before_names(tmp_path: Path) -> None:
         ('"fix_gamma": "False"', '"fix_gamma": "no"', r"fix_gamma must be True or False, got no"),
         ("[[0, 0, 0], [1, 0, 0]", "[[0, 0, 0], [99, 0, 0]", r"node bn0, inputs must be data and 4"),
         ('"nodes"', '"knots"', r"nodes must be a list of objects"),
-        ("{", "", r"must be a file that json can read"),
+        ("{", "", r"cannot be read by json"),
     ],
 )
 def test_a_wrong_symbol_file_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:

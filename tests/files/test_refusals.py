@@ -76,7 +76,7 @@ def test_a_type_without_fractions_is_refused(tmp_path: Path) -> None:
     """Statistics are no whole numbers."""
     path = npz(tmp_path, **{"bn.running_mean": np.ones(3, np.int32), "bn.running_var": C})
     with pytest.raises(
-        FileError, match=r"layer bn, running_mean must be of one of the types .*int32"
+        FileError, match=r"layer bn, running_mean must have one of the dtypes .*int32"
     ):
         files.read(path)
 
@@ -85,7 +85,9 @@ def test_a_missing_array_of_the_network_is_refused(tmp_path: Path) -> None:
     """The symbol file names a parameter that the parameter file has not."""
     symbol = (models.GOLDENS / "mxnet_params/symbol-symbol.json").read_text()
     (tmp_path / "net.json").write_text(symbol.replace("bn1_beta", "bn1_shift"))
-    with pytest.raises(FileError, match=r"layer bn1, beta must be in the file, got only bn0_beta"):
+    with pytest.raises(
+        FileError, match=r"layer bn1, beta is not in the file, which has only bn0_beta"
+    ):
         files.read(models.RECORDED["symbol.params"].path, net=tmp_path / "net.json")
 
 
@@ -96,7 +98,7 @@ def test_a_header_of_params_that_claims_too_much_is_refused(tmp_path: Path) -> N
     """2^60 elements in a file of some bytes."""
     head = struct.pack("<QQQIiiqiii", 0x112, 0, 1, 0xF993FAC9, 0, 1, HUGE, 1, 0, 0)
     (tmp_path / "m.params").write_bytes(head)
-    with pytest.raises(FileError, match=rf"array 0 must .* a header that claims {4 * HUGE}"):
+    with pytest.raises(FileError, match=rf"array 0 has a header that claims {4 * HUGE}"):
         files.read(tmp_path / "m.params")
 
 
@@ -113,7 +115,9 @@ def test_a_blob_that_claims_too_much_is_refused(tmp_path: Path) -> None:
     new[blob + 1] += len(longer) - 5
     new[layer + 2 : layer + 4] = bytes([0x82 + len(longer) - 5, 0x01])
     (tmp_path / "m.caffemodel").write_bytes(bytes(new))
-    with pytest.raises(FileError, match=r"must hold no more than the 24 bytes .* claims \d{19}"):
+    with pytest.raises(
+        FileError, match=r"a header that claims \d{19}, but the file has only 24 bytes"
+    ):
         files.read(tmp_path / "m.caffemodel")
 
 
@@ -130,9 +134,7 @@ def test_an_npy_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     """It could be read by pickle alone."""
     np.savez(tmp_path / "m.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(
-        FileError, match=r"a\.npy must be data and nothing else, got an array of obj"
-    ):
+    with pytest.raises(FileError, match=r"a\.npy could run code when it is read: an array of obj"):
         files.read(tmp_path / "m.npz")
 
 
@@ -143,7 +145,7 @@ def test_a_member_that_leads_out_is_refused(member: str, tmp_path: Path) -> None
     """Nothing is unpacked to the disk; such an archive is not to be trusted all the same."""
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
         archive.writestr(member, b"")
-    with pytest.raises(FileError, match=r"^m\.npz, member must stay within the file's own folder"):
+    with pytest.raises(FileError, match=r"^m\.npz, member leads out of the file's folder"):
         files.read(tmp_path / "m.npz")
 
 
@@ -151,7 +153,7 @@ def test_a_member_that_unpacks_to_something_huge_is_refused(tmp_path: Path) -> N
     """A thousand times its size."""
     with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(1 << 25))
-    with pytest.raises(FileError, match=r"member a\.npy must hold no more than"):
+    with pytest.raises(FileError, match=r"member a\.npy has a header that claims"):
         files.read(tmp_path / "m.npz")
 
 
@@ -159,7 +161,7 @@ def test_code_in_a_pt_file_is_not_run(tmp_path: Path) -> None:
     """A whole module is pickled code; weights_only refuses it."""
     torch = pytest.importorskip("torch", reason="torch is not installed; make test has it")
     torch.save(torch.nn.BatchNorm1d(3), tmp_path / "m.pt")
-    with pytest.raises(FileError, match=r"^m\.pt must be data and nothing else, got .*BatchNorm1d"):
+    with pytest.raises(FileError, match=r"^m\.pt could run code when it is read: .*BatchNorm1d"):
         files.read(tmp_path / "m.pt")
 
 
@@ -167,7 +169,7 @@ def test_a_tensor_that_repeats_one_value_without_end_is_refused(tmp_path: Path) 
     """Strides of 0 make 2^40 elements of 4 bytes."""
     torch = pytest.importorskip("torch", reason="torch is not installed; make test has it")
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "m.pt")
-    with pytest.raises(FileError, match=rf"^m\.pt, a must .* a header that claims {1 << 42}"):
+    with pytest.raises(FileError, match=rf"^m\.pt, a has a header that claims {1 << 42}"):
         files.read(tmp_path / "m.pt")
 
 
@@ -190,7 +192,7 @@ def external(folder: Path, location: str) -> Path:
 @pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "a/../../w.bin", "", "C:\\w.bin"])
 def test_external_data_elsewhere_is_refused(location: str, tmp_path: Path) -> None:
     """A model has no business in other folders."""
-    with pytest.raises(FileError, match=r"m\.onnx, layer norm0, scale must stay within"):
+    with pytest.raises(FileError, match=r"m\.onnx, layer norm0, scale leads out of"):
         files.read(external(tmp_path, location))
 
 
@@ -201,7 +203,7 @@ def test_external_data_behind_a_link_is_refused(tmp_path: Path) -> None:
     path = external(inner, "link.bin")
     (tmp_path / "secret.bin").write_bytes(bytes(24))
     (inner / "link.bin").symlink_to(tmp_path / "secret.bin")
-    with pytest.raises(FileError, match="layer norm0, scale must stay within"):
+    with pytest.raises(FileError, match="layer norm0, scale leads out of"):
         files.read(path)
 
 
@@ -221,7 +223,7 @@ def test_external_data_is_not_left_behind(tmp_path: Path) -> None:
     """A model whose values are beside is not written to another folder."""
     model = files.read(external(tmp_path, "weights.bin"))
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(FileError, match=r"must stay in the folder of m\.onnx"):
+    with pytest.raises(FileError, match=r"keeps its values in a file beside m\.onnx"):
         files.write(tmp_path / "elsewhere" / "m.onnx", model)
 
 
@@ -229,7 +231,7 @@ def test_external_data_that_is_too_short_is_refused(tmp_path: Path) -> None:
     """The model says how much there is."""
     path = external(tmp_path, "weights.bin")
     (tmp_path / "weights.bin").write_bytes(bytes(8))
-    with pytest.raises(FileError, match=r"norm0, scale must hold no more than the 8 bytes"):
+    with pytest.raises(FileError, match=r"norm0, scale has a header that .* only 8 bytes"):
         files.read(path)
 
 
@@ -238,7 +240,7 @@ def test_a_link_in_an_h5_file_is_refused(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py", reason="h5py is not installed; make test has it")
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["bn"] = h5py.ExternalLink("other.h5", "/bn")
-    with pytest.raises(FileError, match=r"^m\.h5, bn must stay within .*'ExternalLink'"):
+    with pytest.raises(FileError, match=r"^m\.h5, bn leads out of .*'ExternalLink'"):
         files.read(tmp_path / "m.h5")
 
 
@@ -247,7 +249,7 @@ def test_values_of_an_h5_file_in_another_file_are_refused(tmp_path: Path) -> Non
     h5py = pytest.importorskip("h5py", reason="h5py is not installed; make test has it")
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file.create_dataset("a", (3,), "f4", external=[(str(tmp_path / "x.bin"), 0, 12)])
-    with pytest.raises(FileError, match=r"^m\.h5, a must stay within"):
+    with pytest.raises(FileError, match=r"^m\.h5, a leads out of"):
         files.read(tmp_path / "m.h5")
 
 
@@ -286,7 +288,7 @@ def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
     model.graph.initializer[0].data_type = 99
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(
-        FileError, match=r"layer norm0, scale must be of one of the types .* got 99"
+        FileError, match=r"layer norm0, scale must have one of the dtypes .* got 99"
     ):
         files.read(tmp_path / "m.onnx")
 
@@ -294,7 +296,7 @@ def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
     """And all known ones are named."""
     with pytest.raises(
-        FileError, match=r"^m\.bin must end in one of \.caffemodel, \.params, \.pt,"
+        FileError, match=r"^The format of m\.bin .*Known endings are \.caffemodel, \.params, \.pt,"
     ):
         files.read(tmp_path / "m.bin")
 
@@ -307,7 +309,7 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_an_error_of_ours(tmp_path: Path) -> None:
     """With the system's own words in it."""
-    with pytest.raises(FileError, match=r"^m\.npz must be a file that can be read.*No such file"):
+    with pytest.raises(FileError, match=r"^m\.npz cannot be read: .*No such file"):
         files.read(tmp_path / "m.npz")
 
 
@@ -332,7 +334,7 @@ def test_a_failed_write_leaves_nothing_behind(
         raise OSError(message)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(FileError, match=r"^m\.npz must be a place that can be written to"):
+    with pytest.raises(FileError, match=r"^m\.npz cannot be written"):
         files.write(tmp_path / "m.npz", model)
     assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
     assert (tmp_path / "m.npz").read_text() == "old"
@@ -341,7 +343,7 @@ def test_a_failed_write_leaves_nothing_behind(
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Nothing is made on the way."""
     model = files.ModelFile(Path("m.npz"), "npz", ())
-    with pytest.raises(FileError, match=r"^m\.npz must be a place that can be written to"):
+    with pytest.raises(FileError, match=r"^m\.npz cannot be written"):
         files.write(tmp_path / "no" / "m.npz", model)
     assert list(tmp_path.iterdir()) == []
 
@@ -371,7 +373,7 @@ def test_a_value_that_the_file_cannot_hold_is_refused(tmp_path: Path) -> None:
 def test_a_format_refuses_layers_that_it_cannot_hold(tmp_path: Path) -> None:
     """An .h5 file is Keras's."""
     models.need("h5")
-    with pytest.raises(FileError, match=r"^t\.h5 must hold layers of keras, got torch"):
+    with pytest.raises(FileError, match=r"^t\.h5 cannot hold layers of torch"):
         files.convert_model(models.read("gluon.params"), tmp_path / "t.h5", "torch")
 
 
@@ -379,7 +381,9 @@ def test_an_architecture_is_not_made_up(tmp_path: Path) -> None:
     """A .keras file needs one."""
     models.need("keras")
     model, _ = files.convert_model(models.read("gluon.params"), tmp_path / "t.keras", "keras")
-    with pytest.raises(FileError, match=r"must be made from another \.keras file.* Write an \.h5"):
+    with pytest.raises(
+        FileError, match=r"can be made only from another \.keras file.* Write an \.h5"
+    ):
         files.write(tmp_path / "t.keras", model)
 
 
@@ -392,7 +396,8 @@ def test_a_loss_names_the_file_and_the_layer(tmp_path: Path) -> None:
 def test_a_pattern_that_fits_no_layer_is_refused() -> None:
     """A misspelt name must not be passed over."""
     with pytest.raises(
-        FileError, match=r"must have a normalization layer that 'bn5' fits, got 0, 2"
+        FileError,
+        match=r"no normalization layer that matches 'bn5'. Its normalization layers: 0, 2",
     ):
         files.with_options(models.read("gluon.params"), [("bn5", "eps", 1e-3)])
 

@@ -48,7 +48,7 @@ def test_an_array_that_has_a_layers_new_name_is_refused(format_: str, tmp_path: 
     model = keras_model(tmp_path / "k.npz", **{name: np.zeros(C, np.float32)})
     path = tmp_path / "out"
     converted, _ = files.convert_model(model, path, dialect, format=format_, n=9)
-    with pytest.raises(FileError, match=rf"^out, {name} must be one array, got two of that name"):
+    with pytest.raises(FileError, match=rf"^out, {name} would be the name of two arrays"):
         files.write(path, converted)
     assert not path.exists()
 
@@ -57,7 +57,7 @@ def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
     """Here too one would be lost."""
     layer = files.NormLayer("bn", "keras", LAYER)
     path = tmp_path / "out.npz"
-    with pytest.raises(FileError, match=r"bn/gamma must be one array"):
+    with pytest.raises(FileError, match=r"bn/gamma would be the name of two"):
         files.write(path, files.ModelFile(path, "npz", (layer, layer)))
 
 
@@ -67,7 +67,7 @@ def test_an_array_that_has_the_name_of_an_onnx_input_is_refused(tmp_path: Path) 
     model = keras_model(tmp_path / "k.npz", bn_input=np.zeros(C, np.float32))
     path = tmp_path / "out.onnx"
     converted, _ = files.convert_model(model, path, "onnx")
-    with pytest.raises(FileError, match=r"bn_input must be one array"):
+    with pytest.raises(FileError, match=r"bn_input would be the name of two"):
         files.write(path, converted)
 
 
@@ -83,7 +83,7 @@ def test_an_array_may_have_any_name_in_an_npz(name: str, tmp_path: Path) -> None
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     """The reader would refuse it: it takes pickle."""
     path = tmp_path / "out.npz"
-    with pytest.raises(FileError, match=r"^out.npz, a must be data and nothing else, got an array"):
+    with pytest.raises(FileError, match=r"^out.npz, a could run code when it is read: an array"):
         files.write(path, keras_model(path, a=np.array([None])))
 
 
@@ -91,7 +91,7 @@ def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
 def test_a_member_that_the_reader_refuses_is_not_written(name: str, tmp_path: Path) -> None:
     """What is written can be read."""
     path = tmp_path / "out.npz"
-    with pytest.raises(FileError, match=r"^out.npz, member must stay within the file's own folder"):
+    with pytest.raises(FileError, match=r"^out.npz, member leads out of the file's folder"):
         files.write(path, keras_model(path, **{name: np.zeros(C)}))
     assert not path.exists()
 
@@ -114,7 +114,7 @@ def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     """It leads nowhere."""
     path = tmp_path / "out.npz"
     path.symlink_to(path)
-    with pytest.raises(FileError, match=r"^out.npz must be a place that can be written to"):
+    with pytest.raises(FileError, match=r"^out.npz cannot be written"):
         files.write(path, keras_model(path))
     assert path.is_symlink()
 
@@ -125,7 +125,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     folder.mkdir()
     for path, kind in ((pipe, "a pipe"), (folder, "a directory")):
-        with pytest.raises(FileError, match=rf"^{path.name} must be a regular file, .* got {kind}"):
+        with pytest.raises(FileError, match=rf"^{path.name} is {kind}, not a regular file"):
             files.write(path, keras_model(path))
     assert pipe.is_fifo()
     assert sorted(tmp_path.iterdir()) == [folder, pipe]

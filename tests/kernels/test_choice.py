@@ -62,7 +62,7 @@ def test_without_the_compiled_part_numpy_serves() -> None:
 @pytest.mark.parametrize("name", ["native", "native-avx2"])
 def test_without_the_compiled_part_native_is_refused(name: str) -> None:
     """Saying what is missing, instead of taking NumPy in silence."""
-    with pytest.raises(NotInstalledError, match=r"^the native kernel must be built"):
+    with pytest.raises(NotInstalledError, match=r"^The C\+\+ extension is not installed"):
         kernels.get(name)
 
 

@@ -8,13 +8,20 @@ import numpy as np
 
 from backnorm import batch_norm, batch_norm_backward
 from backnorm.audit.findings import fault, finding
-from backnorm.audit.record import Coefficients, Errors, Parts, PrecisionPoint, Probe, Record
+from backnorm.audit.record import (
+    ChannelParts,
+    Coefficients,
+    Errors,
+    PrecisionPoint,
+    ProbeResult,
+    Record,
+)
 from backnorm.errors import SubjectError
 
 __all__ = ["CUT", "HOSTILE", "LOST", "RMS", "SOUND", "WARNED", "parts"]
 
 
-def parts(*, mean_cut: bool) -> Parts:
+def parts(*, mean_cut: bool) -> ChannelParts:
     """One channel of 24 values by the reference, and a dx that may leave out the mean."""
     rng = np.random.default_rng(3)
     x = rng.normal(4, 1.5, (24, 1))
@@ -25,7 +32,7 @@ def parts(*, mean_cut: bool) -> Parts:
     }
     pieces = (paths["none"], paths["mean"] - paths["none"], paths["both"] - paths["mean"])
     dx = paths["both"] - pieces[1] if mean_cut else paths["both"]
-    return Parts(*(tuple(map(float, one[:, 0])) for one in (x, dx, *pieces)))
+    return ChannelParts(*(tuple(map(float, one[:, 0])) for one in (x, dx, *pieces)))
 
 
 def precision(*, good: bool) -> tuple[PrecisionPoint, ...]:
@@ -54,8 +61,8 @@ SOUND = Record(
     law="biased variance, eps 1e-05 inside the root",
     state="Running statistics keep 0.9 of the old value, as the dialect torch does.",
     probes=(
-        Probe("G01", "paths of the gradient", "pass", "direct 1, mean 1, variance 1", 0.5),
-        Probe("G15", "kinks", "skipped", "y has none", 0.01),
+        ProbeResult("G01", "paths of the gradient", "pass", "direct 1, mean 1, variance 1", 0.5),
+        ProbeResult("G15", "kinks", "skipped", "y has none", 0.01),
     ),
     precision=precision(good=True),
     parts=parts(mean_cut=False),
@@ -80,7 +87,7 @@ CUT = Record(
     findings=(finding("G01", "mean 0.0"), finding("G14", "an error of 1")),
     errors=Errors(1e-7, 0.4, 2e-9, 1.0),
     law="biased variance, eps 1e-05 inside the root",
-    probes=(Probe("G01", "paths of the gradient", "fail", "mean 0", 0.5),),
+    probes=(ProbeResult("G01", "paths of the gradient", "fail", "mean 0", 0.5),),
     precision=precision(good=False),
     parts=parts(mean_cut=True),
 )
@@ -118,6 +125,6 @@ HOSTILE = Record(
     law=WORDS,
     notes=(WORDS,),
     state=WORDS,
-    probes=(Probe("G05", WORDS, "fail", WORDS, 1.0),),
-    parts=Parts((1.0,), (0.0,), (0.0,), (0.0,), (0.0,)),
+    probes=(ProbeResult("G05", WORDS, "fail", WORDS, 1.0),),
+    parts=ChannelParts((1.0,), (0.0,), (0.0,), (0.0,), (0.0,)),
 )

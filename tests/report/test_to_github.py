@@ -45,7 +45,10 @@ def test_each_target_with_findings_has_one_annotation() -> None:
         ("error", "G22 mine.py:Lost"),
         ("warning", "N01 torch.nn.GroupNorm"),
     ]
-    assert text.splitlines()[-1] == "3 audited: 2 sound, 1 not. 1 could not be audited."
+    assert (
+        text.splitlines()[-1]
+        == "3 layers audited: 2 sound, 1 not sound. 1 layer could not be audited."
+    )
 
 
 def test_the_message_is_the_finding_in_full() -> None:

@@ -14,7 +14,7 @@ import pytest
 import backnorm
 from backnorm.audit import audit
 from backnorm.audit.record import Coefficients, Expected, Record
-from backnorm.audit.subjects.engine import engine_subjects
+from backnorm.audit.subjects.engine import ENGINE
 from backnorm.report import SCHEMA, environment, json_schema, to_json
 from report.records import CUT, LOST, RMS, SOUND, WARNED
 
@@ -53,7 +53,7 @@ def checker() -> jsonschema.Draft202012Validator:
 def test_documents_follow_the_schema_of_the_package() -> None:
     """Records made by hand with every field, and those of real audits."""
     made = [SOUND, CUT, LOST, RMS, WARNED, RECORD]
-    for records in (made, [audit(subject) for subject in engine_subjects("both")]):
+    for records in (made, [audit(pair) for pair in ENGINE.values()]):
         checker().validate(json.loads(to_json(records)))
 
 

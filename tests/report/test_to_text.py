@@ -17,7 +17,7 @@ def cells(text: str, target: str) -> list[str]:
 
 
 def test_a_line_has_the_verdict_and_the_shares() -> None:
-    """Target, kind, mode, path, three shares, rest, sound."""
+    """Target, kind, mode, path, three coefficients, residual, sound."""
     text = to_text([SOUND, CUT])
     assert cells(text, "torch.nn") == [
         *("torch.nn.BatchNorm2d", "batch", "batch", "both"),
@@ -39,7 +39,7 @@ def test_what_could_not_be_audited_has_question_marks() -> None:
     """No number is shown for it, and the summary counts it apart."""
     text = to_text([SOUND, LOST])
     assert cells(text, "mine.py:Lost") == ["mine.py:Lost", "batch", "?", "?", "?", "G22"]
-    assert text.endswith("1 audited: 1 sound, 0 not. 1 could not be audited.\n")
+    assert text.endswith("1 layer audited: 1 sound. 1 layer could not be audited.\n")
 
 
 def test_findings_stand_below_with_causes_and_remedy() -> None:
@@ -72,13 +72,13 @@ def test_no_line_is_wider_than_the_page(width: int) -> None:
 
 
 def test_specimens_are_compared_with_their_verdict() -> None:
-    """A column says whether each got the verdict that it must get, and the summary counts."""
+    """A column says whether each got the expected verdict, and the summary counts."""
     met = replace(SOUND, expected=Expected("batch", "both", sound=True))
     missed = replace(CUT, expected=Expected("batch", "both", sound=True))
     text = to_text([met, missed])
     assert cells(text, "torch.nn")[-1] == "yes"
     assert cells(text, "mine.py:Cut")[-1] == "NO"
-    assert text.endswith("1 of 2 got the verdict that they must get.\n")
+    assert text.endswith("1 of 2 got the expected verdict.\n")
 
 
 def test_what_is_no_text_does_not_reach_the_terminal() -> None:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm.audit import audit
-from backnorm.audit.subjects.registry import adapter_of
+from backnorm.audit.subjects.registry import layers_of
 from backnorm.cli import main
 from backnorm.host.calls import tinygrad
 
@@ -39,7 +39,7 @@ def imported(framework: str) -> Any:
 def test_a_blend_of_running_and_batch_statistics_passes_its_share() -> None:
     """Equinox's mode="ema" normalizes with a hundredth of the batch's after many steps."""
     pytest.importorskip("equinox", reason="Equinox is not installed")
-    blends = [s for s in adapter_of("equinox").layers("train") if "mode=ema" in s.name]
+    blends = [s for s in layers_of("equinox", "train") if "mode=ema" in s.name]
     (record,) = (audit(blend, quick=True) for blend in blends)
     assert record.sound
     assert record.coefficients.mean == pytest.approx(0.01, abs=1e-4)
@@ -90,12 +90,12 @@ def test_layers_of_tinygrad_give_from_a_record_what_they_compute() -> None:
     """In the third call, which runs what the second recorded, on values that neither has seen."""
     imported("tinygrad")
 
-    subjects = adapter_of("tinygrad").layers("both")
+    subjects = layers_of("tinygrad", "both")
     assert len(subjects) == 7
     rng = np.random.default_rng(0)
     for subject in subjects:
-        box = subject.box.box
-        assert box.differentiate is tinygrad._replayed
+        runner = subject.runner.inner
+        assert runner.differentiate is tinygrad._replayed
         shape = (5, subject.parameter_shape[0]) if subject.kind in ("layer", "rms") else (5, 4, 3)
         for _ in range(3):
             leaves = {"x": rng.standard_normal(shape, dtype=np.float32)}
@@ -103,9 +103,9 @@ def test_layers_of_tinygrad_give_from_a_record_what_they_compute() -> None:
             parameters = {"gamma": subject.has_gamma, "beta": subject.has_beta}
             for role in (name for name, has in parameters.items() if has):
                 leaves[role] = rng.standard_normal(subject.parameter_shape, dtype=np.float32)
-            state = {k: v.astype(np.float32) for k, v in box.state().items()}
-            y, found = box.differentiate(box.call, leaves, state, dy)
-            again, direct = tinygrad.differentiate(box.call, leaves, state, dy)
+            state = {k: v.astype(np.float32) for k, v in runner.state().items()}
+            y, found = runner.differentiate(runner.call, leaves, state, dy)
+            again, direct = tinygrad.differentiate(runner.call, leaves, state, dy)
         assert np.array_equal(y, again), subject.name
         for role in leaves:
             assert np.array_equal(found[role], direct[role]), (subject.name, role)

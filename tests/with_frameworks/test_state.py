@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from backnorm.audit import audit
-from backnorm.audit.boxes import StatefulBox, Visit
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.measure.roles import state_role
-from backnorm.audit.subjects.registry import Request, adapter_of
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.subjects.registry import layers_of, subjects_of
+from backnorm.audit.subjects.request import AuditRequest
+from backnorm.audit.subjects.runner import Step
+from backnorm.host.names import state_role
 
 if TYPE_CHECKING:
     from backnorm.audit.record import Record
@@ -21,19 +22,19 @@ pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks ha
 
 PLAIN = "keras, flax, onnx-9, onnx-14, onnx-15, paddle, mindspore"
 TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
-COUNTED = "goes up by 1. The same as in: haiku, equinox-batch."
+COUNTED = "grows by 1. Dialects with this law: haiku, equinox-batch."
 
 STATES = {
     # framework, layer: what is said of its running statistics
-    ("flax", "flax.linen.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
-    ("flax", "flax.nnx.BatchNorm"): f"0.01*biased variance. The same as in: {PLAIN}.",
+    ("flax", "flax.linen.BatchNorm"): f"0.01*biased variance. Dialects with this law: {PLAIN}.",
+    ("flax", "flax.nnx.BatchNorm"): f"0.01*biased variance. Dialects with this law: {PLAIN}.",
     ("haiku", "haiku.BatchNorm"): COUNTED,
     ("equinox", "equinox.nn.BatchNorm, mode=batch"): COUNTED,
     ("equinox", "equinox.nn.BatchNorm, mode=ema"): (
         "running_var = 0.99*running_var + 0.01*biased variance."
     ),
     ("keras", "keras.layers.BatchNormalization"): (
-        f"0.01*biased variance. The same as in: {PLAIN}."
+        f"0.01*biased variance. Dialects with this law: {PLAIN}."
     ),
 }
 FOLLOWED = ("P10", "P11", "P12", "P30", "P31")
@@ -42,9 +43,7 @@ FOLLOWED = ("P10", "P11", "P12", "P30", "P31")
 def examined(framework: str, name: str) -> Record:
     """Audit one layer in training."""
     pytest.importorskip(framework, reason=f"{framework} is not installed")
-    (subject,) = (
-        s for s in adapter_of(framework).layers("train") if s.name.partition(" on ")[0] == name
-    )
+    (subject,) = (s for s in layers_of(framework, "train") if s.name.partition(" on ")[0] == name)
     return audit(subject)
 
 
@@ -67,7 +66,7 @@ def test_running_statistics_and_higher_derivatives_are_in_order(framework: str, 
 def test_evaluation_is_followed(framework: str) -> None:
     """It changes nothing, and uses what training leaves."""
     pytest.importorskip(framework, reason=f"{framework} is not installed")
-    subject = adapter_of(framework).layers("eval")[0]
+    subject = layers_of(framework, "eval")[0]
     record = audit(subject)
     assert (record.mode, record.sound) == ("frozen", True)
     assert results(record) == dict.fromkeys(FOLLOWED, "pass")
@@ -102,14 +101,13 @@ def test_a_layer_of_several_keeps_the_state_of_each() -> None:
                 x = norm(x, training=training)
             return x
 
-    (subject,) = adapter_of("keras").subjects(Twice, Request(kind="batch", calls="train"))
-    assert isinstance(subject.box, StatefulBox)
-    names = list(subject.box.state())
+    (subject,) = subjects_of(Twice, AuditRequest(kind="batch", modes="train"))
+    names = list(subject.runner.state())
     assert names == ["moving_mean", "moving_variance", "2.moving_mean", "2.moving_variance"]
     assert [state_role(name) for name in names] == ["running_mean", "running_var"] * 2
-    one = draw(subject, np.random.default_rng(0), "float32", batch=4)
-    after = subject.box.after([Visit(one.x, one.gamma, one.beta)]).state()
-    assert not any(np.array_equal(after[name], subject.box.state()[name]) for name in names)
+    one = draw_inputs(subject, np.random.default_rng(0), "float32", batch=4)
+    after = subject.runner.after([Step(one.x, one.gamma, one.beta)]).state()
+    assert not any(np.array_equal(after[name], subject.runner.state()[name]) for name in names)
 
 
 def test_a_parameter_of_nnx_may_have_the_name_of_the_input() -> None:
@@ -127,7 +125,7 @@ def test_a_parameter_of_nnx_may_have_the_name_of_the_input() -> None:
             """Normalize."""
             return self.norm(x + self.x)
 
-    (subject,) = adapter_of("flax").subjects(Shifted(), Request(kind="batch", calls="train"))
+    (subject,) = subjects_of(Shifted(), AuditRequest(kind="batch", modes="train"))
     record = audit(subject, quick=True)
     assert (record.through, record.sound) == ("both", True)
 
@@ -141,4 +139,4 @@ def test_tinygrad_detaches_the_mean_within_the_variance() -> None:
         True,
         ["D02"],
     )
-    assert f"The same as in: {TORCH}." in record.state
+    assert f"Dialects with this law: {TORCH}." in record.state

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backnorm.cli._jobs import Job, audit_jobs
+from backnorm.cli._jobs import AuditJob, audit_jobs
 
 if TYPE_CHECKING:
     from backnorm.audit.record import Record
@@ -26,7 +26,7 @@ PROBES = ("P10", "P11", "P12", "P30", "P31")
 
 def audited(name: str, python: str) -> list[Record]:
     """Audit a layer in both of its modes, without backnorm if there is an interpreter."""
-    job = Job(f"torch.nn:{name}", python=python, arguments=ARGUMENTS[name], calls="both")
+    job = AuditJob(f"torch.nn:{name}", python=python, arguments=ARGUMENTS[name], modes="both")
     return list(audit_jobs([job], seconds=120))
 
 

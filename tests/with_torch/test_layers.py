@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.subjects.registry import adapter_of  # noqa: E402
+from backnorm.audit.subjects.registry import layers_of  # noqa: E402
 
 if TYPE_CHECKING:
     from backnorm.audit import Record
@@ -49,13 +49,13 @@ WRONG_AT_THREE = ("torch.nn.BatchNorm", "torch.nn.LayerNorm", "torch.nn.Instance
 
 def test_all_layers_are_known() -> None:
     """Those that the next test audits are all that there are."""
-    assert [subject.name for subject in adapter_of("torch").layers("both")] == list(VERDICTS)
+    assert [subject.name for subject in layers_of("torch", "both")] == list(VERDICTS)
 
 
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_layer_gets_its_verdict(name: str) -> None:
     """Through both statistics, or frozen; the coefficients are 0 or 1, further orders known."""
-    (subject,) = (s for s in adapter_of("torch").layers("both") if s.name == name)
+    (subject,) = (s for s in layers_of("torch", "both") if s.name == name)
     record = audit(subject)
     assert (record.kind, record.mode, record.through) == VERDICTS[name]
     assert record.sound, record
@@ -63,7 +63,7 @@ def test_every_layer_gets_its_verdict(name: str) -> None:
     assert record.unexplained < 1e-4
     check_further_orders(name, record)
     if record.kind == "rms":
-        told = "This kind has no mean: the variance is all there is to go through."
+        told = "This kind of normalization has no mean: the variance is its only statistic."
         assert record.notes == (told,)
 
 
@@ -92,9 +92,9 @@ def test_a_layer_without_parameters_has_its_orders() -> None:
 
 def test_a_mode_can_be_chosen() -> None:
     """Asked for evaluation only, nothing is named after it."""
-    names = [s.name for s in adapter_of("torch").layers("eval")]
+    names = [s.name for s in layers_of("torch", "eval")]
     assert len(names) == 14
-    assert {s.call for s in adapter_of("torch").layers("eval")} == {"eval"}
+    assert {s.call for s in layers_of("torch", "eval")} == {"eval"}
 
 
 @pytest.mark.parametrize(("train", "mode"), [(True, "batch"), (False, "frozen")])

@@ -147,7 +147,7 @@ def test_every_report_holds_what_was_found(tmp_path: Path) -> None:
     files = ("--html", str(page), "--junit", str(cases))
     result = run("left_in_eval", *IMAGES, *files, "-v")
     assert "M01  " in result.stdout
-    assert "20 audited: 20 sound, 0 not. 1 of the sound has another fault." in result.stdout
+    assert "20 layers audited: 20 sound. 1 has other findings." in result.stdout
     assert "M01: " in page.read_text()
     failure = ET.fromstring(cases.read_text()).find(".//failure")  # noqa: S314 - our own
     assert failure is not None

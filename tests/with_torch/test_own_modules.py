@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.subjects.registry import Request, subjects_of  # noqa: E402
-from backnorm.cli._jobs import Job, audit_jobs  # noqa: E402
+from backnorm.audit.subjects.registry import subjects_of  # noqa: E402
+from backnorm.audit.subjects.request import AuditRequest  # noqa: E402
+from backnorm.cli._jobs import AuditJob, audit_jobs  # noqa: E402
 from backnorm.errors import SubjectError  # noqa: E402
 
 FILE = Path(__file__).with_name("own_modules.py")
@@ -125,7 +126,7 @@ def test_a_faulty_module_is_reported(name: str) -> None:
 
 def test_a_module_that_cannot_be_built_says_so() -> None:
     """The arguments that were tried, and what the constructor said."""
-    with pytest.raises(SubjectError, match=r"accept the arguments \[4\], got TypeError") as caught:
+    with pytest.raises(SubjectError, match=r"accept the arguments \[4\]: TypeError") as caught:
         audit(OWN.ManyArguments)
     assert caught.value.code == "G26"
     with pytest.raises(SubjectError, match="flavour has no default"):
@@ -136,16 +137,16 @@ def test_a_module_that_cannot_be_built_says_so() -> None:
 def test_arguments_are_passed_on(arguments: dict[str, Any]) -> None:
     """A dictionary by name; the number of channels follows."""
     cls = OWN.ManyArguments if "flavour" in arguments else OWN.Norm
-    (subject,) = subjects_of(cls, Request(arguments=arguments, calls="both"))
+    (subject,) = subjects_of(cls, AuditRequest(arguments=arguments, modes="both"))
     assert subject.parameter_shape == (arguments["num_features"],)
-    (listed,) = subjects_of(OWN.Norm, Request(arguments=[3, 0.1], calls="both"))
+    (listed,) = subjects_of(OWN.Norm, AuditRequest(arguments=[3, 0.1], modes="both"))
     assert listed.parameter_shape == (3,)
     assert audit(listed).law == "biased variance, eps 0.1 inside the root"
 
 
 def test_arguments_of_functions_are_fixed() -> None:
     """By name for a function too."""
-    (subject,) = subjects_of(OWN.without_affine, Request(arguments={"epsilon": 0.1}))
+    (subject,) = subjects_of(OWN.without_affine, AuditRequest(arguments={"epsilon": 0.1}))
     assert audit(subject).law == "biased variance, eps 0.1 inside the root"
 
 
@@ -162,7 +163,7 @@ FUNCTIONS = {
 def test_functions_of_torch_are_called_by_their_roles(name: str) -> None:
     """Running statistics, weight, bias, shape and flag are told by the names of the arguments."""
     function = getattr(torch.nn.functional, name)
-    subjects = subjects_of(function, Request(calls="both", name=name))
+    subjects = subjects_of(function, AuditRequest(modes="both", name=name))
     records = [audit(subject) for subject in subjects]
     assert {r.target.removeprefix(name): (r.kind, r.mode) for r in records} == FUNCTIONS[name]
     assert all(record.sound for record in records)
@@ -171,7 +172,7 @@ def test_functions_of_torch_are_called_by_their_roles(name: str) -> None:
 def test_modes_are_told_apart_by_what_they_do() -> None:
     """Dropout makes two modes of a layer without running statistics; else there is one."""
     names = [
-        [s.name for s in subjects_of(cls, Request(calls="both", name="n"))]
+        [s.name for s in subjects_of(cls, AuditRequest(modes="both", name="n"))]
         for cls in (OWN.Norm, OWN.Dropout, OWN.ReturnsNan, torch.nn.BatchNorm2d)
     ]
     assert names == [["n"], ["n", "n (eval)"], ["n"], ["n", "n (eval)"]]
@@ -179,6 +180,6 @@ def test_modes_are_told_apart_by_what_they_do() -> None:
 
 def test_modules_in_a_file_are_audited_in_a_child() -> None:
     """A cut and a right one, as the command line does it."""
-    records = list(audit_jobs([Job(f"{FILE}:{name}") for name in ("MeanCut", "Norm")]))
+    records = list(audit_jobs([AuditJob(f"{FILE}:{name}") for name in ("MeanCut", "Norm")]))
     assert [r.through for r in records] == ["variance", "both"]
     assert [[f.code for f in r.findings] for r in records] == [["G01", "N04"], ["N04"]]

@@ -71,7 +71,7 @@ def test_the_running_law_is_that_of_torch(module: Any, momentum: float, train: b
     assert record.state == (
         f"running_mean = {1 - momentum:g}*running_mean + {momentum:g}*mean; "
         f"running_var = {1 - momentum:g}*running_var + {momentum:g}*unbiased variance; "
-        f"num_batches_tracked goes up by 1. The same as in: {LIKE_TORCH}."
+        f"num_batches_tracked grows by 1. Dialects with this law: {LIKE_TORCH}."
     )
 
 
@@ -81,9 +81,9 @@ def test_the_cumulative_average_is_that_of_torch(module: Any) -> None:
     record = bn.audit(module(3, momentum=None))
     assert (record.sound, of_state(record)) == (True, [])
     assert record.state == (
-        "running_mean = the plain average of each batch's mean; "
-        "running_var = the plain average of each batch's unbiased variance; "
-        "num_batches_tracked goes up by 1. The same as in: torch."
+        "running_mean = the average over all batches of the mean; "
+        "running_var = the average over all batches of the unbiased variance; "
+        "num_batches_tracked grows by 1. Dialects with this law: torch."
     )
 
 
@@ -127,5 +127,5 @@ def test_the_parts_of_a_module_are_followed(train: bool) -> None:  # noqa: FBT00
     assert record.state == (
         "0.running_mean = 0.9*0.running_mean + 0.1*mean; "
         "0.running_var = 0.9*0.running_var + 0.1*unbiased variance; "
-        f"0.num_batches_tracked goes up by 1. The same as in: {LIKE_TORCH}."
+        f"0.num_batches_tracked grows by 1. Dialects with this law: {LIKE_TORCH}."
     )

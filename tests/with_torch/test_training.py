@@ -257,9 +257,9 @@ def test_command_trains_and_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--steps", "3"], "--steps goes only with --model"),
-        (["--model", "resnet18", "--suite", "small"], "--suite does not go with --model"),
-        (["--op", "autograd", "--peers", "torch"], "--peers does not go with --op autograd"),
+        (["--steps", "3"], "--steps needs --model"),
+        (["--model", "resnet18", "--suite", "small"], "--suite cannot be used with --model"),
+        (["--op", "autograd", "--peers", "torch"], "--peers cannot be used with --op autograd"),
         (["--model", "vgg"], "Invalid value for '--model'"),
     ],
 )

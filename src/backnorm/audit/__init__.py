@@ -1,6 +1,6 @@
 """The audit: it measures through which statistics a gradient goes, and whether it is right.
 
-The parts stand in `kinds`, `subject`, `registry`, `probes`, `verdict`, `checks` and `record`.
+README.md in this folder says what each file is for.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def audit(
     subject
         A NumPy pair of forward and backward, a torch module or function, or a `Subject`.
     kind
-        batch, layer, group, instance or rms; None for what the subject says itself, or batch.
+        batch, layer, group, instance or rms; None for the kind that the subject names, or batch.
     seed
-        Where the random inputs start; a verdict does not depend on it.
+        Seed of the random inputs; a verdict does not depend on it.
     quick
-        Look at the gradient of a first call alone: not at state, further derivatives, precision,
+        Judge only the gradient of a first call: leave out state, further derivatives, precision,
         special inputs and repeated calls.
     at_work
         Called with the name of each probe when it begins.
@@ -49,9 +49,9 @@ def audit(
     Raises
     ------
     SubjectError
-        If the object cannot be made a subject at all.
+        If no subject can be made of the object.
     UnknownNameError
-        If there is no such kind.
+        If the kind is unknown.
 
     Notes
     -----

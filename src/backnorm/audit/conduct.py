@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.findings import fault
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.probes import examined
-from backnorm.audit.probes.case import Case
-from backnorm.audit.record import Probe, Record
+from backnorm.audit.probes import run_probes
+from backnorm.audit.probes.examination import Examination
+from backnorm.audit.record import ProbeResult, Record
 from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 from backnorm.errors import SubjectError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["conduct", "faulty"]
 
 GRADIENT: Final = "gradient"
-"""Name of the first probe, which the verdict comes from."""
+"""Name of the first probe, which gives the verdict."""
 
 
 def conduct(
@@ -44,17 +44,19 @@ def conduct(
     except SubjectError as error:
         return faulty(subject, error)
     record = judge(subject, measurements)
-    record = replace(record, probes=(_of_gradient(record, perf_counter() - begin),))
-    return record if quick else examined(Case(subject, measurements, record, seed), at_work)
+    record = replace(record, probes=(_gradient_result(record, perf_counter() - begin),))
+    if quick:
+        return record
+    return run_probes(Examination(subject, measurements, record, seed), at_work)
 
 
-def _of_gradient(record: Record, seconds: float) -> Probe:
-    """Return what the verdict is made of as a probe among others."""
+def _gradient_result(record: Record, seconds: float) -> ProbeResult:
+    """Return the verdict on the gradient as the result of the first probe."""
     names = ("dx", "dgamma", "dbeta")
     errors = [(name, getattr(record.errors, name)) for name in names]
-    said = ", ".join(f"{name} {error:.0e}" for name, error in errors if error is not None)
-    what = f"{record.law}; errors: {said}"
-    return Probe("P01", GRADIENT, "pass" if record.sound else "fail", what, round(seconds, 4))
+    listed = ", ".join(f"{name} {error:.0e}" for name, error in errors if error is not None)
+    what = f"{record.law}; errors: {listed}"
+    return ProbeResult("P01", GRADIENT, "pass" if record.sound else "fail", what, round(seconds, 4))
 
 
 def faulty(subject: Subject, error: SubjectError) -> Record:

@@ -1,4 +1,4 @@
-"""The five kinds of normalization: which values share their statistics, and where gamma stands."""
+"""The five kinds of normalization: which values share statistics, and how gamma broadcasts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How x falls apart into rows that share their statistics.
+    """How x is split into rows that share their statistics.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class Geometry:
 
     def from_rows(self, rows: Float64Array) -> Float64Array:
         """Put rows back into the shape of x: the inverse of `rows`."""
-        kept = [n for axis, n in enumerate(self.split) if axis not in self.reduced]
+        row_lengths = [n for axis, n in enumerate(self.split) if axis not in self.reduced]
         lengths = [self.split[axis] for axis in self.reduced]
-        split = np.moveaxis(rows.reshape(kept + lengths), self._last(), self.reduced)
+        split = np.moveaxis(rows.reshape(row_lengths + lengths), self._last(), self.reduced)
         return np.ascontiguousarray(split).reshape(self.shape)
 
     def spread(self, parameter: AnyArray | None, default: float) -> Float64Array:
@@ -72,7 +72,7 @@ def has_mean(kind: Kind) -> bool:
 
 
 def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) -> Geometry:
-    """Tell how x of a given shape falls apart for a kind of normalization.
+    """Return how x of a given shape is split into rows for a kind of normalization.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an audit says about one subject: the T of the JSON schema."""
+"""The record of an audit: all that it says about one subject, as in the JSON schema."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
-    "REMARKS",
+    "IMPOSSIBLE",
+    "NOTE_FAMILIES",
+    "ChannelParts",
     "Coefficients",
     "Errors",
     "Expected",
     "Finding",
     "Mode",
-    "Parts",
     "Path",
     "PrecisionPoint",
-    "Probe",
+    "ProbeResult",
     "Record",
     "Result",
     "Sweep",
@@ -31,9 +32,12 @@ Path: TypeAlias = Literal["both", "mean", "variance", "none", "unexplained"]
 Result: TypeAlias = Literal["pass", "fail", "skipped"]
 Sweep: TypeAlias = Literal["offset", "scale"]
 
-REMARKS: Final = ("N", "R")
-"""First letters of findings that are worth knowing and no reason to fail: digits that are lost, and
-bits that differ."""
+IMPOSSIBLE: Final = "not possible here: "
+"""Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
+
+NOTE_FAMILIES: Final = ("N", "R")
+"""First letters of the findings that are notes: lost digits, and results that are not bitwise
+identical. They are worth knowing, and not a reason to fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,11 @@ class Finding:
     Attributes
     ----------
     code
-        Its name, such as G01; docs/findings.md lists them.
+        Its code, such as G01; docs/findings.md lists all codes.
     what
         What was found, in a sentence.
     expected, got
-        What a right subject gives, and what this one gave.
+        What a right subject gives, and what this subject gave.
     causes
         Likely causes, the likeliest first.
     remedy
@@ -64,7 +68,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """How much of each path is in dx: 1 all of it, 0 nothing; None where it cannot be told."""
+    """The share of each path in dx: 1 for the whole path, 0 without it; None where unknown."""
 
     direct: float | None = None
     mean: float | None = None
@@ -73,12 +77,12 @@ class Coefficients:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Largest errors, relative to the size of the exact value; None where there is none.
+    """Largest errors, relative to the size of the exact value; None where nothing was compared.
 
     Attributes
     ----------
     y
-        Against the forward law that was recovered from y itself.
+        Against the forward law that was recovered from y.
     dx, dgamma, dbeta
         Against the derivative of the subject's own forward pass.
     """
@@ -90,21 +94,21 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One thing that was tried, and how it went.
+class ProbeResult:
+    """What one probe tested, and its result.
 
     Attributes
     ----------
     code
-        Its name, such as P01.
+        Its code, such as P01.
     name
-        What it looks at, in a few words.
+        What it tests, in a few words.
     result
-        Whether what it saw is as it should be; "skipped" where it could not be tried.
+        Whether all is as it should be; "skipped" where the probe could not run.
     what
-        What it saw, with the numbers, or why it was skipped.
+        What was measured, with the numbers, or why the probe was skipped.
     seconds
-        How long it took; two probes that saw the same are equal whatever this is.
+        How long it took; it does not count when results are compared.
     """
 
     code: str
@@ -116,20 +120,20 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionPoint:
-    """Rounding errors on one input, relative to the scale of each channel.
+    """Rounding errors at one mean or scale of x, relative to the scale of each channel.
 
     Attributes
     ----------
     sweep
-        Whether the mean of x is what grows, or its scale.
+        Whether the mean of x varies, or its scale.
     value
         The mean over the standard deviation, or the standard deviation. 1, or [x]
     dtype
-        The format.
+        The dtype.
     y, dx
-        Errors of the subject; None where something is not finite.
+        Errors of the subject; None where a value is not finite.
     exact_y, exact_dx
-        Errors of an exact computation of the same law, rounded to the same format once. None where
+        Errors of an exact computation of the same law, rounded once to the same dtype. None where
         that is not finite either, and where dx is wrong anyway and was not compared.
     """
 
@@ -143,8 +147,8 @@ class PrecisionPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The gradient of one row of values that share their statistics, in its parts, to be drawn.
+class ChannelParts:
+    """The gradient of one channel, split into its paths, for a drawing.
 
     Attributes
     ----------
@@ -153,7 +157,7 @@ class Parts:
     dx
         What the subject returned.
     direct, mean, variance
-        D, M and V, built with the statistics that the subject itself used.
+        D, M and V, built with the statistics that the subject used.
     """
 
     x: tuple[float, ...]
@@ -205,7 +209,7 @@ class Record:
     sound
         Whether the gradient is the derivative of the subject's own forward pass.
     findings
-        What is wrong: with the gradient, and that makes it unsound; or with something else.
+        What is wrong with the gradient, which makes it unsound, or with anything else.
     errors
         How far the gradient is from that derivative.
     audited
@@ -213,17 +217,17 @@ class Record:
     law
         The forward law in words.
     notes
-        What is worth knowing and no fault.
+        What is worth knowing, but is not a fault.
     expected
         For specimens: the verdict they must get.
     state
         How the running statistics are updated, in words, and the dialect that does the same.
     probes
-        All that was tried.
+        The results of all probes.
     precision
         Rounding errors over large means, and over small and large scales.
     parts
-        The gradient of one channel in its parts.
+        The gradient of one channel, split into its paths.
     """
 
     target: str
@@ -240,14 +244,16 @@ class Record:
     notes: tuple[str, ...] = ()
     expected: Expected | None = None
     state: str = ""
-    probes: tuple[Probe, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
     precision: tuple[PrecisionPoint, ...] = ()
-    parts: Parts | None = None
+    parts: ChannelParts | None = None
 
     @property
     def clean(self) -> bool:
-        """Whether it was audited, its gradient is right, and no finding is more than a remark."""
-        return self.audited and self.sound and all(f.code[0] in REMARKS for f in self.findings)
+        """Whether it was audited, its gradient is right, and all findings are notes."""
+        return (
+            self.audited and self.sound and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""
@@ -275,26 +281,30 @@ class Record:
                 ),
                 "notes": tuple(plain["notes"]),
                 "expected": _expected(expected) if expected else None,
-                "probes": tuple(Probe(**one) for one in plain.get("probes", ())),
-                "precision": tuple(PrecisionPoint(**one) for one in plain.get("precision", ())),
-                "parts": Parts(**{name: tuple(v) for name, v in parts.items()}) if parts else None,
+                "probes": tuple(ProbeResult(**p) for p in plain.get("probes", ())),
+                "precision": tuple(PrecisionPoint(**p) for p in plain.get("precision", ())),
+                "parts": ChannelParts(**{name: tuple(v) for name, v in parts.items()})
+                if parts
+                else None,
             }
         )
 
     def as_expected(self) -> bool | None:
-        """Whether a specimen got its verdict; None when the subject is no specimen.
+        """Whether a specimen got its verdict; None when the subject is not a specimen.
 
-        Where only the gradient of a first call was looked at, nothing else is expected, and None
-        is returned for a verdict on a later one.
+        A quick audit judges only the gradient of a first call: then findings of other families are
+        not expected, and for a verdict on a later call None is returned.
         """
         quick = len(self.probes) == 1
         if self.expected is None or (quick and self.expected.later):
             return None
-        wanted, found = self.expected, tuple(finding.code for finding in self.findings)
+        expected, codes = self.expected, tuple(finding.code for finding in self.findings)
         if quick:
-            wanted = replace(wanted, codes=tuple(c for c in wanted.codes if c.startswith("G")))
-        got = replace(wanted, mode=self.mode, through=self.through, sound=self.sound, codes=found)
-        return self.audited and wanted == got
+            gradient_codes = tuple(code for code in expected.codes if code.startswith("G"))
+            expected = replace(expected, codes=gradient_codes)
+        return self.audited and expected == replace(
+            expected, mode=self.mode, through=self.through, sound=self.sound, codes=codes
+        )
 
 
 def _expected(plain: Mapping[str, Any]) -> Expected:

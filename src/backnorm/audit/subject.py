@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from backnorm.audit.kinds import Geometry, geometry
-from backnorm.errors import BacknormError, SubjectError
+from backnorm.audit.subjects.runner import Run
+from backnorm.errors import SubjectError
+from backnorm.host.pairs import NotReturned
+from backnorm.host.serve import words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Expected
+    from backnorm.audit.subjects.runner import Runner
 
-__all__ = ["Box", "Call", "Run", "Subject"]
+__all__ = ["Subject", "TrainMode", "named_error", "told"]
 
-Call: TypeAlias = Literal["train", "eval"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What one forward and backward pass gave.
-
-    Attributes
-    ----------
-    y
-        The output; shape of x. [gamma]
-    dx
-        Gradient with respect to x; shape of x.
-    dgamma, dbeta
-        Gradients with respect to gamma and beta; None counts as zero.
-    """
-
-    y: AnyArray
-    dx: AnyArray
-    dgamma: AnyArray | None = None
-    dbeta: AnyArray | None = None
-
-
-class Box(Protocol):
-    """What an adapter supplies: two operations on NumPy arrays that leave no trace.
-
-    Both start from the same state every time, whatever was run before.
-    """
-
-    def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
-        """Return y."""
-        ...
-
-    def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
-        """Return y and the gradients of sum(y*dy)."""
-        ...
+TrainMode: TypeAlias = Literal["train", "eval"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +37,8 @@ class Subject:
         What the report calls it.
     kind
         Which values share their statistics.
-    box
-        The black box itself.
+    runner
+        What calls it.
     sample_shape
         Shape of one sample, ``x.shape[1:]``.
     parameter_shape
@@ -85,34 +57,26 @@ class Subject:
 
     name: str
     kind: Kind
-    box: Box
+    runner: Runner
     sample_shape: Shape
     parameter_shape: Shape
     has_gamma: bool = True
     has_beta: bool = True
     dtypes: tuple[str, ...] = ("float32", "float64")
-    call: Call | None = None
+    call: TrainMode | None = None
     groups: int = 0
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y, or raise SubjectError if it is no finite array of x's shape."""
-        try:
-            y = self.box.forward(x, gamma, beta)
-        except BacknormError:
-            raise
-        except Exception as error:
-            raise SubjectError.raised(self.name, error) from error
+        with told(self.name):
+            y = self.runner.forward(x, gamma, beta)
         return _sane(self.name, "y", y, x.shape)
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients, or raise SubjectError if one is no finite array."""
-        try:
-            run = self.box.run(x, gamma, beta, dy)
-        except BacknormError:
-            raise
-        except Exception as error:
-            raise SubjectError.raised(self.name, error) from error
+        with told(self.name):
+            run = self.runner.run(x, gamma, beta, dy)
         return Run(
             y=_sane(self.name, "y", run.y, x.shape),
             dx=_sane(self.name, "dx", run.dx, x.shape),
@@ -125,6 +89,28 @@ class Subject:
         shape = (batch, *self.sample_shape)
         count = self.groups if groups is None else groups
         return geometry(self.kind, shape, self.parameter_shape, max(count, 1))
+
+
+@contextlib.contextmanager
+def told(name: str) -> Iterator[None]:
+    """Turn what a subject's own code raises into a SubjectError, which says what went wrong."""
+    try:
+        yield
+    except SubjectError:
+        raise
+    except NotReturned as error:
+        if error.value is None:
+            raise SubjectError.returned_none(name, error.what) from error
+        raise SubjectError.no_tuple(name, error.what, error.value) from error
+    except Exception as error:
+        said = named_error(type(error).__name__, words_of(error))
+        raise SubjectError.raised(name, said) from error
+
+
+def named_error(name: str, words: str) -> Exception:
+    """Return an error of this name and these words: all that is known of one raised elsewhere."""
+    error: Exception = type(name, (Exception,), {})(words)
+    return error
 
 
 def _sane_or_none(

@@ -1,12 +1,17 @@
 """Every number that the audit decides by, each with its reason.
 
-"Rounding" below is the most that right float32 layers show when x has a mean of 3 to 6 standard
+"Rounding" below is the largest error of right float32 layers when x has a mean of 3 to 6 standard
 deviations: measured on the layers of PyTorch 2.13 and on the sound specimens, over 20 seeds.
+docs/audit-method.md lists all thresholds; `make pages` writes it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
 
 __all__ = [
     "CENTRE_LIMIT",
@@ -21,138 +26,241 @@ __all__ = [
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
     "LARGEST_EPS",
-    "LAW_LIMIT",
     "LAYOUT_LIMIT",
-    "LINE_LIMIT",
     "LOST_DIGITS",
     "MEAN_ALLOWANCE",
     "PREFERENCE",
     "REPEAT_LIMIT",
-    "REST_LIMIT",
+    "RESIDUAL_LIMIT",
     "ROUGH_LIMIT",
+    "ROW_FIT_LIMIT",
     "RUNNING_LIMIT",
     "RUNNING_ROUNDING",
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
     "STALE_LIMIT",
+    "VARIANCE_RULE_LIMIT",
     "VISIBLE_PATH",
     "WEIGHT_LIMIT",
+    "Threshold",
 ]
 
-LINE_LIMIT: Final = 1e-3
-"""y is a straight line in x within a row. Rounding stays 100 times below; a clamp or an
-activation bends the line by 1e-1."""
 
-CENTRE_LIMIT: Final = 1e-3
-"""The centre is the batch's mean, in standard deviations. Rounding 1e-6; running means that are
-blended with the batch's are off by 1e-1 and more, as the probes keep them apart."""
+class Threshold(float):
+    """A number that decides, with its reason.
 
-FROZEN_LIMIT: Final = 1e-3
-"""Slope and intercept do not change with x, the intercept relative to itself or x_hat. The probes
-change the standard deviation by factors of 16, so statistics of the batch miss this by far."""
+    It is a float, so that code compares with it as with any other number.
 
-LAW_LIMIT: Final = 1e-3
-"""inv_std follows the law. Biased and unbiased differ by 1/(2n), 1e-2 at the largest n probed."""
+    Attributes
+    ----------
+    why
+        What the number allows, and what was measured on either side of it.
 
-PREFERENCE: Final = 0.5
-"""A less usual law must fit this much better than a more usual one. With eps far below the
-smallest variance probed (4e-6) both places of eps fit, and only rounding would choose."""
+    Examples
+    --------
+    >>> limit = Threshold(1e-3, "Rounding stays below 1e-6.")
+    >>> 2e-3 > limit, limit.why
+    (True, 'Rounding stays below 1e-6.')
+    """
 
-COEFFICIENT_LIMIT: Final = 5e-3
-"""A coefficient is 0 or 1. Rounding 3e-7; the smallest fault of this sort, n-1 for n at the
-largest n, is off by 1e-2."""
+    why: str
 
-REST_LIMIT: Final = 1e-3
-"""The three paths explain dx. Rounding 5e-7; faults leave 1e-2 and more."""
+    def __new__(cls, value: float, why: str) -> Self:
+        """Make the number."""
+        threshold = super().__new__(cls, value)
+        threshold.why = why
+        return threshold
 
-GRADIENT_LIMIT: Final = {"fine": 1e-6, "coarse": 5e-3}
-"""dx, dgamma, dbeta are the derivative of the forward pass, relative to the size of the gradient.
-Fine (float64): the numerical derivative is good to 1e-9, the smallest fault to be seen, eps of
-1e-8 at the wrong place, makes 2e-6. Coarse (float32): rounding of y makes 3e-4 at most, a cut or
-n-1 for n makes 2e-2. Also for derivatives of order 2 and 3 along random directions: right ones
-err by 8e-12, wrong ones by 1e-1 and more; and for unusual inputs: 5e-10 in float64; with the
-coarse limit, where values are large, 8e-5."""
+    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override]
+        """Return what a copy is made from."""
+        return float(self), self.why
 
-FINE_STEP: Final = 2.0**-10
-"""Step of the numerical derivative, in standard deviations. The sixth-order formula then errs by
-1e-17 and rounding of float64 by 1e-12. A power of two, so that x + step is exact."""
 
-COARSE_STEP: Final = 2.0**-4
-"""The same for float32: 1e-7 from the formula, 3e-4 from rounding."""
+ROW_FIT_LIMIT: Final = Threshold(
+    1e-3,
+    "y is a straight line in x within a row. Rounding stays 100 times below; a clamp or an "
+    "activation bends the line by 1e-1.",
+)
 
-FINE_RESOLUTION: Final = 1e-9
-"""y answers to changes of x of this relative size: float64 inside. A layer that takes float64 and
-computes in float32 answers with noise of 1e-7."""
+CENTRE_LIMIT: Final = Threshold(
+    1e-3,
+    "The centre is the batch's mean, in standard deviations. Rounding makes 1e-6; running means "
+    "that are blended with the batch's mean are off by 1e-1 and more, since the inputs of an audit "
+    "keep the two apart.",
+)
 
-REPEAT_LIMIT: Final = 1e-5
-"""y is the same in two calls, relative to its largest value. Most layers repeat every bit; the
-order of a sum over threads may change the last ones."""
+FROZEN_LIMIT: Final = Threshold(
+    1e-3,
+    "Slope and intercept do not change with x; the intercept is relative to itself or x_hat. The "
+    "inputs change the standard deviation by factors of 16, so that statistics of the batch miss "
+    "this limit by far.",
+)
 
-SMOOTH_LIMIT: Final = 0.2
-"""Where y is smooth, formulas of fourth and sixth order agree to this part of `GRADIENT_LIMIT`.
-Across a kink, as of a relu behind the normalization, they differ by a third of their error or more,
-so that an error beyond the limit is not blamed on the gradient."""
+VARIANCE_RULE_LIMIT: Final = Threshold(
+    1e-3,
+    "inv_std follows the variance rule. Biased and unbiased differ by 1/(2n), 1e-2 at the largest "
+    "n that is tried.",
+)
 
-ROUGH_LIMIT: Final = 0.9
-"""Kinks at more than this share of the elements leave too little to compare. A relu in float32 gets
-to 0.7, since each x moves all values of its row; rounded outputs get to 1."""
+PREFERENCE: Final = Threshold(
+    0.5,
+    "A less usual variance rule must reduce the error of a more usual one to this part. With eps "
+    "far below the smallest variance that is tried (4e-6), both places of eps fit, and rounding "
+    "alone would choose.",
+)
 
-HANG_SECONDS: Final = 120.0
-"""A target that takes longer is given up. A full audit takes 1 to 20 s."""
+COEFFICIENT_LIMIT: Final = Threshold(
+    5e-3,
+    "A coefficient is 0 or 1. Rounding makes 3e-7; the smallest fault of this sort, n-1 for n at "
+    "the largest n, is off by 1e-2.",
+)
 
-VISIBLE_PATH: Final = 1e-4
-"""A path has a share if it is larger than this part of the direct one. In a model dy may well have
-hardly any mean; in float32, 1e-7 of rounding then leaves three digits of the share."""
+RESIDUAL_LIMIT: Final = Threshold(
+    1e-3, "The three paths explain dx. Rounding leaves 5e-7; faults leave 1e-2 and more."
+)
 
-FEW_VALUES: Final = 2
-"""So many values per channel, or fewer, say nothing: one comes to 0, two come to -1 and 1."""
+GRADIENT_LIMIT: Final[Mapping[str, Threshold]] = {
+    "fine": Threshold(
+        1e-6,
+        "dx, dgamma and dbeta are the derivative of the forward pass, relative to the size of the "
+        "gradient, in a subject that computes in float64. The numerical derivative is good to "
+        "1e-9; the smallest known fault, an eps of 1e-8 at the wrong place, makes 2e-6. Right "
+        "gradients on unusual inputs are off by 5e-10. Right derivatives of order 2 and 3, along "
+        "random directions, are off by 8e-12, wrong ones by 1e-1 and more.",
+    ),
+    "coarse": Threshold(
+        5e-3,
+        "The same in float32, or where a subject takes float64 and computes in float32. Rounding "
+        "of y makes 3e-4 at most; a cut, or n-1 for n, makes 2e-2. Also for large values in any "
+        "dtype, where right gradients are off by 8e-5.",
+    ),
+}
 
-SMALL_VARIANCE_SHARE: Final = 0.1
-"""Share of the channels whose variance may be below eps. A channel that is dead or constant is
-usual in
-a trained network; where one in ten is, eps rules the scale of what comes out."""
+FINE_STEP: Final = Threshold(
+    2.0**-10,
+    "Step of the numerical derivative in float64, in standard deviations. The sixth-order formula "
+    "then errs by 1e-17, and rounding by 1e-12. A power of two, so that x + step is exact.",
+)
 
-GAP_LIMIT: Final = 1.0
-"""Running means may be so many standard deviations from the batch's, and the logarithm of the
-ratio of standard deviations may be so large: beyond, most values leave the range that training
-saw."""
+COARSE_STEP: Final = Threshold(
+    2.0**-4, "The same step in float32: 1e-7 from the formula, 3e-4 from rounding."
+)
 
-GAP_NOISE: Final = 4.0
-"""What is allowed on top, over the root of the batch size: values of one sample go together, so
-that a mean is as uncertain as one of N values, and the worst of 1000 channels is 3.3 times as far
-off."""
+FINE_RESOLUTION: Final = Threshold(
+    1e-9,
+    "y responds to changes of x of this relative size: the subject computes in float64. A layer "
+    "that takes float64 and computes in float32 responds with noise of 1e-7.",
+)
 
-RUNNING_LIMIT: Final = 1e-3
-"""A law explains the steps of a running statistic, relative to them. Of 669 fits the right law left
-5e-5 at most; another statistic, such as n for n - 1, left 2e-2 and more, and where no law is right
-the best left 4e-1."""
+REPEAT_LIMIT: Final = Threshold(
+    1e-5,
+    "y is the same in two calls, relative to its largest value. In most layers the calls are "
+    "bitwise identical; the order of a sum over threads may change the last bits.",
+)
 
-RUNNING_ROUNDING: Final = 1e-7
-"""Below this two laws fit equally well, and the usual one is taken: instance normalization has the
-same n in all batches, so that n - 1 and a larger weight are the same."""
+SMOOTH_LIMIT: Final = Threshold(
+    0.2,
+    "Where y is smooth, formulas of fourth and sixth order agree to this part of "
+    "`GRADIENT_LIMIT`. Across a kink, as of a relu behind the normalization, they differ by a "
+    "third of their error or more, so that an error beyond the limit is not blamed on the "
+    "gradient.",
+)
 
-WEIGHT_LIMIT: Final = 1e-5
-"""Weights of running statistics are the same. Sums of fitted weights were 1 to 5e-7; 1 - 0.999^2
-and 0.001, the closest to be told apart, differ by 1e-3."""
+ROUGH_LIMIT: Final = Threshold(
+    0.9,
+    "Kinks at more than this share of the elements leave too little to compare. A relu in float32 "
+    "makes 0.7, since each x moves all values of its row; rounded outputs make 1.",
+)
 
-STALE_LIMIT: Final = 1e-2
-"""What evaluation uses is a statistic of some step, relative to how far the last step moved it. The
-line through y gave it to 5e-15 in float64; another step's was off by 2e-1 and more."""
+HANG_SECONDS: Final = Threshold(
+    120.0, "A target that takes longer is given up. A full audit takes 1 to 20 s."
+)
 
-LARGEST_EPS: Final = 1e-2
-"""What may lie between the variance that evaluation uses and a running variance. Layers have an eps
-of 1e-12 to 1e-3. [x]^2"""
-LAYOUT_LIMIT: Final = {"fine": 1e-9, "coarse": 1e-3}
-"""The gradient is the same for another order of the same values in memory, and where x needs no
-gradient, relative to the largest value. Another order of summing makes 1e-15 in float64 and 1e-6 in
-float32; values that are taken for others make 1e-1 and more."""
+VISIBLE_PATH: Final = Threshold(
+    1e-4,
+    "A path has a share if it is larger than this part of the direct path. In a model dy may have "
+    "hardly any mean; in float32, 1e-7 of rounding then leaves three digits of the share.",
+)
 
-LOST_DIGITS: Final = 0.5
-"""Digits that may be lost, as a share of those of the format: errors up to its eps to this power,
-3e-4 in float32, relative to the largest value of the channel. At scales whose squares float32 holds
-right layers show 5e-6 at most; those whose inv_std^3 underflows have lost all."""
+FEW_VALUES: Final = Threshold(
+    2,
+    "A channel with so many values, or fewer, says nothing: one value becomes 0, two values "
+    "become -1 and 1.",
+)
 
-MEAN_ALLOWANCE: Final = 20.0
-"""What is allowed at a large mean: so many eps times the mean in standard deviations. A mean that
-is rounded to the format, and sums in the format, make it 6 at most, in rows of 6 values; E[x^2] -
-E[x]^2 is off by the square of the mean: 1000 and more where the mean is 1000."""
+SMALL_VARIANCE_SHARE: Final = Threshold(
+    0.1,
+    "Share of the channels whose variance may be below eps. A dead or constant channel is usual "
+    "in a trained network; where one channel in ten is so, eps decides the scale of the output.",
+)
+
+GAP_LIMIT: Final = Threshold(
+    1.0,
+    "Running means may be so many standard deviations from the batch's means, and the logarithm "
+    "of the ratio of standard deviations may be so large. Beyond, most values leave the range that "
+    "training saw.",
+)
+
+GAP_NOISE: Final = Threshold(
+    4.0,
+    "What is allowed on top, over the root of the batch size. Values of one sample are correlated, "
+    "so that a mean is as uncertain as the mean of N values, and the worst of 1000 channels is 3.3 "
+    "times as far off.",
+)
+
+RUNNING_LIMIT: Final = Threshold(
+    1e-3,
+    "A law explains the steps of a running statistic, relative to them. In 669 fits the right law "
+    "left 5e-5 at most; another statistic, such as n for n - 1, left 2e-2 and more, and where no "
+    "law is right the best left 4e-1.",
+)
+
+RUNNING_ROUNDING: Final = Threshold(
+    1e-7,
+    "Below this residual two laws fit equally well, and the usual law is taken. Instance "
+    "normalization has the same n in all batches, so that n - 1 and a larger weight are the same.",
+)
+
+WEIGHT_LIMIT: Final = Threshold(
+    1e-5,
+    "Weights of running statistics are the same. Sums of fitted weights were 1 to 5e-7; 1 - "
+    "0.999^2 and 0.001, the closest weights to be told apart, differ by 1e-3.",
+)
+
+STALE_LIMIT: Final = Threshold(
+    1e-2,
+    "What evaluation uses is a statistic of some step, relative to how far the last step moved it. "
+    "The line through y gave it to 5e-15 in float64; the statistic of another step was off by 2e-1 "
+    "and more.",
+)
+
+LARGEST_EPS: Final = Threshold(
+    1e-2,
+    "What may lie between the variance that evaluation uses and a running variance. Layers have an "
+    "eps of 1e-12 to 1e-3. [x]^2",
+)
+
+LAYOUT_LIMIT: Final[Mapping[str, Threshold]] = {
+    "fine": Threshold(
+        1e-9,
+        "The gradient is the same for another order of the same values in memory, and where x "
+        "needs no gradient, relative to the largest value. In float64 another order of summing "
+        "makes 1e-15; values that are read at the wrong position make 1e-1 and more.",
+    ),
+    "coarse": Threshold(1e-3, "The same in float32: another order of summing makes 1e-6."),
+}
+
+LOST_DIGITS: Final = Threshold(
+    0.5,
+    "Digits that may be lost, as a share of the dtype's digits: errors up to its eps to this "
+    "power, 3e-4 in float32, relative to the largest value of the channel. At scales whose squares "
+    "float32 holds, right layers show 5e-6 at most; layers whose inv_std^3 underflows have lost "
+    "all digits.",
+)
+
+MEAN_ALLOWANCE: Final = Threshold(
+    20.0,
+    "What is allowed at a large mean: so many eps times the mean in standard deviations. A mean "
+    "that is rounded to the dtype, and sums in the dtype, make it 6 at most, in rows of 6 values; "
+    "E[x^2] - E[x]^2 is off by the square of the mean: 1000 and more where the mean is 1000.",
+)

@@ -1,4 +1,4 @@
-"""From numbers to a verdict."""
+"""The verdict on the gradient: from what was measured to a record with findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backnorm.audit.thresholds import (
     COEFFICIENT_LIMIT,
     GRADIENT_LIMIT,
     REPEAT_LIMIT,
-    REST_LIMIT,
+    RESIDUAL_LIMIT,
     ROUGH_LIMIT,
 )
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["judge"]
 
-BY_PATH: Final[Mapping[Path, str]] = {"variance": "G01", "mean": "G02", "none": "G03"}
-"""What it means that only this path takes part."""
+PATH_CODES: Final[Mapping[Path, str]] = {"variance": "G01", "mean": "G02", "none": "G03"}
+"""Finding where only this path is in dx."""
 
-BY_SUSPECT: Final[Mapping[str, str]] = {
+FAULT_CODES: Final[Mapping[str, str]] = {
     "no_gamma": "G08",
     "mean_cut_in_square": "G06",
     "square_cut_only": "G06",
@@ -36,19 +36,19 @@ BY_SUSPECT: Final[Mapping[str, str]] = {
     "mean_not_divided": "G09",
     "eps_elsewhere": "G10",
 }
-"""What it means that dx is the one this suspect makes."""
+"""Finding where dx is the dx that a known fault makes."""
 
 FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
-"""Suspects that make training's gradient: a fault only where the forward pass is not training's."""
+"""Known faults that make training's gradient: faults only where the forward pass does not train."""
 
 RENORM: Final = "renorm_gradient"
 
 
 def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
-    """Judge a subject by what was measured in each of its formats.
+    """Judge a subject by what was measured in each of its dtypes.
 
-    The first format in which it is wrong decides; if there is none, the shares are shown for the
-    first format and the errors for the last, the finest.
+    The first dtype in which the gradient is wrong decides. If the gradient is right in every dtype,
+    the shares are those of the first dtype, and the errors those of the last, the finest.
     """
     wrong = [m for m in measurements if not _is_sound(m)]
     shown = wrong[0] if wrong else measurements[0]
@@ -58,17 +58,17 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     return Record(
         target=subject.name,
         kind=subject.kind,
-        mode=shown.law.mode,
+        mode=shown.forward_law.mode,
         through=path,
-        coefficients=shown.fit.coefficients,
-        unexplained=shown.fit.unexplained,
+        coefficients=shown.path_fit.coefficients,
+        unexplained=shown.path_fit.residual,
         sound=not wrong,
         findings=tuple(_findings(subject, shown, path)) if wrong else (),
-        errors=Errors(finest.fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
-        law=str(shown.law),
+        errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
+        law=str(shown.forward_law),
         notes=tuple(_notes(subject, measurements, wrong)),
         expected=subject.expected,
-        parts=shown.fit.drawn if shown.law.straight else None,
+        parts=shown.path_fit.channel if shown.forward_law.straight else None,
     )
 
 
@@ -78,7 +78,7 @@ def _is_sound(m: Measurement) -> bool:
 
 
 def _vague(m: Measurement) -> str:
-    """Code of what makes a derivative meaningless, or nothing."""
+    """Return the code of what makes a derivative meaningless, or an empty string."""
     if m.comparison.unrepeated > REPEAT_LIMIT:
         return "G16"
     return "G15" if m.comparison.skipped > ROUGH_LIMIT else ""
@@ -89,14 +89,14 @@ def _exceeds(m: Measurement, error: float | None) -> bool:
 
 
 def _path(m: Measurement) -> Path:
-    """Name the statistics that the gradient goes through; never name a poor fit."""
-    shares = m.fit.coefficients
-    poor = not m.law.straight or m.fit.unexplained > REST_LIMIT
+    """Name the statistics that the gradient goes through; a poor fit gets no name."""
+    shares = m.path_fit.coefficients
+    poor = not m.forward_law.straight or m.path_fit.residual > RESIDUAL_LIMIT
     if poor or not _near(shares.direct, 1.0) or shares.variance is None:
         return "unexplained"
     takes_part = [s for s in (shares.mean, shares.variance) if s is not None and not _near(s, 0.0)]
     # Only a blend of statistics may let a part of a path through.
-    if m.law.mode != "other" and not all(_near(s, 1.0) for s in takes_part):
+    if m.forward_law.mode != "other" and not all(_near(s, 1.0) for s in takes_part):
         return "unexplained"
     through_variance = not _near(shares.variance, 0.0)
     if shares.mean is None:
@@ -130,41 +130,41 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
 
 
 def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
-    """Name what is wrong with dx: by its shares, else by the fault that makes the same dx."""
-    suspect = _suspect(m, BY_SUSPECT)
-    if m.law.mode != "batch" and _suspect(m, FOR_TRAINING):
-        return "G04" if m.law.mode == "frozen" else "G11"
-    if m.law.mode == "frozen" and path != "unexplained":
+    """Return the code of what is wrong with dx: by its shares, else by a known fault."""
+    fault = _known_fault(m, FAULT_CODES)
+    if m.forward_law.mode != "batch" and _known_fault(m, FOR_TRAINING):
+        return "G04" if m.forward_law.mode == "frozen" else "G11"
+    if m.forward_law.mode == "frozen" and path != "unexplained":
         return "G12" if path == "none" else "G04"
-    if m.law.mode == "frozen":
-        return BY_SUSPECT.get(suspect, "G05")
-    if path in BY_PATH:
-        return BY_PATH[path] if has_mean(subject.kind) else "G02"
+    if m.forward_law.mode == "frozen":
+        return FAULT_CODES.get(fault, "G05")
+    if path in PATH_CODES:
+        return PATH_CODES[path] if has_mean(subject.kind) else "G02"
     if path == "both":
         return _code_of_both(m)
-    return BY_SUSPECT.get(suspect, "G05")
+    return FAULT_CODES.get(fault, "G05")
 
 
 def _code_of_both(m: Measurement) -> str:
-    """Name what is wrong where both paths take part."""
-    if m.law.mode == "other":
+    """Return the code of what is wrong where both paths are in dx."""
+    if m.forward_law.mode == "other":
         return "G11"
-    outside = m.law.root is not None and m.law.root.place == "outside"
-    return "G10" if outside else "G12"
+    rule = m.forward_law.variance_rule
+    return "G10" if rule is not None and rule.place == "outside" else "G12"
 
 
-def _suspect(m: Measurement, names: Iterable[str]) -> str:
-    """Name of the known fault that explains dx, or nothing."""
-    fitting = [name for name in names if m.fit.suspects[name] < REST_LIMIT]
-    return min(fitting, key=lambda name: m.fit.suspects[name], default="")
+def _known_fault(m: Measurement, names: Iterable[str]) -> str:
+    """Return the name of the known fault that explains dx, or an empty string."""
+    fitting = [name for name in names if m.path_fit.known_faults[name] < RESIDUAL_LIMIT]
+    return min(fitting, key=lambda name: m.path_fit.known_faults[name], default="")
 
 
 def _shares(m: Measurement) -> str:
     names = ("direct", "mean", "variance")
-    known = [(name, getattr(m.fit.coefficients, name)) for name in names]
+    known = [(name, getattr(m.path_fit.coefficients, name)) for name in names]
     shares = ", ".join(f"{name} {share:.4f}" for name, share in known if share is not None)
     error = m.comparison.errors.dx
-    return f"{shares}, rest {m.fit.unexplained:.1e}, error of dx {error:.1e} ({m.dtype})"
+    return f"{shares}, residual {m.path_fit.residual:.1e}, error of dx {error:.1e} ({m.dtype})"
 
 
 def _notes(
@@ -173,10 +173,11 @@ def _notes(
     yield from _notes_on_law(subject, measurements[0])
     if 0 < len(wrong) < len(measurements):
         yield f"Found in {', '.join(m.dtype for m in wrong)} only."
-    if wrong and wrong[0].law.mode != "batch" and _suspect(wrong[0], FOR_TRAINING) == RENORM:
+    first = wrong[0] if wrong else None
+    if first and first.forward_law.mode != "batch" and _known_fault(first, FOR_TRAINING) == RENORM:
         yield (
-            "dx takes the factor and the shift to the running statistics for constants, as batch"
-            " renormalization does by design: it is not the derivative of y, and meant not to be."
+            "dx treats the factor and the shift to the running statistics as constants, as batch"
+            " renormalization does by design: dx is intentionally not the derivative of y."
         )
     if not any(map(_vague, measurements)):
         yield from _notes_on_numbers(measurements)
@@ -184,24 +185,25 @@ def _notes(
 
 def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
     if not has_mean(subject.kind):
-        yield "This kind has no mean: the variance is all there is to go through."
-    if m.law.mode == "frozen" and subject.call == "train":
-        yield "Asked to train, it normalizes with constants all the same."
-    if m.law.mode == "batch" and subject.call == "eval":
-        yield "Asked to evaluate, it normalizes with the batch's statistics all the same."
-    if m.law.mode == "other":
+        yield "This kind of normalization has no mean: the variance is its only statistic."
+    if m.forward_law.mode == "frozen" and subject.call == "train":
+        yield "In training mode it normalizes with constants."
+    if m.forward_law.mode == "batch" and subject.call == "eval":
+        yield "In evaluation mode it normalizes with the batch's statistics."
+    if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
-    if m.law.gamma_law != "gamma":
-        yield f"It multiplies by {m.law.gamma_law}."
+    if m.forward_law.gamma_law != "gamma":
+        yield f"It multiplies by {m.forward_law.gamma_law}."
 
 
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
     paths = {m.dtype: _path(m) for m in measurements}
     if len(set(paths.values())) > 1:
-        yield "It goes through: " + ", ".join(f"{p} in {dtype}" for dtype, p in paths.items()) + "."
+        listed = ", ".join(f"{path} in {dtype}" for dtype, path in paths.items())
+        yield f"The gradient goes through: {listed}."
     if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
-        yield "It takes float64 and computes in a coarser format."
-    # In float32 rounding alone may look like a kink: the last format is the finest.
+        yield "It accepts float64 and computes in a narrower dtype."
+    # In float32 rounding alone may look like a kink: the last dtype is the finest.
     skipped = measurements[-1].comparison.skipped
     if skipped:
-        yield f"{skipped:.0%} of the elements were left out: y has a kink there."
+        yield f"{skipped:.0%} of the elements were left out, since y has a kink there."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from backnorm.bench.run import BenchOptions, run
+from backnorm.bench.options import BenchOptions
+from backnorm.bench.run import run
 
 __all__ = ["BenchOptions", "run"]

@@ -11,7 +11,7 @@ from backnorm.bench import peers
 from backnorm.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from backnorm.bench.run import BenchOptions
+    from backnorm.bench.options import BenchOptions
     from backnorm.bench.suites import BenchCase
 
 __all__ = ["outside"]

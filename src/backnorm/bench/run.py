@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import engine, peers
@@ -17,34 +17,11 @@ from backnorm.report.environment import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from backnorm.bench.options import BenchOptions
+
     Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
 
-__all__ = ["BenchOptions", "run"]
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What to time.
-
-    Attributes
-    ----------
-    suite, layouts, dtype, operations
-        Which cases, and the operations to time on each.
-    peers
-        Frameworks of this environment, by their names in `peers.PEERS`.
-    interpreters
-        Frameworks of other environments: name -> interpreter.
-    rounds
-        Samples of each call.
-    """
-
-    suite: str = "resnet50"
-    layouts: tuple[str, ...] = ("nchw", "nhwc")
-    dtype: str = "float32"
-    operations: tuple[str, ...] = ("forward", "backward")
-    peers: tuple[str, ...] = ()
-    interpreters: tuple[tuple[str, str], ...] = ()
-    rounds: int = 7
+__all__ = ["run"]
 
 
 def run(options: BenchOptions) -> Iterator[BenchRow]:

@@ -1,4 +1,4 @@
-"""The command line: one file for each command, none with arithmetic."""
+"""The command line: one file for each command, without arithmetic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
-    """Batch normalization with the whole gradient, and an audit that finds what is left out."""
+    """Batch normalization with its complete gradient, and an audit of normalization layers."""
 
 
 main.add_command(audit)

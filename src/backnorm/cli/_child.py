@@ -1,4 +1,4 @@
-"""One child process: started, asked, and ended so that nothing is left of it."""
+"""A child process: started, asked, and ended together with all processes that it started."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "start_child"]
 
-LAST_WORDS: Final = 2000
-"""Bytes of the child's stderr that are kept, to tell what it said before it died."""
+LAST_OUTPUT: Final = 2000
+"""Bytes of the child's stderr that are kept, for the message if it dies."""
 
-FAREWELL: Final = 3.0
-"""Seconds that a child has to end by itself when there is nothing more to do."""
+EXIT_SECONDS: Final = 3.0
+"""Seconds that a child has to exit when its input is closed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,20 +37,20 @@ class Child:
     process
         The process, leader of its own process group.
     answers
-        Messages that it sent; None when it closed its end.
-    words
-        The last of what it wrote to stderr.
+        Messages that it sent; None when it closed its end of the pipe.
+    output
+        The last bytes that it wrote to stderr.
     readers
-        Threads that fill `answers` and `words`.
+        Threads that fill `answers` and `output`.
     """
 
     process: subprocess.Popen[bytes]
     answers: queue.SimpleQueue[dict[str, Any] | None]
-    words: collections.deque[int]
+    output: collections.deque[int]
     readers: tuple[threading.Thread, ...]
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; a child that is already dead will be found out by `receive`."""
+        """Send a message; if the child is dead, `receive` says so."""
         pipe = self.process.stdin
         with contextlib.suppress(OSError):
             if pipe is not None:
@@ -58,13 +58,12 @@ class Child:
                 pipe.flush()
 
     def receive(self, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yield its messages until it is done; the last may be that it is lost.
+        """Yield its messages until it is done or lost.
 
         Parameters
         ----------
         seconds
-            How long it may take from one message to the next, those not counted that only tell
-            which probe is at work.
+            The longest time between two messages; messages that only name a probe do not count.
         """
         until = monotonic() + seconds
         while True:
@@ -76,7 +75,7 @@ class Child:
                 return
 
     def answer(self, seconds: float) -> dict[str, Any]:
-        """Return its next message, or that it is lost."""
+        """Return its next message, or the message that it is lost."""
         try:
             message = self.answers.get(timeout=max(seconds, 0.0))
         except queue.Empty:
@@ -84,30 +83,30 @@ class Child:
         return {"lost": "died"} if message is None else message
 
     def lost(self, message: Mapping[str, Any]) -> tuple[str, str]:
-        """End it, lost as it is: if it closed its pipe it ends by itself, if it hangs never."""
+        """End a lost child: a child that closed its pipe exits by itself, a hung child does not."""
         return self.end() if message["lost"] == "died" else self.kill()
 
     def end(self) -> tuple[str, str]:
-        """End it and all that it started; return how it went and its last words."""
+        """End it and all that it started; return how it ended and its last output."""
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(FAREWELL)
+            self.process.wait(EXIT_SECONDS)
         return self.kill()
 
     def kill(self) -> tuple[str, str]:
-        """End it at once."""
+        """The same, at once."""
         code = self.process.poll()
         _kill_group(self.process)
         self.process.wait()
         for reader in self.readers:
-            reader.join(FAREWELL)
+            reader.join(EXIT_SECONDS)
         if not any(reader.is_alive() for reader in self.readers):
             for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
                 _close(pipe)
-        words = bytes(self.words).rpartition(NEXT)[2]
-        return _ending(code), words[-LAST_WORDS:].decode(errors="replace")
+        output = bytes(self.output).rpartition(NEXT)[2]
+        return _ending(code), output[-LAST_OUTPUT:].decode(errors="replace")
 
 
 def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child:
@@ -123,7 +122,7 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
     Returns
     -------
     Child
-        In a session of its own, so that it can be ended with all that it starts.
+        In a new session, so that it can be ended with all that it starts.
     """
     process = subprocess.Popen(
         list(command),
@@ -131,35 +130,35 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Inputs are small: more threads would only wait for each other.
+        # Inputs are small: further threads would only wait for each other.
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
     answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    words: collections.deque[int] = collections.deque(maxlen=LAST_WORDS + len(NEXT))
+    output: collections.deque[int] = collections.deque(maxlen=LAST_OUTPUT + len(NEXT))
     readers = (
         threading.Thread(target=_read_answers, args=(process.stdout, answers), daemon=True),
-        threading.Thread(target=_read_words, args=(process.stderr, words), daemon=True),
+        threading.Thread(target=_read_output, args=(process.stderr, output), daemon=True),
     )
     for reader in readers:
         reader.start()
-    return Child(process, answers, words, readers)
+    return Child(process, answers, output, readers)
 
 
 def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    # Bytes that are no message, from a target that has written to the pipe, end the conversation.
+    # Bytes that are not a message, from a target that wrote to the pipe, end the conversation.
     with contextlib.suppress(ValueError, TypeError, struct.error, MemoryError):
         while (message := read_frame(pipe)) is not None:
             answers.put(message)
     answers.put(None)
 
 
-def _read_words(pipe: IO[bytes], words: collections.deque[int]) -> None:
+def _read_output(pipe: IO[bytes], output: collections.deque[int]) -> None:
     while chunk := os.read(pipe.fileno(), 1 << 16):
-        words.extend(chunk)
+        output.extend(chunk)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and whatever it started in its group."""
+    """Kill the child and all processes of its group."""
     if not hasattr(os, "killpg"):
         process.kill()
         return
@@ -175,7 +174,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 def _ending(code: int | None) -> str:
     if code is None:
-        return "no end of its own"
+        return "no exit status"
     if code >= 0:
         return f"exit status {code}"
     names = {number.value: number.name for number in signal.Signals}

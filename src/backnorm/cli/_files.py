@@ -1,4 +1,4 @@
-"""Write a file of text whole or not at all."""
+"""Write a text file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ __all__ = ["refuse_unwritable", "write_atomically"]
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise FileError if `write_atomically` would, before there is anything to write.
+    """Raise FileError if `write_atomically` would, before the text is known.
 
-    Permissions are not read, since they say too little, for root least of all: a file without a
-    name is made in the folder, and is gone at once.
+    Permissions do not tell enough, in particular for root: a temporary file is made in the folder.
     """
     try:
         folder = refuse_irregular(path).parent
@@ -29,5 +28,5 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write text beside the file, then rename it: readers see the old file or the new one."""
+    """Write text beside the file, then rename it: readers see the old file or the new file."""
     write_whole(path, text.encode())

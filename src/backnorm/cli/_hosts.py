@@ -1,21 +1,23 @@
-"""A target in another interpreter: its boxes here, and the process in which they are called."""
+"""A target in another interpreter: its runners here, and the process in which they call it."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.audit.subjects.hosted import hosted_subjects
+from backnorm.audit.subject import named_error
+from backnorm.audit.subjects.from_specs import subjects_from
 from backnorm.cli._child import Child, start_child
 from backnorm.errors import SubjectError
 from backnorm.host import serve
+from backnorm.host.pairs import NotReturned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from backnorm.audit.subject import Subject
-    from backnorm.audit.subjects.adapter import Request
+    from backnorm.audit.subjects.request import AuditRequest
 
 __all__ = ["Host", "installed"]
 
@@ -46,7 +48,7 @@ class Host:
     python: str
     environment: Mapping[str, str]
     target: str
-    asked: Request
+    asked: AuditRequest
     near: tuple[str, ...]
     seconds: float
     children: list[Child] = field(default_factory=list)
@@ -68,7 +70,7 @@ class Host:
         Returns
         -------
         tuple of Subject
-            Whose boxes call this process.
+            Whose runners call this process.
 
         Raises
         ------
@@ -82,9 +84,11 @@ class Host:
 
         begin(self.target)
         made = self._find()
-        boxes = [RemoteBox(self, place, spec["name"]) for place, spec in enumerate(made)]
-        specs = [{**spec, "box": box} for spec, box in zip(made, boxes, strict=True)]
-        return hosted_subjects(specs, begin)
+        specs = [
+            {**spec, "runner": RemoteRunner(self, place, spec["name"])}
+            for place, spec in enumerate(made)
+        ]
+        return subjects_from(specs, begin)
 
     def call(self, name: str, message: Mapping[str, Any]) -> Any:
         """Ask something about a subject, starting the process if need be."""
@@ -104,12 +108,8 @@ class Host:
 
     def _find(self) -> list[dict[str, Any]]:
         self.children.append(_start(self.target, self.python, self.environment))
-        asked = {
-            "kind": self.asked.kind,
-            "arguments": self.asked.arguments,
-            "calls": self.asked.calls,
-        }
-        question = {"do": "find", "target": self.target, "asked": asked, "near": self.near}
+        asked = self.asked.to_dict()
+        question = {"do": "find", "target": self.target, "asked": asked, "near": list(self.near)}
         found = self._ask(self.target, question)
         self.told = found["environment"]
         made: list[dict[str, Any]] = found["specs"]
@@ -129,8 +129,21 @@ class Host:
 
 
 @dataclass(slots=True, eq=False)
-class RemoteBox:
-    """A box in another process; once it has taken that process along, it is not called again."""
+class RemoteRunner:
+    """A runner in another process; see `backnorm.host.runners` for its operations.
+
+    Attributes
+    ----------
+    host
+        The process.
+    place
+        The runner's number there.
+    name
+        What messages call the subject.
+    lost
+        Why the process was lost, where the subject has taken it along: then neither this runner nor
+        one that came of it is called again.
+    """
 
     host: Host
     place: int
@@ -153,16 +166,24 @@ class RemoteBox:
         """Return the state that calls start from."""
         return self._call("state", ())
 
-    def after(self, *arguments: Any) -> Any:
-        """Return the state after some calls."""
-        return self._call("after", arguments)
+    def attached(self) -> Any:
+        """Return the names of what holds a graph."""
+        return self._call("attached", ())
+
+    def after(self, *arguments: Any) -> RemoteRunner:
+        """Return the runner after some calls."""
+        return replace(self, place=self._call("after", arguments))
+
+    def variant(self, *arguments: Any) -> RemoteRunner:
+        """Return a runner that calls in another way."""
+        return replace(self, place=self._call("variant", arguments))
 
     def _call(self, operation: str, arguments: Sequence[Any]) -> Any:
         if self.lost:
             raise self.lost[0]
         message = {
             "do": "call",
-            "box": self.place,
+            "runner": self.place,
             "operation": operation,
             "arguments": list(arguments),
         }
@@ -203,13 +224,18 @@ def _value(name: str, answer: Mapping[str, Any]) -> Any:
         raise SubjectError.unknown_object(name, type(answer["unknown"], (), {})())
     if "refused" in answer:
         arguments, kind, text = answer["refused"]
-        raise SubjectError.cannot_build(name, arguments, _error(kind, text))
+        raise SubjectError.cannot_build(name, arguments, named_error(kind, text))
+    if "not_returned" in answer:
+        raise NotReturned(*_what_and_value(*answer["not_returned"]))
     if "raised" in answer:
-        raise _error(*answer["raised"])
+        raise named_error(*answer["raised"])
     return answer["value"]
 
 
-def _error(kind: str, text: str) -> Exception:
-    """Return an error of the same name and words as one that was raised in another process."""
-    raised: Exception = type(kind, (Exception,), {})(text)
-    return raised
+def _what_and_value(what: str, kind: str, length: int | None) -> tuple[str, object]:
+    """Return what was not returned, and something of the type and length of what was."""
+    if kind == "NoneType":
+        return what, None
+    return what, type(kind, (object,), {})() if length is None else type(kind, (tuple,), {})(
+        range(length)
+    )

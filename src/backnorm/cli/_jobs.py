@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -16,24 +15,22 @@ from backnorm.audit.thresholds import HANG_SECONDS
 from backnorm.cli._child import Child, start_child
 from backnorm.cli._hosts import installed
 from backnorm.errors import SubjectError
+from backnorm.host.calls import calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.subjects.adapter import Calls
+    from backnorm.audit.subjects.request import Modes
 
-__all__ = ["Job", "Stage", "audit_jobs"]
-
-BACKENDS: Final = ("keras",)
-"""Frameworks that run on others, one of them in a process."""
+__all__ = ["AuditJob", "Stage", "audit_jobs"]
 
 MARGIN: Final = 10.0
 """Seconds that a child has to end a host which hangs, and to say so, before it is given up too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class AuditJob:
     """A target, and what is asked of it.
 
     Attributes
@@ -44,8 +41,8 @@ class Job:
         The kind of normalization; None for what the target says itself.
     arguments
         Arguments of a class or function.
-    calls
-        Which modes to audit.
+    modes
+        Which of them to audit.
     python
         The interpreter that runs the target; empty for the one that runs the audit.
     model
@@ -62,7 +59,7 @@ class Job:
     target: str
     kind: Kind | None = None
     arguments: dict[str, Any] | list[Any] | None = None
-    calls: Calls = "both"
+    modes: Modes = "both"
     python: str = ""
     model: bool = False
     inputs: tuple[dict[str, Any], ...] = ()
@@ -91,7 +88,7 @@ class Stage:
 
 
 def audit_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[AuditJob],
     at_work: Callable[[Stage], object] = lambda _: None,
     *,
     seconds: float = HANG_SECONDS,
@@ -127,21 +124,15 @@ def audit_jobs(
         crew.dismiss()
 
 
-def _on_each_backend(job: Job, seconds: float) -> list[Job]:
+def _on_each_backend(job: AuditJob, seconds: float) -> list[AuditJob]:
     """Make a job for each backend of a framework that has several, and one a process."""
-    calls = _calls_with_backends(job.target)
-    if calls is None or calls.VARIABLE in os.environ:
+    calls = calls_of(job.target)
+    if not hasattr(calls, "BACKENDS") or calls.VARIABLE in os.environ:
         return [job]
     there = installed(job.python or sys.executable, [job.target, *calls.BACKENDS], seconds)
     backends = [name for name in calls.BACKENDS if name in there and job.target in there]
     jobs = [replace(job, environment={calls.VARIABLE: name}) for name in backends]
     return jobs or [job]
-
-
-def _calls_with_backends(target: str) -> Any:
-    if target not in BACKENDS:
-        return None
-    return importlib.import_module(f"backnorm.host.calls.{target}")
 
 
 @dataclass(slots=True)
@@ -151,7 +142,7 @@ class _Crew:
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, job: Job, skip: int, seconds: float) -> Iterator[dict[str, Any]]:
+    def ask(self, job: AuditJob, skip: int, seconds: float) -> Iterator[dict[str, Any]]:
         """Yield the messages of a child about a job; a lost child says how it went."""
         if not self.children:
             self.children.append(_start_worker())
@@ -182,7 +173,7 @@ def _start_worker() -> Child:
 
 
 def _audit_job(
-    crew: _Crew, job: Job, at_work: Callable[[Stage], object], seconds: float
+    crew: _Crew, job: AuditJob, at_work: Callable[[Stage], object], seconds: float
 ) -> Iterator[Record]:
     names: list[tuple[str, Kind]] = []
     done, name = 0, job.target
@@ -204,7 +195,11 @@ def _audit_job(
 
 
 def _lost(
-    job: Job, names: Sequence[tuple[str, Kind]], done: int, message: dict[str, Any], seconds: float
+    job: AuditJob,
+    names: Sequence[tuple[str, Kind]],
+    done: int,
+    message: dict[str, Any],
+    seconds: float,
 ) -> Record:
     """Return the record of the subject that took the child with it."""
     name, kind = names[done] if names else (job.target, job.kind or "batch")

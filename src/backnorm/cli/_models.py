@@ -1,4 +1,4 @@
-"""Targets that are whole models. Runs in the child: it imports foreign code."""
+"""Targets that are whole models. This runs in the child: it imports foreign code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backnorm.audit.record import Record
-    from backnorm.audit.subjects.adapter import Arguments
+    from backnorm.audit.subjects.request import Arguments
 
 __all__ = ["audit_target"]
 
@@ -30,30 +30,30 @@ def audit_target(
     target
         package.module:Name, package.module.Name, or path/to/file.py:Name.
     inputs
-        Shape of each input, and the number that its integers are below, if it has integers.
+        The shape of each input, and for integers the number that they are below.
     arguments
-        What to call it with, if it is to be called.
+        Arguments of the class or function.
     at_work
         Called with the name of each layer before it is measured.
 
     Returns
     -------
     tuple of Record
-        One for each layer that is called.
+        A record for each layer that the model calls.
 
     Raises
     ------
     SubjectError
-        If the target does not import, is no model, or does not run.
+        If the target cannot be imported, is not a model, or does not run.
     """
     try:
         from backnorm.torch.model.inputs import Shaped
         from backnorm.torch.model.target import audit_model_target
     except NotInstalledError as error:
-        raise SubjectError.not_importable(target, str(error), ()) from error
+        raise SubjectError.not_installed(target, error) from error
     try:
-        found = find(target, TARGETS)
+        model = find(target, TARGETS)
     except NotFound as error:
         raise SubjectError.not_importable(target, error.got, error.near) from error
-    shapes = [Shaped(tuple(one["shape"]), one["below"]) for one in inputs]
-    return audit_model_target(found, shapes, arguments, target, at_work)
+    shapes = [Shaped(tuple(given["shape"]), given["below"]) for given in inputs]
+    return audit_model_target(model, shapes, arguments, target, at_work)

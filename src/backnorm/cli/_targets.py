@@ -6,18 +6,24 @@ import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.subjects.registry import adapter_of, subjects_of
+from backnorm.audit.subjects.registry import layers_of, subjects_of
+from backnorm.audit.subjects.request import AuditRequest
 from backnorm.errors import NotInstalledError, SubjectError
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.find import NotFound, find
 
 if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
-    from backnorm.audit.subjects.adapter import Request
 
-__all__ = ["TARGETS", "find_subjects", "is_installed"]
+__all__ = ["TARGETS", "as_asked", "asked_of", "find_subjects", "is_installed", "place_of"]
 
-TARGETS: Final = ("engine", "specimens", *FRAMEWORKS)
+PLACES: Final = {
+    "engine": "backnorm.audit.subjects.engine:ENGINE",
+    "specimens": "backnorm.audit.specimens:PAIRS",
+}
+"""Targets of this package that are a word, and where their pairs are."""
+
+TARGETS: Final = (*PLACES, *FRAMEWORKS)
 """Targets that are a word."""
 
 
@@ -26,7 +32,31 @@ def is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def find_subjects(target: str, request: Request) -> tuple[Subject, ...]:
+def place_of(target: str) -> str:
+    """Return where a target is: what `backnorm.host.find` takes, or a framework."""
+    return PLACES.get(target, target)
+
+
+def asked_of(target: str, request: AuditRequest) -> AuditRequest:
+    """Return what is asked of a target: the pairs of this package say themselves what they are."""
+    return AuditRequest() if target in PLACES else replace(request, name=target)
+
+
+def as_asked(
+    target: str, request: AuditRequest, subjects: tuple[Subject, ...]
+) -> tuple[Subject, ...]:
+    """Choose the mode among the pairs of this package, and tell the verdicts of specimens."""
+    if target not in PLACES:
+        return subjects
+    if target == "specimens":
+        from backnorm.audit.specimens import as_specimens
+
+        subjects = as_specimens(subjects)
+    wanted = {request.modes} if request.modes in ("train", "eval") else {"train", "eval"}
+    return tuple(one for one in subjects if one.call is None or one.call in wanted)
+
+
+def find_subjects(target: str, request: AuditRequest) -> tuple[Subject, ...]:
     """Make subjects of a target.
 
     Parameters
@@ -47,25 +77,17 @@ def find_subjects(target: str, request: Request) -> tuple[Subject, ...]:
     SubjectError
         If the target does not import, or is nothing that can be audited.
     """
-    if target == "engine":
-        from backnorm.audit.subjects.engine import engine_subjects
-
-        return engine_subjects(request.calls)
-    if target == "specimens":
-        from backnorm.audit.specimens import specimen_subjects
-
-        return specimen_subjects()
     if target in FRAMEWORKS:
         return _layers(target, request)
     try:
-        found = find(target, TARGETS)
+        found = find(place_of(target), TARGETS)
     except NotFound as error:
         raise SubjectError.not_importable(target, error.got, error.near) from error
-    return subjects_of(found, replace(request, name=target))
+    return as_asked(target, request, subjects_of(found, asked_of(target, request)))
 
 
-def _layers(framework: str, request: Request) -> tuple[Subject, ...]:
+def _layers(framework: str, request: AuditRequest) -> tuple[Subject, ...]:
     try:
-        return adapter_of(framework).layers(request.calls)
+        return layers_of(framework, request.modes)
     except NotInstalledError as error:
-        raise SubjectError.not_importable(framework, str(error), ()) from error
+        raise SubjectError.not_installed(framework, error) from error

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from backnorm.audit import audit
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
-from backnorm.audit.subjects.adapter import Request
+from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
-from backnorm.cli._targets import TARGETS, find_subjects
+from backnorm.cli._targets import TARGETS, as_asked, asked_of, find_subjects, place_of
 from backnorm.errors import SubjectError
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.serve import begin, environment, serve
@@ -50,7 +50,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     if job["model"]:
         _answer_model(job, say)
         return
-    request = Request(job["kind"], job["arguments"], job["calls"])
+    request = AuditRequest(job["kind"], job["arguments"], job["modes"])
 
     def starting(name: str) -> None:
         begin()
@@ -87,25 +87,26 @@ def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) ->
     try:
         records = audit_target(target, job["inputs"], job["arguments"], starting)
     except Exception as error:  # noqa: BLE001 - foreign code ran
-        records = (_not_found(target, Request(), error),)
+        records = (_not_found(target, AuditRequest(), error),)
     for record in records:
         say({"record": record.to_dict()})
     say({"done": True})
 
 
 def _subjects(
-    job: dict[str, Any], request: Request, starting: Callable[[str], None]
+    job: dict[str, Any], request: AuditRequest, starting: Callable[[str], None]
 ) -> tuple[Subject, ...]:
     """Find the subjects of a job: here, or in another interpreter or environment."""
     if not job["python"] and not job["environment"]:
         return find_subjects(job["target"], request)
-    python = job["python"] or sys.executable
-    host = Host(python, job["environment"], job["target"], request, TARGETS, job["seconds"])
+    target, python = job["target"], job["python"] or sys.executable
+    asked = asked_of(target, request)
+    host = Host(python, job["environment"], place_of(target), asked, TARGETS, job["seconds"])
     HOSTS.append(host)
-    return host.subjects(starting)
+    return as_asked(target, request, host.subjects(starting))
 
 
-def _not_found(target: str, request: Request, error: Exception) -> Record:
+def _not_found(target: str, request: AuditRequest, error: Exception) -> Record:
     known = error if isinstance(error, SubjectError) else SubjectError.raised(target, error)
     return Record(target, request.kind or "batch", findings=(fault(known),), audited=False)
 

@@ -1,4 +1,4 @@
-"""backnorm audit: through which statistics gradients go, and whether they are right."""
+"""backnorm audit: whether gradients are right, and through which statistics they go."""
 
 from __future__ import annotations
 
@@ -12,44 +12,49 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backnorm.cli._shapes import read_shapes
+from backnorm.host.calls import FRAMEWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
-    from backnorm.audit.subjects.adapter import Calls
-    from backnorm.cli._jobs import Job, Stage
+    from backnorm.audit.subjects.request import Modes
+    from backnorm.cli._jobs import AuditJob, Stage
 
 __all__ = ["audit"]
 
 KINDS = ("batch", "layer", "group", "instance", "rms")
+WIDTH_OF_FILES = 120
+"""Columns of a table that goes to a file or a pipe."""
 
 
 def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
-    """Read the JSON of --args."""
+    """Return the value of the JSON of --args."""
     try:
         value = None if text is None else json.loads(text)
     except ValueError as error:
         message = f"{error}; pass for example '{{\"num_features\": 4}}' or '[4]'"
         raise click.BadParameter(message) from error
     if not isinstance(value, dict | list | None):
-        message = f"must be a JSON object or array, got {text}"
+        message = f"it must be a JSON object or array, got {text}"
         raise click.BadParameter(message)
     return value
 
 
 def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
-    """Refuse at once what is no program."""
+    """Return the interpreter's path; raise BadParameter if it is not a program."""
     path = shutil.which(name) if name else ""
     if path is None:
-        message = f"{name} must be a Python interpreter: its path, or its name if it is on PATH"
+        message = (
+            f"{name} is not a program. Pass the path of a Python, or its name if it is on PATH"
+        )
         raise click.BadParameter(message)
     return path
 
 
 def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    """Refuse at once what would fail after the audit."""
+    """Raise BadParameter before the audit if the file could not be written after it."""
     from backnorm.cli._files import refuse_unwritable
     from backnorm.errors import FileError
 
@@ -62,15 +67,15 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     return name
 
 
-@click.command()
+@click.command(epilog=f"Frameworks: {', '.join(FRAMEWORKS)}.")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not told.")
+@click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
 @click.option(
     "--args",
     "arguments",
     metavar="JSON",
     callback=_arguments,
-    help="Arguments of the class or function: an object or an array.",
+    help="Arguments of the class or function: a JSON object or array.",
 )
 @click.option(
     "--mode",
@@ -88,38 +93,30 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     multiple=True,
     metavar="SHAPE",
     callback=read_shapes,
-    help="What to call a model with, once an argument: 8,3,64,64, or 8,16:1000 for integers.",
+    help="With --model: shape of an input, 8,3,64,64, or 8,16:1000 for integers below 1000.",
 )
 @click.option(
     "--python",
     metavar="INTERPRETER",
     default="",
     callback=_interpreter,
-    help="Run targets under another Python (3.6 or newer, with NumPy and their framework).",
+    help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
 )
 @click.option(
     "--limit",
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="How long one layer may take before it is given up.  [default: 120]",
+    help="Stop a layer that takes longer.  [default: 120]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
 )
 @click.option(
-    "--html",
-    "html_file",
-    metavar="FILE",
-    callback=_writable,
-    help="Write a page with drawings too; - for stdout.",
+    "--html", "html_file", metavar="FILE", callback=_writable, help="Write HTML too; - for stdout."
 )
 @click.option(
-    "--junit",
-    "junit_file",
-    metavar="FILE",
-    callback=_writable,
-    help="Write JUnit XML for CI too; - for stdout.",
+    "--junit", "junit_file", metavar="FILE", callback=_writable, help="Write JUnit XML for CI too."
 )
 @click.option(
     "--format",
@@ -127,12 +124,12 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     type=click.Choice(["text", "github"]),
     default="text",
     show_default=True,
-    help="What to write to stdout: a table, or annotations for GitHub.",
+    help="Output to stdout: a table, or annotations for GitHub.",
 )
 @click.option(
-    "--quick", is_flag=True, help="Look at the gradient of a first call alone: under 2 s a target."
+    "--quick", is_flag=True, help="Only judge the gradient of a first call: under 2 s a layer."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Findings in full, notes, and all probes.")
+@click.option("-v", "--verbose", is_flag=True, help="Show findings in full, notes and all probes.")
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -140,7 +137,7 @@ def audit(
     *,
     kind: Kind | None,
     arguments: Any,
-    mode: Calls,
+    mode: Modes,
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
@@ -152,16 +149,19 @@ def audit(
     quick: bool,
     verbose: bool,
 ) -> None:
-    """Audit normalization layers: find what their gradients leave out.
+    """Audit normalization layers: compare their gradients with the derivative of their output.
 
-    TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
-    or a framework (torch, jax, flax, haiku, equinox, keras, tensorflow, tinygrad, mxnet, paddle,
-    chainer, caffe). Without a target: the engine and every framework found. With --model a target
-    names a torch Module, or what builds one; it may come with its inputs: a pair (model, inputs).
+    TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, a framework, "engine"
+    (backnorm's functions) or "specimens" (layers with known faults). Without TARGET, the engine and
+    every installed framework are audited.
 
-    Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
+    With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
+    (module, inputs).
+
+    Exit status: 0 no findings but notes (codes N and R), 1 other findings, 2 wrong use or a target
+    that could not be audited.
     """
-    from backnorm.cli._jobs import Job
+    from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
@@ -170,7 +170,8 @@ def audit(
     _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
     jobs = [
-        Job(target, kind, arguments, mode, python, model, inputs, quick=quick) for target in chosen
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        for target in chosen
     ]
     elsewhere: dict[str, str] = {}
     records = list(_with_progress(jobs, seconds, elsewhere))
@@ -184,21 +185,20 @@ def audit(
 
 
 def _defaults() -> tuple[str, ...]:
-    """Return the engine and every framework found; say which are not there."""
+    """Return the engine and every installed framework; name the other frameworks on stderr."""
     from backnorm.cli._targets import is_installed
-    from backnorm.host.calls import FRAMEWORKS
 
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
     if missing:
-        note = "not installed, so that their layers are left out (--python runs them elsewhere)"
+        note = "Not audited, since not installed (install them, or pass --python)"
         click.echo(f"{note}: {', '.join(missing)}", err=True)
     return ("engine", *(name for name in FRAMEWORKS if name not in missing))
 
 
 def _with_progress(
-    jobs: Sequence[Job], seconds: float | None, elsewhere: dict[str, str]
+    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
 ) -> Iterator[Record]:
-    """Audit all jobs, showing on stderr what is at work."""
+    """Audit all jobs, and show on stderr which layer and probe are running."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -213,8 +213,8 @@ def _with_progress(
         task = bar.add_task("starting", total=None)
 
         def show(stage: Stage) -> None:
-            what = f"{stage.name}: {stage.probe}" if stage.probe else stage.name
-            bar.update(task, description=what, completed=stage.done, total=stage.total or None)
+            text = f"{stage.name}: {stage.probe}" if stage.probe else stage.name
+            bar.update(task, description=text, completed=stage.done, total=stage.total or None)
 
         yield from audit_jobs(
             jobs,
@@ -230,22 +230,22 @@ def _refuse_mixed(
     inputs: Sequence[object],
     others: Mapping[str, object],
 ) -> None:
-    """Refuse what says nothing about a model, and what says something about a model only."""
+    """Raise UsageError if --model misses a target, or comes with options that it cannot use."""
     message = ""
     if inputs and not model:
-        message = "--input says what a model is called with; pass --model too"
+        message = "--input is the input of a model; pass --model too"
     elif model and not targets:
         message = "--model needs a target, such as path/to/model.py:build"
     elif model:
-        usual = {"kind": None, "mode": "both", "python": "", "quick": False}
-        given = next((name for name, value in others.items() if value != usual[name]), "")
-        message = f"--{given} is not for a model, which is audited as it is set" if given else ""
+        defaults = {"kind": None, "mode": "both", "python": "", "quick": False}
+        given = next((name for name, value in others.items() if value != defaults[name]), "")
+        message = f"--{given} cannot be used with --model" if given else ""
     if message:
         raise click.UsageError(message)
 
 
 def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
-    """Refuse two documents in one place."""
+    """Raise UsageError if two documents have the same file."""
     chosen = [name for name in files.values() if name is not None]
     places = ["-" if name == "-" else str(Path(name).resolve()) for name in chosen]
     twice = next(
@@ -255,14 +255,14 @@ def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
         twice = "-"
     if twice:
         place = "stdout" if twice == "-" else twice
-        message = f"{place} can hold one document; give each of them a file of its own"
+        message = f"{place} can hold only one document; name another file for the other"
         raise click.UsageError(message)
 
 
 def _write(
     records: Sequence[Record], files: Mapping[str, str | None], elsewhere: Mapping[str, str]
 ) -> None:
-    """Write the documents that were asked for."""
+    """Write the documents to their files."""
     from backnorm.cli._files import write_atomically
     from backnorm.report import to_html, to_json, to_junit
 
@@ -276,7 +276,7 @@ def _write(
 
 
 def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
-    """Write to stdout what people or GitHub read."""
+    """Write the table, or the annotations for GitHub, to stdout."""
     from rich.console import Console
 
     from backnorm.report import to_github, to_text
@@ -288,9 +288,6 @@ def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
     width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES
     color = sys.stdout.isatty()
     click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
-
-
-WIDTH_OF_FILES = 120
 
 
 def _status(records: Sequence[Record]) -> int:

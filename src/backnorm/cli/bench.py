@@ -1,4 +1,4 @@
-"""backnorm bench: the engine beside a copy of the same bytes and beside other frameworks."""
+"""backnorm bench: the engine compared with a copy of the same bytes and with other frameworks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
-LEAST_WIDTH = 110  # of the table; a narrower terminal wraps it, which loses nothing
+LEAST_WIDTH = 110  # columns of the table; a narrower terminal wraps it
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
-# The images of a step, where --batch does not say: the step of each takes a second or two.
+# Images of a step without --batch: the step takes a second or two.
 MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
 OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
 OF_PEERS = ("peers", "interpreters")
@@ -30,16 +30,16 @@ OF_MODELS = ("batch", "size", "steps", "inplace")
 
 
 def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """Read --peers; without it, every framework that is installed."""
+    """Return the names of --peers; without it, every framework that is installed."""
     if text is None:
         return tuple(name for name in PEERS if importlib.util.find_spec(name))
     names = tuple(name for name in text.split(",") if name)
     for name in names:
         if name not in PEERS:
-            message = f"must be some of {', '.join(PEERS)}, got {name}"
+            message = f"names must be among {', '.join(PEERS)}, got {name}"
             raise click.BadParameter(message)
         if not importlib.util.find_spec(name):
-            message = f"{name} must be installed here; for another environment see --peer-python"
+            message = f"{name} is not installed. Install it, or pass --peer-python"
             raise click.BadParameter(message)
     return names
 
@@ -47,21 +47,41 @@ def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 def _interpreters(
     _: click.Context, __: click.Parameter, pairs: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Read each --peer-python NAME=INTERPRETER."""
+    """Return the name and the interpreter of each --peer-python NAME=INTERPRETER."""
     result = []
     for pair in pairs:
         name, _equals, interpreter = pair.partition("=")
         if name not in PEERS or not interpreter:
-            message = f"must be NAME=INTERPRETER with NAME one of {', '.join(PEERS)}, got {pair}"
+            message = f"it must be NAME=INTERPRETER, NAME one of {', '.join(PEERS)}, got {pair}"
             raise click.BadParameter(message)
         result.append((name, interpreter))
     return tuple(result)
 
 
 @click.command()
-@click.option("--suite", type=click.Choice(SUITES), default="resnet50", show_default=True)
-@click.option("--layout", "layouts", type=click.Choice(LAYOUTS), multiple=True, default=LAYOUTS)
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option(
+    "--suite",
+    type=click.Choice(SUITES),
+    default="resnet50",
+    show_default=True,
+    help="Which shapes to time.",
+)
+@click.option(
+    "--layout",
+    "layouts",
+    type=click.Choice(LAYOUTS),
+    multiple=True,
+    default=LAYOUTS,
+    show_default=True,
+    help="Memory order of the inputs.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="float32",
+    show_default=True,
+    help="Dtype of the inputs.",
+)
 @click.option(
     "--op",
     "operations",
@@ -69,24 +89,66 @@ def _interpreters(
     multiple=True,
     default=("forward", "backward"),
     show_default=True,
+    help="Which operation to time.",
 )
-@click.option("--peers", metavar="LIST", callback=_peers, help="Such as torch,jax; default: all.")
+@click.option(
+    "--peers",
+    metavar="LIST",
+    callback=_peers,
+    help="Frameworks to compare with, such as torch,jax.  [default: all that are installed]",
+)
 @click.option(
     "--peer-python",
     "interpreters",
     metavar="NAME=INTERPRETER",
     multiple=True,
     callback=_interpreters,
-    help="Time a framework of another environment.",
+    help="Time a framework under another interpreter.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
-@click.option("--model", type=click.Choice(tuple(MODELS)), help="Time training steps instead.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images of a step of --model.")
-@click.option("--size", type=click.IntRange(min=32), default=224, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--inplace", is_flag=True, help="Normalize in place; activations are leaky_relu.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="How often each operation is timed.",
+)
+@click.option(
+    "--model", type=click.Choice(tuple(MODELS)), help="Time training steps of this network instead."
+)
+@click.option("--batch", type=click.IntRange(min=1), help="With --model: images of a step.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=32),
+    default=224,
+    show_default=True,
+    help="With --model: height and width of an image.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="With --model: how many steps are timed.",
+)
+@click.option(
+    "--inplace",
+    is_flag=True,
+    help="With --model: normalize in place; activations are leaky_relu.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write JSON too.",
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the times too.",
+)
 @click.pass_context
 def bench(
     context: click.Context,
@@ -106,22 +168,22 @@ def bench(
     json_file: Path | None,
     plot_file: Path | None,
 ) -> None:
-    """Time the engine beside a copy of the same bytes and beside other frameworks.
+    """Time the engine, a copy of the same bytes, and other frameworks.
 
-    With --op autograd, forward and backward of PyTorch modules: this package's beside torch.nn's.
+    With --op autograd, time forward and backward of PyTorch modules: backnorm's and torch.nn's.
 
-    With --model, time training steps of a network with PyTorch's layers, with backnorm's, and with
-    none.
+    With --model, time training steps of a network with PyTorch's layers, with backnorm's, and
+    without normalization layers.
     """
     from backnorm.bench import BenchOptions
     from backnorm.errors import BacknormError
 
     if model is not None:
-        _refuse(context, OF_SHAPES, "does not go with --model")
+        _refuse(context, OF_SHAPES, "cannot be used with --model")
     else:
-        _refuse(context, OF_MODELS, "goes only with --model")
+        _refuse(context, OF_MODELS, "needs --model")
     if set(operations) == {"autograd"}:
-        _refuse(context, OF_PEERS, "does not go with --op autograd, whose peer is torch.nn")
+        _refuse(context, OF_PEERS, "cannot be used with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
             options = BenchOptions(suite, layouts, dtype, operations, peers, interpreters, rounds)
@@ -134,7 +196,7 @@ def bench(
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
-    """Refuse options that would have no effect."""
+    """Raise UsageError if an option was given that would have no effect."""
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE

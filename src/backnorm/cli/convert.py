@@ -27,20 +27,20 @@ def _settings(
         left, equals, value = text.partition("=")
         layer, dot, option = left.rpartition(".")
         if not equals or not dot or not option:
-            message = f"must be LAYER.OPTION=VALUE, such as '*.eps=0.001', got {text}"
+            message = f"it must be LAYER.OPTION=VALUE, such as '*.eps=0.001', got {text}"
             raise click.BadParameter(message)
         settings.append((layer, option, _value(value)))
     return tuple(settings)
 
 
 def _value(text: str) -> bool | float:
-    """Read a number, true or false."""
+    """Return a number, True or False."""
     try:
         value = json.loads(text.lower())
     except ValueError:
         value = None
     if not isinstance(value, bool | float | int):
-        message = f"the value must be a number, true or false, got {text}"
+        message = f"VALUE must be a number, true or false, got {text}"
         raise click.BadParameter(message)
     return value
 
@@ -48,14 +48,25 @@ def _value(text: str) -> bool | float:
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--to", "dialect", required=True, metavar="DIALECT", help="Such as torch or keras.")
-@click.option("--from", "source_dialect", metavar="DIALECT", help="Such as mxnet-cudnn.")
-@click.option("--from-format", metavar="FORMAT", help="IN's format, if its ending does not tell.")
-@click.option("--to-format", metavar="FORMAT", help="OUT's format, if its ending does not tell.")
+@click.option(
+    "--to",
+    "dialect",
+    required=True,
+    metavar="DIALECT",
+    help="Dialect of the layers in OUT, such as torch or keras; `backnorm dialects` lists them.",
+)
+@click.option(
+    "--from",
+    "source_dialect",
+    metavar="DIALECT",
+    help="Dialect of the layers in IN, such as mxnet-cudnn, if the file does not tell.",
+)
+@click.option("--from-format", metavar="FORMAT", help="Format of IN, if its name does not tell.")
+@click.option("--to-format", metavar="FORMAT", help="Format of OUT, if its name does not tell.")
 @click.option(
     "--net",
     type=click.Path(path_type=Path),
-    help="Caffe's prototxt or MXNet's symbol file; without it, the one beside IN.",
+    help="Caffe's prototxt or MXNet's symbol file; without it, that file beside IN.",
 )
 @click.option(
     "--set",
@@ -63,10 +74,10 @@ def _value(text: str) -> bool | float:
     metavar="LAYER.OPTION=VALUE",
     multiple=True,
     callback=_settings,
-    help="What IN does not tell of its layers, such as '*.eps=0.001'; LAYER may hold * and ?.",
+    help="An option that IN does not store, such as '*.eps=0.001'; LAYER may contain * and ?.",
 )
 @click.option("--n", type=click.IntRange(min=2), help="Values per channel of a training batch.")
-@click.option("--allow-loss", is_flag=True, help="Go on where something cannot be carried.")
+@click.option("--allow-loss", is_flag=True, help="Convert even if some values are lost.")
 @click.pass_context
 def convert(
     ctx: click.Context,
@@ -84,10 +95,10 @@ def convert(
 ) -> None:
     """Convert the normalization layers of the model file IN, and write OUT.
 
-    Same output in eval mode. Within one format all else is carried through; into another go the
-    layers and, under their own names, all other arrays.
+    In eval mode the converted layers compute the same output. If OUT has the format of IN, the rest
+    of the file is copied; otherwise OUT gets the layers and all other arrays, whose names stay.
 
-    Exit status: 0 done, 2 wrong use or failure; OUT is written whole or not at all.
+    Exit status: 0 converted, 2 wrong use or failure. OUT is written completely or not at all.
     """
     from backnorm.convert import files
     from backnorm.errors import BacknormError
@@ -114,9 +125,8 @@ def _show(model: ModelFile, converted: ModelFile, changes: tuple[LayerChange, ..
 
     for note in model.notes:
         click.echo(f"note: {note}", err=True)
-    same = converted.content is not None
-    rest = "as they were" if same else "carried under their own names"
-    counts = f"{len(changes)} layers converted, {len(model.others)} other arrays {rest}"
+    copied = "left unchanged" if converted.content is not None else "copied under their names"
+    counts = f"{len(changes)} layers converted, {len(model.others)} other arrays {copied}"
     click.echo(f"{converted.path.name}: {counts}.", err=True)
     terminal = Console()
     width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES

@@ -1,4 +1,4 @@
-"""backnorm dialects: the table of dialects, or all about some of them."""
+"""backnorm dialects: the table of dialects, or a page for each dialect named."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["dialects"]
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME ...]")
 def dialects(names: tuple[str, ...]) -> None:
-    """Show what each framework means by batch normalization.
+    """Show how each framework defines batch normalization.
 
-    Without a NAME: one line for each dialect. With some: their formulas, every column with its
-    evidence, and what a port breaks on.
+    Without NAME: one line for each dialect. With NAME: the dialect's formulas, every column with
+    its evidence, and the traps of a port.
     """
     from rich.console import Console
 

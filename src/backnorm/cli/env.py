@@ -17,20 +17,20 @@ def env() -> None:
     from backnorm.kernels import describe
     from backnorm.report.environment import environment
 
-    known = {
+    facts = {
         "backnorm": __version__,
         **environment(),
         **describe(),
         "threads": str(get_num_threads()),
         "processor": _processor(),
     }
-    width = max(map(len, known)) + 2
-    for name, value in known.items():
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
         click.echo(f"{name + ':':<{width}}{value}")
 
 
 def _processor() -> str:
-    """Return the processor's name, as the system tells it."""
+    """Return the processor's name as the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

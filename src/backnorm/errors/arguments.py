@@ -25,7 +25,7 @@ class ShapeError(BacknormError, ValueError):
 
     @classmethod
     def per_channel(cls, name: str, got: Sequence[int], c: int, channel_axis: int) -> ShapeError:
-        """A per-channel array is not of shape (C,)."""
+        """Return the error of a per-channel array whose shape is not (C,)."""
         return cls(
             name,
             f"have shape ({c},)",
@@ -36,7 +36,7 @@ class ShapeError(BacknormError, ValueError):
 
     @classmethod
     def same_as(cls, name: str, got: Sequence[int], other: str, want: Sequence[int]) -> ShapeError:
-        """An array that must have another's shape has not."""
+        """Return the error of an array that does not have the shape of another array."""
         return cls(
             name,
             f"have the shape of {other}, {as_tuple(want)}",
@@ -47,18 +47,18 @@ class ShapeError(BacknormError, ValueError):
 
     @classmethod
     def axes(cls, name: str, got: Sequence[int]) -> ShapeError:
-        """x has no channel axis at all."""
+        """Return the error of an x without a channel axis."""
         return cls(
             name,
             "have at least 1 axis",
             f"shape {as_tuple(got)}",
-            "One axis holds the channels; the statistics are taken over the others.",
+            "One axis holds the channels; the statistics are taken over the other axes.",
             "Pass an array such as (N, C) or (N, C, H, W).",
         )
 
     @classmethod
     def empty(cls, got: Sequence[int], channel_axis: int) -> ShapeError:
-        """There is nothing to reduce over: n = 0."""
+        """Return the error of an x with no values to reduce over: n = 0."""
         return cls(
             "x",
             "have at least one value per channel",
@@ -69,66 +69,66 @@ class ShapeError(BacknormError, ValueError):
 
     @classmethod
     def features(cls, got: int, features: int, axis: int) -> ShapeError:
-        """x has another number of channels than the layer."""
+        """Return the error of an x that has another number of channels than the layer."""
         return cls(
             "x",
             f"have {features} channels",
             str(got),
             f"The layer has num_features={features}, and x.shape[{axis}] holds the channels.",
-            "Pass a layer of that size, or say where the channels are.",
+            "Build a layer of that size, or name the axis that holds the channels.",
         )
 
     @classmethod
     def stored(cls, dialect: str, name: str, got: Sequence[int], want: Sequence[int]) -> ShapeError:
-        """An array of a state has another shape than the dialect gives it."""
+        """Return the error of an array of a state that has a wrong shape."""
         return cls(
             f"state[{name!r}]",
             f"have shape {as_tuple(want)}",
             as_tuple(got),
-            f"That is what {dialect} keeps for this layer.",
-            "Check num_features, and which layer the array comes from.",
+            f"{dialect} keeps an array of that shape for this layer.",
+            "Check num_features, and the layer that the array comes from.",
         )
 
 
 class DtypeError(BacknormError, TypeError):
-    """An array has a format that cannot be used here."""
+    """An array has a dtype that cannot be used here."""
 
     @classmethod
     def unsupported(cls, name: str, got: object, supported: Iterable[str]) -> DtypeError:
-        """The format is none of those the engine computes in."""
+        """Return the error of a dtype that the engine does not compute in."""
         return cls(
             name,
-            f"have one of the formats {', '.join(supported)}",
+            f"have one of the dtypes {', '.join(supported)}",
             str(got),
-            "Normalization needs fractions, and the kernels are written for these formats.",
+            "Normalization needs fractions, and the kernels are written for these dtypes.",
             f"Convert it, for example {name}.astype(numpy.float32).",
         )
 
     @classmethod
     def same_as(cls, name: str, got: object, other: str, want: object) -> DtypeError:
-        """An array that must have another's format has not."""
+        """Return the error of an array that does not have the dtype of another array."""
         return cls(
             name,
-            f"have the format of {other}, {want}",
+            f"have the dtype of {other}, {want}",
             str(got),
-            "Mixed formats would hide a rounding.",
+            "A mix of dtypes would hide a rounding.",
             f"Convert {name} to {want}.",
         )
 
     @classmethod
     def narrower(cls, name: str, got: object, other: str, want: object) -> DtypeError:
-        """A parameter's format cannot hold every value of x's format."""
+        """Return the error of a parameter whose dtype cannot hold every value of x's dtype."""
         return cls(
             name,
-            f"have the format of {other}, {want}, or a wider one",
+            f"have the dtype of {other}, {want}, or a wider dtype",
             str(got),
-            f"A narrower format would limit the accuracy of the result below that of {other}.",
+            f"A narrower dtype would limit the accuracy of the result below that of {other}.",
             f"Convert it with {name}.astype({other}.dtype).",
         )
 
     @classmethod
     def not_an_array(cls, name: str, got: object) -> DtypeError:
-        """The argument is no NumPy array."""
+        """Return the error of an argument that is not a NumPy array."""
         return cls(
             name,
             "be a numpy.ndarray",
@@ -139,24 +139,24 @@ class DtypeError(BacknormError, TypeError):
 
     @classmethod
     def not_a_mapping(cls, name: str, got: object) -> DtypeError:
-        """A state, or a layer's options, are not given by name."""
+        """Return the error of a state, or of options, that are not given by name."""
         return cls(
             name,
             "be a mapping from names to values",
             type(got).__name__,
-            "Each value goes by the framework's own name for it.",
+            "Each value has the framework's name for it.",
             "Pass for example a dict.",
         )
 
     @classmethod
     def not_numbers(cls, name: str, got: object) -> DtypeError:
-        """NumPy makes no array of numbers of a value."""
+        """Return the error of a value that NumPy cannot make an array of numbers of."""
         return cls(
             name,
-            "be an array of numbers, or what NumPy makes one of",
+            "be an array of numbers, or a value that NumPy makes an array of",
             type(got).__name__,
-            "A layer's state is made of such arrays.",
-            "Check that its rows are of one length, and that nothing in it is text or None.",
+            "A layer's state consists of such arrays.",
+            "Check that its rows have the same length, and that it holds no text and no None.",
         )
 
 
@@ -165,7 +165,7 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def eps(cls, got: object) -> RangeError:
-        """eps is negative, infinite, or no number."""
+        """Return the error of an eps that is negative, infinite, or not a number."""
         return cls(
             "eps",
             "be a finite number, 0 or greater",
@@ -176,7 +176,7 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def negative_slope(cls, got: object) -> RangeError:
-        """The slope of leaky_relu is not positive."""
+        """Return the error of a slope of leaky_relu that is not positive."""
         return cls(
             "negative_slope",
             "be a finite number greater than 0",
@@ -187,7 +187,7 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def channel_axis(cls, got: object, ndim: int) -> RangeError:
-        """The axis does not exist."""
+        """Return the error of an axis that x does not have."""
         return cls(
             "channel_axis",
             f"be an integer from {-ndim} to {ndim - 1}",
@@ -198,29 +198,29 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def threads(cls, got: object) -> RangeError:
-        """The number of threads is no whole number of at least 1."""
+        """Return the error of a number of threads that is not a positive integer."""
         return cls(
             "n",
             "be a whole number, 1 or greater",
             repr(got),
-            "It is the number of threads that share one call.",
+            "It is the number of threads that share a call.",
             "Pass for example os.cpu_count().",
         )
 
     @classmethod
     def cache_limit(cls, got: object) -> RangeError:
-        """The limit of idle memory is no whole number of at least 0."""
+        """Return the error of a limit that is not a whole number of at least 0."""
         return cls(
             "limit",
             "be a whole number of bytes, 0 or greater",
             repr(got),
-            "It bounds the output memory that lies idle.",
-            "Pass for example 1 << 30, or 0 to recycle nothing.",
+            "It limits the unused output memory that is kept for later calls.",
+            "Pass for example 1 << 30, or 0 to keep no memory.",
         )
 
     @classmethod
     def running_pair(cls, missing: str, given: str) -> RangeError:
-        """One of running_mean and running_var is missing."""
+        """Return the error of a call that passes one of running_mean and running_var."""
         return cls(
             missing,
             f"be given together with {given}",
@@ -231,51 +231,51 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def negative_variance(cls, got: float, channel: int) -> RangeError:
-        """running_var + eps is negative somewhere."""
+        """Return the error of a running_var for which running_var + eps is negative."""
         return cls(
             "running_var",
-            "be such that running_var + eps is not negative",
+            "be at least -eps",
             f"{got!r} in channel {channel}",
-            "Its square root is taken.",
-            "Check where the running variance comes from.",
+            "The square root of running_var + eps is taken.",
+            "Check the source of the running variance.",
         )
 
     @classmethod
     def missing_buffer(cls, name: str) -> RangeError:
-        """A gradient is to be added, and there is nothing to add it to."""
+        """Return the error of a gradient that is to be added to a missing buffer."""
         return cls(
             f"into.{name}",
             f"be an array when {name}='add'",
             "None",
-            "'add' adds the gradient to what the buffer holds.",
+            "'add' adds the gradient to the values in the buffer.",
             f"Pass into=Gradients({name}=...), or {name}='write'.",
         )
 
     @classmethod
     def useless_buffer(cls, name: str, reason: str) -> RangeError:
-        """A buffer is given for a gradient that there is not."""
+        """Return the error of a buffer for a gradient that is not computed."""
         return cls(
             f"into.{name}",
             f"be None when {reason}",
             "an array",
-            "There is no such gradient, so nothing would be written to it.",
+            "That gradient is not computed, so nothing would be written to the buffer.",
             f"Leave {name} out of into.",
         )
 
     @classmethod
     def no_gradients(cls, got: object) -> RangeError:
-        """The buffers are not given as a `Gradients`."""
+        """Return the error of buffers that are not given as `Gradients`."""
         return cls(
             "into",
             "be a Gradients, or None",
             type(got).__name__,
-            "Each buffer goes by the name of its gradient.",
+            "Each buffer has the name of its gradient.",
             "Pass for example into=Gradients(dx=...).",
         )
 
     @classmethod
     def read_only(cls, name: str) -> RangeError:
-        """An output buffer cannot be written to."""
+        """Return the error of an output buffer that cannot be written to."""
         return cls(
             name,
             "be writeable",
@@ -286,21 +286,21 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def overlap(cls, name: str, other: str) -> RangeError:
-        """An output shares memory with something that is still needed."""
+        """Return the error of an output that shares memory with an array that is still read."""
         return cls(
             name,
             f"not share memory with {other}",
             "overlapping arrays",
             f"{other} is read while {name} is written, and again by the backward pass.",
-            f"Pass a buffer of its own as {name}.",
+            f"Pass a separate buffer as {name}.",
         )
 
     @classmethod
     def stale_forward(cls, got: object) -> RangeError:
-        """The second argument of a backward function is no result of batch_norm."""
+        """Return the error of a backward call without the result of batch_norm."""
         return cls(
             "fwd",
-            "be what batch_norm returned",
+            "be the result of batch_norm",
             type(got).__name__,
             "The backward pass needs the input and the statistics of the forward pass.",
             "Call fwd = batch_norm(x, ...) first.",
@@ -308,52 +308,52 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def no_further_derivative(cls, through: str) -> RangeError:
-        """The derivative of a gradient that leaves a path out is asked for."""
+        """Return the error of differentiating a gradient that leaves a path out."""
         return cls(
             "through",
             "be 'both' where the gradient is differentiated again",
             repr(through),
-            "What a detached statistic means at second order depends on where it was detached.",
+            "The second derivative would depend on the place where the statistic was detached.",
             "Leave through out, or ask for first derivatives only.",
         )
 
     @classmethod
     def no_derivative_in_place(cls) -> RangeError:
-        """The derivative of a gradient is asked for, and x is not there any more."""
+        """Return the error of differentiating a gradient after x was overwritten."""
         return cls(
             "inplace",
             "be False where the gradient is differentiated again",
             "True",
-            "The output has taken the memory of the input, whose derivatives would be needed.",
+            "The output has overwritten the input, which the second derivative needs.",
             "Leave inplace out, or ask for first derivatives only.",
         )
 
     @classmethod
     def not_in_place(cls, activation: str, *, has_residual: bool) -> RangeError:
-        """The input cannot be worked out from such an output."""
+        """Return the error of an output from which the input cannot be recomputed."""
         got = f"activation={activation!r}" + (" and a residual" if has_residual else "")
         return cls(
             "inplace",
-            "go with activation 'identity' or 'leaky_relu' and without a residual",
+            "be used with activation 'identity' or 'leaky_relu' and without a residual",
             got,
-            "The backward pass works the input out from the output that took its memory.",
+            "The backward pass recomputes the input from the output that has overwritten it.",
             "Leave inplace out, or choose another activation.",
         )
 
     @classmethod
     def no_parameter(cls, name: str, parameter: str) -> RangeError:
-        """A tangent or cotangent is given for a parameter that the forward pass had not."""
+        """Return the error of a tangent for a parameter that the forward pass did not have."""
         return cls(
             name,
             f"be None when batch_norm was called without {parameter}",
             "an array",
-            f"There is no {parameter} that it could belong to.",
+            f"The call had no {parameter} that it could belong to.",
             f"Leave {name} out, or pass {parameter} to batch_norm.",
         )
 
     @classmethod
     def features(cls, got: object) -> RangeError:
-        """The number of channels is no whole number of at least 1."""
+        """Return the error of a number of channels that is not a positive integer."""
         return cls(
             "num_features",
             "be a whole number, 1 or greater",
@@ -364,179 +364,190 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def option(cls, name: str, requirement: str, got: object, dialect: str) -> RangeError:
-        """An option of a dialect has a value that it cannot have."""
+        """Return the error of a value that an option of a dialect cannot have."""
         return cls(
             name,
             requirement,
             shown(got),
             f"It is an option of {dialect}.",
-            f"See what it means: backnorm dialects {dialect}",
+            f"Its meaning is shown by: backnorm dialects {dialect}",
         )
 
     @classmethod
     def option_missing(cls, name: str, dialect: str) -> RangeError:
-        """An option has no default in the framework, and was not given."""
+        """Return the error of an option without a default that was not given."""
         return cls(
             name,
-            "be given",
+            "a value",
             "nothing",
             f"{dialect} has no default for it.",
             f"Pass {name}=...; see backnorm dialects {dialect}",
+            problem=f"{name} is missing.",
         )
 
     @classmethod
     def learning_rate(cls, name: str, got: object, dialect: str) -> RangeError:
-        """The running statistics were to be trained."""
+        """Return the error of a learning rate for running statistics."""
         return cls(
             name,
             "be 0 for each of the blobs",
             repr(got),
-            f"The blobs of {dialect} are statistics, and a solver that moves them spoils them.",
+            f"The blobs of {dialect} are statistics, which a solver must not change.",
             "Leave it out, or pass zeros.",
         )
 
     @classmethod
     def one_value(cls, dialect: str, shape: Sequence[int]) -> RangeError:
-        """There is one value per channel, and the framework refuses that in training."""
+        """Return the error of one value per channel, which the framework refuses in training."""
         return cls(
             "x",
             "have more than one value per channel in training",
             f"shape {as_tuple(shape)}",
-            f"{dialect} raises here: one value has no unbiased variance.",
+            f"{dialect} raises in this case: one value has no unbiased variance.",
             "Pass a larger batch, or call eval() first.",
         )
 
     @classmethod
     def no_forward(cls) -> RangeError:
-        """There is nothing to go back through."""
+        """Return the error of a backward pass without a forward pass."""
         return cls(
             "backward",
-            "follow a forward pass",
-            "a layer without one",
+            "a forward pass before it",
+            "a layer without a forward pass",
             "It needs the input and the statistics of that pass.",
             "Call y = layer.forward(x) first.",
+            problem="backward was called before forward.",
         )
 
     @classmethod
     def no_frozen_gradient(cls, dialect: str) -> RangeError:
-        """The framework has no gradient for running statistics."""
+        """Return the error of a framework that has no gradient for running statistics."""
         return cls(
             "backward",
-            "follow a forward pass in training",
-            "one with running statistics",
-            f"{dialect} has no gradient for those: it reads what an earlier pass left behind.",
-            "Call train() first, or take another dialect.",
+            "a forward pass in training",
+            "a forward pass with running statistics",
+            f"{dialect} has no gradient in eval: its backward reads the statistics of an earlier "
+            "pass.",
+            "Call train() first, or choose another dialect.",
+            problem="backward was called after a forward pass with running statistics.",
         )
 
     @classmethod
     def stored_missing(cls, name: str, dialect: str) -> RangeError:
-        """A state lacks an array."""
+        """Return the error of a state that lacks an array."""
         return cls(
             f"state[{name!r}]",
-            "be given",
+            "an array",
             "nothing",
             f"{dialect} keeps it for a layer with these options.",
-            "Pass it, or set the options of the layer that it comes from.",
+            "Pass it, or set the options of the layer that the state comes from.",
+            problem=f"state[{name!r}] is missing.",
         )
 
     @classmethod
     def values_per_channel(cls, got: object) -> RangeError:
-        """The number of values per channel is no whole number above 1."""
+        """Return the error of a number of values per channel that is not an integer above 1."""
         return cls(
             "n",
             "be a whole number, 2 or greater",
             repr(got),
-            "It is the number of values per channel that a variance was taken over.",
+            "It is the number of values per channel from which a variance was computed.",
             "Pass for example n=32*56*56, or leave it out.",
         )
 
     @classmethod
     def unknown_fact(cls, dialect: str, column: str, evidence: str) -> RangeError:
-        """Something that is needed is not known of a dialect."""
+        """Return the error of a fact about a dialect that is needed and not known."""
         return cls(
             f"{column} of {dialect}",
-            "be known for this",
+            "a known fact",
             "UNKNOWN",
-            f"There is no evidence: {evidence}.",
-            "Take another dialect, or add the evidence to its row.",
+            f"There is no evidence for it: {evidence}.",
+            "Choose another dialect, or add the evidence to its row.",
+            problem=f"{column} of {dialect} is unknown.",
         )
 
 
 class UnknownNameError(BacknormError, ValueError):
-    """A name stands for nothing that is known here."""
+    """A name is not known here."""
 
     @classmethod
     def choice(cls, name: str, got: object, known: Sequence[str]) -> UnknownNameError:
-        """The value is none of a fixed set of names."""
+        """Return the error of a value that is not in a fixed set of names."""
         near = difflib.get_close_matches(str(got), known, n=1)
         advice = f"Did you mean {near[0]!r}?" if near else f"Pass for example {known[0]!r}."
         return cls(
             name,
             f"be one of {', '.join(map(repr, known))}",
             repr(got),
-            "These are all there are.",
+            "",
             advice,
         )
 
     @classmethod
     def option(cls, got: str, dialect: str, known: Sequence[str]) -> UnknownNameError:
-        """A dialect has no option of that name."""
+        """Return the error of an option that a dialect does not have."""
         near = difflib.get_close_matches(got, known, n=1)
         return cls(
             f"the option {got}",
-            f"be one of {', '.join(known)}",
+            f"one of {', '.join(known)}",
             repr(got),
-            f"These are the options of {dialect}.",
-            f"Did you mean {near[0]}?" if near else "Options carry the framework's own names.",
+            f"Its options are {', '.join(known)}.",
+            f"Did you mean {near[0]}?" if near else "Options have the framework's names.",
+            problem=f"{dialect} does not have the option {got}.",
         )
 
     @classmethod
     def stored(cls, got: str, dialect: str, known: Sequence[str]) -> UnknownNameError:
-        """A state has an array that the dialect does not keep."""
+        """Return the error of an array in a state that the dialect does not keep."""
         near = difflib.get_close_matches(got, known, n=1)
         return cls(
             f"the array {got}",
-            f"be one of {', '.join(known)}",
+            f"one of {', '.join(known)}",
             repr(got),
-            f"These are what {dialect} keeps for a layer with these options.",
+            f"With these options it keeps {', '.join(known)}.",
             f"Did you mean {near[0]}?" if near else "Leave it out, or set the layer's options.",
+            problem=f"{dialect} does not keep the array {got}.",
         )
 
 
 class NotInstalledError(BacknormError, ImportError):  # type: ignore[misc] # both have a name
-    """A package that this function needs is not there."""
+    """A package that this function needs is not installed."""
 
     @classmethod
     def package(cls, package: str, extra: str, used_for: str) -> NotInstalledError:
-        """An optional package is missing."""
+        """Return the error of an optional package that is not installed."""
         return cls(
             package,
-            "be installed",
+            "an installed package",
             "no such package in this environment",
             f"{used_for} needs it.",
             f"Install it with: pip install 'backnorm[{extra}]'",
+            problem=f"{package} is not installed.",
         )
 
     @classmethod
     def framework(cls, name: str) -> NotInstalledError:
-        """A framework whose layers are to be audited is missing."""
+        """Return the error of a framework that is not installed and is to be audited."""
         return cls(
             name,
-            "be installed",
+            "an installed package",
             "no such package in this environment",
-            "Its layers are called through it.",
+            "",
             "Install it, or pass --python and an interpreter that has it.",
+            problem=f"{name} is not installed.",
         )
 
     @classmethod
     def native_kernel(cls) -> NotInstalledError:
-        """The C++ part was not built."""
+        """Return the error of an installation without the C++ extension."""
         return cls(
-            "the native kernel",
-            "be built",
+            "The C++ extension",
+            "an installation with it",
             "an installation without it",
-            "No C++ compiler was at hand when backnorm was installed, or the build failed.",
+            "No compiler was found when backnorm was installed, or the build failed.",
             "Install a compiler and reinstall backnorm, or use kernel='numpy'.",
+            problem="The C++ extension is not installed, so kernel='native' is not available.",
         )
 
 
@@ -545,9 +556,9 @@ class SmallWeightWarning(UserWarning):
 
     @classmethod
     def not_in_place(cls) -> SmallWeightWarning:
-        """The input could not be worked out from the output."""
+        """Return the warning that the input could not be recomputed from the output."""
         return cls(
-            "inplace is ignored here: some weights are small beside their biases, so that the "
-            "input could not be worked out from the output without losing digits. Other layers "
-            "and later calls are not named again."
+            "inplace is ignored in this call: some weights are so small beside their biases that "
+            "the input could not be recomputed from the output without loss of precision. Other "
+            "layers and later calls do not repeat this warning."
         )

@@ -13,34 +13,42 @@ __all__ = ["BacknormError", "as_tuple", "place_in", "short", "shown"]
 class BacknormError(Exception):
     """Base of all errors that backnorm raises on purpose.
 
+    An error about an argument begins "<name> must <requirement>, got <got>." An error about a state
+    of the world (a file, a package, a target) passes its own first sentence as `problem`.
+
     Attributes
     ----------
     name
         The argument (or file, layer, target) that is at fault.
     requirement
-        What it must do or be.
+        What the argument must do or be; where `problem` was passed: what was expected.
     got
         What was found instead, as text.
     why
-        Where the requirement comes from.
+        Where the requirement comes from; may be empty.
     advice
         What to do.
+    problem
+        The first sentence of the message: what is wrong.
     """
 
-    def __init__(self, name: str, requirement: str, got: str, why: str, advice: str) -> None:
+    def __init__(
+        self, name: str, requirement: str, got: str, why: str, advice: str, *, problem: str = ""
+    ) -> None:
         super().__init__(name, requirement, got, why, advice)
         self.name = name
         self.requirement = requirement
         self.got = got
         self.why = why
         self.advice = advice
+        self.problem = problem or f"{name} must {requirement}, got {got}."
 
     def __str__(self) -> str:
-        return f"{self.name} must {self.requirement}, got {self.got}. {self.why} {self.advice}"
+        return " ".join(filter(None, (self.problem, self.why, self.advice)))
 
 
 def short(text: str, limit: int = 300) -> str:
-    """Fit foreign text on a line or two: of a long one the end, where the reason stands."""
+    """Fit foreign text on a line or two: of a long text, the end, where the reason stands."""
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= limit else "..." + line[-limit:]
 
@@ -49,7 +57,7 @@ def shown(got: object) -> str:
     """Return the representation of a value, whatever its class does."""
     try:
         return repr(got)
-    except ValueError:  # Python writes out no whole number of some thousand digits
+    except ValueError:  # Python does not write out integers of some thousand digits
         return "a number too long to write out"
 
 

@@ -19,22 +19,24 @@ class BenchmarkError(BacknormError, RuntimeError):
     def wrong_result(
         cls, op: str, shape: Sequence[int], difference: float, allowed: float
     ) -> BenchmarkError:
-        """The engine's result is not the reference's: there is nothing to time."""
+        """Return the error of a result that differs from the reference's."""
         return cls(
             f"{op} of {as_tuple(shape)}",
             f"differ from the reference by at most {allowed:.1e} of the largest value",
             f"{difference:.1e}",
-            "Only a right result is timed.",
-            "Run the tests, and report this with what `backnorm env` prints.",
+            "Only a correct result is timed.",
+            "Run the tests, and report this with the output of `backnorm env`.",
         )
 
     @classmethod
     def peer_failed(cls, peer: str, interpreter: str, words: str) -> BenchmarkError:
-        """A framework under another interpreter could not be timed."""
+        """Return the error of a framework that cannot be timed under another interpreter."""
+        got = short(words.strip())
         return cls(
-            f"the peer {peer}",
-            f"run under {interpreter}",
-            short(words.strip()),
-            "It is timed by a child process that needs that framework and nothing else.",
+            peer,
+            f"to run under {interpreter}",
+            got,
+            "A child process times it, and needs that framework alone.",
             f"Check with: {interpreter} -c 'import {peer}'",
+            problem=f"{peer} cannot be timed under {interpreter}: {got}.",
         )

@@ -12,251 +12,276 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionError", "FileError"]
 
+AGAIN = "Download or save it again, or name its format."
+
 
 class FileError(BacknormError, ValueError):
     """A model file cannot be read, or cannot be written."""
 
     @classmethod
     def unreadable(cls, file: str, error: BaseException) -> FileError:
-        """The operating system does not give the file."""
+        """Return the error of a file that the operating system does not let us read."""
+        got = f"{type(error).__name__}: {short(str(error))}"
         return cls(
             file,
-            "be a file that can be read",
-            f"{type(error).__name__}: {short(str(error))}",
-            "Its normalization layers are to be read.",
+            "a file that can be read",
+            got,
+            "",
             "Check the path and the permissions.",
+            problem=f"{file} cannot be read: {got}.",
         )
 
     @classmethod
     def unwritable(cls, file: str, error: BaseException) -> FileError:
-        """The operating system does not take the file."""
+        """Return the error of a file that the operating system does not let us write."""
+        got = f"{type(error).__name__}: {short(str(error))}"
         return cls(
             file,
-            "be a place that can be written to",
-            f"{type(error).__name__}: {short(str(error))}",
-            "A temporary file is written beside it and renamed; nothing has been changed.",
-            "Check that the folder is there, the permissions, and the room on the disk.",
+            "a file that can be written",
+            got,
+            "No file has been changed.",
+            "Check that the folder exists, its permissions, and the free space on the disk.",
+            problem=f"{file} cannot be written: {got}.",
         )
 
     @classmethod
     def not_regular(cls, file: str, got: str) -> FileError:
-        """Something else than a file is where one is to be written."""
+        """Return the error of a path that holds something else than a file."""
         return cls(
             file,
-            "be a regular file, or not be there yet",
+            "a regular file, or a name that is free",
             got,
-            "The new file is renamed to that name, and what was there would be gone.",
+            "A new file would replace it.",
             "Name another file.",
+            problem=f"{file} is {got}, not a regular file.",
         )
 
     @classmethod
     def no_layers(cls, file: str, others: int) -> FileError:
-        """Nothing in the file is a normalization layer."""
+        """Return the error of a file without a normalization layer."""
         return cls(
             file,
-            "have a normalization layer",
-            f"none, and {others} other arrays",
-            "Layers are told by the names and shapes of their arrays, or by the network.",
-            "Check the format, and the network where there is one of its own.",
+            "a normalization layer",
+            f"{others} other arrays",
+            "Layers are recognized by the names and shapes of their arrays, or by the network.",
+            "Check the format, and pass the network's file if there is one.",
+            problem=f"{file} has no normalization layer, only {others} other arrays.",
         )
 
     @classmethod
     def malformed(cls, file: str, place: str, requirement: str, got: str) -> FileError:
-        """Something in the file is not as its format says."""
+        """Return the error of content that its format does not allow."""
         return cls(
             place_in(file, place),
             requirement,
             got,
-            "The file's format says so; it may be damaged, or of another format.",
-            "Fetch or save it again, or name its format.",
+            "The format requires it; the file may be damaged, or have another format.",
+            AGAIN,
         )
 
     @classmethod
     def library(cls, file: str, library: str, error: BaseException) -> FileError:
-        """The library of the format refuses the file."""
+        """Return the error of a file that its format's library refuses."""
+        got = f"{type(error).__name__}: {short(str(error))}"
         return cls(
             file,
-            f"be a file that {library} can read",
-            f"{type(error).__name__}: {short(str(error))}",
-            f"{library} is the library of its format; the file may be damaged, or of another one.",
-            "Fetch or save it again, or name its format.",
+            f"a file that {library} can read",
+            got,
+            "The file may be damaged, or have another format.",
+            AGAIN,
+            problem=f"{file} cannot be read by {library}: {got}.",
         )
 
     @classmethod
     def died(cls, file: str, library: str, how: str) -> FileError:
-        """The library of the format has ended its process."""
+        """Return the error of a library whose process ended while it read the file."""
         return cls(
             file,
-            f"be a file that {library} can read",
-            f"a process that ended with {how}",
-            f"{library} reads it in a process of its own, so that no damaged file ends yours.",
-            "Fetch or save it again.",
+            f"a file that {library} can read",
+            how,
+            f"{library} runs in a separate process, so that a damaged file cannot end yours.",
+            "Download or save the file again.",
+            problem=f"{library} failed on {file}: {how}.",
         )
 
     @classmethod
     def truncated(cls, file: str, place: str, wanted: int, left: int) -> FileError:
-        """The file, or a part of it, ends too soon."""
+        """Return the error of a file, or of a part of it, that ends too soon."""
         return cls(
             place_in(file, place),
             f"have {wanted} more bytes",
             f"{left}",
-            "Its header says so; the file may have been cut off.",
-            "Fetch or save it again.",
+            "The header says so; the file may have been cut off.",
+            "Download or save it again.",
         )
 
     @classmethod
     def too_large(cls, file: str, place: str, claimed: int, there: int) -> FileError:
-        """A header claims more than can be there."""
+        """Return the error of a header that claims more than the file can hold."""
         return cls(
             place_in(file, place),
-            f"hold no more than the {there} bytes that are there for it",
+            f"at most the {there} bytes that are there",
             f"a header that claims {claimed}",
-            "Nothing is reserved on the word of a header.",
-            "The file is damaged, or was made to do harm: fetch or save it again.",
+            "The file is damaged, or was made to do harm.",
+            "Download or save it again.",
+            problem=f"{place_in(file, place)} has a header that claims {claimed}, but the file has "
+            f"only {there} bytes for it.",
         )
 
     @classmethod
     def unknown_dtype(cls, file: str, place: str, got: object, known: Iterable[str]) -> FileError:
-        """An array is of a type that is not known."""
+        """Return the error of an array whose dtype cannot be read."""
         return cls(
             place_in(file, place),
-            f"be of one of the types {', '.join(known)}",
+            f"have one of the dtypes {', '.join(known)}",
             str(got),
-            "Only those can be read here.",
+            "Other dtypes cannot be read here.",
             "Save it as float32.",
         )
 
     @classmethod
     def wrong_length(cls, file: str, place: str, got: Sequence[int], c: int) -> FileError:
-        """An array of a layer has not one value for each channel."""
+        """Return the error of an array that does not have one value for each channel."""
         return cls(
             place_in(file, place),
             f"have shape ({c},)",
             as_tuple(got),
             f"The layer's other arrays have {c} channels.",
-            "Check what wrote the file.",
+            "Check the program that wrote the file.",
         )
 
     @classmethod
     def negative_variance(cls, file: str, place: str, got: float, channel: int) -> FileError:
-        """A stored variance is negative, or no number."""
+        """Return the error of a stored variance that is negative or NaN."""
         return cls(
             place_in(file, place),
             "not be negative",
             f"{got!r} in channel {channel}",
             "It is a variance: its square root is taken.",
-            "Check what wrote the file; training that diverged leaves such values behind.",
+            "Check the program that wrote the file; training that diverged leaves such values.",
         )
 
     @classmethod
     def missing_array(cls, file: str, place: str, there: Sequence[str]) -> FileError:
-        """An array that the layer needs is not in the file."""
+        """Return the error of an array that the layer needs and the file lacks."""
+        got = ", ".join(there) or "nothing"
         return cls(
             place_in(file, place),
-            "be in the file",
-            f"only {', '.join(there) or 'nothing'}",
+            "an array in the file",
+            got,
             "The normalization cannot be computed without it.",
             "Save the whole model, with its running statistics.",
+            problem=f"{place_in(file, place)} is not in the file, which has only {got}.",
         )
 
     @classmethod
     def outside(cls, file: str, place: str, got: str) -> FileError:
-        """A name in the file leads out of its folder, or to another file."""
+        """Return the error of a name that leads out of the file's folder, or to another file."""
         return cls(
             place_in(file, place),
-            "stay within the file's own folder",
+            "a name within the file's folder",
             repr(got),
-            "A model file has no business elsewhere on the machine.",
+            "A model file may not reach other files of the machine.",
             "Do not use it unless you know who made it; save the model into one file.",
+            problem=f"{place_in(file, place)} leads out of the file's folder: {got!r}.",
         )
 
     @classmethod
     def runs_code(cls, file: str, place: str, got: str) -> FileError:
-        """Reading the file would run code that it brings along."""
+        """Return the error of a file that would run code when it is read."""
         return cls(
             place_in(file, place),
-            "be data and nothing else",
+            "data that runs no code",
             short(got),
-            "Reading such a file would run code that came with it.",
+            "Only data is read and written here.",
             "Save the arrays alone: a state_dict of tensors, or .safetensors.",
+            problem=f"{place_in(file, place)} could run code when it is read: {short(got)}.",
         )
 
     @classmethod
     def no_format(cls, file: str, suffixes: Iterable[str]) -> FileError:
-        """The file's name does not tell the format."""
+        """Return the error of a file whose name does not tell its format."""
         return cls(
             file,
-            f"end in one of {', '.join(suffixes)}",
+            "a known ending",
             "another ending",
-            "The ending tells the format.",
+            f"Known endings are {', '.join(suffixes)}.",
             "Rename it, or name its format.",
+            problem=f"The format of {file} cannot be told from its name.",
         )
 
     @classmethod
     def wrong_dialect(cls, file: str, format_: str, got: str, dialects: Sequence[str]) -> FileError:
-        """The target's format has no place for a dialect's layers."""
+        """Return the error of a target whose format cannot hold a dialect's layers."""
+        known = " or ".join(dialects)
         return cls(
             file,
-            f"hold layers of {' or '.join(dialects)}",
+            f"layers of {known}",
             got,
-            f"Those are what {format_} files hold.",
+            f"The format {format_} is for layers of {known}.",
             f"Pass dialect {dialects[0]!r}, or write another format.",
+            problem=f"{file} cannot hold layers of {got}.",
         )
 
     @classmethod
     def needs_architecture(cls, file: str, format_: str, instead: str) -> FileError:
-        """The format holds an architecture, which arrays do not tell."""
+        """Return the error of a format that needs the network's architecture."""
         return cls(
             file,
-            f"be made from another {format_} file",
+            f"another {format_} file as source",
             "arrays of another format",
-            f"{format_} holds the network's code, and arrays do not tell it.",
+            f"{format_} holds the network's architecture, which arrays do not tell.",
             f"Write {instead}, and load it into the network.",
+            problem=f"{file} can be made only from another {format_} file.",
         )
 
     @classmethod
     def neighbours(cls, file: str, place: str, source: str) -> FileError:
-        """A file would leave behind what belongs to it."""
+        """Return the error of a copy that would lose a file beside its source."""
         return cls(
             place_in(file, place),
-            f"stay in the folder of {source}",
+            f"a file in the folder of {source}",
             "another folder",
-            "Its values are in a file beside, which is named and not copied.",
+            "That file would not be copied.",
             "Write to the same folder, or save the model into one file first.",
+            problem=f"{place_in(file, place)} keeps its values in a file beside {source}.",
         )
 
     @classmethod
     def no_room(cls, file: str, place: str, got: str) -> FileError:
-        """An array does not fit where the file has its predecessor."""
+        """Return the error of an array that does not fit in the place of the old array."""
         return cls(
             place_in(file, place),
             "fit in the place of the array that was read",
             got,
-            "All else in the file is carried over as it is.",
-            "Give the array the shape of the one that was read.",
+            "The rest of the file is copied unchanged.",
+            "Give the array the shape of the array that was read.",
         )
 
     @classmethod
     def twice(cls, file: str, name: str) -> FileError:
-        """Two arrays would go by one name."""
+        """Return the error of two arrays with the same name."""
         return cls(
             place_in(file, name),
-            "be one array",
-            "two of that name",
-            "Layers get the names of the target's dialect, and other arrays keep theirs.",
-            "Rename the one that is no layer's, or leave it out, in the file that was read.",
+            "one array of that name",
+            "two arrays",
+            "Layers get the names of the target's dialect; other arrays keep their names.",
+            "Rename or remove the other array in the file that was read.",
+            problem=f"{place_in(file, name)} would be the name of two arrays.",
         )
 
     @classmethod
     def unknown_layer(cls, file: str, pattern: str, layers: Sequence[str]) -> FileError:
-        """A pattern for layers fits none."""
+        """Return the error of a pattern that matches no layer."""
         near = difflib.get_close_matches(pattern, layers, n=1)
+        known = ", ".join(layers) or "none"
         return cls(
             file,
-            f"have a normalization layer that {pattern!r} fits",
-            f"{', '.join(layers) or 'none'}",
-            "An option is set for the layers that its pattern fits.",
-            f"Did you mean {near[0]!r}?" if near else "Check the spelling; '*' fits all of them.",
+            f"a normalization layer that matches {pattern!r}",
+            known,
+            f"Its normalization layers: {known}.",
+            f"Did you mean {near[0]!r}?" if near else "Check the spelling; '*' matches all layers.",
+            problem=f"{file} has no normalization layer that matches {pattern!r}.",
         )
 
 
@@ -265,34 +290,36 @@ class ConversionError(BacknormError, ValueError):
 
     @classmethod
     def loss(cls, source: str, target: str, what: str, advice: str) -> ConversionError:
-        """Something would be lost, and nobody said that it may be."""
+        """Return the error of a conversion that would lose something without permission."""
         return cls(
-            f"the state of {source}",
-            f"be carried to {target} without loss",
+            f"{source}'s state",
+            f"a conversion to {target} without loss",
             what,
-            "A loss that nobody asked for would be found much later.",
+            "",
             advice,
+            problem=f"{source}'s state cannot be converted to {target} without loss: {what}.",
         )
 
     @classmethod
     def no_statistics(cls, dialect: str) -> ConversionError:
-        """The layer keeps no running statistics."""
+        """Return the error of a layer that keeps no running statistics."""
         return cls(
-            f"the state of {dialect}",
-            "hold a running mean and a running variance",
-            "a layer that keeps none",
-            "Its eval normalizes by the batch, which no state can say.",
+            f"{dialect}'s state",
+            "a running mean and a running variance",
+            "a layer that keeps no running statistics",
+            "In eval the layer normalizes by the batch, which a state cannot express.",
             "Build the target layer by hand, from gamma and beta.",
+            problem=f"{dialect}'s state has no running mean and no running variance.",
         )
 
     @classmethod
     def not_finite(cls, dialect: str, name: str, channel: int) -> ConversionError:
-        """An array of the source is NaN or infinite somewhere."""
+        """Return the error of an array of the source that has NaN or infinity in it."""
         return cls(
             f"{name} of {dialect}",
             "be finite",
             f"NaN or infinity in channel {channel}",
-            "Nothing could tell afterwards where it came from.",
+            "After the conversion nobody could tell where it came from.",
             "Look for the layer's last good state.",
         )
 
@@ -300,18 +327,18 @@ class ConversionError(BacknormError, ValueError):
     def negative_variance(
         cls, dialect: str, name: str, got: float, channel: int
     ) -> ConversionError:
-        """The source's var + eps is negative somewhere."""
+        """Return the error of a source whose var + eps is negative somewhere."""
         return cls(
             f"{name} of {dialect}",
-            "be such that the variance + eps is not negative",
-            f"a variance of {got!r} in channel {channel}",
-            "Its square root is taken.",
+            "give a variance of at least -eps",
+            f"{got!r} in channel {channel}",
+            "The square root of var + eps is taken.",
             "Look for the layer's last good state, and check its eps.",
         )
 
     @classmethod
     def negative_divisor(cls, dialect: str, name: str, got: float) -> ConversionError:
-        """What divides the sums is negative."""
+        """Return the error of a divisor of the sums that is negative."""
         return cls(
             f"{name} of {dialect}",
             "be 0 or greater",
@@ -324,17 +351,18 @@ class ConversionError(BacknormError, ValueError):
     def cannot_hold(
         cls, target: str, name: str, requirement: str, got: float, channel: int
     ) -> ConversionError:
-        """The target has no way to write a value."""
+        """Return the error of a value that the target cannot represent."""
         return cls(
             f"{name} for {target}",
             requirement,
             f"{got!r} in channel {channel}",
-            f"{target} has no other way to write it.",
-            "Take another target, or other options for it.",
+            f"{target} cannot represent other values.",
+            "Choose another target, or other options for it.",
         )
 
     @classmethod
     def of_layer(cls, file: str, layer: str, error: BacknormError) -> ConversionError:
-        """What is wrong with one layer of a file."""
-        name = f"{file}, layer {layer}, {error.name}"
-        return cls(name, error.requirement, error.got, error.why, error.advice)
+        """Return the error of one layer of a file."""
+        place = f"{file}, layer {layer}"
+        parts = (error.requirement, error.got, error.why, error.advice)
+        return cls(f"{place}, {error.name}", *parts, problem=f"{place}, {error.problem}")

@@ -1,7 +1,7 @@
 """A child's side of the pipes, and a child that runs targets under any interpreter.
 
-This file needs Python 3.6 and NumPy, and no backnorm: an interpreter is given its path. It loads
-`find` and `specs` beside it, and the calls of the target's framework, by their paths as well.
+This file needs Python 3.6 and NumPy, and no backnorm: an interpreter is given its path. The files
+beside it are imported as a package by a name of that interpreter, so that they find each other.
 
 Both ways go frames: eight bytes for the length, and that many bytes. In those stand four bytes for
 the length of a JSON text, the text, and the bytes of the arrays that the text names, in order.
@@ -9,6 +9,7 @@ Whatever a target prints goes to stderr, whatever it reads is empty, and when th
 this process goes too, even from within an endless loop.
 """
 
+import importlib
 import importlib.util
 import json
 import os
@@ -19,10 +20,21 @@ import sys
 import threading
 import time
 import traceback
+import types
 
 import numpy as np
 
-__all__ = ["NEXT", "begin", "main", "pack", "read_frame", "serve", "unpack"]
+__all__ = [
+    "NEXT",
+    "begin",
+    "environment",
+    "main",
+    "pack",
+    "read_frame",
+    "serve",
+    "unpack",
+    "words_of",
+]
 
 NEXT = b"\0next\0"
 """Written to stderr before something is begun: what follows are words about that."""
@@ -30,30 +42,49 @@ NEXT = b"\0next\0"
 GRACE = 1.0
 """Seconds that a child without a parent has to end by itself."""
 
-ARRAY, OBJECT = "$array", "$object"
-"""Keys that stand for an array, and for something that is none."""
+PACKAGE = "backnorm_host"
+"""What the package of this folder is called where backnorm is not."""
+
+ARRAY, TUPLE, OBJECT = "$array", "$tuple", "$object"
+"""Keys that stand for an array, for a tuple, and for anything else."""
 
 
 def pack(message):
-    """Return the bytes of a message: dictionaries, lists, texts, numbers and arrays."""
+    """Return the bytes of a message: dictionaries, lists, tuples, texts, numbers and arrays.
+
+    An array arrives with its order in memory, but without the gaps between its values.
+    """
     blobs = []
 
     def plain(value):
         if isinstance(value, dict):
             return {str(key): plain(one) for key, one in value.items()}
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, tuple):
+            return {TUPLE: [plain(one) for one in value]}
+        if isinstance(value, list):
             return [plain(one) for one in value]
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufV":
-            array = np.ascontiguousarray(value)
-            blobs.append(array.tobytes())
-            return {ARRAY: [array.dtype.name, list(np.shape(value))]}
+            array, strides = _compact(np.asarray(value))
+            blobs.append(array.ravel(order="K").tobytes())
+            return {ARRAY: [array.dtype.name, list(np.shape(value)), strides]}
         return {OBJECT: type(value).__name__}
 
     text = json.dumps(plain(message)).encode("utf-8")
     body = b"".join([struct.pack(">I", len(text)), text] + blobs)
     return struct.pack(">Q", len(body)) + body
+
+
+def _compact(array):
+    """Return an array without gaps in its memory, and the strides at which it is to be read.
+
+    Along an axis of stride 0 it repeats itself, so that one of its slices is enough.
+    """
+    first = tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)
+    compact = np.array(array[first], order="K")
+    steps = zip(array.strides, compact.strides)
+    return compact, [own if step else 0 for step, own in steps]
 
 
 def unpack(body):
@@ -66,15 +97,17 @@ def unpack(body):
             return [whole(one) for one in value]
         if not isinstance(value, dict):
             return value
+        if TUPLE in value:
+            return tuple(whole(one) for one in value[TUPLE])
         if ARRAY in value:
-            name, shape = value[ARRAY]
+            name, shape, strides = value[ARRAY]
             dtype = np.dtype(name)
             count = 1
-            for extent in shape:
-                count *= int(extent)
-            array = np.frombuffer(body, dtype, count, at[0]).reshape(shape).copy()
-            at[0] += array.nbytes
-            return array
+            for extent, step in zip(shape, strides):
+                count *= extent if step else min(extent, 1)
+            memory = np.frombuffer(body, dtype, count, at[0]).copy()
+            at[0] += memory.nbytes
+            return np.ndarray(tuple(shape), dtype, memory, 0, tuple(strides))
         if OBJECT in value:
             # Something of the same name: all that is said about it is of what type it was.
             return type(str(value[OBJECT]), (), {})()
@@ -152,16 +185,16 @@ def begin():
 
 
 class _Host:
-    """The targets of one child: found once, then called by their numbers."""
+    """The target of one child: found once, then called by the numbers of its runners."""
 
     def __init__(self):
-        here = os.path.dirname(os.path.abspath(__file__))
-        self.calls = os.path.join(here, "calls")
-        self.find = _load("backnorm_host_find", os.path.join(here, "find.py"))
-        self.specs = _load("backnorm_host_specs", os.path.join(here, "specs.py"))
-        calls = _load("backnorm_host_calls", os.path.join(self.calls, "__init__.py"))
-        self.frameworks = calls.FRAMEWORKS
-        self.boxes = []
+        package = types.ModuleType(PACKAGE)
+        package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
+        sys.modules[PACKAGE] = package
+        names = ("calls", "find", "pairs", "specs")
+        loaded = [importlib.import_module(PACKAGE + "." + name) for name in names]
+        self.calls, self.find, self.pairs, self.specs = loaded
+        self.runners = []
 
     def answer(self, message, say):
         """Answer one message; what a target raises is an answer too."""
@@ -174,44 +207,44 @@ class _Host:
             say({"unknown": type(error.candidate).__name__})
         except self.specs.CannotBuild as error:
             say({"refused": [error.arguments, type(error.cause).__name__, str(error.cause)]})
-        except (Exception, SystemExit) as error:
+        except self.pairs.NotReturned as error:
+            sized = isinstance(error.value, (tuple, list))
+            kind, length = type(error.value).__name__, len(error.value) if sized else None
+            say({"not_returned": [error.what, kind, length]})
+        except Exception as error:
             sys.stderr.write(traceback.format_exc())
-            say({"raised": [type(error).__name__, _words(error)]})
+            say({"raised": [type(error).__name__, words_of(error)]})
 
     def on_find(self, message):
         """Make specs of a target, and tell where they were made."""
         target, asked = message["target"], message["asked"]
-        calls = self.calls_of(target)
+        calls = self.calls.calls_of(target)
         if calls is not None:
             try:
-                made = self.specs.of_framework(calls, self.calls_of, asked)
+                made = self.specs.of_framework(calls, asked)
             except ImportError as error:
                 raise self.find.NotFound("ImportError: %s" % error) from error
         else:
             candidate = self.find.find(target, message["near"])
-            made = self.specs.of_object(candidate, self.calls_of, dict(asked, name=target))
-        self.boxes = [spec.pop("box") for spec in made]
-        return {"specs": made, "environment": environment(self.frameworks)}
+            made = self.specs.of_object(candidate, asked)
+        self.runners = [spec.pop("runner") for spec in made]
+        return {"specs": made, "environment": environment(self.calls.FRAMEWORKS)}
 
     def on_call(self, message):
-        """Call an operation of a box."""
-        operation = getattr(self.boxes[message["box"]], message["operation"])
-        return operation(*message["arguments"])
+        """Call an operation of a runner; another runner that comes of it gets a number."""
+        operation = message["operation"]
+        found = getattr(self.runners[message["runner"]], operation)(*message["arguments"])
+        if operation in ("after", "variant"):
+            self.runners.append(found)
+            return len(self.runners) - 1
+        return found
 
     def on_installed(self, message):
         """Tell which packages are there, without importing them."""
         return [name for name in message["names"] if importlib.util.find_spec(name)]
 
-    def calls_of(self, framework):
-        """Return the calls of a framework, None where there are none."""
-        if framework not in self.frameworks:
-            return None
-        name = "backnorm_host_calls_" + framework
-        loaded = sys.modules.get(name)
-        return loaded or _load(name, os.path.join(self.calls, framework + ".py"))
 
-
-def _words(error):
+def words_of(error):
     """Return what an error says; MXNet puts a traceback of its own before it."""
     lines = str(error).strip().splitlines()
     if not lines or not lines[0].startswith("Traceback"):
@@ -243,14 +276,6 @@ def _installed_version(package):
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Elements of a page, which escape what they are given."""
+"""Elements of a page. They escape the text that they are given."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["element", "page"]
 
 
 def element(name: str, attributes: Mapping[str, object], *children: ET.Element | str) -> ET.Element:
-    """Make an element of text and elements; what is no text is written out."""
-    made = ET.Element(name, {key: printable(str(value)) for key, value in attributes.items()})
+    """Return an element of text and elements; unprintable characters are written out."""
+    parent = ET.Element(name, {key: printable(str(value)) for key, value in attributes.items()})
     for child in children:
         if isinstance(child, ET.Element):
-            made.append(child)
-        elif len(made):
-            made[-1].tail = (made[-1].tail or "") + printable(child)
+            parent.append(child)
+        elif len(parent):
+            parent[-1].tail = (parent[-1].tail or "") + printable(child)
         else:
-            made.text = (made.text or "") + printable(child)
-    return made
+            parent.text = (parent.text or "") + printable(child)
+    return parent
 
 
 def page(root: ET.Element) -> str:

@@ -1,4 +1,4 @@
-"""Drawings of a record as SVG: bars, the gradient in its parts, and what precision is left."""
+"""Drawings of a record as SVG: the coefficients, the parts of a gradient, and the precision."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree import ElementTree as ET
 
-    from backnorm.audit.record import Coefficients, Parts, PrecisionPoint
+    from backnorm.audit.record import ChannelParts, Coefficients, PrecisionPoint
 
 __all__ = ["coefficient_bar", "coefficients_figure", "precision_figure", "split_figure"]
 
 WIDTH: Final = 360
-"""Width of a figure in its own units: that of a phone, so that letters keep their size there."""
+"""Width of a figure in its units: the width of a phone, so that letters keep their size there."""
 
 LABELS: Final[Mapping[str, str]] = {
     "direct": "direct",
@@ -25,11 +25,11 @@ LABELS: Final[Mapping[str, str]] = {
 }
 
 LOW, HIGH = -0.5, 1.5
-"""What a bar can show. A coefficient beyond has a bar to the edge, and its number beside."""
+"""Limits of a bar. A coefficient beyond them has a bar to the edge, and its number beside it."""
 
 
 def coefficient_bar(name: str, share: float | None) -> ET.Element:
-    """Draw one coefficient for a cell of a table; its number is the text of the cell."""
+    """Draw a coefficient for a cell of a table; its number is the text of the cell."""
     attributes = {"class": "bar", "viewBox": "0 0 100 8", "aria-hidden": "true"}
     return element("svg", attributes, *_bar(name, share, left=0, top=0, width=100, height=8))
 
@@ -49,42 +49,42 @@ def coefficients_figure(shares: Coefficients, key: str) -> ET.Element:
         _text(_along(tick, 130, 170), 98, str(tick), {"class": "muted", "text-anchor": "middle"})
         for tick in (0, 1)
     ]
-    said = ", ".join(f"{label} {number(getattr(shares, n))}" for n, label in LABELS.items())
+    numbers = ", ".join(f"{label} {number(getattr(shares, n))}" for n, label in LABELS.items())
     caption = "How much of each path is in dx: 1 all of it, 0 nothing"
-    return _figure(f"{key}-shares", caption, f"Bars: {said}", 102, marks)
+    return _figure(f"{key}-shares", caption, f"Bars: {numbers}", 102, marks)
 
 
 def number(share: float | None) -> str:
-    """Write a coefficient with three digits, or a dash where there is none."""
+    """Write a coefficient with three decimals, or a dash for a missing coefficient."""
     return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
 
 
-def split_figure(parts: Parts, key: str) -> ET.Element:
-    """Draw the gradient of one channel, its three parts, and their sum beside what came out."""
+def split_figure(parts: ChannelParts, key: str) -> ET.Element:
+    """Draw the gradient of one channel: its three parts, their sum, and the measured dx."""
     order = sorted(range(len(parts.x)), key=lambda i: parts.x[i])
     rows: dict[str, list[float]] = {
         name: [getattr(parts, name)[i] for i in order] for name in LABELS
     }
     whole = [sum(values) for values in zip(*rows.values(), strict=True)]
-    got = [parts.dx[i] for i in order]
-    largest = max((abs(v) for row in (*rows.values(), whole, got) for v in row), default=0.0) or 1.0
+    dx = [parts.dx[i] for i in order]
+    largest = max((abs(v) for row in (*rows.values(), whole, dx) for v in row), default=0.0) or 1.0
     marks: list[ET.Element] = []
     for at, (name, row) in enumerate(rows.items()):
         marks += [_text(0, 70 * at + 12, LABELS[name]), *_bars(name, row, 70 * at, largest)]
-    marks += [_text(0, 222, "their sum (bars), and the dx that came out (dots)")]
-    marks += [*_bars("whole", whole, 210, largest), *_dots(got, whole, 210, largest)]
+    marks += [_text(0, 222, "sum of the three parts (bars), measured dx (dots)")]
+    marks += [*_bars("whole", whole, 210, largest), *_dots(dx, whole, 210, largest)]
     marks += [_text(WIDTH, 296, "larger x →", {"class": "muted", "text-anchor": "end"})]
-    apart = sum(_apart(a, b, largest) for a, b in zip(got, whole, strict=True))
-    said = (
+    apart = sum(_apart(a, b, largest) for a, b in zip(dx, whole, strict=True))
+    description = (
         f"{len(order)} values, in the order of x. "
-        f"The dx that came out is apart from the sum of the three parts at {apart} of them."
+        f"The measured dx differs from the sum of the three parts at {apart} of them."
     )
     caption = "The gradient of one channel, split into its three parts"
-    return _figure(f"{key}-parts", caption, said, 300, marks)
+    return _figure(f"{key}-parts", caption, description, 300, marks)
 
 
 def precision_figure(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
-    """Draw the errors over one sweep in one format, the subject's beside an exact one's."""
+    """Draw the errors over a sweep in one dtype: the subject's, and those of the exact law."""
     ordered = sorted(points, key=lambda point: point.value)
     marks = [*_precision_axes(ordered)]
     for name in ("y", "dx"):
@@ -100,8 +100,11 @@ def precision_figure(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
     lost = sum(map(_is_lost, ordered))
     sweep, dtype = ordered[0].sweep, ordered[0].dtype
     what = "mean of x in standard deviations" if sweep == "offset" else "size of x"
-    said = f"{len(ordered)} points; NaN or infinity at {lost} of them. The numbers are below."
-    return _figure(f"{key}-{sweep}-{dtype}", f"Error in {dtype} over the {what}", said, 236, marks)
+    caption = f"Error in {dtype} over the {what}"
+    description = (
+        f"{len(ordered)} points; NaN or infinity at {lost} of them. The numbers are below."
+    )
+    return _figure(f"{key}-{sweep}-{dtype}", caption, description, 236, marks)
 
 
 def _figure(
@@ -155,7 +158,7 @@ def _bar(
 
 
 def _bars(name: str, row: Sequence[float], top: float, largest: float) -> Iterator[ET.Element]:
-    """Bars around a zero line; each panel has the same scale."""
+    """Draw bars around a zero line; each panel has the same scale."""
     middle, step = top + 42, WIDTH / max(len(row), 1)
     yield _line(0, middle, WIDTH, middle, "axis")
     for at, value in enumerate(row):
@@ -165,23 +168,23 @@ def _bars(name: str, row: Sequence[float], top: float, largest: float) -> Iterat
 
 
 def _dots(
-    got: Sequence[float], whole: Sequence[float], top: float, largest: float
+    dx: Sequence[float], whole: Sequence[float], top: float, largest: float
 ) -> Iterator[ET.Element]:
-    middle, step = top + 42, WIDTH / max(len(got), 1)
-    for at, (value, want) in enumerate(zip(got, whole, strict=True)):
+    middle, step = top + 42, WIDTH / max(len(dx), 1)
+    for at, (value, want) in enumerate(zip(dx, whole, strict=True)):
         style = "fill-bad" if _apart(value, want, largest) else "fill-got"
         places = {"cx": (at + 0.5) * step, "cy": middle - 25 * value / largest, "r": 2.2}
         yield element("circle", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
 
 
 def _apart(value: float, want: float, largest: float) -> bool:
-    """Whether one would see a dot leave its bar."""
+    """Whether a dot is visibly off the end of its bar."""
     return abs(value - want) > largest / 50
 
 
 LEFT, RIGHT, TOP, BOTTOM = 40, WIDTH - 8, 18, 178
 FLOOR, CEILING = -17.0, 1.0
-"""Decades of the error that are drawn: those of float64, up to nothing right at all."""
+"""Decades of the error that are drawn: from the precision of float64 to a result of pure error."""
 
 
 def _height(error: float) -> float:
@@ -207,13 +210,13 @@ def _precision_axes(points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
 
 
 def _is_lost(point: PrecisionPoint) -> bool:
-    """Whether something is not finite that should be; no exact value, none to be lost."""
+    """Whether y or dx is not finite where the exact law is."""
     pairs = ((point.y, point.exact_y), (point.dx, point.exact_dx))
     return any(error is None and exact is not None for error, exact in pairs)
 
 
 def _curve(style: str, errors: Sequence[float | None]) -> Iterator[ET.Element]:
-    """A line through what there is, broken where there is nothing."""
+    """Draw a line through the errors, with a gap where an error is missing."""
     known: list[list[str]] = [[]]
     for at, error in enumerate(errors):
         if error is None:
@@ -226,7 +229,7 @@ def _curve(style: str, errors: Sequence[float | None]) -> Iterator[ET.Element]:
 
 
 def _marks(name: str, points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
-    """A dot at each error of the subject, a cross where it is not finite and should be."""
+    """Draw a dot at each error of the subject, and a cross where it is not finite and should be."""
     for at, point in enumerate(points):
         place, error = _across(at, len(points)), getattr(point, name)
         if error is not None:

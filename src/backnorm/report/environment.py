@@ -1,4 +1,4 @@
-"""In what environment something was measured: versions and the platform, no names."""
+"""The environment of a measurement: versions and the platform, without names of machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES: Final = ("numpy", "torch")
 
 
 def _version_of(package: str) -> str | None:
-    """Return the version of an installed package; None if there is none."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -33,9 +33,9 @@ def environment() -> dict[str, str]:
     >>> sorted(environment())[0]
     'numpy'
     """
-    known = {package: _version_of(package) for package in PACKAGES}
+    versions = {package: _version_of(package) for package in PACKAGES}
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        **{package: version for package, version in known.items() if version is not None},
+        **{package: version for package, version in versions.items() if version is not None},
     }

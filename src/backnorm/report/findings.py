@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
 import string
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit import thresholds
 from backnorm.audit.findings import FAMILIES
-from backnorm.audit.probes import CHECKS
+from backnorm.audit.probes import PROBES
+from backnorm.audit.thresholds import Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,19 +28,18 @@ the likeliest first, and what to do. [How an audit judges](audit-method.md) says
 This page is written from the audit's own catalog by `make pages`.
 """
 
-PROBES: Final = """
+PROBES_HEAD: Final = """
 ## All probes
 
-P01 gives the verdict; `--quick` stops after it. A probe that cannot be tried is skipped, and says
-why.
+P01 gives the verdict; `--quick` stops after it. A probe that cannot run is skipped, and says why.
 
 """
 
-THRESHOLDS: Final = """
+THRESHOLDS_HEAD: Final = """
 ## All thresholds
 
-Every number that decides, with its reason and what was measured. "Rounding" is the most that right
-float32 layers show when x has a mean of 3 to 6 standard deviations, over 20 seeds.
+Every number that decides, with its reason and what was measured. "Rounding" is the largest error of
+right float32 layers when x has a mean of 3 to 6 standard deviations, over 20 seeds.
 
 """
 
@@ -70,12 +69,12 @@ def to_method_tables() -> str:
     str
         Markdown.
     """
-    probes = [(c.code, c.name, _first_sentence(c.examine)) for c in CHECKS]
+    probes = [(probe.code, probe.name, _first_sentence(probe.examine)) for probe in PROBES]
     return "".join(
         [
-            PROBES,
-            _table(("code", "looks at", "how"), [FIRST, *probes]),
-            THRESHOLDS,
+            PROBES_HEAD,
+            _table(("code", "probe", "how"), [FIRST, *probes]),
+            THRESHOLDS_HEAD,
             _table(("threshold", "value", "why"), _thresholds()),
         ]
     )
@@ -114,19 +113,13 @@ def _first_sentence(examine: object) -> str:
 
 
 def _thresholds() -> Iterator[tuple[str, str, str]]:
-    """Name, value and reason of each number: the string below it says the reason."""
-    body = ast.parse(inspect.getsource(thresholds)).body
-    for node, after in itertools.pairwise(body):
-        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr):
-            name = ast.unparse(node.target)
-            reason = str(ast.literal_eval(after.value))
-            yield f"`{name}`", _number(getattr(thresholds, name)), " ".join(reason.split())
-
-
-def _number(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_number(one)}" for name, one in value.items())
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    """Yield name, value and reason of each threshold, in the order in which they are defined."""
+    for name, value in vars(thresholds).items():
+        if isinstance(value, Threshold):
+            yield f"`{name}`", f"{value:g}", value.why
+        elif name in thresholds.__all__ and isinstance(value, Mapping):
+            for key, number in value.items():
+                yield f"`{name}`, {key}", f"{number:g}", number.why
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -135,7 +128,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown would take for a mark of its own, outside of code; links stay."""
+    """Escape the marks of Markdown outside of code; links stay."""
     pieces = text.split("`")
     for at in range(0, len(pieces), 2):
         for mark in "\\|*<":

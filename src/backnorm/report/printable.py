@@ -1,4 +1,4 @@
-"""Text from elsewhere, with all that is no text written out."""
+"""Foreign text with its unprintable characters written out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 
 __all__ = ["printable"]
 
-NO_TEXT: Final = re.compile(
+UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
-"""Control characters other than tab and line feed, halves of pairs, what is no character, and marks
-that turn the direction of what follows. XML forbids most; terminals and pages obey the others."""
+"""Control characters other than tab and line feed, lone surrogates, noncharacters, and marks that
+turn the direction of the text. XML forbids most; terminals and pages obey the others."""
 
 
 def printable(text: str) -> str:
-    r"""Write out what is no text, as Python does.
+    r"""Write out unprintable characters, as Python does.
 
     Parameters
     ----------
     text
-        A name or message that a target brought along.
+        A name or message from a target.
 
     Returns
     -------
@@ -33,4 +33,4 @@ def printable(text: str) -> str:
     >>> printable("bell \x07, <b>")
     'bell \\x07, <b>'
     """
-    return NO_TEXT.sub(lambda match: repr(match[0])[1:-1], text)
+    return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)

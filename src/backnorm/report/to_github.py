@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["to_github"]
 
 IN_FILE: Final = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
-"""The beginning of a target that stands in a file."""
+"""The beginning of a target that is defined in a file."""
 
 DEFINITIONS: Final = (ast.ClassDef, ast.FunctionDef)
 
@@ -38,14 +38,14 @@ def to_github(records: Sequence[Record]) -> str:
     -------
     str
         Lines for stdout of a step: ``::error`` where the target fails or could not be audited,
-        ``::warning`` where its findings do not count. What stands in a file is annotated there,
+        ``::warning`` where its findings are notes. A target that is defined in a file is annotated
         in the line that defines it.
 
     Notes
     -----
     Source: GitHub's documentation, "Workflow commands for GitHub Actions"; in a message %, CR and
     LF are written %25, %0D, %0A, in a property also : and , as %3A and %2C. GitHub shows ten
-    annotations of each sort for a step, hence one a target and not one a finding.
+    annotations of each kind for a step; hence an annotation is for a target, not for a finding.
     """
     lines = [_command(record) for record in records if record.findings or not record.clean]
     return "\n".join([*lines, summary(records)]) + "\n"
@@ -70,14 +70,14 @@ def _place(target: str) -> Mapping[str, str]:
     if match is None:
         return {}
     path = Path(match["file"])
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    place = {"file": printable(shown.as_posix())}
+    relative = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    place = {"file": printable(relative.as_posix())}
     line = _line_defining(path, match["name"])
     return {**place, "line": str(line)} if line else place
 
 
 def _line_defining(path: Path, name: str) -> int:
-    """Return the line that defines a name; 0 where that cannot be told."""
+    """Return the line that defines a name; 0 where it is unknown."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):

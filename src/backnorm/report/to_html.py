@@ -1,4 +1,4 @@
-"""Records as one page that needs nothing else: no script, no network, no other file."""
+"""Records as one page without scripts, network access or other files."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ COLUMNS: Final = {
     "direct": "number",
     "mean": "number",
     "variance": "number",
-    "rest": "number",
+    "residual": "number",
     "findings": "",
 }
-"""Columns of the verdict table, and how they are set."""
+"""Columns of the verdict table, and the CSS class of each."""
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The browser itself keeps the page from fetching anything, whatever a target's name may hold."""
+"""The browser keeps the page from fetching anything, whatever a target's name contains."""
 
 
 def to_html(records: Sequence[Record]) -> str:
@@ -56,14 +56,14 @@ def to_html(records: Sequence[Record]) -> str:
     -------
     str
         A document with the verdicts in a table, and for each target its findings, a bar for each
-        coefficient, the parts of its gradient and its precision, as far as they were measured.
+        coefficient, the parts of its gradient and its precision, as far as these were measured.
 
     Notes
     -----
-    It follows the reader's choice of light or dark, and fits a phone: what is wider scrolls in a
-    box of its own. All text from targets is escaped.
+    It follows the reader's choice of light or dark, and fits a phone: a wide table scrolls in its
+    box. All text from targets is escaped.
     """
-    known = ", ".join(f"{name} {version}" for name, version in environment().items())
+    versions = ", ".join(f"{name} {version}" for name, version in environment().items())
     body = element(
         "body",
         {},
@@ -72,7 +72,7 @@ def to_html(records: Sequence[Record]) -> str:
             {},
             element("h1", {}, "Audit of normalization layers"),
             element("p", {"id": "summary"}, summary(records)),
-            element("p", {"class": "muted"}, f"backnorm {__version__}, {known}"),
+            element("p", {"class": "muted"}, f"backnorm {__version__}, {versions}"),
         ),
         element(
             "main",
@@ -106,7 +106,7 @@ def _head() -> ET.Element:
 def _table(
     key: str, caption: str, columns: dict[str, str], rows: Iterator[ET.Element]
 ) -> ET.Element:
-    """A table in a box of its own, which scrolls where the table is wider."""
+    """Make a table in a box, which scrolls where the table is wider."""
     head = (
         element("th", {"scope": "col", **({"class": style} if style else {})}, name)
         for name, style in columns.items()
@@ -136,14 +136,14 @@ def _cells(record: Record, at: int, *, gallery: bool) -> Iterator[ET.Element]:
     link = element("a", {"href": f"#target-{at}"}, record.target)
     yield element("th", {"scope": "row"}, link)
     yield _cell("word", _verdict(record))
-    told = (record.mode, record.through) if record.audited else ("?", "?")
-    for word in (record.kind, *told):
+    measured = (record.mode, record.through) if record.audited else ("?", "?")
+    for word in (record.kind, *measured):
         yield _cell("word", word)
     for name in ("direct", "mean", "variance"):
         share: float | None = getattr(record.coefficients, name)
         yield _cell("number", number(share), coefficient_bar(name, share))
-    rest = "-" if record.unexplained is None else f"{record.unexplained:.0e}"
-    yield _cell("number", rest)
+    residual = "-" if record.unexplained is None else f"{record.unexplained:.0e}"
+    yield _cell("number", residual)
     yield _cell("", " ".join(dict.fromkeys(finding.code for finding in record.findings)))
     if gallery:
         words = {True: "yes", False: "NO", None: ""}
@@ -224,7 +224,7 @@ def _figures(record: Record, key: str) -> Iterator[ET.Element]:
 
 
 def _sweeps(precision: Sequence[PrecisionPoint]) -> Sequence[Sequence[PrecisionPoint]]:
-    """Group points by what was swept, in which format."""
+    """Group points by sweep and dtype."""
     groups: dict[tuple[str, str], list[PrecisionPoint]] = {}
     for point in precision:
         groups.setdefault((point.sweep, point.dtype), []).append(point)
@@ -232,19 +232,19 @@ def _sweeps(precision: Sequence[PrecisionPoint]) -> Sequence[Sequence[PrecisionP
 
 
 def _errors(record: Record, key: str) -> ET.Element:
-    names = {"y": "the forward law", "dx": "", "dgamma": "", "dbeta": ""}
+    compared_with = {"y": "the forward law", "dx": "", "dgamma": "", "dbeta": ""}
     rows = (
         element(
             "tr",
             {},
             element("th", {"scope": "row"}, name),
             _cell("number", _error(getattr(record.errors, name))),
-            _cell("", against or "the derivative of its own forward pass"),
+            _cell("", reference or "the derivative of its forward pass"),
         )
-        for name, against in names.items()
+        for name, reference in compared_with.items()
     )
     columns = {"result": "", "largest error": "number", "compared with": ""}
-    return _table(f"{key}-errors", "Errors, relative to the exact value's size", columns, rows)
+    return _table(f"{key}-errors", "Errors, relative to the size of the exact value", columns, rows)
 
 
 def _error(error: float | None) -> str:
@@ -264,14 +264,14 @@ def _probes(record: Record, key: str) -> ET.Element:
         )
         for probe in record.probes
     )
-    columns = {"probe": "", "result": "", "what it saw": "", "time": "number"}
-    return _table(f"{key}-probes", "What each probe came to", columns, rows)
+    columns = {"probe": "", "result": "", "what was measured": "", "time": "number"}
+    return _table(f"{key}-probes", "Results of the probes", columns, rows)
 
 
 def _beside(error: float | None, exact: float | None) -> tuple[str, str]:
-    """An error beside the exact one: not finite, or not compared."""
-    lost = error is None and exact is not None
-    return ("NaN" if lost else _error(error)), _error(exact)
+    """Write an error and the error of the exact law: NaN where it is not finite and should be."""
+    not_finite = error is None and exact is not None
+    return ("NaN" if not_finite else _error(error)), _error(exact)
 
 
 def _precision(points: Sequence[PrecisionPoint], key: str) -> ET.Element:

@@ -27,12 +27,12 @@ def to_json(records: Iterable[Record], elsewhere: Mapping[str, str] | None = Non
     records
         One for each target.
     elsewhere
-        Versions in the interpreter that ran the targets, where it was another one.
+        Versions in the interpreter that ran the targets, where `--python` named another.
 
     Returns
     -------
     str
-        A document of schema 1; numbers that could not be measured are null, never NaN.
+        A document of schema 1; a number that could not be measured is null, never NaN.
     """
     document = {
         "schema": SCHEMA,
@@ -49,7 +49,7 @@ def json_schema() -> dict[str, Any]:
     Returns
     -------
     dict
-        The schema. Names that it does not list are allowed, since later versions add some.
+        The schema. Names that it does not list are allowed, since later versions add names.
 
     Examples
     --------

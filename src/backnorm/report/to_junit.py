@@ -31,13 +31,13 @@ def to_junit(records: Sequence[Record]) -> str:
     Returns
     -------
     str
-        A document. A finding that counts makes a failure, a target that could not be audited an
-        error, other findings are in the output of a test that passed.
+        A document. A target with findings that are not notes is a failure, a target that could not
+        be audited is an error; notes are in the output of a test that passed.
 
     Notes
     -----
-    Source: what Jenkins and GitLab read. Of several failures in one case they keep one, so there
-    is one, with the text of all findings.
+    Source: the elements that Jenkins and GitLab read. Of several failures in a case they keep one,
+    so a case has one failure, with the text of all findings.
     """
     counts = {
         "tests": len(records),
@@ -60,11 +60,11 @@ def _case(record: Record) -> ET.Element:
     case = ET.Element("testcase", {**names, "time": _seconds([record])})
     text = "\n".join(details(record))
     if not record.clean:
-        what = {
+        attributes = {
             "type": " ".join(dict.fromkeys(finding.code for finding in record.findings)),
             "message": printable(" ".join(finding.what for finding in record.findings)),
         }
-        ET.SubElement(case, "failure" if record.audited else "error", what).text = text
+        ET.SubElement(case, "failure" if record.audited else "error", attributes).text = text
     elif record.findings or record.probes:
         ET.SubElement(case, "system-out").text = text
     return case

@@ -1,4 +1,4 @@
-"""What became of a model's layers, as a table for people."""
+"""The layers of a converted model as a table for people."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def to_table(changes: Sequence[LayerChange], *, width: int = 100, color: bool = 
     Returns
     -------
     str
-        The text; the last column is the largest difference of the eval output on a random probe,
-        in units of the largest output.
+        The text; the last column is the largest difference of the eval output on random inputs,
+        relative to the largest output.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("layer", overflow="fold")
@@ -64,5 +64,5 @@ def to_table(changes: Sequence[LayerChange], *, width: int = 100, color: bool = 
 
 
 def _short(value: object) -> str:
-    """Write a number with the digits that float32 has."""
+    """Write a number with the precision of float32."""
     return f"{value:.7g}" if isinstance(value, float) else repr(value)

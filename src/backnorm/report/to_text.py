@@ -1,4 +1,4 @@
-"""Records as a table for people, and all that is known about each where they ask for it."""
+"""Records as a table for people; on request with findings, notes and probes in full."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backnorm.audit.record import IMPOSSIBLE
 from backnorm.report.printable import printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LABEL: Final = 10
 """Width of "expected" and the like in the findings."""
 
 NARROW: Final = 72
-"""Paragraphs are not set wider than this plus a margin: longer lines are hard to read."""
+"""Columns of a paragraph, beside a margin of 20: longer lines are hard to read."""
 
 
 def to_text(
@@ -41,7 +42,7 @@ def to_text(
     color
         Whether to add the escape codes of a terminal.
     verbose
-        Whether to say below all that is known: notes, findings, and what each probe came to.
+        Whether to add notes, findings in full, and the result of each probe.
 
     Returns
     -------
@@ -54,27 +55,48 @@ def to_text(
     )
     console.print(_table(records))
     below = (*_notes(records), *_details(records, width)) if verbose else ("",)
-    hint = [] if verbose or not any(r.findings for r in records) else ["Findings in full: -v."]
+    hidden = not verbose and any(record.findings for record in records)
+    hint = ["Pass -v to read the findings in full."] if hidden else []
     for line in (*below, *hint, summary(records)):
         console.print(Text(line), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
 
 def summary(records: Sequence[Record]) -> str:
-    """Say in one line how many are sound."""
+    """Return one line: how many layers are sound, and how many have other findings."""
     audited = [record for record in records if record.audited]
     sound = sum(record.sound for record in audited)
-    parts = [f"{len(audited)} audited: {sound} sound, {len(audited) - sound} not."]
-    faulty = sum(record.sound and not record.clean for record in audited)
-    if faulty:
-        words = "has another fault" if faulty == 1 else "have other faults"
-        parts.append(f"{faulty} of the sound {words}.")
+    unsound = len(audited) - sound
+    verdicts = f"{sound} sound" + (f", {unsound} not sound" if unsound else "")
+    sentences = [f"{_layers(len(audited))} audited: {verdicts}."]
+    others = sum(record.sound and not record.clean for record in audited)
+    if others:
+        whose = " of the sound layers" if unsound else ""
+        sentences.append(f"{others}{whose} {'has' if others == 1 else 'have'} other findings.")
     if len(audited) < len(records):
-        parts.append(f"{len(records) - len(audited)} could not be audited.")
-    if any(record.expected for record in records):
-        met = [m for m in (record.as_expected() for record in records) if m is not None]
-        parts.append(f"{sum(met)} of {len(met)} got the verdict that they must get.")
-    return " ".join(parts)
+        sentences.append(f"{_layers(len(records) - len(audited))} could not be audited.")
+    met = [m for m in (record.as_expected() for record in records) if m is not None]
+    if met:
+        sentences.append(f"{sum(met)} of {len(met)} got the expected verdict.")
+    sentences += _impossible(audited)
+    return " ".join(sentences)
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' * (count != 1)}"
+
+
+def _impossible(records: Sequence[Record]) -> list[str]:
+    """Say which probes were not possible, and how often."""
+    names = [
+        probe.name
+        for record in records
+        for probe in record.probes
+        if probe.what.startswith(IMPOSSIBLE)
+    ]
+    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+    many = "probe was" if len(names) == 1 else "probes were"
+    return [f"{len(names)} {many} not possible ({counts})."] if names else []
 
 
 def _table(records: Sequence[Record]) -> Table:
@@ -82,7 +104,7 @@ def _table(records: Sequence[Record]) -> Table:
     table.add_column("target", overflow="fold")
     for name in ("kind", "mode", "through"):
         table.add_column(name, no_wrap=True)
-    for name in ("direct", "mean", "var", "rest"):
+    for name in ("direct", "mean", "var", "residual"):
         table.add_column(name, no_wrap=True, justify="right")
     table.add_column("sound", no_wrap=True)
     table.add_column("findings", overflow="fold")
@@ -114,31 +136,30 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
 
 
 def _share(share: float | None) -> str:
-    """Three digits, and a plain 0 for what is nearly 0 or below."""
+    """Write three decimals, without a sign before 0.000."""
     return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
 
 
 def _notes(records: Sequence[Record]) -> Iterator[str]:
-    """Each note once, with all the targets that it holds for."""
-    holders: dict[str, list[str]] = {}
+    """Yield each note once, after the names of all its targets."""
+    targets_of: dict[str, list[str]] = {}
     for record in records:
         for note in record.notes:
-            holders.setdefault(printable(note), []).append(printable(record.target))
-    for note, targets in holders.items():
+            targets_of.setdefault(printable(note), []).append(printable(record.target))
+    for note, targets in targets_of.items():
         yield ""
         yield from _wrapped(f"{', '.join(targets)}: {note}", "", NARROW + 20)
     yield ""
 
 
 def _details(records: Sequence[Record], width: int) -> Iterator[str]:
-    room = min(width, NARROW + 20)
     for record in records:
         if record.findings or record.probes or record.state:
-            yield from (*details(record, room), "")
+            yield from (*details(record, min(width, NARROW + 20)), "")
 
 
 def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
-    """Yield the lines that say all about one target: its findings in full, then its probes."""
+    """Yield the lines about a target: its findings in full, its state, and its probes."""
     yield printable(record.target)
     for number, finding in enumerate(record.findings):
         yield from ("",) if number else ()
@@ -146,8 +167,8 @@ def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
     if record.state:
         yield from _wrapped(record.state, _label("state"), width)
     for probe in record.probes:
-        what = f"{probe.result}, {probe.name}: {probe.what} [{probe.seconds:.2f} s]"
-        yield from _wrapped(what, f"  {probe.code}  ", width)
+        line = f"{probe.result}, {probe.name}: {probe.what} [{probe.seconds:.2f} s]"
+        yield from _wrapped(line, f"  {probe.code}  ", width)
 
 
 def _finding(finding: Finding, width: int) -> Iterator[str]:
@@ -165,7 +186,7 @@ def _label(word: str) -> str:
 
 
 def _wrapped(text: str, first: str, width: int) -> list[str]:
-    """Set a paragraph; an empty one has the label alone."""
+    """Wrap a paragraph; of an empty paragraph the label is left."""
     lines = textwrap.wrap(
         printable(text), width, initial_indent=first, subsequent_indent=" " * len(first)
     )

@@ -1,7 +1,7 @@
-"""What needs PyTorch: the engine for tensors, modules, and what makes PyTorch known to the audit.
+"""What needs PyTorch: the engine for tensors, modules, and the audit of a whole model.
 
 `batch_norm` and the modules take the place of their namesakes in torch.nn. Importing this makes
-modules and functions of PyTorch known to the audit, and its files to `backnorm.convert.files`.
+PyTorch's files known to `backnorm.convert.files`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from backnorm.torch._require import require_torch
 
 require_torch()
 
-from backnorm.torch._adapter import ADAPTER  # noqa: E402 - only when torch is there
-from backnorm.torch.conversion import convert, revert  # noqa: E402
+from backnorm.torch.conversion import convert, revert  # noqa: E402 - only when torch is there
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNorm1d,
@@ -26,7 +25,6 @@ from backnorm.torch.files import FORMAT  # noqa: E402
 from backnorm.torch.model.audit import audit_model  # noqa: E402
 
 __all__ = [
-    "ADAPTER",
     "FORMAT",
     "BatchNorm1d",
     "BatchNorm2d",

@@ -22,20 +22,20 @@ __all__ = ["CATALOG", "FAMILIES", "FAULTS", "fault", "finding"]
 CATALOG: Final[Mapping[str, Entry]] = {
     code: entry for family in FAMILIES for code, entry in family.entries.items()
 }
-"""All findings. In a report those of faults get their words from the error that was raised."""
+"""All findings. In a report, findings of faults have the words of the error that was raised."""
 
 FAULTS: Final = frozenset(FAULTY)
 """Codes which say that a subject could not be audited."""
 
 
 def finding(code: str, got: str) -> Finding:
-    """Make a finding of the catalog."""
+    """Return the finding of a code."""
     entry = CATALOG[code]
     return Finding(code, entry.what, entry.expected, got, entry.causes, entry.remedy)
 
 
 def fault(error: SubjectError) -> Finding:
-    """Make the finding which says that a subject could not be audited."""
-    what = f"It could not be audited: {error.name} must {error.requirement}. {error.why}"
+    """Return the finding which says that a subject could not be audited."""
+    what = f"{error.problem} {error.why}".strip()
     causes = CATALOG[error.code].causes
     return Finding(error.code, what, error.requirement, error.got, causes, error.advice)

@@ -1,4 +1,4 @@
-"""The families of findings: what they have in common, and their entries."""
+"""The families of findings: their titles, what they are about, and their entries."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["FAMILIES", "Family"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Findings of one sort.
+    """Findings of one kind.
 
     Attributes
     ----------
     title
-        What they are about.
+        A heading.
     about
-        What is measured, and what a finding of this family means for the rest.
+        What is measured, and what a finding of this family means for the verdict.
     entries
         The findings, by their codes.
     """
@@ -44,51 +44,52 @@ class Family:
 FAMILIES: Final = (
     Family(
         "The gradient is wrong",
-        "The subject's dx, dgamma and dbeta are compared with the derivative of its own forward "
-        "pass, and dx with the three paths and with what known faults make. These findings, and "
-        "no others, make a subject unsound.",
+        "The subject's dx, dgamma and dbeta are compared with the derivative of its forward pass; "
+        "dx is also compared with the three paths and with the dx of known faults. These findings, "
+        "and no others, make a subject unsound.",
         GRADIENT,
     ),
     Family(
         "The subject could not be audited",
-        "It failed before there was anything to judge. Expected, got and remedy in a report come "
-        "from the error itself, and say more than here.",
+        "It failed before its gradient could be judged. In a report, expected, got and remedy come "
+        "from the error, and say more than this page.",
         FAULTY,
     ),
     Family(
         "Further derivatives are wrong",
-        "The derivatives of the subject's own gradient, by its framework's means, are compared "
-        "with slopes of that gradient. A refusal is no fault.",
+        "The framework differentiates the subject's gradient again; the result is compared with "
+        "slopes of the gradient. An error in place of a derivative is not a finding.",
         ORDERS,
     ),
     Family(
         "State between calls is wrong",
-        "A copy of the layer is called several times, in training and in evaluation, and what it "
-        "keeps is looked at after each call.",
+        "A copy of the layer is called several times, in training and in evaluation, and its state "
+        "is read after each call.",
         STATE,
     ),
     Family(
         "The gradient is wrong on some inputs",
-        "Inputs that are usual and yet special: other shapes, other orders in memory, constant "
-        "channels, large values.",
+        "The gradient is compared with the derivative on special inputs: other shapes, other "
+        "memory orders, constant channels, large values.",
         INPUTS,
     ),
     Family(
-        "Digits are lost",
-        "The subject is compared with the exact result of its own law, in the format it is given. "
-        "Remarks: they make no subject unsound, and leave the exit status alone.",
+        "Precision is lost",
+        "The subject is compared with the exact result of its forward law, in the dtype of the "
+        "input. These are notes: a subject with such a finding stays sound, and the exit status "
+        "does not change.",
         PRECISION,
     ),
     Family(
-        "Bits differ",
-        "The same call is made again. Remarks: they make no subject unsound, and leave the exit "
-        "status alone.",
+        "Repeated calls differ",
+        "The same call is made again. These are notes: a subject with such a finding stays sound, "
+        "and the exit status does not change.",
         REPEATED,
     ),
     Family(
         "A layer's place in a model is wrong",
-        "What each layer receives in a forward and a backward pass of a whole model; see "
-        "[a whole model](model-audit.md).",
+        "Each layer is judged by what it receives in a forward and a backward pass of a whole "
+        "model; see [a whole model](model-audit.md).",
         PLACE,
     ),
 )

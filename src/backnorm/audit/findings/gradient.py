@@ -18,7 +18,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         (
             "the mean is detached (detach, stop_gradient, no_grad) before it is subtracted",
             "a backward pass written by hand leaves out -sum(d)/n",
-            "the mean is computed outside the graph, in NumPy or a kernel of its own",
+            "the mean is computed outside the graph, in NumPy or in a separate kernel",
         ),
         "Let the mean be a function of x, or subtract the mean of d from dx.",
     ),
@@ -34,13 +34,13 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Let the variance be a function of x, or add -x_hat*sum(d*x_hat)/n to dx.",
     ),
     "G03": Entry(
-        "The gradient takes mean and variance for constants, though the forward pass takes both "
+        "The gradient treats mean and variance as constants, though the forward pass takes both "
         "from the batch.",
         "coefficients 1, 1, 1",
         (
             "both statistics are detached, or computed under no_grad",
-            "the backward pass is the one for frozen statistics",
-            "the layer writes the batch's statistics into buffers and normalizes with those",
+            "the backward pass is that of frozen statistics",
+            "the layer writes the batch's statistics into buffers and normalizes with the buffers",
         ),
         "Let both be functions of x, or use the gradient for training.",
     ),
@@ -55,33 +55,34 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Use one flag for both passes; with constants dx = gamma*inv_std*dy.",
     ),
     "G05": Entry(
-        "dx is not the derivative of the forward pass, and no combination of the three paths.",
-        "a rest near 0",
+        "dx is not the derivative of the forward pass, and is not a combination of the three "
+        "paths.",
+        "a residual near 0",
         (
             "a term has a wrong factor, sign, or axis",
             "the backward pass belongs to another forward pass",
-            "the kind of normalization is another one (see --kind)",
+            "the kind of normalization is not the kind assumed (see --kind)",
         ),
         "Compare each term of the backward pass with docs/mathematics.md.",
     ),
     "G06": Entry(
-        "The mean is cut out of one half of the variance, E[x^2] - E[x]^2: the gradient is wrong "
+        "The mean is detached in one half of the variance E[x^2] - E[x]^2: the gradient is wrong "
         "wherever the mean is not 0.",
         "coefficients 1, 1, 1 at any mean",
         (
-            "the mean is detached, and E[x]^2 uses the detached one",
-            "E[x]^2 is taken for a constant in a backward pass written by hand",
+            "the mean is detached, and E[x]^2 uses the detached mean",
+            "a backward pass written by hand treats E[x]^2 as a constant",
             "the running mean is subtracted in one half",
         ),
-        "Use sum((x-mean)^2)/n, where cutting the mean changes nothing, or do not cut it.",
+        "Use sum((x-mean)^2)/n, where a detached mean changes nothing, or do not detach it.",
     ),
     "G07": Entry(
         "The variance is divided by n in one pass and by n - 1 in the other.",
-        "the same divisor in both",
+        "the same divisor in both passes",
         (
             "var() of a framework divides by n - 1 unless told not to",
             "the unbiased variance, meant for the running statistics, is used to normalize",
-            "a formula for the gradient was copied that assumes the other one",
+            "the formula of the gradient was copied from code with the other divisor",
         ),
         "Divide by n in both passes (correction=0, unbiased=False, ddof=0).",
     ),
@@ -89,60 +90,60 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "gamma is missing in dx.",
         "d = gamma*inv_std*dy",
         (
-            "the backward pass starts from dy where it should start from gamma*dy",
+            "the backward pass starts from dy in place of gamma*dy",
             "the gradient was tested with gamma = 1 only",
             "gamma belongs to another layer (Scale), which is not part of this gradient",
         ),
         "Multiply dy by gamma first.",
     ),
     "G09": Entry(
-        "A sum over the batch stands where its mean belongs.",
+        "The gradient has a sum over the batch in place of a mean.",
         "-sum(d)/n and -x_hat*sum(d*x_hat)/n",
         (
             "a division by n is missing",
-            "n is the number of samples, not of samples times positions",
+            "n is the number of samples, not the number of samples times positions",
             "mean and sum were confused when axes were merged",
         ),
         "Divide both sums by the number of values that share the statistics.",
     ),
     "G10": Entry(
-        "eps stands outside the root in the forward pass and inside in the backward pass.",
-        "the same place in both",
+        "eps is outside the root in the forward pass and inside the root in the backward pass.",
+        "the same place in both passes",
         (
             "the forward pass divides by sqrt(var) + eps",
             "the backward pass uses 1/sqrt(var + eps), or a formula that assumes it",
-            "the gradient was tested with a variance near 1, where eps hardly counts",
+            "the gradient was tested with a variance near 1, where eps is negligible",
         ),
         "Use 1/sqrt(var + eps) in both passes.",
     ),
     "G11": Entry(
-        "The forward pass normalizes with statistics that are not the batch's, and the gradient is "
-        "the batch's.",
+        "The forward pass does not normalize with the batch's statistics, and the gradient is that "
+        "of the batch's statistics.",
         "the derivative of what the forward pass computes",
         (
             "running statistics, already updated, are used in training",
-            "the backward pass ignores how the statistics were blended",
+            "the backward pass ignores that the statistics were blended",
             "statistics are clipped or rescaled in the forward pass only",
         ),
         "Normalize with the batch's statistics in training, or differentiate the blend.",
     ),
     "G12": Entry(
-        "The paths have their right shares, yet dx is not the derivative of the forward pass.",
+        "The three coefficients are right, and yet dx is not the derivative of the forward pass.",
         "an error of dx below the limit",
         (
             "eps differs between the passes",
-            "the passes compute in different formats",
-            "something between x and y, such as a clamp, is left out of the gradient",
+            "the passes compute in different dtypes",
+            "a step between x and y, such as a clamp, is left out of the gradient",
         ),
-        "Run it with small variances, where eps weighs most, and compare both passes.",
+        "Run it with small variances, where eps matters most, and compare both passes.",
     ),
     "G13": Entry(
         "dgamma is not the derivative of the forward pass.",
         "dgamma = sum(dy*x_hat)",
         (
-            "x_hat is missing, or x stands in its place",
+            "x_hat is missing, or x is used in its place",
             "the sign is wrong",
-            "the sum is a mean, or goes over the wrong axes",
+            "it is a mean and not a sum, or goes over the wrong axes",
         ),
         "Sum dy*x_hat over all values that share one gamma.",
     ),
@@ -151,18 +152,18 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "dbeta = sum(dy)",
         (
             "it is never computed, or written elsewhere",
-            "the sum is a mean, or goes over the wrong axes",
+            "it is a mean and not a sum, or goes over the wrong axes",
             "it is multiplied by gamma",
         ),
         "Sum dy over all values that share one beta.",
     ),
     "G15": Entry(
-        "y has kinks nearly everywhere, so that there is no derivative to compare with.",
+        "y has kinks nearly everywhere: the gradient cannot be compared with a derivative.",
         "a smooth forward pass",
         (
             "the output is rounded or quantized",
             "the layer draws random numbers in each call",
-            "the layer keeps state outside of what can be restored",
+            "the layer keeps state that cannot be restored",
         ),
         "Audit the normalization without the rounding or the noise.",
     ),
@@ -171,9 +172,9 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "the same y",
         (
             "the layer draws random numbers that cannot be repeated",
-            "it keeps state outside of what can be restored, such as a global",
+            "it keeps state that cannot be restored, such as a global variable",
             "it reads uninitialized memory, or threads race",
         ),
-        "Make the layer repeat itself, or audit the normalization alone.",
+        "Make the layer deterministic, or audit the normalization alone.",
     ),
 }

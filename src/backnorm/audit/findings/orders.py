@@ -13,22 +13,22 @@ __all__ = ["ORDERS"]
 
 ORDERS: Final[Mapping[str, Entry]] = {
     "D02": Entry(
-        "The second derivative is not the derivative of the gradient, and nothing says so.",
-        "the slope of its own dx, or a refusal",
+        "The second derivative is not the derivative of the gradient, and no error is raised.",
+        "the slope of its dx, or an error",
         (
-            "a backward pass written by hand takes what it saved for constants",
-            "the mean within the variance is detached, which the gradient does not show",
+            "a backward pass written by hand treats the saved values as constants",
+            "the mean within the variance is detached, which leaves the gradient unchanged",
             "the double backward pass leaves out a term, or is computed outside the graph",
         ),
-        "Make the backward pass differentiable, or refuse: once_differentiable in PyTorch.",
+        "Make the backward pass differentiable, or raise: once_differentiable in PyTorch.",
     ),
     "D03": Entry(
-        "The third derivative is not the derivative of the second, and nothing says so.",
-        "the slope of its own second derivative, or a refusal",
+        "The third derivative is not the derivative of the second, and no error is raised.",
+        "the slope of its second derivative, or an error",
         (
-            "the double backward pass takes what it saved for constants",
+            "the double backward pass treats the saved values as constants",
             "the double backward pass leaves out a term",
         ),
-        "Write the double backward pass with differentiable operations, or refuse.",
+        "Write the double backward pass with differentiable operations, or raise an error.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Codes R01 and R02: the same call does not give the same bits."""
+"""Codes R01 and R02: repeated calls are not bitwise identical."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["REPEATED"]
 
 REPEATED: Final[Mapping[str, Entry]] = {
     "R01": Entry(
-        "Two calls on the same input give different bits.",
-        "the same bits",
+        "Two calls on the same input are not bitwise identical.",
+        "bitwise identical results",
         (
-            "sums of several threads are added in the order in which these end",
+            "sums of several threads are added in the order in which the threads end",
             "memory is read before it is written",
         ),
         "Add partial sums in a fixed order.",
     ),
     "R02": Entry(
-        "Bits depend on the number of threads.",
-        "the same bits for 1 and 2 threads",
-        ("the work is cut into as many parts as there are threads, and each rounds its own sum",),
-        "Cut the work into parts of a fixed size, and add their sums in a fixed order.",
+        "The result depends on the number of threads.",
+        "bitwise identical results with 1 and 2 threads",
+        ("the work is split by the number of threads, so that partial sums round differently",),
+        "Split the work into parts of a fixed size, and add their sums in a fixed order.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Codes S01 and on: what a layer keeps between calls is wrong."""
+"""Codes S01 and on: the state between calls is wrong."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ STATE: Final[Mapping[str, Entry]] = {
             "they are blended with the batch's statistics without detach or no_grad",
             "they are parameters and not buffers",
         ),
-        "Update them under no_grad, or from detached statistics; else every step keeps the last.",
+        "Update them under no_grad or from detached statistics, or the graph grows with each step.",
     ),
     "S02": Entry(
         "Training does not change the running statistics, though it normalizes with the batch's.",
         "statistics that move towards those of the batches",
         (
             "the update is missing, or writes to a copy",
-            "momentum is 0, or 1 where it weighs the old value",
-            "a flag for tracking was switched off after the layer was made",
+            "momentum is 0, or 1 where it is the weight of the old value",
+            "a flag for tracking was switched off after the layer was built",
         ),
-        "Update them in training, or leave them out if evaluation is not to have any.",
+        "Update them in training, or remove them if evaluation is not to use them.",
     ),
     "S03": Entry(
         "One training step changes the running statistics twice.",
         "one update for each step",
         (
             "the forward pass runs twice, as under gradient checkpointing",
-            "a wrapper updates them, and so does what it wraps",
+            "both a wrapper and the wrapped layer update them",
             "a hook or a metric calls the layer once more",
         ),
-        "Update in one place; where the forward pass is made again, take a weight of "
+        "Update in one place; where the forward pass runs twice, use a weight of "
         "1 - sqrt(1 - weight) for the new statistics.",
     ),
     "S04": Entry(
-        "A call in evaluation changes what the layer keeps.",
-        "the same state, and the same next call",
+        "A call in evaluation changes the layer's state.",
+        "an unchanged state, and an unchanged next call",
         (
-            "the update does not look at the flag for training",
-            "the flag is read once, when the layer is made",
-            "evaluation keeps something that later calls use, such as folded parameters",
+            "the update ignores the training flag",
+            "the flag is read once, when the layer is built",
+            "evaluation stores values that later calls use, such as folded parameters",
         ),
-        "Update in training only, and renew what evaluation keeps when training goes on.",
+        "Update in training only, and discard values that evaluation stored when training resumes.",
     ),
     "S05": Entry(
         "The running statistics change in the backward pass.",
         "statistics that are up to date after the forward pass",
         (
-            "the update stands in the backward pass, as in MXNet",
-            "the backward pass runs the forward pass once more",
+            "the update is in the backward pass, as in MXNet",
+            "the backward pass runs the forward pass again",
         ),
-        "Update in the forward pass: without a backward pass there is no update now, and with two "
-        "there are two.",
+        "Update in the forward pass: today each backward pass updates once, and a step without a "
+        "backward pass does not update.",
     ),
     "S06": Entry(
-        "Evaluation does not use the statistics that training left.",
-        "evaluation with the running statistics as they are",
+        "Evaluation does not use the running statistics that training updates.",
+        "evaluation with the current running statistics",
         (
-            "it uses a copy from before, such as folded parameters that are not renewed",
-            "it is updated after it was copied, or under another name",
-            "it takes the batch's statistics whatever the flag says",
+            "it uses an older copy, such as folded parameters that are not renewed",
+            "training updates the statistics under another name",
+            "it takes the batch's statistics whatever the training flag is",
         ),
-        "Let evaluation read what training writes, or renew the copy when the mode changes.",
+        "Let evaluation read the statistics of training, or renew the copy when the mode changes.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Formats that a subject may compute in, with what NumPy does not say of them."""
+"""The floating-point dtypes that a subject may compute in, bfloat16 among them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
 
-__all__ = ["Format", "format_of"]
+__all__ = ["DtypeInfo", "dtype_info"]
 
 BFLOAT16: Final = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """A floating-point format.
+class DtypeInfo:
+    """The limits of a floating-point dtype.
 
     Attributes
     ----------
     name
-        As NumPy or a framework calls it.
+        The name that NumPy or a framework uses.
     eps
-        From 1 to the next larger value.
+        The distance from 1 to the next larger value.
     largest, smallest
         Largest finite and smallest normal value.
     """
@@ -35,7 +35,7 @@ class Format:
     smallest: float
 
     def rounded(self, values: AnyArray) -> AnyArray:
-        """Round to the nearest value of the format, ties to even.
+        """Round to the nearest value of the dtype, ties to even.
 
         Parameters
         ----------
@@ -45,7 +45,7 @@ class Format:
         Returns
         -------
         array
-            In the format itself; of bfloat16, which NumPy has not, in float32.
+            In the dtype itself; bfloat16, which NumPy lacks, comes as float32.
         """
         with np.errstate(over="ignore", under="ignore"):
             if self.name != BFLOAT16:
@@ -56,10 +56,10 @@ class Format:
             return high
 
 
-def format_of(name: str) -> Format:
-    """Return the format of a name, such as "float32" or "bfloat16"."""
+def dtype_info(name: str) -> DtypeInfo:
+    """Return the limits of a dtype by its name, such as "float32" or "bfloat16"."""
     if name == BFLOAT16:
         wide = np.finfo(np.float32)
-        return Format(name, 2.0**-7, float(2 - 2.0**-7) * 2.0**127, float(wide.tiny))
+        return DtypeInfo(name, 2.0**-7, float(2 - 2.0**-7) * 2.0**127, float(wide.tiny))
     info = np.finfo(np.dtype(name))
-    return Format(name, float(info.eps), float(info.max), float(info.tiny))
+    return DtypeInfo(name, float(info.eps), float(info.max), float(info.tiny))

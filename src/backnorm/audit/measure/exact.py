@@ -1,6 +1,6 @@
-"""The exact result of a subject's own law, to tell its rounding errors by.
+"""The exact result of a subject's own law: what its rounding errors are measured against.
 
-Everything here is computed in the widest format that there is, from the same rounded input.
+Everything here is computed in the widest dtype there is, from the same rounded input.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import numpy as np
 
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import SCALES, scatter
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_line
-from backnorm.audit.thresholds import LAW_LIMIT
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
+from backnorm.audit.thresholds import VARIANCE_RULE_LIMIT
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.measure.forward_law import Law
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.measure.variance_rule import Root
+    from backnorm.audit.measure.forward_law import ForwardLaw
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.measure.variance_rule import VarianceRule
     from backnorm.audit.subject import Subject
 
-__all__ = ["Exact", "ExactLaw", "exact_law"]
+__all__ = ["Exact", "ExactLaw", "WideRows", "exact_law"]
 
-Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.longdouble]]"
+WideRows: TypeAlias = "np.ndarray[Any, np.dtype[np.longdouble]]"
 
 TINY_SCALE: Final = 2.0**-33
-"""Standard deviation at which eps can be seen alone, however small it is."""
+"""Standard deviation beside which any eps can be measured, however small."""
 
 EPS_KNOWN: Final = 1e-6
-"""How well `find_root` knows eps, relative to the smallest variance or deviation it has seen."""
+"""Error of the eps of `find_variance_rule`, relative to the smallest variance or deviation used."""
 
 EPS_SEEN: Final = 1e-5
-"""An eps below this part of the variance it stands beside is rounding."""
+"""An eps below this part of the variance beside it is rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exact:
-    """The exact results for one input; shapes (R, n).
+    """The exact results of one call; shapes (R, n).
 
     Attributes
     ----------
     y, dx
         Output and gradient.
     direct
-        The direct path of dx, the size that errors of dx are relative to: dx itself may vanish.
+        The direct path of dx. Errors of dx are relative to it, since dx itself may vanish.
     """
 
-    y: Rows
-    dx: Rows
-    direct: Rows
+    y: WideRows
+    dx: WideRows
+    direct: WideRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Constants:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactLaw:
-    """The law that a subject follows, as exactly as it can be known.
+    """The forward law of a subject, with constants and eps as exact as they can be measured.
 
     Attributes
     ----------
@@ -82,13 +82,13 @@ class ExactLaw:
     gamma_law: str
     groups: int
     centred: bool
-    statistics: Root | Constants
+    statistics: VarianceRule | Constants
 
-    def results(self, one: Draw) -> Exact:
-        """Compute y and dx of one draw."""
-        x, dy = _wide(one.geometry.rows(one.x)), _wide(one.geometry.rows(one.dy))
-        gamma = _wide(GAMMA_LAWS[self.gamma_law](one.geometry.spread(one.gamma, 1.0)))
-        beta = _wide(one.geometry.spread(one.beta, 0.0))
+    def results(self, inputs: Inputs) -> Exact:
+        """Compute the exact y and dx of one call."""
+        x, dy = _wide(inputs.geometry.rows(inputs.x)), _wide(inputs.geometry.rows(inputs.dy))
+        gamma = _wide(GAMMA_LAWS[self.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0)))
+        beta = _wide(inputs.geometry.spread(inputs.beta, 0.0))
         if isinstance(self.statistics, Constants):
             slope, intercept = _wide(self.statistics.slope), _wide(self.statistics.intercept)
             direct, x_hat = gamma * slope * dy, slope * x + intercept
@@ -103,20 +103,20 @@ class ExactLaw:
 
 
 def exact_law(
-    subject: Subject, law: Law, rng: np.random.Generator, *, batch: int
+    subject: Subject, law: ForwardLaw, rng: np.random.Generator, *, batch: int
 ) -> ExactLaw | None:
-    """Make a law exact.
+    """Make a forward law exact.
 
     Parameters
     ----------
     subject
         The black box; its forward pass is used to find constants.
     law
-        The law of its first format.
+        The law in its first dtype.
     rng
-        Where draws come from.
+        Source of the random inputs.
     batch
-        Number of samples of the draws that the law is to be used for.
+        Number of samples in the calls that the law will be used for.
 
     Returns
     -------
@@ -125,48 +125,55 @@ def exact_law(
     """
     centred = has_mean(subject.kind)
     if law.mode == "frozen":
-        one = draw(subject, rng, subject.dtypes[-1], batch=batch, groups=law.groups)
-        slope = fit_line(one, one.forward(subject), law.gamma_law).slope
-        at_zero = replace(one, x=np.zeros_like(one.x))
-        gamma = GAMMA_LAWS[law.gamma_law](one.geometry.spread(one.gamma, 1.0))
-        shift = one.geometry.rows(at_zero.forward(subject)) - one.geometry.spread(one.beta, 0.0)
+        inputs = draw_inputs(subject, rng, subject.dtypes[-1], batch=batch, groups=law.groups)
+        slope = fit_rows(inputs, inputs.forward(subject), law.gamma_law).slope
+        at_zero = replace(inputs, x=np.zeros_like(inputs.x))
+        gamma = GAMMA_LAWS[law.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
+        beta = inputs.geometry.spread(inputs.beta, 0.0)
+        shift = inputs.geometry.rows(at_zero.forward(subject)) - beta
         constants = Constants(slope, (shift / gamma).mean(axis=1, keepdims=True))
         return ExactLaw(law.gamma_law, law.groups, centred, constants)
-    if law.root is None:
+    if law.variance_rule is None:
         return None
-    root = _sharpened(subject, law, law.root, rng)
-    return ExactLaw(law.gamma_law, law.groups, centred, root)
+    rule = _sharpened(subject, law, law.variance_rule, rng)
+    return ExactLaw(law.gamma_law, law.groups, centred, rule)
 
 
-def _wide(rows: AnyArray) -> Rows:
+def _wide(rows: AnyArray) -> WideRows:
     return np.asarray(rows, np.longdouble)
 
 
-def _normalized(root: Root, x: Rows, *, centred: bool) -> tuple[Rows, Rows, Rows]:
+def _normalized(
+    rule: VarianceRule, x: WideRows, *, centred: bool
+) -> tuple[WideRows, WideRows, WideRows]:
     """Return x_hat, inv_std and the steepness of inv_std."""
-    # A second mean takes up what the first one lost to rounding.
+    # The second mean is what rounding left of the first.
     for _ in range(2 if centred else 0):
         x = x - x.mean(axis=1, keepdims=True)
     var, n = np.mean(x**2, axis=1, keepdims=True), x.shape[1]
-    inv_std = _wide(root.inv_std(var, n))
-    return x * inv_std, inv_std, _wide(root.steepness(var, n))
+    inv_std = _wide(rule.inv_std(var, n))
+    return x * inv_std, inv_std, _wide(rule.steepness(var, n))
 
 
-def _sharpened(subject: Subject, law: Law, root: Root, rng: np.random.Generator) -> Root:
-    """Find eps again where it stands alone, since variances hid its digits where it was found."""
-    one = draw(subject, rng, subject.dtypes[0], batch=16, scale=TINY_SCALE, groups=law.groups)
+def _sharpened(
+    subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator
+) -> VarianceRule:
+    """Measure eps again beside a tiny variance: where it was found, the variance hid its digits."""
+    dtype, groups = subject.dtypes[0], law.groups
+    inputs = draw_inputs(subject, rng, dtype, batch=16, scale=TINY_SCALE, groups=groups)
     # Without beta, beside which such a small y would have no digits.
-    one = replace(one, beta=None if one.beta is None else np.zeros_like(one.beta))
+    inputs = replace(inputs, beta=None if inputs.beta is None else np.zeros_like(inputs.beta))
     try:
-        line = fit_line(one, one.forward(subject), law.gamma_law)
+        fit = fit_rows(inputs, inputs.forward(subject), law.gamma_law)
     except SubjectError:
-        return root
-    if (line.slope <= 0).any():
-        return root
-    rows, inside = one.geometry.rows(one.x), root.place == "inside"
-    own = scatter(subject.kind, rows).var * rows.shape[1] / root.divisor(rows.shape[1])
-    whole, beside = (line.slope**-2, own) if inside else (1 / line.slope, np.sqrt(own))
+        return rule
+    if (fit.slope <= 0).any():
+        return rule
+    rows, inside = inputs.geometry.rows(inputs.x), rule.place == "inside"
+    own = scatter(subject.kind, rows).var * rows.shape[1] / rule.divisor(rows.shape[1])
+    whole, beside = (fit.slope**-2, own) if inside else (1 / fit.slope, np.sqrt(own))
     eps = float(np.median(whole - beside))
     eps = eps if eps > EPS_SEEN * float(beside.max()) else 0.0
     hidden = EPS_KNOWN * min(SCALES) ** (2 if inside else 1)
-    return replace(root, eps=eps) if abs(eps - root.eps) < hidden + LAW_LIMIT * root.eps else root
+    agrees = abs(eps - rule.eps) < hidden + VARIANCE_RULE_LIMIT * rule.eps
+    return replace(rule, eps=eps) if agrees else rule

@@ -1,4 +1,4 @@
-"""The forward law: which statistics a subject normalizes with, recovered from its own y."""
+"""The forward law: which statistics a subject normalizes with, recovered from its y alone."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, Line, fit_line
-from backnorm.audit.measure.variance_rule import Observed, Root, find_root
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
+from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.thresholds import (
     CENTRE_LIMIT,
     FROZEN_LIMIT,
-    LINE_LIMIT,
+    ROW_FIT_LIMIT,
 )
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.measure.inputs import Draw
+    from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.record import Mode
     from backnorm.audit.subject import Subject
 
-__all__ = ["Law", "Scatter", "recover_law", "scatter"]
+__all__ = ["ForwardLaw", "Scatter", "recover_forward_law", "scatter"]
 
 BATCHES: Final = (2, 5, 16)
-"""Batch sizes of the probes: n - 1 and n are far apart at one end, batches usual at the other."""
+"""Batch sizes that are tried: n - 1 and n are far apart in the smallest, the largest is usual."""
 
 SCALES: Final = (2.0**-8, 2.0**-4, 1.0)
-"""Standard deviations of the probes: eps of 1e-5 rules at one end and vanishes at the other."""
+"""Standard deviations that are tried: eps of 1e-5 weighs most at the smallest, least at 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class ForwardLaw:
     """The forward law of a subject.
 
     Attributes
@@ -47,34 +47,34 @@ class Law:
         What x_hat is multiplied by.
     groups
         Number of groups of channels.
-    rest
+    residual
         What a straight line leaves of y.
-    root
+    variance_rule
         How inv_std follows from the variance; None unless mode is "batch".
     """
 
     mode: Mode
     gamma_law: str
     groups: int
-    rest: float
-    root: Root | None = None
+    residual: float
+    variance_rule: VarianceRule | None = None
 
     @property
     def straight(self) -> bool:
         """Whether y is a straight line in x within each row at all."""
-        return self.rest < LINE_LIMIT
+        return self.residual < ROW_FIT_LIMIT
 
     def __str__(self) -> str:
         if self.mode == "frozen":
             return "constant statistics"
-        if self.root is None:
+        if self.variance_rule is None:
             return "statistics that are neither the batch's nor constants"
-        return str(self.root)
+        return str(self.variance_rule)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scatter:
-    """Statistics of x in each row, computed here; shapes (R, 1).
+    """Mean and variance of x in each row, computed here; shapes (R, 1).
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def scatter(kind: Kind, rows: Float64Array) -> Scatter:
     return Scatter(mean, np.mean((rows - mean) ** 2, axis=1, keepdims=True))
 
 
-def recover_law(subject: Subject, rng: np.random.Generator, dtype: str) -> Law:
+def recover_forward_law(subject: Subject, rng: np.random.Generator, dtype: str) -> ForwardLaw:
     """Find the law that a subject's y follows.
 
     Parameters
@@ -102,100 +102,111 @@ def recover_law(subject: Subject, rng: np.random.Generator, dtype: str) -> Law:
     subject
         The black box; only its forward pass is used.
     rng
-        Where the draws come from.
+        Source of the random inputs.
     dtype
-        Format of the draws.
+        Dtype of the inputs.
 
     Returns
     -------
-    Law
+    ForwardLaw
         The law, and how well y follows it.
     """
-    draws = [
-        draw(subject, rng, dtype, batch=batch, scale=scale) for batch in BATCHES for scale in SCALES
+    # Everything revolves around one fact: whatever statistics a normalization uses, y is a straight
+    # line in x within a row, and the line's slope and zero are the inv_std and the centre that were
+    # used. So the law is found in three steps, none of which reads the subject's code:
+    # 1. fit a line to each row. If y bends (a clamp, an activation), the mode is "other";
+    # 2. compare the lines over scales that differ by factors of 16. Lines that stay are constants;
+    # 3. otherwise compare each centre with the batch's mean and each slope with the batch's
+    #    variance (`find_variance_rule`). Lines that follow neither are mode "other" too.
+    # The steps need to know what gamma does: so they run once for each law of gamma.
+    drawn = [
+        draw_inputs(subject, rng, dtype, batch=batch, scale=scale)
+        for batch in BATCHES
+        for scale in SCALES
     ]
-    outputs = [one.forward(subject) for one in draws]
-    groups = _find_groups(subject, draws, outputs)
-    draws = [_regroup(subject, one, groups) for one in draws]
-    laws = [_law_with(subject.kind, draws, outputs, name, groups) for name in GAMMA_LAWS]
-    # Within a row of one gamma every law of gamma is straight: then the usual one is assumed.
-    told = [law for law in laws if law.mode != "other"] or [law for law in laws if law.straight]
-    return told[0] if told else laws[0]
+    outputs = [inputs.forward(subject) for inputs in drawn]
+    groups = _find_groups(subject, drawn, outputs)
+    drawn = [_regroup(subject, inputs, groups) for inputs in drawn]
+    laws = [_law_with(subject.kind, drawn, outputs, name, groups) for name in GAMMA_LAWS]
+    # In a row with one gamma, y is straight under every law of gamma: then take the usual law.
+    known = [law for law in laws if law.mode != "other"] or [law for law in laws if law.straight]
+    return known[0] if known else laws[0]
 
 
 def _law_with(
-    kind: Kind, draws: Sequence[Draw], outputs: Sequence[AnyArray], gamma_law: str, groups: int
-) -> Law:
+    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], gamma_law: str, groups: int
+) -> ForwardLaw:
     """Return the law if x_hat is multiplied by what `gamma_law` says."""
-    lines = [fit_line(one, y, gamma_law) for one, y in zip(draws, outputs, strict=True)]
-    other = Law("other", gamma_law, groups, max(line.rest for line in lines))
+    fits = [fit_rows(inputs, y, gamma_law) for inputs, y in zip(drawn, outputs, strict=True)]
+    other = ForwardLaw("other", gamma_law, groups, max(fit.residual for fit in fits))
     if not other.straight:
         return other
-    if _is_constant(lines):
+    if _is_constant(fits):
         return replace(other, mode="frozen")
-    return _batch_law(kind, draws, lines, other)
+    return _batch_law(kind, drawn, fits, other)
 
 
-def _find_groups(subject: Subject, draws: Sequence[Draw], outputs: Sequence[AnyArray]) -> int:
-    """Return the number of groups; where it is unknown, the one whose lines fit best."""
+def _find_groups(subject: Subject, drawn: Sequence[Inputs], outputs: Sequence[AnyArray]) -> int:
+    """Return the number of groups; where it is unknown, the number whose lines fit best."""
     if subject.kind != "group" or subject.groups:
         return max(subject.groups, 1)
     channels = subject.sample_shape[0]
     divisors = [g for g in range(1, channels + 1) if channels % g == 0]
 
-    def rest(groups: int) -> float:
+    def residual(groups: int) -> float:
         return max(
-            fit_line(_regroup(subject, one, groups), y).rest
-            for one, y in zip(draws, outputs, strict=True)
+            fit_rows(_regroup(subject, inputs, groups), y).residual
+            for inputs, y in zip(drawn, outputs, strict=True)
         )
 
-    rests = {groups: rest(groups) for groups in divisors}
-    # A subject with few groups is straight in every finer division too: take the coarsest.
-    straight = [groups for groups, left in rests.items() if left < LINE_LIMIT]
-    return min(straight) if straight else min(rests, key=lambda groups: rests[groups])
+    residuals = {groups: residual(groups) for groups in divisors}
+    # If y is straight in few groups, it is straight in every finer division too: take the coarsest.
+    straight = [groups for groups, left in residuals.items() if left < ROW_FIT_LIMIT]
+    return min(straight) if straight else min(residuals, key=lambda groups: residuals[groups])
 
 
-def _regroup(subject: Subject, one: Draw, groups: int) -> Draw:
-    return replace(one, geometry=subject.geometry(len(one.x), groups))
+def _regroup(subject: Subject, inputs: Inputs, groups: int) -> Inputs:
+    return replace(inputs, geometry=subject.geometry(len(inputs.x), groups))
 
 
-def _is_constant(lines: Sequence[Line]) -> bool:
-    """Whether the lines stay the same whatever x is: rows of one channel, scale after scale.
+def _is_constant(fits: Sequence[RowFit]) -> bool:
+    """Whether the lines stay the same for every x: the same row at one scale after another.
 
-    A line without slope is none: there y does not depend on x.
+    A slope of 0 does not count as a constant: there y does not depend on x.
     """
-    if any((line.slope == 0).any() for line in lines):
+    if any((fit.slope == 0).any() for fit in fits):
         return False
-    per_batch = [lines[i : i + len(SCALES)] for i in range(0, len(lines), len(SCALES))]
+    per_batch = [fits[i : i + len(SCALES)] for i in range(0, len(fits), len(SCALES))]
     return all(
-        _spread([line.slope for line in same]) < FROZEN_LIMIT
-        and _spread([line.intercept for line in same], max(line.reach for line in same))
-        < FROZEN_LIMIT
+        _spread([fit.slope for fit in same]) < FROZEN_LIMIT
+        and _spread([fit.intercept for fit in same], max(fit.reach for fit in same)) < FROZEN_LIMIT
         for same in per_batch
     )
 
 
 def _spread(values: Sequence[Float64Array], least: float = 0.0) -> float:
-    """How far values are apart, relative to their size or to `least`: a mean of 0 has no size."""
+    """Return how far values are apart, relative to their size, which is at least `least`."""
     stack = np.stack(values)
     size = max(float(np.abs(stack).max()), least)
     return float(np.ptp(stack, axis=0).max()) / size if size else 0.0
 
 
-def _batch_law(kind: Kind, draws: Sequence[Draw], lines: Sequence[Line], other: Law) -> Law:
-    """Return the law over the batch's statistics, or `other` if the lines follow none."""
-    rows = [one.geometry.rows(one.x) for one in draws]
+def _batch_law(
+    kind: Kind, drawn: Sequence[Inputs], fits: Sequence[RowFit], other: ForwardLaw
+) -> ForwardLaw:
+    """Return the law over the batch's statistics, or `other` if the lines do not follow them."""
+    rows = [inputs.geometry.rows(inputs.x) for inputs in drawn]
     own = [scatter(kind, r) for r in rows]
-    off = [np.abs((a.centre - b.mean) * a.slope) for a, b in zip(lines, own, strict=True)]
-    slope = np.concatenate([line.slope for line in lines])
+    off = [np.abs((a.centre - b.mean) * a.slope) for a, b in zip(fits, own, strict=True)]
+    slope = np.concatenate([fit.slope for fit in fits])
     if max(o.max() for o in off) > CENTRE_LIMIT or slope.min() <= 0:
         return other
-    small = [np.full(s.var.shape, d.scale == min(SCALES)) for s, d in zip(own, draws, strict=True)]
+    small = [np.full(s.var.shape, d.scale == min(SCALES)) for s, d in zip(own, drawn, strict=True)]
     observed = Observed(
         var=np.concatenate([s.var for s in own]),
         n=np.concatenate([np.full((len(r), 1), float(r.shape[1])) for r in rows]),
         inv_std=slope,
         small=np.concatenate(small),
     )
-    root = find_root(observed, unbiased_too=has_mean(kind))
-    return other if root is None else replace(other, mode="batch", root=root)
+    rule = find_variance_rule(observed, unbiased_too=has_mean(kind))
+    return other if rule is None else replace(other, mode="batch", variance_rule=rule)

@@ -1,4 +1,4 @@
-"""All probes of one subject: numbers, no opinion."""
+"""All that is measured of a subject's gradient, in each dtype."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backnorm.audit.measure.derivative import Comparison, compare
-from backnorm.audit.measure.forward_law import Law, recover_law
-from backnorm.audit.measure.paths import Fit, fit_paths
+from backnorm.audit.measure.forward_law import ForwardLaw, recover_forward_law
+from backnorm.audit.measure.paths import PathFit, fit_paths
 
 if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
@@ -19,34 +19,34 @@ __all__ = ["Measurement", "measure"]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was measured in one format.
+    """What was measured in one dtype.
 
     Attributes
     ----------
     dtype
-        The format.
-    law
+        The dtype.
+    forward_law
         Which statistics the forward pass uses.
-    fit
+    path_fit
         How much of each path is in dx.
     comparison
         The gradient beside the derivative of the forward pass.
     """
 
     dtype: str
-    law: Law
-    fit: Fit
+    forward_law: ForwardLaw
+    path_fit: PathFit
     comparison: Comparison
 
 
 def measure(subject: Subject, seed: int) -> tuple[Measurement, ...]:
-    """Measure a subject in each of its formats, with the same draws for each."""
+    """Measure a subject in each of its dtypes, with the same inputs for each."""
     return tuple(_measure_in(subject, dtype, seed) for dtype in subject.dtypes)
 
 
 def _measure_in(subject: Subject, dtype: str, seed: int) -> Measurement:
     rng = np.random.default_rng(seed)
-    law = recover_law(subject, rng, dtype)
+    law = recover_forward_law(subject, rng, dtype)
     return Measurement(
         dtype, law, fit_paths(subject, law, rng, dtype), compare(subject, rng, dtype)
     )

@@ -10,22 +10,23 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Shape
     from backnorm.audit.kinds import Geometry
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
-__all__ = ["Draw", "draw"]
+__all__ = ["Inputs", "draw_inputs"]
 
 GRID = 2.0**12
 """x is rounded to this grid, so that x and x + step are exact in float32 as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draw:
-    """One random input: what a subject is given, in one format.
+class Inputs:
+    """What one call of a subject receives: x, dy and the parameters, in one dtype.
 
     Attributes
     ----------
     geometry
-        How x falls apart into rows.
+        How x is split into rows.
     scale
         Typical standard deviation of x, a power of two. [x]
     x, dy
@@ -42,15 +43,15 @@ class Draw:
     beta: AnyArray | None
 
     def forward(self, subject: Subject) -> AnyArray:
-        """y of the subject."""
+        """Return the subject's y."""
         return subject.forward(self.x, self.gamma, self.beta)
 
     def run(self, subject: Subject) -> Run:
-        """y and the gradients of the subject."""
+        """Return the subject's y and gradients."""
         return subject.run(self.x, self.gamma, self.beta, self.dy)
 
 
-def draw(
+def draw_inputs(
     subject: Subject,
     rng: np.random.Generator,
     dtype: str,
@@ -58,27 +59,27 @@ def draw(
     batch: int,
     scale: float = 1.0,
     groups: int | None = None,
-) -> Draw:
-    """Draw one input.
+) -> Inputs:
+    """Draw the inputs of one call.
 
-    Each row has its own mean, 3 to 6 standard deviations from zero, since some gradients are
-    right at mean 0 only. dy has a mean and goes along with x, so that the paths through the mean
-    and the variance are as large as the direct one. gamma has both signs.
+    Each row has its own mean, 3 to 6 standard deviations from zero: some gradients are right at
+    mean 0 only. dy has a mean and is correlated with x, so that the paths through the mean and the
+    variance are as large as the direct path. gamma has both signs.
     """
-    shape = subject.geometry(batch, groups)
-    z = shape.rows(rng.standard_normal(shape.shape))
+    geometry = subject.geometry(batch, groups)
+    z = geometry.rows(rng.standard_normal(geometry.shape))
     gamma = _signed(rng, subject.parameter_shape) if subject.has_gamma else None
     beta = rng.standard_normal(subject.parameter_shape) if subject.has_beta else None
     std = rng.uniform(0.5, 2.0, (len(z), 1))
     mean = std * _far(rng, (len(z), 1), 3.0, 6.0)
     x = np.round((mean + std * z) * GRID) / GRID * scale
     along = _far(rng, (len(z), 1), 0.5, 1.5) + _far(rng, (len(z), 1), 0.5, 1.5) * z
-    dy = rng.standard_normal(z.shape) + np.sign(shape.spread(gamma, 1.0)) * along
-    return Draw(
-        geometry=shape,
+    dy = rng.standard_normal(z.shape) + np.sign(geometry.spread(gamma, 1.0)) * along
+    return Inputs(
+        geometry=geometry,
         scale=scale,
-        x=_cast(shape.from_rows(x), dtype),
-        dy=_cast(shape.from_rows(dy), dtype),
+        x=_cast(geometry.from_rows(x), dtype),
+        dy=_cast(geometry.from_rows(dy), dtype),
         gamma=None if gamma is None else _cast(gamma, dtype),
         beta=None if beta is None else _cast(beta, dtype),
     )
@@ -90,12 +91,12 @@ def _far(rng: np.random.Generator, shape: Shape, low: float, high: float) -> Flo
 
 
 def _signed(rng: np.random.Generator, shape: Shape) -> Float64Array:
-    """Random gamma of both signs, away from zero."""
+    """Random gamma of both signs; no value is near zero."""
     size = int(np.prod(shape))
     signs = rng.permutation(np.where(np.arange(size) % 2, -1.0, 1.0))
     return np.asarray(rng.uniform(0.5, 2.0, size) * signs).reshape(shape)
 
 
 def _cast(array: Float64Array, dtype: str) -> AnyArray:
-    """Round to float32, so that every format is given the same values, then convert."""
+    """Round to float32, so that every dtype receives the same values, then convert."""
     return array.astype(np.float32).astype(dtype)

@@ -1,4 +1,4 @@
-"""The gradient of one row of values in its parts: few enough numbers to be drawn and kept."""
+"""The gradient of one channel, split into its paths: few enough numbers to draw and to store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.record import Parts
+from backnorm.audit.record import ChannelParts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,32 +16,34 @@ if TYPE_CHECKING:
 __all__ = ["one_channel"]
 
 DRAWN: Final = 48
-"""Values of the row that are kept: a bar for each can be told from the next on a phone."""
+"""Values of the row that are stored: on a phone each bar can still be told from the next."""
 
 DIGITS: Final = 6
-"""More than a drawing shows, and few enough that a record with its parts takes some 2 kB."""
+"""Digits that are stored: more than a drawing shows; a record with its parts takes some 2 kB."""
 
 
-def one_channel(x: Float64Array, dx: Float64Array, paths: Mapping[str, Float64Array]) -> Parts:
-    """Take the row through which most passes, at evenly spaced places.
+def one_channel(
+    x: Float64Array, dx: Float64Array, paths: Mapping[str, Float64Array]
+) -> ChannelParts:
+    """Take the row with the largest direct path, at evenly spaced positions.
 
     Parameters
     ----------
     x, dx
-        Rows of the input and of what came out as its gradient, shape (R, n).
+        Rows of the input and of the gradient that the subject returned, shape (R, n).
     paths
-        D, M and V by their names, same shape; a kind that has no mean has no M, which is 0.
+        D, M and V by their names, same shape. M may be missing, for kinds without a mean, and is 0.
 
     Returns
     -------
-    Parts
+    ChannelParts
         At most 48 values of one row.
     """
     row = int(np.argmax(np.linalg.norm(paths["direct"], axis=1)))
     at = np.linspace(0, x.shape[1] - 1, min(DRAWN, x.shape[1])).astype(int)
     nothing = np.zeros_like(x)
     values = (x, dx, *(paths.get(name, nothing) for name in ("direct", "mean", "variance")))
-    return Parts(*(tuple(_rounded(value) for value in one[row, at]) for one in values))
+    return ChannelParts(*(tuple(_rounded(value) for value in rows[row, at]) for rows in values))
 
 
 def _rounded(value: float) -> float:

@@ -1,4 +1,4 @@
-"""The three paths of the gradient, and how much of each is in a subject's dx."""
+"""How much of each path, D, M and V, is in a subject's dx."""
 
 from __future__ import annotations
 
@@ -8,97 +8,58 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.forward_law import scatter
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.measure.known_faults import SUSPECTS
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.measure.known_faults import KNOWN_FAULTS
 from backnorm.audit.measure.one_channel import one_channel
-from backnorm.audit.measure.row_fit import fit_line
+from backnorm.audit.measure.parts import path_parts
 from backnorm.audit.record import Coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import Float64Array
-    from backnorm.audit.measure.forward_law import Law
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.record import Parts as Drawn
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.measure.forward_law import ForwardLaw
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.measure.parts import PathParts
+    from backnorm.audit.record import ChannelParts
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
-__all__ = ["Fit", "Parts", "fit_paths"]
+__all__ = ["PathFit", "fit_paths"]
 
 BATCHES: Final = (5, 16, 5, 16)
 """Enough samples that the three paths are far from parallel; two sizes, so that a wrong n shows."""
 
 DEAD: Final = 1e-9
-"""Rows whose direct path is this much smaller than others' say nothing: a relu shut them off."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """The paths of dx in one draw, built with the subject's own statistics; shapes (R, n).
-
-    Attributes
-    ----------
-    direct, mean, variance
-        D, M and V; equations 10 to 12 of docs/mathematics.md.
-    x_hat
-        The subject's own normalized input.
-    x, dy, gamma
-        What it was given.
-    inv_std, centre
-        What it used; shapes (R, 1).
-    batch_mean, batch_var
-        What the batch has; shapes (R, 1).
-    divisor
-        n or n - 1, whichever its variance is divided by.
-    steepness
-        d(inv_std)/d(var), relative to that of eps inside the root; shape (R, 1).
-    dx
-        What it returned.
-    """
-
-    direct: Float64Array
-    mean: Float64Array
-    variance: Float64Array
-    x_hat: Float64Array
-    x: Float64Array
-    dy: Float64Array
-    gamma: Float64Array
-    inv_std: Float64Array
-    centre: Float64Array
-    batch_mean: Float64Array
-    batch_var: Float64Array
-    divisor: float
-    steepness: Float64Array
-    dx: Float64Array
+"""A row whose direct path is this much smaller than the largest is left out: a relu cut it off."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class PathFit:
     """How much of each path is in dx.
 
     Attributes
     ----------
     coefficients
-        Least squares over all draws and rows.
-    unexplained
-        What they leave of dx, relative to the direct path.
-    suspects
-        For each known fault: what dx differs from the dx that fault makes, likewise.
+        Least squares over all inputs and rows.
+    residual
+        What the paths leave of dx, relative to the direct path.
+    known_faults
+        For each known fault: the difference of dx from the dx that this fault makes, likewise.
     y_error
-        What y differs from the forward law, relative to y.
-    drawn
+        The difference of y from the forward law, relative to y.
+    channel
         One channel of a larger batch, for a drawing.
     """
 
     coefficients: Coefficients
-    unexplained: float
-    suspects: Mapping[str, float]
+    residual: float
+    known_faults: Mapping[str, float]
     y_error: float
-    drawn: Drawn
+    channel: ChannelParts
 
 
-def fit_paths(subject: Subject, law: Law, rng: np.random.Generator, dtype: str) -> Fit:
+def fit_paths(subject: Subject, law: ForwardLaw, rng: np.random.Generator, dtype: str) -> PathFit:
     """Fit the shares of D, M and V in the subject's dx.
 
     Parameters
@@ -106,91 +67,77 @@ def fit_paths(subject: Subject, law: Law, rng: np.random.Generator, dtype: str) 
     subject
         The black box.
     law
-        Its forward law, from `recover_law`.
+        Its forward law, from `recover_forward_law`.
     rng
-        Where the draws come from.
+        Source of the random inputs.
     dtype
-        Format of the draws.
+        Dtype of the inputs.
 
     Returns
     -------
-    Fit
-        The shares and the rest.
+    PathFit
+        The shares and the residual.
     """
-    draws = [draw(subject, rng, dtype, batch=batch, groups=law.groups) for batch in BATCHES]
-    runs = [one.run(subject) for one in draws]
-    parts = [_parts(subject, law, one, run) for one, run in zip(draws, runs, strict=True)]
-    coefficients, rest = _least_squares(parts, with_mean=has_mean(subject.kind))
-    return Fit(
+    # A right dx is D + M + V, and a statistic that was cut out of the gradient lacks its path. So
+    # everything revolves around three numbers: how much of D, of M and of V is in dx.
+    #
+    # What forces the choices: the paths are built with the inv_std, centre and divisor that the
+    # subject itself used, not with what the batch has. Otherwise an unbiased variance, an eps
+    # outside the root or a blend of statistics would leave a residual, and look like a fault.
+    # All rows are solved for together, each weighted to a direct path of length 1, so that a
+    # channel with a large gamma does not outweigh the others.
+    #
+    # Right layers then leave 5e-7 of dx to rounding, faults 1e-2 and more. The faults that are not
+    # a share of a path (a wrong divisor, a forgotten gamma) are compared one by one.
+    drawn = [draw_inputs(subject, rng, dtype, batch=b, groups=law.groups) for b in BATCHES]
+    runs = [inputs.run(subject) for inputs in drawn]
+    parts = [path_parts(subject, law, inputs, run) for inputs, run in zip(drawn, runs, strict=True)]
+    with_mean = has_mean(subject.kind)
+    coefficients, residual = _least_squares(parts, with_mean=with_mean)
+    return PathFit(
         coefficients,
-        rest,
-        {name: _rest([p.dx - make(p) for p in parts], parts) for name, make in SUSPECTS.items()},
-        max(_y_error(law, p, one, run) for p, one, run in zip(parts, draws, runs, strict=True)),
-        _drawn(parts[int(np.argmax(BATCHES))], with_mean=has_mean(subject.kind)),
+        residual,
+        {
+            name: _residual([p.dx - dx(p) for p in parts], parts)
+            for name, dx in KNOWN_FAULTS.items()
+        },
+        max(
+            _y_error(law, p, inputs, run) for p, inputs, run in zip(parts, drawn, runs, strict=True)
+        ),
+        _channel(parts[int(np.argmax(BATCHES))], with_mean=with_mean),
     )
 
 
-def _parts(subject: Subject, law: Law, one: Draw, run: Run) -> Parts:
-    line = fit_line(one, run.y, law.gamma_law)
-    x, dy = one.geometry.rows(one.x), one.geometry.rows(one.dy)
-    own = scatter(subject.kind, x)
-    n = x.shape[1]
-    divisor = float(n) if law.root is None else law.root.divisor(n)
-    x_hat = (x - line.centre) * line.slope
-    direct = line.gamma * line.slope * dy
-    steepness = np.ones_like(own.var) if law.root is None else law.root.steepness(own.var, n)
-    # Where y blends constants with the batch's statistics, x moves only the batch's share.
-    moved = x_hat if law.mode == "frozen" else (x - own.mean) * line.slope
-    along = np.sum(direct * x_hat, axis=1, keepdims=True) / divisor
-    return Parts(
-        direct=direct,
-        mean=np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape),
-        variance=-moved * along * steepness,
-        x_hat=x_hat,
-        x=x,
-        dy=dy,
-        gamma=line.gamma,
-        inv_std=line.slope,
-        centre=line.centre,
-        batch_mean=own.mean,
-        batch_var=own.var,
-        divisor=divisor,
-        steepness=steepness,
-        dx=one.geometry.rows(run.dx),
-    )
+def _channel(parts: PathParts, *, with_mean: bool) -> ChannelParts:
+    paths = {"direct": parts.direct, "variance": parts.variance}
+    return one_channel(parts.x, parts.dx, {**paths, "mean": parts.mean} if with_mean else paths)
 
 
-def _drawn(one: Parts, *, with_mean: bool) -> Drawn:
-    paths = {"direct": one.direct, "variance": one.variance}
-    return one_channel(one.x, one.dx, {**paths, "mean": one.mean} if with_mean else paths)
-
-
-def _least_squares(parts: Sequence[Parts], *, with_mean: bool) -> tuple[Coefficients, float]:
+def _least_squares(parts: Sequence[PathParts], *, with_mean: bool) -> tuple[Coefficients, float]:
     """Solve for the shares, each row weighted so that its direct path has length 1."""
     names = ("direct", "mean", "variance") if with_mean else ("direct", "variance")
     columns = [np.concatenate([_weighted(getattr(p, name), p) for p in parts]) for name in names]
     target = np.concatenate([_weighted(p.dx, p) for p in parts])
     matrix = np.stack(columns, axis=1)
     shares, _, rank, _ = np.linalg.lstsq(matrix, target, rcond=None)
-    left = target - matrix @ shares
-    rest = _size([left]) / _size([columns[0]])
+    residual = _size([target - matrix @ shares]) / _size([columns[0]])
     if rank < len(names):
-        return Coefficients(), rest
-    return Coefficients(**dict(zip(names, map(float, shares), strict=True))), rest
+        return Coefficients(), residual
+    return Coefficients(**dict(zip(names, map(float, shares), strict=True))), residual
 
 
 _TINY: Final = float(np.finfo(np.float64).tiny)
 
 
-def _rest(left: Sequence[Float64Array], parts: Sequence[Parts]) -> float:
+def _residual(left: Sequence[Float64Array], parts: Sequence[PathParts]) -> float:
     """Size of what is left, relative to the direct path."""
     pairs = zip(left, parts, strict=True)
-    return _size([_weighted(r, p) for r, p in pairs]) / _size(
+    return _size([_weighted(rows, p) for rows, p in pairs]) / _size(
         [_weighted(p.direct, p) for p in parts]
     )
 
 
-def _weighted(rows: Float64Array, parts: Parts) -> Float64Array:
+def _weighted(rows: Float64Array, parts: PathParts) -> Float64Array:
     """Rows over the length of their direct path, and 0 where y does not depend on x at all."""
     length = np.linalg.norm(parts.direct, axis=1, keepdims=True)
     alive = length > DEAD * length.max()
@@ -201,11 +148,12 @@ def _size(columns: Sequence[Float64Array]) -> float:
     return max(float(np.linalg.norm(np.concatenate(columns))), _TINY)
 
 
-def _y_error(law: Law, parts: Parts, one: Draw, run: Run) -> float:
+def _y_error(law: ForwardLaw, parts: PathParts, inputs: Inputs, run: Run) -> float:
     """Largest difference of y from the law, relative to the largest |y|."""
     inv_std, centre = parts.inv_std, parts.centre
-    if law.root is not None:
-        inv_std, centre = law.root.inv_std(parts.batch_var, parts.x.shape[1]), parts.batch_mean
-    y = one.geometry.rows(run.y)
-    want = parts.gamma * (parts.x - centre) * inv_std + one.geometry.spread(one.beta, 0.0)
-    return float(np.abs(y - want).max()) / max(float(np.abs(y).max()), _TINY)
+    if law.variance_rule is not None:
+        inv_std = law.variance_rule.inv_std(parts.batch_var, parts.x.shape[1])
+        centre = parts.batch_mean
+    y = inputs.geometry.rows(run.y)
+    expected = parts.gamma * (parts.x - centre) * inv_std + inputs.geometry.spread(inputs.beta, 0.0)
+    return float(np.abs(y - expected).max()) / max(float(np.abs(y).max()), _TINY)

@@ -1,4 +1,8 @@
-"""The straight line from x to y in each row: the inv_std and the centre that a subject used."""
+"""The row fit: a straight line from x to y in each row, which shows inv_std and centre.
+
+For y = gamma*(x - centre)*inv_std + beta the slope of a row is the inv_std, and the x at which the
+line is 0 is the centre, that a subject used there.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.measure.inputs import Draw
+    from backnorm.audit.measure.inputs import Inputs
 
-__all__ = ["GAMMA_LAWS", "Line", "fit_line"]
+__all__ = ["GAMMA_LAWS", "RowFit", "fit_rows"]
 
 GAMMA_LAWS: Final[Mapping[str, Callable[[Float64Array], Float64Array]]] = {
     "gamma": lambda gamma: gamma,
     "1 + gamma": lambda gamma: 1.0 + gamma,
     "|gamma|": np.abs,
 }
-"""What layers multiply by; some count gamma from 0, some take its size only."""
+"""What layers multiply x_hat by: some store gamma - 1, some use the size of gamma only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """y = gamma*(x - centre)*slope + beta, fitted to each row.
+class RowFit:
+    """The lines y = gamma*(x - centre)*slope + beta, one for each row.
 
     Attributes
     ----------
     slope
         The subject's inv_std; shape (R, 1). 1/[x]
     centre
-        What it subtracts from x; shape (R, 1). [x]
+        What the subject subtracts from x; shape (R, 1). [x]
     gamma
-        What it multiplies by; shape (R, n). [y]
-    rest
-        What the line leaves of y, relative to y's spread.
+        What the subject multiplies by; shape (R, n). [y]
+    residual
+        What the lines leave of y - beta, relative to its size.
     reach
         Largest size of (y - beta)/gamma.
     """
@@ -44,7 +48,7 @@ class Line:
     slope: Float64Array
     centre: Float64Array
     gamma: Float64Array
-    rest: float
+    residual: float
     reach: float
 
     @property
@@ -53,32 +57,33 @@ class Line:
         return -self.slope * self.centre
 
 
-def fit_line(draw: Draw, y: AnyArray, gamma_law: str = "gamma") -> Line:
+def fit_rows(inputs: Inputs, y: AnyArray, gamma_law: str = "gamma") -> RowFit:
     """Fit a straight line to each row by least squares.
 
     Parameters
     ----------
-    draw
-        What the subject was given.
+    inputs
+        What the subject received.
     y
         What it returned.
     gamma_law
-        Name of what it multiplies by.
+        What it multiplies x_hat by: a name of `GAMMA_LAWS`.
 
     Returns
     -------
-    Line
-        The lines and how well they fit.
+    RowFit
+        The lines and their residual.
     """
-    gamma = GAMMA_LAWS[gamma_law](draw.geometry.spread(draw.gamma, 1.0))
-    beta = draw.geometry.spread(draw.beta, 0.0)
-    x, y_rows = draw.geometry.rows(draw.x), draw.geometry.rows(y)
+    gamma = GAMMA_LAWS[gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
+    beta = inputs.geometry.spread(inputs.beta, 0.0)
+    x, y_rows = inputs.geometry.rows(inputs.x), inputs.geometry.rows(y)
+    # In a row gamma may differ from value to value, as in layer normalization: divide by it first.
     u = _divide(y_rows - beta, gamma)
     dx, du = _centred(x), _centred(u)
     slope = _divide(np.sum(dx * du, axis=1, keepdims=True), np.sum(dx**2, axis=1, keepdims=True))
     left = gamma * (du - slope * dx)
     centre = x.mean(axis=1, keepdims=True) - _divide(u.mean(axis=1, keepdims=True), slope)
-    return Line(slope, centre, gamma, _share(left, y_rows - beta), float(np.abs(u).max()))
+    return RowFit(slope, centre, gamma, _share(left, y_rows - beta), float(np.abs(u).max()))
 
 
 def _centred(rows: Float64Array) -> Float64Array:
@@ -86,7 +91,7 @@ def _centred(rows: Float64Array) -> Float64Array:
 
 
 def _divide(a: Float64Array, b: Float64Array) -> Float64Array:
-    """a/b, and 0 where b is 0: a subject may well return a constant."""
+    """Return a/b, and 0 where b is 0: a subject may return a constant."""
     return np.divide(a, b, out=np.zeros_like(a), where=b != 0)
 
 

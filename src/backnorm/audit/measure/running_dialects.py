@@ -1,29 +1,22 @@
-"""Which dialects keep their running statistics by a law that was seen."""
+"""Which dialects store their running statistics in the way that was measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from backnorm.dialects import DIALECTS, row_of
 
 if TYPE_CHECKING:
     from backnorm.dialects import Row
+    from backnorm.dialects.columns import Storage
 
-__all__ = ["Kept", "Storage", "dialects_that_keep"]
-
-Storage: TypeAlias = Literal[
-    "averages",
-    "averages, eps in the variance",
-    "sums and their divisor",
-    "hidden averages and their count",
-]
-"""What is kept, in the words of the table's column."""
+__all__ = ["MeasuredStorage", "dialects_that_store"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What was seen of how a layer keeps its statistics, in the words of the table's columns.
+class MeasuredStorage:
+    """How a layer stores its running statistics, in the words of the dialect table's columns.
 
     Attributes
     ----------
@@ -32,7 +25,7 @@ class Kept:
     cumulative
         Whether each batch weighs the same.
     normalizes_with
-        As the column; None where that was not seen.
+        As the column; None where that was not measured.
     """
 
     storage: Storage
@@ -43,21 +36,21 @@ class Kept:
     normalizes_with: Literal["batch", "blend"] | None
 
 
-def dialects_that_keep(kept: Kept) -> tuple[str, ...]:
-    """Return the names of the dialects that keep their statistics in this way."""
-    return tuple(name for name in DIALECTS if _keeps(row_of(name), kept))
+def dialects_that_store(measured: MeasuredStorage) -> tuple[str, ...]:
+    """Return the names of the dialects that store their statistics in this way."""
+    return tuple(name for name in DIALECTS if _agrees(row_of(name), measured))
 
 
-def _keeps(row: Row, kept: Kept) -> bool:
-    # Where a framework returns new statistics, whoever calls it stores them in the forward pass.
+def _agrees(row: Row, measured: MeasuredStorage) -> bool:
+    # Where a framework returns new statistics, its caller stores them in the forward pass.
     when = "backward" if row.updates_in.value == "backward" else "forward"
     same = (
-        row.storage.value == kept.storage,
-        row.running_var.value == kept.running_var,
-        when == kept.updates_in,
+        row.storage.value == measured.storage,
+        row.running_var.value == measured.running_var,
+        when == measured.updates_in,
         row.momentum_none.value == "cumulative"
-        if kept.cumulative
-        else row.copied_updates.value == kept.copied_updates,
-        kept.normalizes_with in (None, row.normalizes_with.value),
+        if measured.cumulative
+        else row.copied_updates.value == measured.copied_updates,
+        measured.normalizes_with in (None, row.normalizes_with.value),
     )
     return all(same)

@@ -1,4 +1,4 @@
-"""The slope of a number along directions, by central differences, beside what it should be."""
+"""The slope of a number along random directions, by central differences, beside its gradient."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
     from backnorm.audit.measure.derivative import Resolution
-    from backnorm.audit.measure.inputs import Draw
+    from backnorm.audit.measure.inputs import Inputs
 
 __all__ = ["Slopes", "slopes"]
 
 DIRECTIONS: Final = 3
-"""Random directions for each argument: one would do, but for kinks that lie on its way."""
+"""Random directions for each argument: one is enough unless it meets a kink."""
 
 STEPS: Final = np.arange(1.0, 4.0)
-"""How many steps are taken to either side."""
+"""Distances to either side, in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Slopes:
     Attributes
     ----------
     errors
-        Largest difference by each argument, relative to the size of the gradient by it; only
-        those arguments which have a smooth direction.
+        Largest difference by each argument, relative to the size of the gradient by it. Arguments
+        without a smooth direction are left out.
     kinked
-        How many directions met a kink or a jump, so that there is no slope.
+        How many directions met a kink or a jump, where there is no slope.
     """
 
     errors: Mapping[str, float]
@@ -44,9 +44,9 @@ class Slopes:
 
 
 def slopes(
-    number: Callable[[Draw], float],
+    number: Callable[[Inputs], float],
     gradient: Mapping[str, AnyArray],
-    one: Draw,
+    inputs: Inputs,
     *,
     floor: float,
     fineness: Resolution,
@@ -58,69 +58,71 @@ def slopes(
     Parameters
     ----------
     number
-        What is differentiated: a function of an input.
+        The function of the inputs that is differentiated.
     gradient
         Its gradient, by name of the argument. What is left out counts as 0.
-    one
-        The input.
+    inputs
+        Where it is differentiated.
     floor
-        Size that the gradient by x usually has: what rounding is compared with where it vanishes.
+        Usual size of the gradient by x: what rounding is compared with where the gradient vanishes.
         [number]/[x]
     fineness
         Whether the number follows its arguments in float64.
     rng
-        Where directions come from.
+        Source of the directions.
     names
         The arguments.
 
     Returns
     -------
     Slopes
-        How far apart they are.
+        How far the gradient is from the slopes.
 
     Notes
     -----
     Cost: six calls of `number` for each of three directions and each argument, and one more.
     """
-    at_rest, errors, kinked = number(one), {}, 0
+    at_point, errors, kinked = number(inputs), {}, 0
     for name in names:
-        point: AnyArray | None = getattr(one, name)
+        point: AnyArray | None = getattr(inputs, name)
         if point is None:
             continue
-        unit = one.scale if name == "x" else 1.0
-        got = np.zeros(point.shape) if gradient.get(name) is None else gradient[name]
-        seen = [
-            _along(number, one, name, at_rest=at_rest, step=STEP[fineness] * unit, rng=rng)
+        unit = inputs.scale if name == "x" else 1.0
+        given = np.zeros(point.shape) if gradient.get(name) is None else gradient[name]
+        measured = [
+            _along(number, inputs, name, at_point=at_point, step=STEP[fineness] * unit, rng=rng)
             for _ in range(DIRECTIONS)
         ]
-        usual = floor * one.scale / unit
-        pairs = [(w, slope) for w, slope, bend in seen if _is_smooth(bend, slope, usual, fineness)]
-        kinked += len(seen) - len(pairs)
+        usual = floor * inputs.scale / unit
+        pairs = [
+            (w, slope) for w, slope, bend in measured if _is_smooth(bend, slope, usual, fineness)
+        ]
+        kinked += len(measured) - len(pairs)
         if pairs:
-            errors[name] = _worst(np.asarray(got, np.float64), pairs, usual)
+            errors[name] = _worst(np.asarray(given, np.float64), pairs, usual)
     return Slopes(errors, kinked)
 
 
 def _along(
-    number: Callable[[Draw], float],
-    one: Draw,
+    number: Callable[[Inputs], float],
+    inputs: Inputs,
     name: str,
     *,
-    at_rest: float,
+    at_point: float,
     step: float,
     rng: np.random.Generator,
 ) -> tuple[AnyArray, float, float]:
-    """Draw a direction; return it, the slope along it, and how far that is from being smooth."""
-    point: AnyArray = getattr(one, name)
-    # Rounded to few digits, so that x + step*direction is exact in float32, too.
+    """Draw a direction; return it, the slope along it, and how far the number is from smooth."""
+    point: AnyArray = getattr(inputs, name)
+    # Rounded to few digits, so that x + step*direction is exact in float32 too.
     direction = np.round(rng.standard_normal(point.shape) * 16) / 16
     numbers = []
     for k in (1, 2, 3, -1, -2, -3):
         changed: dict[str, Any] = {name: (point + k * step * direction).astype(point.dtype)}
-        numbers.append(number(replace(one, **changed)))
+        numbers.append(number(replace(inputs, **changed)))
     above, below, distances = np.array(numbers[:3]), np.array(numbers[3:]), 2 * step * STEPS
-    seen = np.concatenate([(above - below) / distances, (above - 2 * at_rest + below) / step])
-    fourth, sixth, bend = (float(seen @ weights) for weights in (FOURTH, SIXTH, BEND))
+    measured = np.concatenate([(above - below) / distances, (above - 2 * at_point + below) / step])
+    fourth, sixth, bend = (float(measured @ weights) for weights in (FOURTH, SIXTH, BEND))
     return direction, sixth, max(abs(fourth - sixth), abs(bend))
 
 
@@ -128,7 +130,7 @@ def _is_smooth(bend: float, slope: float, usual: float, fineness: Resolution) ->
     return bend <= SMOOTH_LIMIT * GRADIENT_LIMIT[fineness] * max(usual, abs(slope))
 
 
-def _worst(got: AnyArray, pairs: list[tuple[AnyArray, float]], usual: float) -> float:
-    size = max(usual, float(np.linalg.norm(got)), *(abs(slope) for _, slope in pairs))
-    off = max(abs(float(np.sum(got * direction)) - slope) for direction, slope in pairs)
-    return off / size if size else off
+def _worst(given: AnyArray, pairs: list[tuple[AnyArray, float]], usual: float) -> float:
+    size = max(usual, float(np.linalg.norm(given)), *(abs(slope) for _, slope in pairs))
+    difference = max(abs(float(np.sum(given * direction)) - slope) for direction, slope in pairs)
+    return difference / size if size else difference

@@ -1,7 +1,7 @@
-"""What is tried beyond the gradient of a first call: each check has its file.
+"""What is tried beyond the gradient of a first call; each probe has its file.
 
-A check looks at one thing, says what it saw, and gives findings where something is wrong. It leaves
-the verdict on the gradient alone, unless it sees a worse one.
+A probe tests one thing, says what it measured, and returns findings where something is wrong. It
+does not change the verdict on the gradient, unless it reaches a worse one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.probes.axes import empty_batch, other_axes
-from backnorm.audit.probes.blind_spots import what_hides_it
-from backnorm.audit.probes.case import Case, Check, Outcome, skipped
-from backnorm.audit.probes.half_precision import in_half_formats
+from backnorm.audit.probes.blind_spots import blind_spots
+from backnorm.audit.probes.examination import Examination, Probe, ProbeOutcome, skipped
+from backnorm.audit.probes.half_precision import half_precision
 from backnorm.audit.probes.later_calls import later_calls
 from backnorm.audit.probes.layouts import input_without_gradient, memory_layouts
 from backnorm.audit.probes.orders import second_order, third_order
@@ -22,77 +22,77 @@ from backnorm.audit.probes.repeated import calls_repeat, threads_repeat
 from backnorm.audit.probes.running import running_law
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
-from backnorm.audit.record import Probe, Record
+from backnorm.audit.record import ProbeResult, Record
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CHECKS", "examined"]
+__all__ = ["PROBES", "run_probes"]
 
-CHECKS: Final = (
-    Check("P10", "later calls", later_calls),
-    Check("P11", "running law", running_law),
-    Check("P12", "state", state_in_order),
-    Check("P30", "second derivative", second_order),
-    Check("P31", "third derivative", third_order),
-    Check("P40", "order in memory", memory_layouts),
-    Check("P41", "few values", few_values),
-    Check("P42", "gamma = 0", gamma_zero),
-    Check("P43", "other axes", other_axes),
-    Check("P44", "large values", large_values),
-    Check("P45", "x without a gradient", input_without_gradient),
-    Check("P46", "empty batch", empty_batch),
-    Check("P47", "what hides the fault", what_hides_it),
-    Check("P60", "precision, large means", over_means),
-    Check("P61", "precision, scales", over_scales),
-    Check("P62", "half formats", in_half_formats),
-    Check("P90", "two calls", calls_repeat),
-    Check("P91", "one thread and two", threads_repeat),
+PROBES: Final = (
+    Probe("P10", "later calls", later_calls),
+    Probe("P11", "running law", running_law),
+    Probe("P12", "state", state_in_order),
+    Probe("P30", "second derivative", second_order),
+    Probe("P31", "third derivative", third_order),
+    Probe("P40", "memory order", memory_layouts),
+    Probe("P41", "few values", few_values),
+    Probe("P42", "gamma = 0", gamma_zero),
+    Probe("P43", "other axes", other_axes),
+    Probe("P44", "large values", large_values),
+    Probe("P45", "x without a gradient", input_without_gradient),
+    Probe("P46", "empty batch", empty_batch),
+    Probe("P47", "blind spots of tests", blind_spots),
+    Probe("P60", "precision, large means", over_means),
+    Probe("P61", "precision, scales", over_scales),
+    Probe("P62", "half precision", half_precision),
+    Probe("P90", "repeated calls", calls_repeat),
+    Probe("P91", "number of threads", threads_repeat),
 )
-"""All checks, in the order in which they are tried."""
+"""All probes, in the order in which they run."""
 
 
-def examined(case: Case, at_work: Callable[[str], object]) -> Record:
-    """Try all checks on a subject.
+def run_probes(examination: Examination, at_work: Callable[[str], object]) -> Record:
+    """Run all probes on a subject.
 
     Parameters
     ----------
-    case
+    examination
         The subject and the verdict on its gradient.
     at_work
-        Called with the name of what is begun.
+        Called with the name of each probe when it begins.
 
     Returns
     -------
     Record
-        The record of the case with what was found.
+        The record of the examination, with what the probes found.
     """
-    record = case.record
-    for check in CHECKS:
-        at_work(check.name)
+    record = examination.record
+    for probe in PROBES:
+        at_work(probe.name)
         begin = perf_counter()
-        outcome = _tried(check, replace(case, record=record))
-        record = _with(record, check, outcome, perf_counter() - begin)
+        outcome = _run(probe, replace(examination, record=record))
+        record = _with(record, probe, outcome, perf_counter() - begin)
     return record
 
 
-def _tried(check: Check, case: Case) -> Outcome:
+def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
     try:
-        return check.examine(case)
+        return probe.examine(examination)
     except SubjectError as error:
-        return skipped(f"it must {error.requirement}, got {error.got}")
+        return skipped(error.problem.rstrip("."))
 
 
-def _with(record: Record, check: Check, outcome: Outcome, seconds: float) -> Record:
-    """Add what a check came to."""
+def _with(record: Record, probe: Probe, outcome: ProbeOutcome, seconds: float) -> Record:
+    """Add the outcome of a probe to the record."""
     base = outcome.verdict or record
-    probe = Probe(check.code, check.name, outcome.result, outcome.what, round(seconds, 4))
+    result = ProbeResult(probe.code, probe.name, outcome.result, outcome.what, round(seconds, 4))
     return replace(
         base,
         findings=(*base.findings, *outcome.findings),
         notes=(*base.notes, *outcome.notes),
         state=outcome.state or record.state,
-        probes=(*record.probes, probe),
+        probes=(*record.probes, result),
         precision=(*record.precision, *outcome.precision),
     )

@@ -7,34 +7,33 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import Outcome, passed, skipped
-from backnorm.audit.probes.steps import after, as_visit, stateful
-from backnorm.audit.probes.trials import UNSOUND, Attempt, judged, quiet, words_of
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.probes.examination import ProbeOutcome, passed, skipped
+from backnorm.audit.probes.steps import after, as_step, is_followed
+from backnorm.audit.probes.trials import UNSOUND, Trial, judged, quiet, quoted
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.probes.case import Case
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.probes.examination import Examination
 
 __all__ = ["empty_batch", "other_axes"]
 
 SPATIAL: Final = ((), (5,), (3, 2), (2, 1, 3))
-"""Axes beside those that parameters have: x has 2 to 5 axes. No number of them is that of
-channels."""
+"""Axes beside those of the parameters: x has 2 to 5 axes. No length is the number of channels."""
 
 
-def other_axes(case: Case) -> Outcome:
-    """Look at x with as many axes as it has not had so far, and without gamma and beta."""
-    if not case.record.sound:
+def other_axes(examination: Examination) -> ProbeOutcome:
+    """Compare the gradient with the derivative for other numbers of axes, and without gamma."""
+    if not examination.record.sound:
         return skipped(UNSOUND)
-    return judged(case, _with_other_axes(case), "I04")
+    return judged(examination, _with_other_axes(examination), "I04")
 
 
-def _with_other_axes(case: Case) -> Iterator[Attempt]:
-    subject, dtype, rng = case.subject, case.finest.dtype, case.rng("axes")
+def _with_other_axes(examination: Examination) -> Iterator[Trial]:
+    subject, dtype, rng = examination.subject, examination.finest.dtype, examination.rng("axes")
     before = subject.kind in ("layer", "rms")
     own = subject.parameter_shape if before else subject.sample_shape[:1]
     for spatial in SPATIAL:
@@ -43,23 +42,23 @@ def _with_other_axes(case: Case) -> Iterator[Attempt]:
         if usual or (subject.kind == "instance" and not spatial):
             continue
         other = replace(subject, sample_shape=shape)
-        yield Attempt(f"{len(shape) + 1} axes", other, draw(other, rng, dtype, batch=3))
+        yield Trial(f"{len(shape) + 1} axes", other, draw_inputs(other, rng, dtype, batch=3))
     if subject.has_gamma:
         bare = replace(subject, has_gamma=False, has_beta=False)
-        yield Attempt("no gamma and beta given", bare, draw(bare, rng, dtype, batch=3))
+        yield Trial("no gamma and beta given", bare, draw_inputs(bare, rng, dtype, batch=3))
 
 
-def empty_batch(case: Case) -> Outcome:
-    """Say what comes of a batch without samples; NaN in the state afterwards is noted."""
-    subject = case.subject
-    one = draw(subject, case.rng("empty"), case.finest.dtype, batch=2)
-    none = replace(one, geometry=subject.geometry(0), x=one.x[:0], dy=one.dy[:0])
+def empty_batch(examination: Examination) -> ProbeOutcome:
+    """Run a batch without samples; NaN in the state afterwards is a note."""
+    subject = examination.subject
+    usual = draw_inputs(subject, examination.rng("empty"), examination.finest.dtype, batch=2)
+    empty = replace(usual, geometry=subject.geometry(0), x=usual.x[:0], dy=usual.dy[:0])
     with quiet():
         try:
-            none.run(subject)
+            empty.run(subject)
         except BacknormError as error:
-            return skipped(f"it gives no gradient: {words_of(error)}")
-        spoilt = _spoilt(case, none)
+            return skipped(f"it returns no gradient for an empty batch: {quoted(error)}")
+        spoilt = _spoilt(examination, empty)
     what = "an empty batch gives empty y and dx"
     if not spoilt:
         return passed(what)
@@ -67,14 +66,13 @@ def empty_batch(case: Case) -> Outcome:
     return replace(passed(f"{what}, and NaN in {', '.join(spoilt)}"), notes=(note,))
 
 
-def _spoilt(case: Case, none: Draw) -> list[str]:
-    """Return the names of what an empty batch leaves NaN in."""
-    box = stateful(case)
-    if box is None:
+def _spoilt(examination: Examination, empty: Inputs) -> list[str]:
+    """Return the names of the state arrays in which an empty batch leaves NaN."""
+    if not is_followed(examination):
         return []
     try:
-        left = after(case, box, [as_visit(none)]).state()
+        state = after(examination, examination.subject.runner, [as_step(empty)]).state()
     except SubjectError:
         # It evaluates such a batch, and does not train with it.
         return []
-    return [name for name, value in left.items() if not np.isfinite(value).all()]
+    return [name for name, value in state.items() if not np.isfinite(value).all()]

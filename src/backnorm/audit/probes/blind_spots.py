@@ -1,4 +1,4 @@
-"""On which special inputs a wrong gradient is right: those that a test of it must not use."""
+"""Blind spots: special inputs on which a wrong gradient is right, so that tests miss the fault."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backnorm.audit.measure.derivative import compare_one
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import Outcome, passed, skipped
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.probes.examination import ProbeOutcome, passed, skipped
 from backnorm.audit.probes.trials import quiet
 from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import BacknormError
@@ -18,52 +18,54 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm.audit.measure.derivative import Comparison, Resolution
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.probes.case import Case
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.probes.examination import Examination
 
-__all__ = ["what_hides_it"]
+__all__ = ["blind_spots"]
 
 
-def what_hides_it(case: Case) -> Outcome:
-    """Name the special inputs on which a gradient that is wrong is right."""
-    if case.record.sound:
-        return skipped("the gradient is sound on usual inputs")
-    wrong = next((m for m in case.measurements if _is_wrong(m.comparison)), None)
+def blind_spots(examination: Examination) -> ProbeOutcome:
+    """Name the special inputs on which a wrong gradient is right."""
+    if examination.record.sound:
+        return skipped("the gradient is right on usual inputs")
+    wrong = next((m for m in examination.measurements if _is_wrong(m.comparison)), None)
     if wrong is None:
         return skipped("dx is right on usual inputs")
-    one = draw(case.subject, case.rng("hidden"), wrong.dtype, batch=3)
+    inputs = draw_inputs(examination.subject, examination.rng("hidden"), wrong.dtype, batch=3)
     fineness = wrong.comparison.resolution
     with quiet():
         hiding = [
-            name for name, special in _specials(one).items() if _hides(case, special, fineness)
+            name
+            for name, special in _specials(inputs).items()
+            if _hides(examination, special, fineness)
         ]
     if not hiding:
-        return passed("none of mean 0, gamma = 1 and dy = 1 hides it")
-    said = ", ".join(hiding)
-    note = f"A test does not see it with {said}: dx is right there."
-    return replace(passed(f"dx is right with {said}"), notes=(note,))
+        return passed("the fault is visible with mean 0, with gamma = 1 and with dy = 1")
+    names = ", ".join(hiding)
+    note = f"A test of the gradient must not use {names}, where dx is right."
+    return replace(passed(f"dx is right with {names}"), notes=(note,))
 
 
-def _specials(one: Draw) -> Mapping[str, Draw]:
-    rows = one.geometry.rows(one.x)
-    centred = one.geometry.from_rows(rows - rows.mean(axis=1, keepdims=True))
-    found = {
-        "mean 0": replace(one, x=centred.astype(one.x.dtype)),
-        "dy = 1": replace(one, dy=np.ones_like(one.dy)),
+def _specials(inputs: Inputs) -> Mapping[str, Inputs]:
+    rows = inputs.geometry.rows(inputs.x)
+    centred = inputs.geometry.from_rows(rows - rows.mean(axis=1, keepdims=True))
+    specials = {
+        "mean 0": replace(inputs, x=centred.astype(inputs.x.dtype)),
+        "dy = 1": replace(inputs, dy=np.ones_like(inputs.dy)),
     }
-    if one.gamma is not None:
-        found["gamma = 1"] = replace(one, gamma=np.ones_like(one.gamma))
-    return found
+    if inputs.gamma is not None:
+        specials["gamma = 1"] = replace(inputs, gamma=np.ones_like(inputs.gamma))
+    return specials
 
 
-def _hides(case: Case, special: Draw, fineness: Resolution) -> bool:
+def _hides(examination: Examination, special: Inputs, fineness: Resolution) -> bool:
     try:
-        error = compare_one(case.subject, special, fineness).errors.dx
+        error = compare_one(examination.subject, special, fineness).errors.dx
     except BacknormError:
         return False
     return error is not None and error <= GRADIENT_LIMIT[fineness]
 
 
-def _is_wrong(found: Comparison) -> bool:
-    error = found.errors.dx
-    return error is not None and error > GRADIENT_LIMIT[found.resolution]
+def _is_wrong(comparison: Comparison) -> bool:
+    error = comparison.errors.dx
+    return error is not None and error > GRADIENT_LIMIT[comparison.resolution]

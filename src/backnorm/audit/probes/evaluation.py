@@ -1,4 +1,4 @@
-"""Whether evaluation normalizes with what training left."""
+"""Whether evaluation normalizes with the statistics that training left."""
 
 from __future__ import annotations
 
@@ -6,89 +6,90 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import state_role
-from backnorm.audit.measure.row_fit import fit_line
-from backnorm.audit.probes.steps import draws_of, with_box
+from backnorm.audit.measure.row_fit import fit_rows
+from backnorm.audit.probes.steps import drawn_inputs, with_runner
 from backnorm.audit.thresholds import LARGEST_EPS, STALE_LIMIT
+from backnorm.host.names import state_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backnorm._types import Float64Array
-    from backnorm.audit.probes.case import Case
-    from backnorm.audit.probes.trace import Trace
+    from backnorm.audit.probes.examination import Examination
+    from backnorm.audit.probes.trace import StepTrace
 
 __all__ = ["unused_statistics"]
 
 BATCH: Final = 16
 
 
-def unused_statistics(case: Case, trace: Trace) -> list[str]:
-    """Say which statistics training moves, and evaluation does not use as they are.
+def unused_statistics(examination: Examination, trace: StepTrace) -> list[str]:
+    """Name the statistics that training changes but evaluation does not use as they are.
 
     Parameters
     ----------
-    case
+    examination
         A layer set to evaluate.
     trace
-        What training calls left of it.
+        Its state over training steps.
 
     Returns
     -------
     list of str
-        What is wrong, each in a few words. Where it cannot be told what evaluation makes of a
-        statistic, as of a sum with a divisor, there is nothing.
+        What is wrong, each in a few words. Empty where it cannot be told how evaluation uses a
+        statistic, such as a sum with a divisor.
     """
     moving = [name for name in trace.statistics if trace.changes(name)]
-    if case.record.mode == "batch":
-        return [f"{name} moves, and evaluation takes the batch's" for name in moving]
-    if case.record.mode != "frozen" or case.subject.kind != "batch":
+    if examination.record.mode == "batch":
+        return [f"training updates {name}, and evaluation uses the batch's" for name in moving]
+    if examination.record.mode != "frozen" or examination.subject.kind != "batch":
         return []
-    centres, variances = _used(case, trace)
+    centres, variances = _used(examination, trace)
     return [
         *_out_of_date(trace, [n for n in moving if _is_mean(trace, n)], centres),
         *_out_of_date(trace, [n for n in moving if _is_variance(trace, n)], variances, LARGEST_EPS),
     ]
 
 
-def _is_mean(trace: Trace, name: str) -> bool:
+def _is_mean(trace: StepTrace, name: str) -> bool:
     law = trace.laws.get(name)
     return law.statistic == "mean" if law else state_role(name) == "running_mean"
 
 
-def _is_variance(trace: Trace, name: str) -> bool:
+def _is_variance(trace: StepTrace, name: str) -> bool:
     law = trace.laws.get(name)
     return "variance" in law.statistic if law else state_role(name) == "running_var"
 
 
-def _used(case: Case, trace: Trace) -> tuple[Float64Array, Float64Array]:
-    """Centre and variance + eps that evaluation used before all and after each step; (K + 1, C)."""
-    (one,) = draws_of(case, "evaluated", (BATCH,))
-    law = case.finest.law.gamma_law
-    lines = [fit_line(one, one.forward(with_box(case, box)), law) for box in trace.boxes]
-    centres = np.stack([line.centre[:, 0] for line in lines])
-    return centres, np.stack([1 / line.slope[:, 0] ** 2 for line in lines])
+def _used(examination: Examination, trace: StepTrace) -> tuple[Float64Array, Float64Array]:
+    """Return centre and variance + eps of evaluation at each step; shapes (K + 1, C)."""
+    (inputs,) = drawn_inputs(examination, "evaluated", (BATCH,))
+    gamma_law = examination.finest.forward_law.gamma_law
+    outputs = [inputs.forward(with_runner(examination, runner)) for runner in trace.runners]
+    fits = [fit_rows(inputs, y, gamma_law) for y in outputs]
+    centres = np.stack([fit.centre[:, 0] for fit in fits])
+    return centres, np.stack([1 / fit.slope[:, 0] ** 2 for fit in fits])
 
 
 def _out_of_date(
-    trace: Trace, names: list[str], used: Float64Array, largest_offset: float = 0.0
+    trace: StepTrace, names: list[str], used: Float64Array, largest_offset: float = 0.0
 ) -> Iterator[str]:
-    """Tell of statistics in place of which evaluation uses older values."""
+    """Yield the statistics in whose place evaluation uses older values."""
     current = [n for n in names if _fits(used[-1], trace.paths[n], -1, largest_offset)]
     if current:
         return
     for name in names:
         path = trace.paths[name]
         if np.allclose(used[0], used[-1], rtol=STALE_LIMIT, atol=0):
-            yield f"{name} moves, and evaluation stays what it was"
+            yield f"training updates {name}, and evaluation does not change"
             continue
         old = [k for k in range(1, len(path)) if _fits(used[-1], path, -1 - k, largest_offset)]
         if old:
-            yield f"evaluation uses {name} as it was {old[0]} call{'s' * (old[0] > 1)} ago"
+            yield f"evaluation uses {name} of {old[0]} call{'s' * (old[0] > 1)} ago"
 
 
 def _fits(used: Float64Array, path: Float64Array, k: int, largest_offset: float) -> bool:
-    """Whether these values are the statistic at step k, but for one small offset such as eps."""
+    """Whether these values are the statistic at step k, up to one small offset such as eps."""
     left = used - path[k]
     offset = float(np.median(left)) if largest_offset else 0.0
     step = float(np.abs(path[-1] - path[-2]).max())

@@ -1,4 +1,4 @@
-"""Whether the gradient is right in later calls too, where the state has moved."""
+"""Whether the gradient is right in later calls too, after the state has changed."""
 
 from __future__ import annotations
 
@@ -8,92 +8,98 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.probes.case import Outcome, passed, skipped
+from backnorm.audit.probes.examination import ProbeOutcome, impossible, passed, skipped
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
-    as_visit,
-    draws_of,
-    stateful,
-    with_box,
+    as_step,
+    drawn_inputs,
+    is_followed,
+    with_runner,
 )
 from backnorm.audit.verdict import judge
 
 if TYPE_CHECKING:
-    from backnorm.audit.probes.case import Case
+    from collections.abc import Mapping
+
+    from backnorm.audit.probes.examination import Examination
     from backnorm.audit.record import Record
     from backnorm.audit.subject import Subject
 
 __all__ = ["later_calls"]
 
 CALLS: Final = (1, 3, 30)
-"""After so many training calls: state that differs from the first, and state that has settled. With
-constant statistics only the last: there the calls before change no more than the constants."""
+"""Training calls before the gradient is measured again: few change the state, many let it settle.
+With constant statistics only the last number is used: there calls only change the constants."""
 
 BATCH: Final = 5
 
 WITNESSES: Final = (2, 5)
-"""Batch sizes of the inputs that tell whether anything but the first call is to be measured."""
+"""Batch sizes of the inputs that tell whether a later call differs from the first."""
 
 
-def later_calls(case: Case) -> Outcome:
+def later_calls(examination: Examination) -> ProbeOutcome:
     """Measure the gradient again after some training calls."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
-    if not case.record.sound:
-        return skipped("the gradient is wrong in the first call already")
-    visits = [as_visit(one) for one in draws_of(case, "later calls", [BATCH] * max(CALLS))]
-    seen: list[tuple[int, Record]] = []
-    for calls in CALLS[-1:] if case.record.mode == "frozen" else CALLS:
-        subject = with_box(case, after(case, box, visits[:calls]))
-        if _does_the_same(case, subject):
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
+    if not examination.record.sound:
+        return skipped("the gradient is wrong in the first call")
+    drawn = drawn_inputs(examination, "later calls", [BATCH] * max(CALLS))
+    steps = [as_step(inputs) for inputs in drawn]
+    runner = examination.subject.runner
+    records: dict[int, Record] = {}
+    for calls in CALLS[-1:] if examination.record.mode == "frozen" else CALLS:
+        subject = with_runner(examination, after(examination, runner, steps[:calls]))
+        if _is_unchanged(examination, subject):
             continue
-        record = _judged(case, subject)
-        if not record.sound:
-            return _worse(record, calls)
-        seen.append((calls, record))
-    return _right(case, seen)
+        records[calls] = _judged(examination, subject)
+        if not records[calls].sound:
+            return _worse(records[calls], calls)
+    return _right(examination, records)
 
 
-def _does_the_same(case: Case, later: Subject) -> bool:
-    """Whether y and all gradients have the same bits as in a first call: no state enters."""
-    draws = draws_of(case, "witnesses", WITNESSES)
-    return all(alike(one.run(case.subject), one.run(later)) for one in draws)
+def _is_unchanged(examination: Examination, later: Subject) -> bool:
+    """Whether y and all gradients are bitwise identical to a first call: no state enters."""
+    drawn = drawn_inputs(examination, "witnesses", WITNESSES)
+    return all(alike(inputs.run(examination.subject), inputs.run(later)) for inputs in drawn)
 
 
-def _judged(case: Case, subject: Subject) -> Record:
+def _judged(examination: Examination, subject: Subject) -> Record:
     finest = replace(subject, dtypes=subject.dtypes[-1:])
-    return judge(finest, measure(finest, int(case.rng("later").integers(np.iinfo(np.int32).max))))
+    return judge(
+        finest, measure(finest, int(examination.rng("later").integers(np.iinfo(np.int32).max)))
+    )
 
 
-def _worse(record: Record, calls: int) -> Outcome:
-    note = f"Right in the first call, and wrong after {_training(calls)}: the verdict is on that."
+def _worse(record: Record, calls: int) -> ProbeOutcome:
+    note = (
+        f"The gradient is right in the first call and wrong after {_training(calls)}; the verdict "
+        "is that on the later call."
+    )
     verdict = replace(record, notes=(*record.notes, note))
-    return Outcome("fail", f"wrong after {_training(calls)}", verdict=verdict)
+    return ProbeOutcome("fail", f"the gradient is wrong after {_training(calls)}", verdict=verdict)
 
 
-def _right(case: Case, seen: list[tuple[int, Record]]) -> Outcome:
-    if not seen:
-        return passed("y and the gradient do not depend on what the calls before left")
-    said = ", ".join(f"dx {record.errors.dx:.0e} after {calls}" for calls, record in seen)
-    calls, last = seen[-1]
-    outcome = passed(f"right after training calls too; errors: {said}")
-    if last.mode == case.record.mode:
+def _right(examination: Examination, records: Mapping[int, Record]) -> ProbeOutcome:
+    if not records:
+        return passed("y and the gradient do not depend on earlier calls")
+    errors = ", ".join(f"dx {record.errors.dx:.0e} after {n}" for n, record in records.items())
+    calls, last = list(records.items())[-1]
+    outcome = passed(f"the gradient is right after training calls too; errors: {errors}")
+    if last.mode == examination.record.mode:
         return outcome
     passes = f", and {_passed(last)}" if last.through in ("both", "mean", "variance") else ""
-    note = f"After {_training(calls)} it normalizes with {last.law}{passes}: that is right there."
+    note = f"After {_training(calls)} it normalizes with {last.law}{passes}, and is right."
     return replace(outcome, notes=(note,))
 
 
 def _passed(record: Record) -> str:
-    names = ("mean", "variance")
-    shares = {name: getattr(record.coefficients, name) for name in names}
-    said = [
+    shares = {name: getattr(record.coefficients, name) for name in ("mean", "variance")}
+    parts = [
         f"{share:.3g} of the path through the {name}" for name, share in shares.items() if share
     ]
-    return "passes " + " and ".join(said)
+    return "passes " + " and ".join(parts)
 
 
 def _training(calls: int) -> str:

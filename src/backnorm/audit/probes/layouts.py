@@ -1,4 +1,4 @@
-"""Whether values alone count: not their order in memory, nor whether x needs a gradient."""
+"""Whether the gradient depends on more than values: on their order in memory, or on needing dx."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import failed, passed, skipped
-from backnorm.audit.probes.trials import UNSOUND, words_of
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
+from backnorm.audit.probes.trials import UNSOUND, quoted
 from backnorm.audit.thresholds import LAYOUT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
 
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from backnorm._types import AnyArray
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.probes.case import Case, Outcome
-    from backnorm.audit.subject import Run
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["input_without_gradient", "memory_layouts"]
 
 NOTHING: Final = "G22"
-"""Code of a gradient that is None. All other errors mean that such x is not taken."""
+"""Code of a gradient that is None. Any other error means that such an x is refused."""
 
 NAMES: Final = ("y", "dx", "dgamma", "dbeta")
 
@@ -65,80 +64,82 @@ LAYOUTS: Final[Mapping[str, Mapping[str, Callable[[AnyArray], AnyArray]]]] = {
 """What is rearranged, and how."""
 
 
-def memory_layouts(case: Case) -> Outcome:
-    """Compare the gradient on values in another order in memory with that in the usual one."""
-    if not case.record.sound:
+def memory_layouts(examination: Examination) -> ProbeOutcome:
+    """Compare the gradient in other memory orders with that in the usual memory order."""
+    if not examination.record.sound:
         return skipped(UNSOUND)
     errors: dict[str, float] = {}
     refused: list[str] = []
-    for dtype in case.subject.dtypes:
-        one = draw(case.subject, case.rng("layouts"), dtype, batch=4)
+    for dtype in examination.subject.dtypes:
+        inputs = draw_inputs(examination.subject, examination.rng("layouts"), dtype, batch=4)
         for name, how in LAYOUTS.items():
-            error = _unlike(case, one, how)
+            error = _unlike(examination, inputs, how)
             if isinstance(error, str):
                 refused.append(f"{name}: {error}")
             else:
-                errors[f"{name} ({dtype})"] = error / LAYOUT_LIMIT[_resolution(case, dtype)]
+                errors[f"{name} ({dtype})"] = error / LAYOUT_LIMIT[_resolution(examination, dtype)]
     wrong = ", ".join(name for name, error in errors.items() if error > 1)
     if wrong:
         return failed(wrong, finding("I01", wrong))
     if not errors:
         return skipped("; ".join(dict.fromkeys(refused)))
-    tried = ", ".join(name for name in LAYOUTS if any(name in said for said in errors))
+    tried = ", ".join(
+        name for name in LAYOUTS if any(key.startswith(f"{name} (") for key in errors)
+    )
     return passed("; ".join([f"the same gradient for {tried}", *dict.fromkeys(refused)]))
 
 
-def _resolution(case: Case, dtype: str) -> str:
-    return next(m.comparison.resolution for m in case.measurements if m.dtype == dtype)
+def _resolution(examination: Examination, dtype: str) -> str:
+    return next(m.comparison.resolution for m in examination.measurements if m.dtype == dtype)
 
 
 def _unlike(
-    case: Case, one: Draw, how: Mapping[str, Callable[[AnyArray], AnyArray]]
+    examination: Examination, inputs: Inputs, how: Mapping[str, Callable[[AnyArray], AnyArray]]
 ) -> float | str:
-    """Return the largest difference between both orders, or in which words one is refused."""
-    changed: dict[str, Any] = {name: change(getattr(one, name)) for name, change in how.items()}
-    other = replace(one, **changed)
+    """Return the largest difference between both orders, or the words of a refusal."""
+    changed: dict[str, Any] = {name: change(getattr(inputs, name)) for name, change in how.items()}
+    other = replace(inputs, **changed)
     usual = replace(other, x=np.ascontiguousarray(other.x), dy=np.ascontiguousarray(other.dy))
     try:
-        runs = other.run(case.subject), usual.run(case.subject)
+        runs = other.run(examination.subject), usual.run(examination.subject)
     except BacknormError as error:
-        return words_of(error)
+        return quoted(error)
     return max(_differences(*runs, NAMES).values())
 
 
 def _differences(a: Run, b: Run, names: tuple[str, ...]) -> dict[str, float]:
     """Return the largest difference of each array, relative to its size."""
-    found = {}
+    differences = {}
     for name in names:
-        one, two = (getattr(run, name) for run in (a, b))
-        if one is None and two is None:
+        pair = getattr(a, name), getattr(b, name)
+        if pair[0] is None and pair[1] is None:
             continue
-        values = [np.zeros(()) if v is None else np.asarray(v, np.float64) for v in (one, two)]
-        size = max(float(np.abs(v).max(initial=0.0)) for v in values)
-        off = float(np.abs(values[0] - values[1]).max(initial=0.0))
-        found[name] = off / size if size else 0.0
-    return found
+        first, second = (np.zeros(()) if v is None else np.asarray(v, np.float64) for v in pair)
+        size = max(float(np.abs(v).max(initial=0.0)) for v in (first, second))
+        difference = float(np.abs(first - second).max(initial=0.0))
+        differences[name] = difference / size if size else 0.0
+    return differences
 
 
-def input_without_gradient(case: Case) -> Outcome:
-    """Compare dgamma and dbeta when x needs no gradient with those when it needs one."""
-    subject, box = case.subject, case.subject.box
-    if not case.record.sound:
+def input_without_gradient(examination: Examination) -> ProbeOutcome:
+    """Compare dgamma and dbeta where x needs no gradient with those where x needs one."""
+    subject = examination.subject
+    if not examination.record.sound:
         return skipped(UNSOUND)
     if not (subject.has_gamma or subject.has_beta):
-        return skipped("there is neither gamma nor beta")
-    other = box.variant(Variant(needs_dx=False)) if isinstance(box, VariedBox) else None
-    if other is None:
-        return skipped("x always needs a gradient here")
-    one = draw(subject, case.rng("no dx"), case.finest.dtype, batch=4)
+        return skipped("it has neither gamma nor beta")
+    if "needs_dx" not in subject.runner.can:
+        return impossible("its adapter always asks for the gradient of x")
+    other = subject.runner.variant(needs_dx=False)
+    inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
     try:
-        without = one.run(replace(subject, box=other))
+        without = inputs.run(replace(subject, runner=other))
     except BacknormError as error:
-        what = f"where x needs no gradient: {words_of(error)}"
+        what = f"where x needs no gradient: {quoted(error)}"
         nothing = isinstance(error, SubjectError) and error.code == NOTHING
         return failed(what, finding("I06", what)) if nothing else skipped(what)
-    differ = _differences(without, one.run(subject), ("dgamma", "dbeta"))
-    limit = LAYOUT_LIMIT[case.finest.comparison.resolution]
+    differ = _differences(without, inputs.run(subject), ("dgamma", "dbeta"))
+    limit = LAYOUT_LIMIT[examination.finest.comparison.resolution]
     wrong = {name: error for name, error in differ.items() if error > limit}
     if wrong:
         what = ", ".join(f"{name} differs by {error:.0e}" for name, error in wrong.items())

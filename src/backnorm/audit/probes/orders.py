@@ -1,4 +1,4 @@
-"""Whether a subject that differentiates its own gradient does so rightly: at order 2 and at 3."""
+"""Whether a subject that can differentiate its own gradient does so correctly, at order 2 and 3."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.boxes import DeepBox
 from backnorm.audit.findings import finding
-from backnorm.audit.measure.inputs import draw
+from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.slope import slopes
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
 from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import SubjectError
 
@@ -18,94 +17,98 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.audit.measure.inputs import Draw
+    from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.measure.slope import Slopes
-    from backnorm.audit.probes.case import Case, Outcome
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
+    from backnorm.audit.subjects.runner import Runner
 
 __all__ = ["second_order", "third_order"]
 
-PROBES: Final = ((3, 1.0), (4, 2.0**-8))
-"""Batch size and standard deviation of x; in the last eps of 1e-5 weighs as much as the
+TRIED: Final = ((3, 1.0), (4, 2.0**-8))
+"""Batch size and standard deviation of x. In the last, an eps of 1e-5 weighs as much as the
 variance."""
 
 NAMES: Final = {2: "second", 3: "third"}
 
 
-class Refused(Exception):  # noqa: N818 - no error: a subject may refuse
-    """The subject does not differentiate so often, and says so."""
+class Refused(Exception):  # noqa: N818 - a subject may refuse: this is not an error
+    """The subject refuses to differentiate so often."""
 
 
-def second_order(case: Case) -> Outcome:
+def second_order(examination: Examination) -> ProbeOutcome:
     """Compare the second derivative with slopes of the gradient."""
-    return _examined(case, 2, "D02")
+    return _compared(examination, 2, "D02")
 
 
-def third_order(case: Case) -> Outcome:
+def third_order(examination: Examination) -> ProbeOutcome:
     """Compare the third derivative with slopes of the second."""
-    if any(found.code == "D02" for found in case.record.findings):
-        return skipped("the second derivative is wrong already (D02)")
-    return _examined(case, 3, "D03")
+    if any(f.code == "D02" for f in examination.record.findings):
+        return skipped("the second derivative is wrong (D02)")
+    return _compared(examination, 3, "D03")
 
 
-def _examined(case: Case, order: int, code: str) -> Outcome:
-    box = case.subject.box
-    if not isinstance(box, DeepBox):
-        return skipped("there is no way here to ask for derivatives of its gradient")
-    if not case.record.sound:
-        return skipped("the gradient itself is not sound")
-    rng = case.rng("orders")
-    draws = [
-        draw(case.subject, rng, case.finest.dtype, batch=n, scale=scale) for n, scale in PROBES
+def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
+    runner = examination.subject.runner
+    if "higher" not in runner.can:
+        return impossible("its adapter cannot differentiate its gradient")
+    if not examination.record.sound:
+        return skipped("the gradient is not sound")
+    rng, dtype = examination.rng("orders"), examination.finest.dtype
+    drawn = [
+        draw_inputs(examination.subject, rng, dtype, batch=n, scale=scale) for n, scale in TRIED
     ]
     try:
-        seen = [_slopes(case, box, one, order, rng) for one in draws]
+        comparisons = [_slopes(examination, runner, inputs, order, rng) for inputs in drawn]
     except Refused as refusal:
-        return skipped(f"it refuses: {refusal}")
-    return _judged(case, seen, order, code)
+        return skipped(f"it raises in place of a derivative: {refusal}")
+    return _judged(examination, comparisons, order, code)
 
 
-def _judged(case: Case, seen: Sequence[Slopes], order: int, code: str) -> Outcome:
+def _judged(
+    examination: Examination, comparisons: Sequence[Slopes], order: int, code: str
+) -> ProbeOutcome:
     errors: dict[str, float] = {}
-    for one in seen:
-        for name, error in one.errors.items():
+    for comparison in comparisons:
+        for name, error in comparison.errors.items():
             errors[name] = max(error, errors.get(name, 0.0))
     if "x" not in errors:
-        return skipped(f"dx has kinks nearly everywhere: there is no derivative of order {order}")
-    said = ", ".join(f"by {name} {error:.0e}" for name, error in errors.items())
-    what = f"errors of the {NAMES[order]} derivative: {said} ({case.finest.dtype})"
-    limit = GRADIENT_LIMIT[case.finest.comparison.resolution]
+        return skipped(f"dx has kinks nearly everywhere, so it has no derivative of order {order}")
+    listed = ", ".join(f"by {name} {error:.0e}" for name, error in errors.items())
+    what = f"errors of the {NAMES[order]} derivative: {listed} ({examination.finest.dtype})"
+    limit = GRADIENT_LIMIT[examination.finest.comparison.resolution]
     wrong = any(error > limit for error in errors.values())
     return failed(what, finding(code, what)) if wrong else passed(what)
 
 
-def _slopes(case: Case, box: DeepBox, one: Draw, order: int, rng: np.random.Generator) -> Slopes:
-    """Compare one derivative with the slopes of the one below it."""
-    along = [rng.standard_normal(one.x.shape).astype(one.x.dtype) for _ in range(order - 1)]
+def _slopes(
+    examination: Examination, runner: Runner, inputs: Inputs, order: int, rng: np.random.Generator
+) -> Slopes:
+    """Compare a derivative with the slopes of the derivative one order below."""
+    along = [rng.standard_normal(inputs.x.shape).astype(inputs.x.dtype) for _ in range(order - 1)]
     *before, last = along
 
-    def number(at: Draw) -> float:
-        below = _by_x(box, at, before) if before else at.run(case.subject).dx
+    def number(at: Inputs) -> float:
+        below = _by_x(runner, at, before) if before else at.run(examination.subject).dx
         return float(np.sum(np.asarray(below, np.float64) * last))
 
-    dx = one.run(case.subject).dx.astype(np.float64)
-    floor = float(np.linalg.norm(dx)) / one.scale ** (order - 1)
-    got = _higher(box, one, along)
-    fineness = case.finest.comparison.resolution
-    return slopes(number, got, one, floor=floor, fineness=fineness, rng=rng)
+    dx = inputs.run(examination.subject).dx.astype(np.float64)
+    floor = float(np.linalg.norm(dx)) / inputs.scale ** (order - 1)
+    derivative = _higher(runner, inputs, along)
+    fineness = examination.finest.comparison.resolution
+    return slopes(number, derivative, inputs, floor=floor, fineness=fineness, rng=rng)
 
 
-def _by_x(box: DeepBox, at: Draw, along: Sequence[AnyArray]) -> AnyArray:
-    return _higher(box, at, along).get("x", np.zeros_like(at.x))
+def _by_x(runner: Runner, at: Inputs, along: Sequence[AnyArray]) -> AnyArray:
+    return _higher(runner, at, along).get("x", np.zeros_like(at.x))
 
 
-def _higher(box: DeepBox, at: Draw, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
+def _higher(runner: Runner, at: Inputs, along: Sequence[AnyArray]) -> dict[str, AnyArray]:
     try:
-        found = box.higher(at.x, at.gamma, at.beta, at.dy, along)
+        return dict(runner.higher(at.x, at.gamma, at.beta, at.dy, along))
     except SubjectError:
         raise
     except Exception as error:
         raise Refused(_words(error)) from error
-    return dict(found)
 
 
 def _words(error: Exception) -> str:

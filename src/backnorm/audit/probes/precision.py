@@ -1,4 +1,4 @@
-"""How many digits are left where the mean of x is large, and at small and large scales of x."""
+"""The precision where the mean of x is large, and at small and large scales of x."""
 
 from __future__ import annotations
 
@@ -6,102 +6,98 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.findings import finding
-from backnorm.audit.measure.dtypes import format_of
+from backnorm.audit.measure.dtypes import dtype_info
 from backnorm.audit.measure.exact import exact_law
 from backnorm.audit.measure.sweeps import series, worse
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, passed, skipped
 from backnorm.audit.thresholds import LOST_DIGITS, MEAN_ALLOWANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from backnorm.audit.measure.sweeps import Series
-    from backnorm.audit.probes.case import Case, Outcome
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
     from backnorm.audit.record import PrecisionPoint, Sweep
     from backnorm.audit.subject import Subject
 
 __all__ = [
     "NO_LAW",
+    "error_at",
+    "error_words",
     "limit_at",
-    "lost_at",
     "measured_points",
     "over_means",
     "over_scales",
-    "said_of",
-    "series_of",
+    "series_for",
 ]
 
 BATCH: Final = 64
-"""Samples: enough for a sum to be one, few enough that sums in the format of x keep digits."""
+"""Samples: enough values for a sum, few enough that sums in the dtype of x keep their digits."""
 
 OFFSETS: Final = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 SCALES: Final = tuple(float(f"1e{power}") for power in range(-20, 21, 4))
 
-NO_LAW: Final = "it normalizes with neither the batch's statistics nor constants: no exact result"
+NO_LAW: Final = "it normalizes with other statistics than the batch's or constants: no exact result"
 
 WITH_SPACE: Final = 4
-"""Axes of x from which on channels may come last in memory."""
+"""With so many axes of x, or more, channels may come last in memory."""
 
 
-def over_means(case: Case) -> Outcome:
+def over_means(examination: Examination) -> ProbeOutcome:
     """Compare y and dx with the exact result of the same law, for means of 0 to 1e6 deviations."""
-    made = series_of(case, case.subject, case.subject.dtypes[0])
-    if made is None:
+    swept = series_for(examination, examination.subject, examination.subject.dtypes[0])
+    if swept is None:
         return skipped(NO_LAW)
-    points = measured_points(made, "offset", OFFSETS)
-    floor = made.format.eps**LOST_DIGITS
-    lost = [
-        p for p in points if lost_at(p) > max(floor, MEAN_ALLOWANCE * made.format.eps * p.value)
-    ]
-    if lost:
-        outcome = failed(said_of(lost[0]), finding("N01", said_of(lost[0])))
-    else:
-        outcome = passed(_kept(points, lambda point: lost_at(point) <= floor))
+    points = measured_points(swept, "offset", OFFSETS)
+    lost = [error_words(p) for p in points if error_at(p) > limit_at(p)]
+    outcome = failed(lost[0], finding("N01", lost[0])) if lost else passed(_accuracy(points))
     return replace(outcome, precision=points)
 
 
-def over_scales(case: Case) -> Outcome:
+def over_scales(examination: Examination) -> ProbeOutcome:
     """Compare y and dx with the exact result of the same law, for scales of 1e-20 to 1e20."""
-    made = series_of(case, case.subject, case.subject.dtypes[0])
-    if made is None:
+    swept = series_for(examination, examination.subject, examination.subject.dtypes[0])
+    if swept is None:
         return skipped(NO_LAW)
-    points = measured_points(made, "scale", SCALES)
-    floor = made.format.eps**LOST_DIGITS
-    infinite = [p for p in points if lost_at(p) == float("inf")]
-    off = [
-        p for p in points if limit_at(p) < lost_at(p) < float("inf") and _squares_fit(made, p.value)
+    points = measured_points(swept, "scale", SCALES)
+    infinite = [p for p in points if error_at(p) == float("inf")]
+    lost = [
+        p
+        for p in points
+        if limit_at(p) < error_at(p) < float("inf") and _squares_fit(swept, p.value)
     ]
-    found = [finding("N02", said_of(p)) for p in off[:1]]
-    found += [finding("N03", said_of(p)) for p in infinite[:1]]
-    if found:
-        outcome = failed("; ".join(one.got for one in found), *found)
+    findings = [finding("N02", error_words(p)) for p in lost[:1]]
+    findings += [finding("N03", error_words(p)) for p in infinite[:1]]
+    if findings:
+        outcome = failed("; ".join(f.got for f in findings), *findings)
     else:
-        outcome = passed(_kept(points, lambda point: lost_at(point) <= floor))
+        outcome = passed(_accuracy(points))
     return replace(outcome, precision=points)
 
 
-def series_of(case: Case, subject: Subject, dtype: str) -> Series | None:
-    """Draw what the inputs of a sweep have in common; None where no law is known."""
-    law = exact_law(case.subject, case.measurements[0].law, case.rng("exact law"), batch=BATCH)
+def series_for(examination: Examination, subject: Subject, dtype: str) -> Series | None:
+    """Draw what the inputs of a sweep share; None where no law is known."""
+    forward_law, rng = examination.measurements[0].forward_law, examination.rng("exact law")
+    law = exact_law(examination.subject, forward_law, rng, batch=BATCH)
     if law is None:
         return None
-    rng = case.rng("precision")
-    return series(subject, law, rng, dtype, batch=BATCH, judged=case.record.sound)
+    rng = examination.rng("precision")
+    return series(subject, law, rng, dtype, batch=BATCH, judged=examination.record.sound)
 
 
 def measured_points(
-    made: Series, sweep: Sweep, values: Sequence[float]
+    swept: Series, sweep: Sweep, values: Sequence[float]
 ) -> tuple[PrecisionPoint, ...]:
-    """Measure points, each in the order in memory that is worse for it."""
-    points = [made.point(sweep, value) for value in values]
-    if len(made.geometry.shape) >= WITH_SPACE:
-        others = [made.point(sweep, value, channels_last=True) for value in values]
+    """Measure points, each in the order in memory that has the larger errors."""
+    points = [swept.point(sweep, value) for value in values]
+    if len(swept.geometry.shape) >= WITH_SPACE:
+        others = [swept.point(sweep, value, channels_last=True) for value in values]
         points = [worse(a, b) for a, b in zip(points, others, strict=True)]
     return tuple(points)
 
 
-def lost_at(point: PrecisionPoint) -> float:
-    """Largest error of y and dx; infinite where one is not finite that should be."""
+def error_at(point: PrecisionPoint) -> float:
+    """Return the largest error of y and dx; infinite where a value should be finite and is not."""
     pairs = ((point.y, point.exact_y), (point.dx, point.exact_dx))
     return max(
         (float("inf") if e is None else e for e, exact in pairs if exact is not None), default=0.0
@@ -109,19 +105,19 @@ def lost_at(point: PrecisionPoint) -> float:
 
 
 def limit_at(point: PrecisionPoint) -> float:
-    """Largest error that is no finding."""
-    mean, eps = point.value if point.sweep == "offset" else 1.0, format_of(point.dtype).eps
+    """Return the largest error that is allowed."""
+    mean, eps = point.value if point.sweep == "offset" else 1.0, dtype_info(point.dtype).eps
     return float(max(eps**LOST_DIGITS, MEAN_ALLOWANCE * eps * mean))
 
 
-def _squares_fit(made: Series, scale: float) -> bool:
-    """Whether the format holds the squares that a variance is made of, and their sum."""
-    least, largest = scale**2, 4 * made.geometry.n * scale**2
-    return made.format.smallest < least and largest < made.format.largest
+def _squares_fit(swept: Series, scale: float) -> bool:
+    """Whether the dtype holds the squares that make up a variance, and their sum."""
+    least, largest = scale**2, 4 * swept.geometry.n * scale**2
+    return swept.dtype.smallest < least and largest < swept.dtype.largest
 
 
-def said_of(point: PrecisionPoint) -> str:
-    """Say what is wrong at a point."""
+def error_words(point: PrecisionPoint) -> str:
+    """Return the errors at a point in words."""
     errors = {
         name: error
         for name, error, exact in (
@@ -130,26 +126,26 @@ def said_of(point: PrecisionPoint) -> str:
         )
         if exact is not None
     }
-    said = ", ".join(
-        f"{name} is NaN or infinite" if error is None else f"{name} is off by {error:.0e}"
+    words = ", ".join(
+        f"{name} is NaN or infinite" if error is None else f"error of {name} {error:.0e}"
         for name, error in errors.items()
     )
-    return f"{said} at {_place(point)} ({point.dtype})"
+    return f"{words} at {_position(point)} ({point.dtype})"
 
 
-def _place(point: PrecisionPoint) -> str:
+def _position(point: PrecisionPoint) -> str:
     if point.sweep == "offset":
         return f"a mean of {point.value:g} standard deviations"
     return f"a standard deviation of {point.value:g}"
 
 
-def _kept(points: Sequence[PrecisionPoint], good: Callable[[PrecisionPoint], bool]) -> str:
-    """Say where half of the digits are left, and what is at the next point."""
-    left = [point for point in points if good(point)]
-    eps = format_of(points[0].dtype).eps
-    worst = max(map(lost_at, left), default=0.0) / eps
-    names = "mean over deviation" if points[0].sweep == "offset" else "deviation"
-    if len(left) == len(points):
-        return f"errors of {worst:.0f} units in the last place at most, whatever the {names}"
-    beyond = next(point for point in points if not good(point))
-    return f"half of the digits are left at {len(left)} of {len(points)} points; {said_of(beyond)}"
+def _accuracy(points: Sequence[PrecisionPoint]) -> str:
+    """Say at how many points half of the digits are left, and the errors at the next point."""
+    eps = dtype_info(points[0].dtype).eps
+    good = [point for point in points if error_at(point) <= eps**LOST_DIGITS]
+    worst = max(map(error_at, good), default=0.0) / eps
+    names = "means" if points[0].sweep == "offset" else "scales"
+    if len(good) == len(points):
+        return f"largest error {worst:.0f} units in the last place, over all {names}"
+    beyond = error_words(next(point for point in points if point not in good))
+    return f"half of the digits are right at {len(good)} of {len(points)} {names}; {beyond}"

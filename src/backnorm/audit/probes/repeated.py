@@ -1,73 +1,70 @@
-"""Whether the same call gives the same bits: twice, and with one thread and with two."""
+"""Whether repeated calls are bitwise identical: twice, and with one thread and with two."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.boxes import Variant, VariedBox
 from backnorm.audit.findings import finding
-from backnorm.audit.measure.inputs import draw
-from backnorm.audit.probes.case import failed, passed, skipped
-from backnorm.audit.subject import Run
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.probes.examination import failed, impossible, passed, skipped
+from backnorm.audit.subjects.runner import Run
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.probes.case import Case, Outcome
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
     from backnorm.audit.subject import Subject
 
 __all__ = ["calls_repeat", "threads_repeat"]
 
-BATCH = 512
-"""Samples: enough that sums are cut into parts wherever a framework does so."""
+BATCH: Final = 512
+"""Samples: enough that frameworks that cut sums into parts do so."""
 
 
-def calls_repeat(case: Case) -> Outcome:
-    """Compare the bits of two calls."""
-    if _differs_anyway(case):
-        return skipped("the gradient could not be judged, since y does not repeat itself (G16)")
-    first, second = _runs(case, case.subject, case.subject)
+def calls_repeat(examination: Examination) -> ProbeOutcome:
+    """Compare two calls bit by bit."""
+    if _differs_anyway(examination):
+        return skipped("two calls give different y (G16)")
+    first, second = _runs(examination, examination.subject, examination.subject)
     differ = _differing(first, second)
     if differ:
         return failed(differ, finding("R01", differ))
-    return passed("two calls gave the same bits")
+    return passed("two calls are bitwise identical")
 
 
-def threads_repeat(case: Case) -> Outcome:
-    """Compare the bits with one thread and with two."""
-    if _differs_anyway(case):
-        return skipped("two calls with one thread differ already (G16)")
-    box = case.subject.box
-    if not isinstance(box, VariedBox):
-        return skipped("how many threads it uses cannot be chosen here")
-    one, two = box.variant(Variant(threads=1)), box.variant(Variant(threads=2))
-    if one is None or two is None:
-        return skipped("how many threads it uses cannot be chosen here")
-    pair = (replace(case.subject, box=b) for b in (one, two))
-    differ = _differing(*_runs(case, *pair))
+def threads_repeat(examination: Examination) -> ProbeOutcome:
+    """Compare a call with one thread and a call with two threads bit by bit."""
+    if _differs_anyway(examination):
+        return skipped("two calls give different y (G16)")
+    runner = examination.subject.runner
+    if "threads" not in runner.can:
+        return impossible("its adapter cannot choose the number of threads")
+    pair = [replace(examination.subject, runner=runner.variant(threads=n)) for n in (1, 2)]
+    differ = _differing(*_runs(examination, *pair))
     if differ:
         return failed(differ, finding("R02", differ))
-    return passed("1 and 2 threads gave the same bits")
+    return passed("calls with 1 and 2 threads are bitwise identical")
 
 
-def _differs_anyway(case: Case) -> bool:
-    return any(found.code == "G16" for found in case.record.findings)
+def _differs_anyway(examination: Examination) -> bool:
+    return any(f.code == "G16" for f in examination.record.findings)
 
 
-def _runs(case: Case, *subjects: Subject) -> tuple[Run, ...]:
-    one = draw(case.subject, case.rng("repeated"), case.subject.dtypes[0], batch=BATCH)
-    return tuple(one.run(subject) for subject in subjects)
+def _runs(examination: Examination, *subjects: Subject) -> tuple[Run, ...]:
+    subject, rng = examination.subject, examination.rng("repeated")
+    inputs = draw_inputs(subject, rng, subject.dtypes[0], batch=BATCH)
+    return tuple(inputs.run(subject) for subject in subjects)
 
 
 def _differing(first: Run, second: Run) -> str:
-    """Say which arrays differ in how many elements; empty if none does."""
+    """Say which arrays differ, and in how many elements; empty if the runs are identical."""
     pairs = {name: (getattr(first, name), getattr(second, name)) for name in Run.__slots__}
-    said = [
+    differences = [
         f"{name} in {count} of {a.size} elements"
         for name, (a, b) in pairs.items()
         if a is not None and b is not None and (count := _unlike(a, b))
     ]
-    return ", ".join(said)
+    return ", ".join(differences)
 
 
 def _unlike(a: AnyArray, b: AnyArray) -> int:

@@ -1,4 +1,4 @@
-"""How the running statistics are updated, in words, and which dialects do the same."""
+"""The law of the running statistics in words, and the dialects that follow the same law."""
 
 from __future__ import annotations
 
@@ -7,71 +7,70 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backnorm.audit.measure.running_dialects import Kept, dialects_that_keep
+from backnorm.audit.measure.running_dialects import MeasuredStorage, dialects_that_store
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.case import Outcome, passed, skipped
-from backnorm.audit.probes.steps import NOT_FOLLOWED, stateful
-from backnorm.audit.probes.trace import FOLLOWED_KINDS, traced
+from backnorm.audit.probes.examination import ProbeOutcome, impossible, passed, skipped
+from backnorm.audit.probes.steps import NOT_FOLLOWED, is_followed
+from backnorm.audit.probes.trace import FOLLOWED_KINDS, trace_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from backnorm.audit.measure.running_dialects import Storage
-    from backnorm.audit.measure.running_law import Weighing
-    from backnorm.audit.probes.case import Case
-    from backnorm.audit.probes.trace import Trace
+    from backnorm.audit.measure.running_law import RunningLaw
+    from backnorm.audit.probes.examination import Examination
+    from backnorm.audit.probes.trace import StepTrace
+    from backnorm.dialects.columns import Storage
 
 __all__ = ["running_law"]
 
 
-def running_law(case: Case) -> Outcome:
-    """Infer from a few steps how running statistics follow from those of the batches."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
-    if case.subject.kind not in FOLLOWED_KINDS:
-        return skipped(f"layers of kind {case.subject.kind} keep no running statistics")
-    trace = traced(case, box)
+def running_law(examination: Examination) -> ProbeOutcome:
+    """Find the law by which the running statistics follow from those of the batches."""
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
+    if examination.subject.kind not in FOLLOWED_KINDS:
+        return skipped(f"layers of kind {examination.subject.kind} keep no running statistics")
+    trace = trace_steps(examination)
     if not trace.statistics:
-        return skipped("it keeps no running statistics that could be told by name or by law")
-    said = "; ".join(_sentences(trace))
+        return skipped("no running statistics were found, by name or by their law")
+    sentences = "; ".join(_sentences(trace))
     if not trace.laws:
-        return replace(passed(said), state=said)
-    state = f"{said}."
-    if case.subject.kind == "batch":
-        state += _dialects(case, trace, traced(case, box, backward=False))
-    laws = [f"{name} to {law.misfit:.0e} of its steps" for name, law in trace.laws.items()]
-    return replace(passed("a law explains " + ", ".join(laws)), state=state)
+        return replace(passed(sentences), state=sentences)
+    state = f"{sentences}."
+    if examination.subject.kind == "batch":
+        state += _dialects(examination, trace, trace_steps(examination, backward=False))
+    laws = [f"{name} (error {law.residual:.0e} of a step)" for name, law in trace.laws.items()]
+    return replace(passed("a law was found for " + ", ".join(laws)), state=state)
 
 
-def _sentences(trace: Trace) -> Iterator[str]:
+def _sentences(trace: StepTrace) -> Iterator[str]:
     for name in trace.statistics:
         if name in trace.laws:
             yield _in_words(name, trace.laws[name])
         elif trace.changes(name):
-            yield f"{name} changes by no law that is known here"
+            yield f"{name} changes by an unknown law"
         else:
             yield f"{name} does not change"
     yield from (_of_number(name, trace) for name in _divisors(trace))
-    yield from (f"{name} goes up by {trace.increments(name)[0, 0]:g}" for name in _counters(trace))
+    yield from (f"{name} grows by {trace.increments(name)[0, 0]:g}" for name in _counters(trace))
 
 
-def _in_words(name: str, law: Weighing) -> str:
+def _in_words(name: str, law: RunningLaw) -> str:
     term = law.statistic if not law.offset else f"({law.statistic} + {law.offset:.3g})"
     if law.form == "cumulative":
-        return f"{name} = the plain average of each batch's {term}"
+        return f"{name} = the average over all batches of the {term}"
     old = "" if same_weight(law.old, 0.0) else f"{law.old:.5g}*{name} + "
     new = "" if same_weight(law.new, 1.0) else f"{law.new:.5g}*"
     words = f"{name} = {old}{new}{term}"
     if law.form == "copied":
-        first = "the first batch's" if law.copied == 1 else f"those of the first {law.copied}"
-        return f"{words}, at first {first}"
+        first = "batch is" if law.copied == 1 else f"{law.copied} batches are"
+        return f"{words}; the first {first} copied"
     return f"{words}, divided by 1 - {law.old:.5g}^k" if law.form == "debiased" else words
 
 
-def _counters(trace: Trace) -> list[str]:
-    """Names of numbers that go up by the same in each step."""
+def _counters(trace: StepTrace) -> list[str]:
+    """Return the names of numbers that go up by the same amount in each step."""
     return [
         name
         for name, path in trace.paths.items()
@@ -82,8 +81,8 @@ def _counters(trace: Trace) -> list[str]:
     ]
 
 
-def _divisors(trace: Trace) -> list[str]:
-    """Names of numbers that follow d = weight*d + 1, by the weight of the sums."""
+def _divisors(trace: StepTrace) -> list[str]:
+    """Return the names of numbers that follow d = weight*d + 1, with the weight of the sums."""
     weights = [law.old for law in trace.laws.values() if not law.averages]
     return [
         name
@@ -93,29 +92,31 @@ def _divisors(trace: Trace) -> list[str]:
     ]
 
 
-def _of_number(name: str, trace: Trace) -> str:
+def _of_number(name: str, trace: StepTrace) -> str:
     path = trace.paths[name][:, 0]
     weight = (path[2] - 1) / path[1]
     return f"{name} = {weight:.5g}*{name} + 1"
 
 
-def _dialects(case: Case, trace: Trace, forward_only: Trace) -> str:
-    kept = _kept(case, trace, forward_only)
-    names = () if kept is None else dialects_that_keep(kept)
+def _dialects(examination: Examination, trace: StepTrace, forward_only: StepTrace) -> str:
+    storage = _measured_storage(examination, trace, forward_only)
+    names = () if storage is None else dialects_that_store(storage)
     if not names:
-        return " No dialect of the table does the same."
-    return f" The same as in: {', '.join(names)}."
+        return " No known dialect has this law."
+    return f" Dialects with this law: {', '.join(names)}."
 
 
-def _kept(case: Case, trace: Trace, forward_only: Trace) -> Kept | None:
-    """Say in the words of the table what was seen; None where it has no words for that."""
+def _measured_storage(
+    examination: Examination, trace: StepTrace, forward_only: StepTrace
+) -> MeasuredStorage | None:
+    """Return the storage in the words of the dialect table; None where the table has no words."""
     laws = list(trace.laws.items())
     means = [(name, law) for name, law in laws if law.statistic == "mean"]
     variances = [(name, law) for name, law in laws if "variance" in law.statistic]
     when = _updates_in(trace, forward_only)
     if not means or not variances or when is None:
         return None
-    # Where a hidden average stands beside the one that is read, the latter tells more.
+    # Where a hidden average is stored beside the average that is read, the latter tells more.
     (name, mean), (_, var) = (
         next((pair for pair in pairs if pair[1].form == "debiased"), pairs[0])
         for pairs in (means, variances)
@@ -123,27 +124,27 @@ def _kept(case: Case, trace: Trace, forward_only: Trace) -> Kept | None:
     storage = _storage(trace, name, mean, var)
     if storage is None or (mean.form, mean.copied) != (var.form, var.copied):
         return None
-    return Kept(
+    return MeasuredStorage(
         storage=storage,
         running_var="unbiased" if var.statistic.startswith("unbiased") else "biased",
         copied_updates=var.copied,
         updates_in=when,
         cumulative=var.form == "cumulative",
-        normalizes_with=_normalizes_with(case),
+        normalizes_with=_normalizes_with(examination),
     )
 
 
-def _normalizes_with(case: Case) -> Literal["batch", "blend"] | None:
+def _normalizes_with(examination: Examination) -> Literal["batch", "blend"] | None:
     """Return what training normalizes with; None where y does not show it, as behind a relu."""
     modes: dict[str, Literal["batch", "blend"]] = {"batch": "batch", "other": "blend"}
-    seen = case.subject.call == "train" and case.finest.law.straight
-    return modes.get(case.record.mode) if seen else None
+    shown = examination.subject.call == "train" and examination.finest.forward_law.straight
+    return modes.get(examination.record.mode) if shown else None
 
 
-def _storage(trace: Trace, name: str, mean: Weighing, var: Weighing) -> Storage | None:
+def _storage(trace: StepTrace, name: str, mean: RunningLaw, var: RunningLaw) -> Storage | None:
     if not same_weight(mean.old, var.old) or not same_weight(mean.new, var.new):
         return None
-    # Equinox divides what it calls hidden when it reads it.
+    # Equinox stores averages that it calls hidden, and divides them when it reads them.
     if mean.form == "debiased" or (mean.averages and "hidden" in name and _counters(trace)):
         return "hidden averages and their count"
     if mean.averages:
@@ -151,8 +152,8 @@ def _storage(trace: Trace, name: str, mean: Weighing, var: Weighing) -> Storage 
     return "sums and their divisor" if same_weight(mean.new, 1.0) and _divisors(trace) else None
 
 
-def _updates_in(trace: Trace, forward_only: Trace) -> Literal["forward", "backward"] | None:
-    """When the statistics change; None where both passes change them."""
+def _updates_in(trace: StepTrace, forward_only: StepTrace) -> Literal["forward", "backward"] | None:
+    """Return the pass in which the statistics change; None where both passes change them."""
     pairs = [(trace.paths[name], forward_only.paths.get(name)) for name in trace.laws]
     if all(b is not None and np.array_equal(a, b) for a, b in pairs):
         return "forward"

@@ -1,4 +1,4 @@
-"""What a layer keeps between calls: only training changes it, once, and evaluation uses it."""
+"""The state between calls: only training changes it, once a step, and evaluation uses it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import numpy as np
 
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.running_law import same_weight
-from backnorm.audit.probes.case import Outcome, passed, skipped
 from backnorm.audit.probes.evaluation import unused_statistics
+from backnorm.audit.probes.examination import failed, impossible, passed
 from backnorm.audit.probes.steps import (
     NOT_FOLLOWED,
     after,
     alike,
-    as_visit,
-    draws_of,
-    stateful,
-    with_box,
+    as_step,
+    drawn_inputs,
+    is_followed,
+    with_runner,
 )
-from backnorm.audit.probes.trace import traced
+from backnorm.audit.probes.trace import trace_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.audit.boxes import StatefulBox
-    from backnorm.audit.probes.case import Case
-    from backnorm.audit.probes.trace import Trace
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
+    from backnorm.audit.probes.trace import StepTrace
     from backnorm.audit.record import Finding
 
 __all__ = ["state_in_order"]
@@ -34,31 +33,31 @@ __all__ = ["state_in_order"]
 BATCH: Final = 5
 
 
-def state_in_order(case: Case) -> Outcome:
-    """Look at what training and evaluation change, and when."""
-    box = stateful(case)
-    if box is None:
-        return skipped(NOT_FOLLOWED)
-    trace = traced(case, box)
-    found = [*_in_training(case, box, trace), *_in_evaluation(case, box, trace)]
-    if found:
-        return Outcome("fail", "; ".join(f"{f.code}: {f.got}" for f in found), tuple(found))
+def state_in_order(examination: Examination) -> ProbeOutcome:
+    """Check what training and evaluation change in the layer's state, and when."""
+    if not is_followed(examination):
+        return impossible(NOT_FOLLOWED)
+    trace = trace_steps(examination)
+    findings = [*_in_training(examination, trace), *_in_evaluation(examination, trace)]
+    if findings:
+        return failed("; ".join(f"{f.code}: {f.got}" for f in findings), *findings)
     if not trace.statistics:
-        return passed("it keeps no running statistics, and evaluation leaves no trace")
-    return passed(f"{', '.join(trace.statistics)}: in order")
+        return passed("it keeps no running statistics, and evaluation does not change its state")
+    return passed(f"training updates, and evaluation uses, {', '.join(trace.statistics)}")
 
 
-def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding]:
-    """Findings of training calls; a layer set to evaluate is looked at in evaluation."""
-    if case.subject.call == "eval":
+def _in_training(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
+    """Yield findings of training calls; a layer set to evaluate is judged in evaluation only."""
+    if examination.subject.call == "eval":
         return
-    held = [name for name in trace.boxes[-1].attached() if name in trace.statistics]
+    held = [name for name in trace.runners[-1].attached() if name in trace.statistics]
     if held:
         yield finding("S01", ", ".join(held))
     still = [name for name in trace.statistics if not trace.changes(name)]
-    if still and case.record.mode == "batch":
-        yield finding("S02", f"{', '.join(still)} after {len(trace.boxes) - 1} training calls")
-    forward = traced(case, box, backward=False)
+    if still and examination.record.mode == "batch":
+        calls = len(trace.runners) - 1
+        yield finding("S02", f"no change of {', '.join(still)} in {calls} training calls")
+    forward = trace_steps(examination, backward=False)
     again = [*_in_both_passes(trace, forward)] or [*_weighed_twice(trace)]
     twice = [*_counted_twice(trace), *again]
     if twice:
@@ -69,16 +68,16 @@ def _in_training(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding
         yield finding("S05", ", ".join(moved))
 
 
-def _counted_twice(trace: Trace) -> Iterator[str]:
+def _counted_twice(trace: StepTrace) -> Iterator[str]:
     for name in trace.named("count"):
         if trace.paths[name].shape[1] == 1 and np.all(trace.increments(name) == 2):  # noqa: PLR2004
-            yield f"{name} goes up by 2"
+            yield f"{name} grows by 2 in a step"
 
 
-def _weighed_twice(trace: Trace) -> Iterator[str]:
-    """Compare the weights with a momentum that the layer keeps, if it does."""
-    kept = [trace.paths[name][0] for name in trace.named("momentum") if not trace.changes(name)]
-    for momentum in (float(value[0]) for value in kept if value.size == 1 and 0 < value[0] < 1):
+def _weighed_twice(trace: StepTrace) -> Iterator[str]:
+    """Compare the weights with the layer's own momentum, if its state has one."""
+    stored = [trace.paths[name][0] for name in trace.named("momentum") if not trace.changes(name)]
+    for momentum in (float(value[0]) for value in stored if value.size == 1 and 0 < value[0] < 1):
         once = (momentum, 1 - momentum)
         for name, law in trace.laws.items():
             if law.form == "cumulative" or any(same_weight(law.old, weight) for weight in once):
@@ -87,8 +86,8 @@ def _weighed_twice(trace: Trace) -> Iterator[str]:
                 yield f"{name} keeps {law.old:.4g} of its value, with a momentum of {momentum:g}"
 
 
-def _in_both_passes(trace: Trace, forward: Trace) -> Iterator[str]:
-    """Tell what the forward pass changes, and the backward pass again in the same way."""
+def _in_both_passes(trace: StepTrace, forward: StepTrace) -> Iterator[str]:
+    """Yield what the forward pass changes, and the backward pass changes again by the same law."""
     for name, law in trace.laws.items():
         once = forward.laws.get(name)
         if once is None or law.form == "cumulative" or same_weight(once.old, law.old):
@@ -97,38 +96,40 @@ def _in_both_passes(trace: Trace, forward: Trace) -> Iterator[str]:
             yield f"{name} changes in the forward pass, and again in the backward pass"
 
 
-def _same_path(trace: Trace, forward: Trace, name: str) -> bool:
+def _same_path(trace: StepTrace, forward: StepTrace, name: str) -> bool:
     other = forward.paths.get(name)
     return other is not None and np.array_equal(trace.paths[name], other, equal_nan=True)
 
 
-def _in_evaluation(case: Case, box: StatefulBox, trace: Trace) -> Iterator[Finding]:
-    """Findings of calls in evaluation, for layers that tell it from training."""
-    if case.subject.call is None:
+def _in_evaluation(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
+    """Yield findings of calls in evaluation, for layers that have both modes."""
+    if examination.subject.call is None:
         return
-    changed = list(_changed_by_evaluating(case, box, trace))
+    changed = list(_changed_by_evaluating(examination, trace))
     if changed:
         yield finding("S04", "; ".join(changed))
-    if case.subject.call == "eval":
-        unused = unused_statistics(case, trace)
+    if examination.subject.call == "eval":
+        unused = unused_statistics(examination, trace)
         if unused:
             yield finding("S06", "; ".join(unused))
 
 
-def _changed_by_evaluating(case: Case, box: StatefulBox, trace: Trace) -> Iterator[str]:
-    """Tell what a call in evaluation changes: statistics, and what the next call gives."""
-    one, other = draws_of(case, "evaluation", (BATCH, BATCH))
-    trained = after(case, box, [as_visit(one)])
-    evaluated = after(case, trained, [as_visit(other, train=False, backward=False)])
+def _changed_by_evaluating(examination: Examination, trace: StepTrace) -> Iterator[str]:
+    """Yield what a call in evaluation changes: statistics, and the results of the next call."""
+    inputs, other = drawn_inputs(examination, "evaluation", (BATCH, BATCH))
+    trained = after(examination, examination.subject.runner, [as_step(inputs)])
+    evaluated = after(examination, trained, [as_step(other, train=False, backward=False)])
     before, now = trained.state(), evaluated.state()
     names = [n for n in trace.statistics if not np.array_equal(before[n], now[n])]
     if names:
         yield f"{', '.join(names)} changed"
-    first, second = (one.run(with_box(case, b)) for b in (trained, evaluated))
-    # What does not repeat itself anyway says nothing here.
-    if not alike(first, second) and alike(first, one.run(with_box(case, trained))):
-        yield f"the next call in {_mode(case)} gives another y or gradient"
+    first, second = (
+        inputs.run(with_runner(examination, runner)) for runner in (trained, evaluated)
+    )
+    # A layer that does not repeat itself anyway cannot be judged by this.
+    if not alike(first, second) and alike(first, inputs.run(with_runner(examination, trained))):
+        yield f"the next call in {_mode(examination)} gives another y or gradient"
 
 
-def _mode(case: Case) -> str:
-    return "training" if case.subject.call == "train" else "evaluation"
+def _mode(examination: Examination) -> str:
+    return "training" if examination.subject.call == "train" else "evaluation"

@@ -1,7 +1,7 @@
-"""A layer led through a few training calls of different sizes, and the laws that its state follows.
+"""A layer after a few training steps of different sizes, and the laws that its state follows.
 
-State that is looked at is told by its name or by its law: anything else that a layer keeps, as for
-its backward pass, is its own affair.
+Running statistics are recognized by name or by law. Anything else that a layer stores, such as
+arrays for its backward pass, is not judged.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.roles import STATISTICS, state_role
-from backnorm.audit.measure.running_law import batch_statistics, fit_running
-from backnorm.audit.probes.steps import as_visit, draws_of, states
+from backnorm.audit.measure.running_law import batch_statistics, fit_running_law
+from backnorm.audit.probes.steps import as_step, drawn_inputs, states
+from backnorm.host.names import STATISTICS, state_role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.boxes import StatefulBox
-    from backnorm.audit.measure.running_law import Weighing
-    from backnorm.audit.probes.case import Case
+    from backnorm.audit.measure.running_law import RunningLaw
+    from backnorm.audit.probes.examination import Examination
+    from backnorm.audit.subjects.runner import Runner
 
-__all__ = ["STEPS", "Trace", "traced"]
+__all__ = ["STEPS", "StepTrace", "trace_steps"]
 
 STEPS: Final = (4, 9, 2, 7, 3, 6)
 """Batch sizes of the steps: n/(n - 1) differs from step to step."""
@@ -33,102 +33,100 @@ FOLLOWED_KINDS: Final = ("batch", "instance")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """What some training calls left.
+class StepTrace:
+    """The state of a layer over some training steps.
 
     Attributes
     ----------
-    boxes
-        Before all calls and after each.
+    runners
+        Before the first step and after each.
     paths
-        For each state array whose size does not change: its values then; shapes (K + 1, size).
+        The values of each state array whose size does not change; shapes (K + 1, size).
     laws
-        The law of each that changes and follows one.
+        The laws of the arrays that change and follow a known law.
     """
 
-    boxes: Sequence[StatefulBox]
+    runners: Sequence[Runner]
     paths: Mapping[str, Float64Array]
-    laws: Mapping[str, Weighing]
+    laws: Mapping[str, RunningLaw]
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """Names of running statistics: by name, or since they follow the law of one."""
+        """Names of the running statistics, recognized by name or by law."""
         return tuple(
             name for name in self.paths if state_role(name) in STATISTICS or name in self.laws
         )
 
     def named(self, role: str) -> tuple[str, ...]:
-        """Names of the state with a role."""
+        """Names of the state arrays with a role."""
         return tuple(name for name in self.paths if state_role(name) == role)
 
     def changes(self, name: str) -> bool:
-        """Whether this state changed at all."""
+        """Whether a state array changed at all."""
         path = self.paths[name]
         return not np.array_equal(path[0], path[-1], equal_nan=True)
 
     def increments(self, name: str) -> Float64Array:
-        """By how much a number went up in each step."""
+        """Return by how much a state array increased in each step."""
         return np.diff(self.paths[name], axis=0)
 
     @property
     def count(self) -> int:
-        """How many updates there were before the first step, as a counter says."""
+        """How many updates there were before the first step, by the layer's counter."""
         starts = [self.paths[name][0] for name in self.named("count") if self.changes(name)]
         return int(starts[0][0]) if starts and starts[0].size == 1 else 0
 
 
-def traced(case: Case, box: StatefulBox, *, backward: bool = True) -> Trace:
-    """Lead a layer through the steps.
+def trace_steps(examination: Examination, *, backward: bool = True) -> StepTrace:
+    """Call a layer with the steps.
 
     Parameters
     ----------
-    case
+    examination
         What is audited.
-    box
-        Its box.
     backward
         Whether each step has a backward pass.
 
     Returns
     -------
-    Trace
-        What was left.
+    StepTrace
+        The state over the steps.
 
     Raises
     ------
     SubjectError
         If a call raises.
     """
-    draws = draws_of(case, "steps", STEPS)
-    boxes, kept = states(case, box, [as_visit(one, backward=backward) for one in draws])
-    paths = {name: path for name in kept[0] if (path := _path(kept, name)) is not None}
-    bare = Trace(boxes, paths, {})
-    if case.subject.kind not in FOLLOWED_KINDS:
+    kind, drawn = examination.subject.kind, drawn_inputs(examination, "steps", STEPS)
+    steps = [as_step(inputs, backward=backward) for inputs in drawn]
+    runners, history = states(examination, steps)
+    paths = {name: path for name in history[0] if (path := _path(history, name)) is not None}
+    bare = StepTrace(runners, paths, {})
+    if kind not in FOLLOWED_KINDS:
         return bare
-    batches = [batch_statistics(case.subject.kind, one.geometry, one.x) for one in draws]
+    batches = [batch_statistics(kind, inputs.geometry, inputs.x) for inputs in drawn]
     laws = {
         name: law
         for name, path in paths.items()
         if _may_run(name, path, batches[0]["mean"].size)
-        and (law := fit_running(path, batches, bare.count)) is not None
+        and (law := fit_running_law(path, batches, bare.count)) is not None
         and (law.runs or state_role(name) in STATISTICS)
     }
-    return Trace(boxes, paths, laws)
+    return StepTrace(runners, paths, laws)
 
 
-def _path(kept: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:
-    """Values of an array over all steps; None where it comes, goes, or changes its size."""
-    if len({np.size(one[name]) if name in one else -1 for one in kept}) > 1:
-        first, last = kept[0][name], kept[-1].get(name)
-        if last is None or np.size(first) != 1:
+def _path(history: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:
+    """Return the values of an array over all steps; None if it is lost or changes its size."""
+    values = [np.ravel(state[name]) for state in history if name in state]
+    if len({array.size for array in values}) > 1 or len(values) < len(history):
+        if name not in history[-1] or values[0].size != 1:
             return None
         # A number that becomes an array with the first update, as 0.0 does.
-        size = np.size(last)
-        kept = [{name: np.broadcast_to(np.ravel(one[name]), size)} for one in kept if name in one]
-    values = np.stack([np.ravel(np.asarray(one[name], dtype=np.float64)) for one in kept])
-    return values if np.isfinite(values).all() else None
+        values = [np.broadcast_to(array, values[-1].size) for array in values]
+    path = np.stack([np.asarray(array, dtype=np.float64) for array in values])
+    return path if np.isfinite(path).all() else None
 
 
 def _may_run(name: str, path: Float64Array, channels: int) -> bool:
-    """Whether an array has a value for each channel; a lone number may be anything else."""
+    """Whether an array has a value for each channel; a single number may be anything."""
     return path.shape[1] == channels and (channels > 1 or state_role(name) in STATISTICS)

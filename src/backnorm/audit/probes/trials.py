@@ -1,4 +1,4 @@
-"""What checks of inputs share: the gradient on each of some inputs, and what to say of it."""
+"""What the probes of inputs share: the gradient on each of some inputs, and its judgement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.derivative import direct_size
 from backnorm.audit.measure.slope import slopes
-from backnorm.audit.probes.case import failed, passed, skipped
+from backnorm.audit.probes.examination import failed, passed, skipped
 from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
 
@@ -20,121 +20,121 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from backnorm.audit.measure.derivative import Resolution
-    from backnorm.audit.measure.inputs import Draw
-    from backnorm.audit.probes.case import Case, Outcome
+    from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.probes.examination import Examination, ProbeOutcome
     from backnorm.audit.subject import Subject
 
-__all__ = ["UNSOUND", "Attempt", "judged", "quiet", "words_of"]
+__all__ = ["UNSOUND", "Trial", "judged", "quiet", "quoted"]
 
 UNSOUND: Final = "the gradient is not sound on usual inputs"
-"""Why the gradient on unusual ones is not looked at."""
+"""Why unusual inputs are not tried."""
 
 NOT_FINITE: Final = "G24"
-"""Code of NaN and infinity. All other errors mean that an input is not taken."""
+"""Code of the error for NaN and infinity. Any other error means that the input is refused."""
 
-FEW: Final = 80
-"""Letters of an error that are quoted: a refusal is no fault, and enough is what kind it is."""
+QUOTED: Final = 80
+"""Letters of an error that are quoted: enough to say which, since a refusal is not a fault."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
-    """An input that is tried.
+class Trial:
+    """Inputs that are tried.
 
     Attributes
     ----------
     name
-        What reports call it.
+        What reports call them.
     subject
-        The subject, of the shape that this input has.
-    one
-        The input.
+        The subject, of the shape that these inputs have.
+    inputs
+        The inputs.
     resolution
-        How finely y follows x on it; None for as finely as on usual ones.
+        How finely y follows x on them; None for as finely as on usual inputs.
     may_be_nan
-        Whether NaN is no fault there.
+        Whether NaN is allowed there.
     """
 
     name: str
     subject: Subject
-    one: Draw
+    inputs: Inputs
     resolution: Resolution | None = None
     may_be_nan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What an attempt came to: in words, and whether it is taken, and wrong."""
+class TrialResult:
+    """The result of a trial in words, whether the inputs were accepted, and whether it is wrong."""
 
     what: str
-    taken: bool = True
+    accepted: bool = True
     wrong: bool = False
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let a subject divide by zero without a warning: what comes of it is looked at."""
+    """Let a subject divide by zero without a warning: its result is judged instead."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def words_of(error: BacknormError) -> str:
-    """Return what a subject gave in place of a gradient, in a few words."""
-    said = error.got if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
-    return said if len(said) <= FEW else f"{said[:FEW]}..."
+def quoted(error: BacknormError) -> str:
+    """Return the words of an error, cut to `QUOTED` letters."""
+    words = error.got if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
+    return words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
 
 
-def judged(case: Case, attempts: Iterable[Attempt], code: str) -> Outcome:
-    """Compare the gradient on each input with the derivative there.
+def judged(examination: Examination, trials: Iterable[Trial], code: str) -> ProbeOutcome:
+    """Compare the gradient with the derivative in each trial.
 
     Parameters
     ----------
-    case
+    examination
         The subject.
-    attempts
+    trials
         The inputs.
     code
-        The finding if it is wrong on one.
+        The finding if the gradient is wrong in one trial.
 
     Returns
     -------
-    Outcome
-        Skipped if no input is taken.
+    ProbeOutcome
+        Skipped if the subject refuses all inputs.
     """
     with quiet():
-        seen = [_seen(case, attempt, case.rng(code)) for attempt in attempts]
-    said = "; ".join(one.what for one in seen)
-    wrong = [one.what for one in seen if one.wrong]
+        results = [_result(examination, trial, examination.rng(code)) for trial in trials]
+    words = "; ".join(result.what for result in results)
+    wrong = [result.what for result in results if result.wrong]
     if wrong:
-        return failed(said, finding(code, "; ".join(wrong)))
-    return passed(said) if any(one.taken for one in seen) else skipped(said)
+        return failed(words, finding(code, "; ".join(wrong)))
+    return passed(words) if any(result.accepted for result in results) else skipped(words)
 
 
-def _seen(case: Case, attempt: Attempt, rng: np.random.Generator) -> Seen:
-    fineness = attempt.resolution or case.finest.comparison.resolution
+def _result(examination: Examination, trial: Trial, rng: np.random.Generator) -> TrialResult:
+    fineness = trial.resolution or examination.finest.comparison.resolution
     try:
-        errors = _errors(attempt.subject, attempt.one, fineness, rng)
+        errors = _errors(trial.subject, trial.inputs, fineness, rng)
     except BacknormError as error:
         code = error.code if isinstance(error, SubjectError) else ""
-        wrong = code == NOT_FINITE and not attempt.may_be_nan
-        return Seen(f"{attempt.name}: {words_of(error)}", taken=wrong, wrong=wrong)
+        wrong = code == NOT_FINITE and not trial.may_be_nan
+        return TrialResult(f"{trial.name}: {quoted(error)}", accepted=wrong, wrong=wrong)
     if "x" not in errors:
-        return Seen(f"{attempt.name}: finite, with a kink")
+        return TrialResult(f"{trial.name}: finite, but not differentiable")
     worst = max(errors, key=lambda name: errors[name])
-    what = f"{attempt.name}: error by {worst} {errors[worst]:.0e}"
-    return Seen(what, wrong=errors[worst] > GRADIENT_LIMIT[fineness])
+    what = f"{trial.name}: error of d{worst} {errors[worst]:.0e}"
+    return TrialResult(what, wrong=errors[worst] > GRADIENT_LIMIT[fineness])
 
 
 def _errors(
-    subject: Subject, one: Draw, fineness: Resolution, rng: np.random.Generator
+    subject: Subject, inputs: Inputs, fineness: Resolution, rng: np.random.Generator
 ) -> Mapping[str, float]:
-    run, dy = one.run(subject), one.dy.astype(np.float64)
-    names = {"x": run.dx, "gamma": run.dgamma, "beta": run.dbeta}
-    known = {name: value for name, value in names.items() if value is not None}
-    floor = direct_size(one, run.y) * np.sqrt(dy.size)
+    run, dy = inputs.run(subject), inputs.dy.astype(np.float64)
+    gradients = {"x": run.dx, "gamma": run.dgamma, "beta": run.dbeta}
+    known = {name: value for name, value in gradients.items() if value is not None}
+    floor = direct_size(inputs, run.y) * np.sqrt(dy.size)
 
-    def loss(at: Draw) -> float:
+    def loss(at: Inputs) -> float:
         return float(np.sum(at.forward(subject).astype(np.float64) * dy))
 
-    found = slopes(loss, known, one, floor=floor, fineness=fineness, rng=rng, names=[*names])
-    return found.errors
+    names = [*gradients]
+    return slopes(loss, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names).errors

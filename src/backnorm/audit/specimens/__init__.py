@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import cut, digits, harmless, inputs, orders, wrong
-from backnorm.audit.specimens.kept import Kept, Sums
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Frozen, Plain
-from backnorm.audit.subjects.pair import pair_subject
+from backnorm.audit.specimens.running import RunningStatistics, Sums
+from backnorm.audit.subjects.registry import subjects_of
+from backnorm.audit.subjects.request import AuditRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from backnorm.audit.record import Mode, Path
     from backnorm.audit.subject import Subject
 
-__all__ = ["SPECIMENS", "specimen_subjects"]
+__all__ = ["PAIRS", "SPECIMENS", "as_specimens", "specimen_subjects"]
 
 
 def _sound(*codes: str) -> Expected:
-    """Batch normalization with the whole gradient, and findings of another sort."""
+    """Return the verdict of batch normalization with the whole gradient, and other findings."""
     return Expected("batch", "both", sound=True, codes=codes)
 
 
@@ -45,14 +48,17 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
-    # It keeps running statistics, and that is in order.
-    "running": (Kept(), _sound()),
-    "running, in evaluation": (Kept(training=False), Expected("frozen", "none", sound=True)),
-    "running, nothing to update": (
-        Kept(frozen=True),
+    # Running statistics that are in order.
+    "running": (RunningStatistics(), _sound()),
+    "running, in evaluation": (
+        RunningStatistics(training=False),
         Expected("frozen", "none", sound=True),
     ),
-    "running, with a weight of 0.19": (Kept(momentum=0.19), _sound()),
+    "running, nothing to update": (
+        RunningStatistics(frozen=True),
+        Expected("frozen", "none", sound=True),
+    ),
+    "running, with a weight of 0.19": (RunningStatistics(momentum=0.19), _sound()),
     "running sums": (Sums(), _sound()),
     "running sums, in evaluation": (
         Sums(training=False),
@@ -68,7 +74,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "second order, a term left out": (orders.TermLeftOut, _sound("D02")),
     "second order, mean in the variance constant": (orders.InnerMeanConstant, _sound("D02")),
     "third order, saved values constant": (orders.SavedInSecond, _sound("D03")),
-    # Right on usual inputs; on some unusual ones, too, or not.
+    # Right on usual inputs; on some unusual inputs right or wrong.
     "caffe, with x_hat where gamma is 0": (inputs.CaffeWithZero, _sound()),
     "eps outside, 0 at variance 0": (inputs.EpsOutsideWithZero, _sound()),
     "dy read as it lies in memory": (inputs.MemoryTrusted, _sound("I01", "N01", "N02")),
@@ -77,7 +83,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "values counted over two axes": (inputs.TwoAxesCounted, _sound("I04")),
     "x clipped in both passes": (inputs.Clipped, _sound("N01", "N02")),
     "x clipped in the forward pass": (inputs.ClippedForward, _sound("I05", "N01", "N02")),
-    # Right, with digits that are lost, or seem to be.
+    # Right; digits are lost, or only seem to be.
     "E[x^2] - E[x]^2": (digits.OnePass, _sound("N01", "N03")),
     "E[x^2] - E[x]^2 in float64": (digits.OnePassWide, _sound()),
     "E[x^2] - E[x]^2 around x[0]": (digits.Shifted, _sound("N03")),
@@ -121,7 +127,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "dgamma with wrong sign": (wrong.GammaSign, _wrong("both", "G13")),
     "dgamma without x_hat": (wrong.InputForgotten, _wrong("both", "G13")),
     "dbeta forgotten": (wrong.BetaForgotten, _wrong("both", "G14")),
-    # Right in a first call, and wrong later.
+    # Right in a first call, wrong in a later call.
     "averaging, all of it": (
         Averaging(passes=1.0),
         replace(_wrong("both", "G11", mode="other"), later=True),
@@ -130,27 +136,41 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
         Renorm(constant=True),
         replace(_wrong("unexplained", "G11", "N03", mode="other"), later=True),
     ),
-    # The gradient is right, and what is kept is not.
-    "running, not updated": (Kept(update=()), _sound("S02")),
-    "running, updated twice": (Kept(times=2), _sound("S03")),
-    "running, updated in both passes": (Kept(update=("forward", "backward")), _sound("S03")),
-    "running, updated in evaluation": (Kept(update=("forward", "evaluation")), _sound("S04")),
-    "running, updated in the backward pass": (Kept(update=("backward",)), _sound("S05")),
+    # The gradient is right, the state is wrong.
+    "running, not updated": (RunningStatistics(update=()), _sound("S02")),
+    "running, updated twice": (RunningStatistics(times=2), _sound("S03")),
+    "running, updated in both passes": (
+        RunningStatistics(update=("forward", "backward")),
+        _sound("S03"),
+    ),
+    "running, updated in evaluation": (
+        RunningStatistics(update=("forward", "evaluation")),
+        _sound("S04"),
+    ),
+    "running, updated in the backward pass": (
+        RunningStatistics(update=("backward",)),
+        _sound("S05"),
+    ),
     "running, a copy in evaluation": (
-        Kept(training=False, evaluates_with="copy"),
+        RunningStatistics(training=False, evaluates_with="copy"),
         Expected("frozen", "none", sound=True, codes=("S06",)),
     ),
     "running, the batch's in evaluation": (
-        Kept(training=False, evaluates_with="batch"),
+        RunningStatistics(training=False, evaluates_with="batch"),
         _sound("S06"),
     ),
 }
 """Name, pair and verdict of every specimen."""
 
+PAIRS: Final = {name: pair for name, (pair, _) in SPECIMENS.items()}
+"""Names and pairs: the target of the command."""
+
 
 def specimen_subjects() -> tuple[Subject, ...]:
     """Return all specimens as subjects."""
-    return tuple(
-        replace(pair_subject(pair, name=name), expected=expected)
-        for name, (pair, expected) in SPECIMENS.items()
-    )
+    return as_specimens(subjects_of(PAIRS, AuditRequest()))
+
+
+def as_specimens(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
+    """Give subjects that were made of `PAIRS`, wherever, the verdicts that they must get."""
+    return tuple(replace(subject, expected=SPECIMENS[subject.name][1]) for subject in subjects)

@@ -11,7 +11,7 @@ from backnorm.audit.specimens.plain import Plain
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = ["BothCut", "MeanCut", "MeanCutInSquare", "SquareCutOnly", "VarianceCut"]
 
@@ -22,7 +22,7 @@ class MeanCut:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx = parts.direct(dy, cache) + parts.through_variance(dy, cache)
         return dx, *parts.parameters(dy, cache)
 
@@ -33,7 +33,7 @@ class VarianceCut:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx = parts.direct(dy, cache) + parts.through_mean(dy, cache)
         return dx, *parts.parameters(dy, cache)
 
@@ -44,7 +44,7 @@ class BothCut:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return parts.direct(dy, cache), *parts.parameters(dy, cache)
 
 
@@ -58,17 +58,17 @@ class MeanCutInSquare:
         return parts.normalize(x, gamma, beta, mean, inv_std)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         through_square = -cache.x * cache.inv_std * parts.along(dy, cache)
         return parts.direct(dy, cache) + through_square, *parts.parameters(dy, cache)
 
 
 class SquareCutOnly:
-    """var = E[x^2] - E[x]^2 with a constant E[x]^2; the mean that is subtracted is none."""
+    """var = E[x^2] - E[x]^2 with a constant E[x]^2; the mean that is subtracted is not constant."""
 
     forward = staticmethod(MeanCutInSquare.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, dgamma, dbeta = MeanCutInSquare.backward(dy, cache)
         return dx + parts.through_mean(dy, cache), dgamma, dbeta

@@ -1,4 +1,4 @@
-"""Pairs with the right gradient that lose digits, and those that only look as if they did."""
+"""Pairs with the right gradient that lose digits, and pairs that only seem to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backnorm.audit.specimens.plain import Plain
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = ["AllInHalf", "OnePass", "OnePassWide", "Scaled", "Shifted", "WideInHalf"]
 
@@ -23,7 +23,7 @@ def _normalized(
 
 
 class OnePass:
-    """var = E[x^2] - E[x]^2 in the format of x."""
+    """var = E[x^2] - E[x]^2 in the dtype of x."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
@@ -34,7 +34,7 @@ class OnePass:
 
 
 class OnePassWide:
-    """The same in float64, which has the digits for it where x is float32."""
+    """The same in float64, which has enough digits where x is float32."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Any]:
@@ -43,13 +43,13 @@ class OnePassWide:
         return y.astype(x.dtype), cache
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, dgamma, dbeta = Plain.backward(dy.astype(np.float64), cache)
         return dx.astype(dy.dtype), dgamma, dbeta
 
 
 class Shifted:
-    """E[d^2] - E[d]^2 with d = x - x[0], in the format of x: no mean is large there."""
+    """E[d^2] - E[d]^2 with d = x - x[0], in the dtype of x, where no mean is large."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
@@ -74,14 +74,14 @@ class Scaled:
         return y, (cache, size)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         inner, size = cache
         dx, dgamma, dbeta = Plain.backward(dy, inner)
         return dx / size, dgamma, dbeta
 
 
 class AllInHalf:
-    """Where x is float16 so are squares, and their sum, which ends at 65504."""
+    """Where x is float16, so are the squares and their sum, which overflows at 65504."""
 
     half_formats = ("float16",)
 
@@ -90,7 +90,7 @@ class AllInHalf:
 
 
 class WideInHalf:
-    """x and dy are float16, all between is float32."""
+    """x and dy are float16; all computation is in float32."""
 
     half_formats = ("float16",)
 
@@ -101,6 +101,6 @@ class WideInHalf:
         return y.astype(x.dtype), cache
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, dgamma, dbeta = Plain.backward(dy.astype(cache.x.dtype), cache)
         return dx.astype(dy.dtype), dgamma, dbeta

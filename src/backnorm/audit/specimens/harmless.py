@@ -15,7 +15,7 @@ from backnorm.audit.specimens.wrong import (
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = [
     "AllTerms",
@@ -38,7 +38,7 @@ class Caffe:
         return y, (y, parts.column(gamma), parts.column(beta), cache.inv_std)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         y, gamma, beta, inv_std = cache
         x_hat = (y - beta) / gamma
         d = gamma * dy
@@ -56,7 +56,7 @@ class FusedAffine:
         return a * x + (parts.column(beta) - a * cache.mean), cache
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         a = cache.gamma * cache.inv_std
         n = dy.size / dy.shape[1]
         db = dy.sum(parts.AXES, keepdims=True)
@@ -67,12 +67,12 @@ class FusedAffine:
 
 
 class AllTerms:
-    """The chain of the textbook, with the term through sum(x - mean), which is 0."""
+    """The textbook chain, with the term through sum(x - mean), which is 0."""
 
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         centred, n = cache.x - cache.mean, dy.size / dy.shape[1]
         dvar = -0.5 * (cache.gamma * dy * centred).sum(parts.AXES, keepdims=True)
         dvar = dvar * cache.inv_std**3
@@ -88,7 +88,7 @@ class TermDropped:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         n = dy.size / dy.shape[1]
         dx_hat = cache.gamma * dy
         dstd = -(dx_hat * cache.x_hat).sum(parts.AXES, keepdims=True) * cache.inv_std
@@ -103,7 +103,7 @@ class MeanCutInVariance:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         centred, n = cache.x - cache.mean, dy.size / dy.shape[1]
         dcentred = cache.gamma * dy * cache.inv_std
         dinv_std = (cache.gamma * dy * centred).sum(parts.AXES, keepdims=True)
@@ -118,7 +118,7 @@ class Unbiased:
     forward = staticmethod(UnbiasedThenBiased.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         n = dy.size / dy.shape[1]
         v = parts.through_variance(dy, cache) * n / (n - 1)
         dx = parts.direct(dy, cache) + parts.through_mean(dy, cache) + v
@@ -131,7 +131,7 @@ class EpsOutside:
     forward = staticmethod(EpsOutsideThenInside.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         std = 1 / cache.inv_std - parts.EPS
         v = -(cache.x - cache.mean) / std * parts.along(dy, cache)
         dx = parts.direct(dy, cache) + parts.through_mean(dy, cache) + v
@@ -144,7 +144,7 @@ class Blend:
     forward = staticmethod(RunningInTraining.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         own = replace(cache, mean=parts.mean_of(cache.x))
         v = -(cache.x - own.mean) * cache.inv_std * parts.along(dy, cache)
         dx = parts.direct(dy, cache) + 0.1 * (parts.through_mean(dy, cache) + v)

@@ -1,4 +1,4 @@
-"""Pairs that are right on usual inputs, beside pairs that are right on unusual ones as well."""
+"""Pairs that are right on usual inputs, and pairs that are right on unusual inputs too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backnorm.audit.specimens.wrong import EpsOutsideThenInside
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = [
     "AnyAxes",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 CLIP: Final = 6e4
-"""Where x is clipped: near the largest float16."""
+"""Size at which x is clipped: near the largest float16."""
 
 
 class CaffeWithZero:
@@ -40,7 +40,7 @@ class CaffeWithZero:
         return y, (*Caffe.forward(x, gamma, beta)[1], cache.x_hat)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         y, gamma, beta, inv_std, x_hat = cache
         zero = gamma == 0
         x_hat = np.where(zero, x_hat, (y - beta) / np.where(zero, 1, gamma))
@@ -53,7 +53,7 @@ class EpsOutsideWithZero:
     forward = staticmethod(EpsOutsideThenInside.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         centred = cache.x - cache.mean
         std = np.sqrt(parts.mean_of(centred**2))
         v = -centred / np.where(std == 0, 1, std) * parts.along(dy, cache)
@@ -62,22 +62,22 @@ class EpsOutsideWithZero:
 
 
 class MemoryTrusted:
-    """The backward pass reads dy as it lies in memory, and takes its axes for those of x."""
+    """The backward pass reads dy in memory order, and takes its axes for the axes of x."""
 
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return Plain.backward(dy.ravel(order="K").reshape(dy.shape), cache)
 
 
 class MemoryAsked:
-    """The same, after dy was put in order."""
+    """The same, after dy was made contiguous."""
 
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return MemoryTrusted.backward(np.ascontiguousarray(dy), cache)
 
 
@@ -92,7 +92,7 @@ def _of_rows(rows: AnyArray, like: AnyArray) -> AnyArray:
 
 
 class AnyAxes:
-    """All axes but that of channels are reduced over, however many there are."""
+    """Reduces over all axes except the channel axis, however many there are."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Any]:
@@ -103,21 +103,21 @@ class AnyAxes:
         return _of_rows(gamma[:, None] * x_hat + beta[:, None], x), (x_hat, inv_std, gamma)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         return _of_any_axes(dy, cache, dy.size / dy.shape[1])
 
 
 class TwoAxesCounted:
-    """The same, with a number of values that is counted over samples and two axes of positions."""
+    """The same, but n counts samples and two axes of positions only."""
 
     forward = staticmethod(AnyAxes.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         return _of_any_axes(dy, cache, len(dy) * math.prod(dy.shape[2:4]))
 
 
-def _of_any_axes(dy: AnyArray, cache: Any, n: float) -> Gradients:
+def _of_any_axes(dy: AnyArray, cache: Any, n: float) -> GradientTuple:
     """Return the gradients, with sums divided by n."""
     x_hat, inv_std, gamma = cache
     rows = _rows(dy)
@@ -127,7 +127,7 @@ def _of_any_axes(dy: AnyArray, cache: Any, n: float) -> Gradients:
 
 
 class Clipped:
-    """x is clipped, and passes no gradient where it was."""
+    """x is clipped, and the gradient is 0 where it was clipped."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Any]:
@@ -135,18 +135,18 @@ class Clipped:
         return y, (cache, np.abs(x) < CLIP)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         inner, within = cache
         dx, dgamma, dbeta = Plain.backward(dy, inner)
         return dx * within, dgamma, dbeta
 
 
 class ClippedForward:
-    """x is clipped, and passes the gradient of what it was clipped to."""
+    """x is clipped, but the gradient is the gradient by the clipped x."""
 
     forward = staticmethod(Clipped.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Any) -> Gradients:
+    def backward(dy: AnyArray, cache: Any) -> GradientTuple:
         inner, _ = cache
         return Plain.backward(dy, inner)

@@ -1,6 +1,6 @@
 """Pairs that begin as plain batch normalization, and normalize with other statistics later.
 
-What they pass on of the paths through mean and variance must then be what is in their output.
+The shares of the paths through mean and variance must then be those in their output.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from backnorm.audit.specimens import parts
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Gradients
+    from backnorm.audit.specimens.parts import GradientTuple
 
 __all__ = ["Averaging", "Renorm"]
 
 
 @dataclass(eq=False)
 class Averaging:
-    """Normalizes with running statistics that have the batch in them.
+    """Normalizes with running statistics that contain the batch.
 
-    In the first call they are the batch's, later a tenth of them is.
+    In the first call they are the batch's statistics, in later calls a tenth of them is.
 
     Attributes
     ----------
     passes
-        How much of both paths it passes on after the first call; None for what is in the output.
+        Share of both paths in dx after the first call; None for the share that is in the output.
     """
 
     passes: float | None = None
@@ -49,12 +49,12 @@ class Averaging:
         y, cache = parts.normalize(x, gamma, beta, self.running_mean, inv_std)
         return y, (cache, passed)
 
-    def backward(self, dy: AnyArray, cache: Any) -> Gradients:
+    def backward(self, dy: AnyArray, cache: Any) -> GradientTuple:
         """Return dx, dgamma, dbeta."""
-        kept, passed = cache
-        moved = (kept.x - parts.mean_of(kept.x)) * kept.inv_std
-        paths = parts.through_mean(dy, kept) - moved * parts.along(dy, kept)
-        return parts.direct(dy, kept) + passed * paths, *parts.parameters(dy, kept)
+        saved, passed = cache
+        moved = (saved.x - parts.mean_of(saved.x)) * saved.inv_std
+        paths = parts.through_mean(dy, saved) - moved * parts.along(dy, saved)
+        return parts.direct(dy, saved) + passed * paths, *parts.parameters(dy, saved)
 
 
 @dataclass(eq=False)
@@ -83,7 +83,7 @@ class Renorm:
         free_r, free_d = std / self.running_std, (mean - self.running_mean) / self.running_std
         r, d = np.clip(free_r, 1 / most_r, most_r), np.clip(free_d, -most_d, most_d)
         y, cache = parts.normalize(x, gamma, beta, mean - d * std / r, r / std)
-        # How much of each path is in the output: none of it where r and d are not limited.
+        # The share of each path in the output: 0 where r and d are not limited.
         m = 1 - (d == free_d) * std / (r * self.running_std)
         v = (r != free_r) * 1.0
         self.running_mean = self.running_mean + 0.1 * (mean - self.running_mean)
@@ -91,16 +91,16 @@ class Renorm:
         self.updates += 1
         return y, (replace(cache, mean=mean), m, v)
 
-    def backward(self, dy: AnyArray, cache: Any) -> Gradients:
+    def backward(self, dy: AnyArray, cache: Any) -> GradientTuple:
         """Return dx, dgamma, dbeta."""
-        kept, m, v = cache
-        std = np.sqrt(kept.x.var(parts.AXES, keepdims=True) + parts.EPS)
-        x_hat = (kept.x - kept.mean) / std
-        through_variance = -x_hat * parts.mean_of(parts.direct(dy, kept) * x_hat)
+        saved, m, v = cache
+        std = np.sqrt(saved.x.var(parts.AXES, keepdims=True) + parts.EPS)
+        x_hat = (saved.x - saved.mean) / std
+        through_variance = -x_hat * parts.mean_of(parts.direct(dy, saved) * x_hat)
         if self.constant:
             m = v = 1.0
-        dx = parts.direct(dy, kept) + m * parts.through_mean(dy, kept) + v * through_variance
-        return dx, *parts.parameters(dy, kept)
+        dx = parts.direct(dy, saved) + m * parts.through_mean(dy, saved) + v * through_variance
+        return dx, *parts.parameters(dy, saved)
 
 
 WARM_UP = 10

@@ -1,4 +1,4 @@
-"""Pairs that differentiate their own gradient: right at all orders, or at the first ones only."""
+"""Pairs that differentiate their own gradient: right at all orders, or at the first only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 STEP: Final = 1e-30
-"""Step of the complex-step derivative, which has no rounding to fear."""
+"""Step of the complex-step derivative, which does not suffer from rounding."""
 
 
 def tangent(x: AnyArray, v: AnyArray, gamma: AnyArray, dy: AnyArray) -> dict[str, AnyArray]:
@@ -50,12 +50,12 @@ def third(
 ) -> dict[str, AnyArray]:
     """Return how the second derivative changes along the last direction."""
     first, last = along
-    found = tangent(x + 1j * STEP * last, first, gamma, dy)
-    return {name: value.imag / STEP for name, value in found.items()}
+    derivatives = tangent(x + 1j * STEP * last, first, gamma, dy)
+    return {name: value.imag / STEP for name, value in derivatives.items()}
 
 
 class ThreeOrders:
-    """All terms of both."""
+    """Second and third derivative with all terms."""
 
     forward = staticmethod(Plain.forward)
     backward = staticmethod(Plain.backward)
@@ -86,7 +86,7 @@ class TwoOrders:
 
 
 class FrozenOrders:
-    """The statistics are constants: so there is nothing by x, and that is right."""
+    """The statistics are constants: the derivative by x is 0, which is right."""
 
     forward = staticmethod(Frozen.forward)
     backward = staticmethod(Frozen.backward)
@@ -103,7 +103,7 @@ class FrozenOrders:
 
 
 class SavedConstants:
-    """The backward pass is differentiated with x_hat and inv_std as they were saved: constants."""
+    """The backward pass is differentiated with the saved x_hat and inv_std as constants."""
 
     forward = staticmethod(Plain.forward)
     backward = staticmethod(Plain.backward)
@@ -129,15 +129,15 @@ class TermLeftOut:
     def higher(
         x: AnyArray, gamma: AnyArray, beta: AnyArray, dy: AnyArray, along: Sequence[AnyArray]
     ) -> dict[str, AnyArray]:
-        found = ThreeOrders.higher(x, gamma, beta, dy, along)
+        derivatives = ThreeOrders.higher(x, gamma, beta, dy, along)
         _, cache = Plain.forward(x, gamma, beta)
         x_hat_moves, _, _ = Plain.backward(along[0], cache)
-        rest = x_hat_moves / cache.gamma * parts.along(dy, cache)
-        return {**found, "x": found["x"] + rest}
+        missing = x_hat_moves / cache.gamma * parts.along(dy, cache)
+        return {**derivatives, "x": derivatives["x"] + missing}
 
 
 class InnerMeanConstant:
-    """The mean within the variance is a constant: dx is right, and its derivative is not."""
+    """The mean in the variance is a constant: dx is right, its derivative is wrong."""
 
     forward = staticmethod(Plain.forward)
     backward = staticmethod(Plain.backward)
@@ -146,14 +146,14 @@ class InnerMeanConstant:
     def higher(
         x: AnyArray, gamma: AnyArray, beta: AnyArray, dy: AnyArray, along: Sequence[AnyArray]
     ) -> dict[str, AnyArray]:
-        found = ThreeOrders.higher(x, gamma, beta, dy, along)
+        derivatives = ThreeOrders.higher(x, gamma, beta, dy, along)
         _, cache = Plain.forward(x, gamma, beta)
-        left = parts.mean_of(along[0]) * cache.inv_std * parts.along(dy, cache)
-        return {**found, "x": found["x"] - left}
+        missing = parts.mean_of(along[0]) * cache.inv_std * parts.along(dy, cache)
+        return {**derivatives, "x": derivatives["x"] - missing}
 
 
 class SavedInSecond:
-    """The second order is right, and takes what the first saved for constants in the third."""
+    """The second order is right; the third takes what the first saved for constants."""
 
     forward = staticmethod(Plain.forward)
     backward = staticmethod(Plain.backward)
@@ -162,5 +162,5 @@ class SavedInSecond:
     def higher(
         x: AnyArray, gamma: AnyArray, beta: AnyArray, dy: AnyArray, along: Sequence[AnyArray]
     ) -> dict[str, AnyArray]:
-        found = ThreeOrders.higher(x, gamma, beta, dy, along)
-        return found if len(along) == 1 else {**found, "x": np.zeros_like(x)}
+        derivatives = ThreeOrders.higher(x, gamma, beta, dy, along)
+        return derivatives if len(along) == 1 else {**derivatives, "x": np.zeros_like(x)}

@@ -12,7 +12,7 @@ from backnorm.audit.specimens import parts
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.specimens.parts import Gradients
+    from backnorm.audit.specimens.parts import GradientTuple
 
 __all__ = ["Over"]
 
@@ -57,7 +57,7 @@ class Over:
         shift = 0.0 if beta is None else beta.reshape(column.shape)
         return column * x_hat + shift, {"x_hat": x_hat, "inv_std": inv_std, "gamma": column}
 
-    def backward(self, dy: AnyArray, cache: dict[str, Any]) -> Gradients:
+    def backward(self, dy: AnyArray, cache: dict[str, Any]) -> GradientTuple:
         """Return dx, dgamma, dbeta."""
         x_hat = self._rows(cache["x_hat"])
         d = self._rows(cache["gamma"] * dy if self.gamma_in_dx else dy) * cache["inv_std"]
@@ -72,5 +72,5 @@ class Over:
 
     def _rows(self, x: AnyArray) -> AnyArray:
         """View x with the values that share their statistics along the last axis."""
-        kept = {"layer": 1, "rms": 1, "instance": x.shape[1], "group": self.groups}[self.kind]
-        return x.reshape(len(x), kept, -1)
+        rows = {"layer": 1, "rms": 1, "instance": x.shape[1], "group": self.groups}[self.kind]
+        return x.reshape(len(x), rows, -1)

@@ -16,7 +16,7 @@ __all__ = [
     "RUNNING_MEAN",
     "RUNNING_VAR",
     "Cache",
-    "Gradients",
+    "GradientTuple",
     "along",
     "column",
     "direct",
@@ -32,7 +32,7 @@ AXES: Final = (0, 2, 3)
 RUNNING_MEAN: Final = np.array([-1.0, 0.5, 2.0]).reshape(1, 3, 1, 1)
 RUNNING_VAR: Final = np.array([0.5, 1.5, 3.0]).reshape(1, 3, 1, 1)
 
-Gradients: TypeAlias = "tuple[AnyArray, AnyArray | None, AnyArray | None]"
+GradientTuple: TypeAlias = "tuple[AnyArray, AnyArray | None, AnyArray | None]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def normalize(
 
 
 def direct(dy: AnyArray, cache: Cache) -> AnyArray:
-    """D: what arrives if mean and variance are constants."""
+    """D: the gradient if mean and variance are constants."""
     return np.asarray(cache.gamma * cache.inv_std * dy)
 
 

@@ -1,4 +1,4 @@
-"""The plain right pair, and the right gradient for frozen statistics."""
+"""The plain pair, and a pair with frozen statistics; both gradients are right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backnorm.audit.specimens import parts
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = ["Frozen", "Plain"]
 
@@ -25,7 +25,7 @@ class Plain:
         return parts.normalize(x, gamma, beta, mean, inv_std)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         d = parts.direct(dy, cache)
         dx = d + parts.through_mean(dy, cache) + parts.through_variance(dy, cache)
         return dx, *parts.parameters(dy, cache)
@@ -40,5 +40,5 @@ class Frozen:
         return parts.normalize(x, gamma, beta, parts.RUNNING_MEAN, inv_std)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return parts.direct(dy, cache), *parts.parameters(dy, cache)

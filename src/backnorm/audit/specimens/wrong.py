@@ -1,4 +1,4 @@
-"""Other faults that have been seen: terms forgotten, and passes that do not belong together."""
+"""Other known faults: forgotten terms, and a forward and a backward pass that do not match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backnorm.audit.specimens.plain import Frozen, Plain
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
 __all__ = [
     "BetaForgotten",
@@ -45,7 +45,7 @@ class GammaForgotten:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return Plain.backward(dy, replace(cache, gamma=np.ones_like(cache.gamma)))
 
 
@@ -85,7 +85,7 @@ class VarianceNotDivided:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         d = parts.direct(dy, cache)
         total = (d * cache.x_hat).sum(parts.AXES, keepdims=True)
         dx = d + parts.through_mean(dy, cache) - cache.x_hat * total
@@ -98,7 +98,7 @@ class MeanNotDivided:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         d = parts.direct(dy, cache)
         dx = d - d.sum(parts.AXES, keepdims=True) + parts.through_variance(dy, cache)
         return dx, *parts.parameters(dy, cache)
@@ -110,7 +110,7 @@ class GammaSign:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, _, dbeta = Plain.backward(dy, cache)
         return dx, -(dy * cache.x_hat).sum(parts.AXES), dbeta
 
@@ -121,7 +121,7 @@ class InputForgotten:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, _, dbeta = Plain.backward(dy, cache)
         return dx, dbeta, dbeta
 
@@ -132,6 +132,6 @@ class BetaForgotten:
     forward = staticmethod(Plain.forward)
 
     @staticmethod
-    def backward(dy: AnyArray, cache: Cache) -> Gradients:
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, dgamma, _ = Plain.backward(dy, cache)
         return dx, dgamma, None

@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.forward_law import recover_law
-from backnorm.audit.measure.inputs import draw
-from backnorm.errors import BacknormError
+from backnorm.audit.measure.forward_law import recover_forward_law
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import Shape
     from backnorm.audit.kinds import Kind
-    from backnorm.audit.subject import Run, Subject
+    from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["distinct", "fitted"]
 
 BATCH: Final = 5
 """No number of channels: layers that take samples without a batch axis must not be misled."""
+
+RAISED: Final = "G20"
+"""Code of an error in a subject's own code."""
 
 SPATIAL: Final[Mapping[Kind, Sequence[Shape]]] = {
     "batch": ((2, 2), (4,), (), (2, 2, 1)),
@@ -41,11 +45,11 @@ def fitted(subject: Subject) -> Subject:
     the first on which it runs is taken, or the first of all: the audit will say what is wrong.
     """
     candidates = [_with_spatial(subject, spatial) for spatial in SPATIAL[subject.kind]]
-    running = [one for one in candidates if _attempt(one, one.dtypes[0]).ran]
+    running = [one for one in candidates if _first_run(one, one.dtypes[0]).ran]
     suiting = (one for one in running if _suits(one))
     chosen = next(suiting, (running or candidates)[0])
     first, *others = chosen.dtypes
-    taken = (dtype for dtype in others if not running or _attempt(chosen, dtype).ran)
+    taken = (dtype for dtype in others if not running or _first_run(chosen, dtype).ran)
     return replace(chosen, dtypes=(first, *taken))
 
 
@@ -66,29 +70,27 @@ def _with_spatial(subject: Subject, spatial: Shape) -> Subject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
+class FirstRun:
     """Whether a subject's own code ran, and what it gave, where that can be used."""
 
     ran: bool
     run: Run | None = None
 
 
-def _attempt(subject: Subject, dtype: str) -> Attempt:
+def _first_run(subject: Subject, dtype: str) -> FirstRun:
     """Run a subject once."""
-    one = draw(subject, np.random.default_rng(0), dtype, batch=BATCH)
+    one = draw_inputs(subject, np.random.default_rng(0), dtype, batch=BATCH)
     try:
-        return Attempt(ran=True, run=subject.box.run(one.x, one.gamma, one.beta, one.dy))
-    except BacknormError:
-        # It ran, and gave something that cannot be used.
-        return Attempt(ran=True)
-    except Exception:  # noqa: BLE001 - any error of foreign code means: not so
-        return Attempt(ran=False)
+        return FirstRun(ran=True, run=one.run(subject))
+    except SubjectError as error:
+        # Else it ran, and gave something that cannot be used.
+        return FirstRun(ran=error.code != RAISED)
 
 
 def _suits(subject: Subject) -> bool:
     """Whether the subject follows a known law on its sample shape."""
     try:
-        law = recover_law(subject, np.random.default_rng(0), subject.dtypes[0])
+        law = recover_forward_law(subject, np.random.default_rng(0), subject.dtypes[0])
 
     except BacknormError:
         return False
@@ -97,7 +99,7 @@ def _suits(subject: Subject) -> bool:
 
 def _same(a: Subject, b: Subject) -> bool:
     """Whether two modes of a subject do the same."""
-    one, two = _attempt(a, a.dtypes[0]).run, _attempt(b, b.dtypes[0]).run
+    one, two = _first_run(a, a.dtypes[0]).run, _first_run(b, b.dtypes[0]).run
     if one is None or two is None:
         return one is two
     pairs = ((one.y, two.y), (one.dx, two.dx))

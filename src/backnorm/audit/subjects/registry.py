@@ -1,66 +1,38 @@
-"""How objects become subjects: an adapter for each framework, made when it is first needed.
-
-An adapter is made of the framework's file in `backnorm.host.calls`, or by the package
-``backnorm.F`` where framework F has such a package.
-"""
+"""How objects become subjects: `backnorm.host.specs` knows how they are called."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from dataclasses import dataclass, field
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
-from backnorm.audit.subjects.adapter import Adapter, Request
-from backnorm.audit.subjects.hosted import hosted_adapter, hosted_subjects
-from backnorm.audit.subjects.pair import is_pair, pair_subject
-from backnorm.errors import SubjectError, UnknownNameError
+from backnorm.audit.subjects.from_specs import subjects_from
+from backnorm.audit.subjects.request import AuditRequest
+from backnorm.errors import NotInstalledError, SubjectError, UnknownNameError
 from backnorm.host import specs
-from backnorm.host.calls import FRAMEWORKS
+from backnorm.host.calls import calls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.subjects.request import Modes
 
-__all__ = ["adapter_of", "as_subject", "register", "subjects_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Registry:
-    adapters: dict[str, Adapter] = field(default_factory=dict)
+__all__ = ["as_subject", "layers_of", "subjects_of"]
 
 
-_REGISTRY = _Registry()
-
-
-def register(adapter: Adapter) -> None:
-    """Make an adapter known; done by the adapter's own module when it is imported."""
-    _REGISTRY.adapters[adapter.framework] = adapter
-
-
-def adapter_of(framework: str) -> Adapter:
-    """Return the adapter of a framework, importing it if need be."""
-    if framework not in _REGISTRY.adapters:
-        if importlib.util.find_spec(f"backnorm.{framework}"):
-            importlib.import_module(f"backnorm.{framework}")
-        else:
-            register(hosted_adapter(importlib.import_module(f"backnorm.host.calls.{framework}")))
-    return _REGISTRY.adapters[framework]
-
-
-def as_subject(candidate: object, kind: Kind | None = None) -> Subject:
+def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> Subject:
     """Make one subject of an object, as it is set: a module in eval mode is audited in eval mode.
 
     Parameters
     ----------
     candidate
-        A `Subject`, a NumPy pair, or something that an adapter recognises.
+        A `Subject`, a NumPy pair, or a layer or function of a framework.
     kind
         The kind of normalization; None for what the object says itself, or batch.
+    name
+        What the report calls it; empty for the object's own name.
 
     Returns
     -------
@@ -74,40 +46,53 @@ def as_subject(candidate: object, kind: Kind | None = None) -> Subject:
     UnknownNameError
         If there is no such kind.
     """
-    return subjects_of(candidate, Request(kind=kind))[0]
+    return subjects_of(candidate, AuditRequest(kind=kind, name=name))[0]
 
 
-def subjects_of(candidate: object, request: Request) -> tuple[Subject, ...]:
+def subjects_of(candidate: object, request: AuditRequest) -> tuple[Subject, ...]:
     """Make all subjects of an object that a request asks for."""
     if request.kind is not None and request.kind not in KINDS:
         raise UnknownNameError.choice("kind", request.kind, KINDS)
     if isinstance(candidate, Subject):
         return (candidate,)
-    if hasattr(candidate, "box") and hasattr(candidate, "sample_shape"):
-        return hosted_subjects(specs.of_object(candidate, lambda _: None, {}))
-    for adapter in _adapters_for(candidate):
-        if adapter.recognises(candidate):
-            return adapter.subjects(candidate, request)
-    if is_pair(candidate):
-        return (pair_subject(candidate, request.kind, request.name),)
-    raise SubjectError.unknown_object(request.name or repr(candidate), candidate)
+    return _made(request.name or repr(candidate), specs.of_object, candidate, request)
 
 
-def _adapters_for(candidate: object) -> Iterator[Adapter]:
-    for root in _roots(candidate):
-        if root in _REGISTRY.adapters or root in FRAMEWORKS:
-            yield adapter_of(root)
+def layers_of(framework: str, modes: Modes) -> tuple[Subject, ...]:
+    """Make subjects of all normalization layers of a framework.
+
+    Parameters
+    ----------
+    framework
+        Its import name, one of `backnorm.host.calls.FRAMEWORKS`.
+    modes
+        In which modes.
+
+    Returns
+    -------
+    tuple of Subject
+        In the order of its own list.
+
+    Raises
+    ------
+    NotInstalledError
+        If it is not there.
+    """
+    if importlib.util.find_spec(framework) is None:
+        raise NotInstalledError.framework(framework)
+    request = AuditRequest(modes=modes)
+    return _made(framework, specs.of_framework, calls_of(framework), request)
 
 
-def _roots(candidate: object) -> Sequence[str]:
-    """Top packages that an object comes from: its classes', and those its function uses."""
-    names = [cls.__module__ for cls in _classes(candidate)]
-    names.append(getattr(candidate, "__module__", None) or "")
-    used = getattr(candidate, "__globals__", {}).values()
-    names += [value.__name__ for value in used if isinstance(value, ModuleType)]
-    roots = dict.fromkeys(name.partition(".")[0] for name in names)
-    return [root for root in roots if root.isidentifier() and root != "backnorm"]
-
-
-def _classes(candidate: object) -> Sequence[type]:
-    return (candidate if isinstance(candidate, type) else type(candidate)).__mro__
+def _made(
+    name: str,
+    make: Callable[[Any, Any], Sequence[Any]],
+    candidate: object,
+    request: AuditRequest,
+) -> tuple[Subject, ...]:
+    try:
+        return subjects_from(make(candidate, request.to_dict()))
+    except specs.Unknown as error:
+        raise SubjectError.unknown_object(name, error.candidate) from error
+    except specs.CannotBuild as error:
+        raise SubjectError.cannot_build(name, error.arguments, error.cause) from error

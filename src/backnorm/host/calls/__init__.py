@@ -3,7 +3,9 @@
 `FRAMEWORKS` is the one list of them. What a file must have stands in `backnorm.host.specs`.
 """
 
-__all__ = ["FRAMEWORKS"]
+import importlib
+
+__all__ = ["FRAMEWORKS", "calls_of"]
 
 FRAMEWORKS = (
     "torch",
@@ -20,3 +22,11 @@ FRAMEWORKS = (
     "caffe",
 )
 """Import names, in the order of the help and of the reports."""
+
+
+def calls_of(framework):
+    """Return the file of a framework; None where there is none."""
+    if framework not in FRAMEWORKS:
+        return None
+    # By whichever name this package goes: another interpreter gives it one of its own.
+    return importlib.import_module("%s.%s" % (__name__, framework))

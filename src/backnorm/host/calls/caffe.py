@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+from .. import defaults
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -55,15 +57,15 @@ LAYERS = (
 """Names, kinds and texts. Caffe computes in float32."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     import caffe  # noqa: F401 - or it is not there
 
     return [("caffe." + n, kind, CaffeLayer(text, scale), None) for n, kind, text, scale in LAYERS]
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     import caffe
 
@@ -80,7 +82,7 @@ def layer(candidate, kind, train, tools):
             raise ValueError(TOO_MANY_AXES)
         net = net_for(leaves["x"].shape)
         for blob, role in zip(net.params.get("n", ()), ("running_mean", "running_var")):
-            blob.data[...] = tools.running(role, blob.data.size).reshape(blob.data.shape)
+            blob.data[...] = defaults.running(role, blob.data.size).reshape(blob.data.shape)
         for blob in list(net.params.get("n", ()))[2:]:
             blob.data[...] = 1
         for blob, role in zip(net.params.get("y", ()), ("gamma", "beta")):
@@ -101,7 +103,7 @@ def layer(candidate, kind, train, tools):
     return {
         "call": None,
         "differentiate": differentiate,
-        "shape": (tools.CHANNELS[kind],),
+        "shape": (defaults.CHANNELS[kind],),
         "gamma": candidate.scale,
         "beta": candidate.scale,
         "groups": 1 if kind == "group" else 0,

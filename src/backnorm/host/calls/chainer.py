@@ -7,6 +7,10 @@ import copy
 
 import numpy as np
 
+from .. import defaults
+from ..names import role_of
+from ..runners import first_of
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -42,7 +46,7 @@ LAYERS = (
 """Names, kinds and arguments. DecorrelatedBatchNormalization is none of the five kinds."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     from chainer import links
 
@@ -51,18 +55,16 @@ def layers(tools):
     return [("chainer.links." + n, kind, cls, given) for n, kind, cls, given in found]
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a link in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a link in one mode."""
     import chainer
 
     link, start = copy.deepcopy(candidate), {}
     for name in link._persistent:
-        value, role = np.asarray(getattr(link, name)), tools.role_of(name)
+        value, role = np.asarray(getattr(link, name)), role_of(name)
         running = role.startswith("running_")
-        start[name] = tools.running(role, value.size).reshape(value.shape) if running else value
-    named = {
-        tools.role_of(name.rpartition("/")[2]): name.strip("/") for name, _ in link.namedparams()
-    }
+        start[name] = defaults.running(role, value.size).reshape(value.shape) if running else value
+    named = {role_of(name.rpartition("/")[2]): name.strip("/") for name, _ in link.namedparams()}
     named = {role: named[role] for role in ("gamma", "beta") if role in named}
 
     def filled(arrays):
@@ -80,7 +82,7 @@ def layer(candidate, kind, train, tools):
         with chainer.using_config("train", train):
             return filled(arrays)(arrays["x"])
 
-    def visit(constants, leaves, dy, training):
+    def take_step(constants, leaves, dy, training):
         made = []
 
         def run(arrays):
@@ -95,8 +97,8 @@ def layer(candidate, kind, train, tools):
     return {
         "call": call,
         "state": start,
-        "visit": visit,
-        "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
+        "take_step": take_step,
+        "shape": shapes[0] if shapes else (defaults.CHANNELS[kind],),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": getattr(candidate, "groups", 0),
@@ -109,7 +111,7 @@ def differentiate(call, leaves, constants, dy):
 
     given = {role: chainer.Variable(value) for role, value in leaves.items()}
     y = call(dict(constants, **given))
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     if dy is None:
         return y.array.copy(), {}
     y.grad = dy.astype(y.dtype)
@@ -123,7 +125,7 @@ def higher(call, leaves, constants, dy, along):
 
     given = {role: chainer.Variable(value) for role, value in dict(leaves, dy=dy).items()}
     y = call(dict(constants, **{role: given[role] for role in leaves}))
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     total = chainer.functions.sum(y * given["dy"])
     for direction in along:
         (slope,) = chainer.grad([total], [given["x"]], enable_double_backprop=True)

@@ -1,5 +1,8 @@
 """How layers of Equinox are called. Plain: see `backnorm.host.specs`."""
 
+from .. import defaults
+from ..names import mode_arguments
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -35,7 +38,7 @@ LAYERS = (
 """Names, kinds and arguments. SpectralNorm and WeightNorm normalize weights."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     from equinox import nn
 
@@ -49,8 +52,8 @@ def layers(tools):
     return found
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode; each layer of Equinox takes one sample."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode; each layer of Equinox takes one sample."""
     import equinox
     import jax
     from jax import numpy as jnp
@@ -63,7 +66,7 @@ def layer(candidate, kind, train, tools):
         # Over every axis before those that a layer of one sample takes.
         filled = _filled(candidate, arrays)
         run = lambda x: filled(x)  # noqa: E731, PLW0108 - vmap would hash the layer
-        lead = arrays["x"].ndim - len(_shape(candidate, kind, tools))
+        lead = arrays["x"].ndim - len(_shape(candidate, kind))
         for _ in range(lead if kind in ("layer", "rms") else 1):
             run = jax.vmap(run)
         return run(arrays["x"])
@@ -72,7 +75,7 @@ def layer(candidate, kind, train, tools):
         filled = _filled(candidate, arrays)
         # A state may be used once only, so that each call takes a copy.
         kept = jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names])
-        modes = tools.mode_arguments(type(candidate).__call__, training)
+        modes = mode_arguments(type(candidate).__call__, training)
         over = lambda x: filled(x, kept, **modes)  # noqa: E731 - a name for vmap
         return jax.vmap(over, axis_name=candidate.axis_name, out_axes=(0, None))(arrays["x"])
 
@@ -82,27 +85,27 @@ def layer(candidate, kind, train, tools):
     start = dict(zip(names, leaves))
     if isinstance(candidate, equinox.nn.BatchNorm):
         # After a batch with statistics that no other has: hidden averages and counts go together.
-        batch = tools.batch_of_running(candidate.input_size)
+        batch = defaults.batch_of_running(candidate.input_size)
         start = step(dict(start, x=jnp.asarray(batch.reshape(2, -1))), True)
     return {
         "call": (lambda arrays: applied(arrays, train)[0]) if names else plain,
         "step": step,
         "state": start,
-        "shape": _shape(candidate, kind, tools),
+        "shape": _shape(candidate, kind),
         "gamma": getattr(candidate, "weight", None) is not None,
         "beta": getattr(candidate, "bias", None) is not None,
         "groups": getattr(candidate, "groups", 0),
     }
 
 
-def _shape(candidate, kind, tools):
+def _shape(candidate, kind):
     weight = getattr(candidate, "weight", None)
     shape = getattr(candidate, "shape", None) if kind in ("layer", "rms") else None
     if shape is not None:
         return tuple(shape)
     if weight is not None:
         return tuple(weight.shape)
-    return (getattr(candidate, "input_size", tools.CHANNELS[kind]),)
+    return (getattr(candidate, "input_size", defaults.CHANNELS[kind]),)
 
 
 def _filled(module, arrays):

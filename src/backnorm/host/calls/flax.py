@@ -1,5 +1,8 @@
 """How layers of Flax are called, linen and nnx. Plain: see `backnorm.host.specs`."""
 
+from .. import defaults
+from ..names import mode_arguments, role_of
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -42,7 +45,7 @@ LAYERS = (
 """Names, kinds, and arguments in linen and in nnx. WeightNorm, SpectralNorm normalize weights."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     import flax
 
@@ -70,23 +73,23 @@ def build(cls, arguments):
     return cls(*[a for a in arguments], rngs=nnx.Rngs(0))
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     from flax import linen
 
     if isinstance(candidate, linen.Module):
-        return _linen(candidate, kind, train, tools)
-    return _nnx(candidate, kind, train, tools)
+        return _linen(candidate, kind, train)
+    return _nnx(candidate, kind, train)
 
 
-def _linen(module, kind, train, tools):
+def _linen(module, kind, train):
     import jax
     from jax import numpy as jnp
 
-    length = tools.CHANNELS[kind]
+    length = defaults.CHANNELS[kind]
 
     def variables(x):
-        made = module.init(jax.random.PRNGKey(0), x, **tools.mode_arguments(called, train))
+        made = module.init(jax.random.PRNGKey(0), x, **mode_arguments(called, train))
         return {key: made[key] for key in made}
 
     called = type(module).__call__
@@ -94,19 +97,19 @@ def _linen(module, kind, train, tools):
 
     def applied(arrays, training):
         x = arrays["x"]
-        filled = _filled(variables(jnp.zeros(x.shape, x.dtype)), arrays, tools)
+        filled = _filled(variables(jnp.zeros(x.shape, x.dtype)), arrays)
         changing = [key for key in filled if key != "params"]
-        modes = tools.mode_arguments(called, training)
+        modes = mode_arguments(called, training)
         return module.apply(filled, x, mutable=changing, **modes)
 
     def step(arrays, training):
         return _state(applied(arrays, training)[1])
 
-    named = _names_in(first, tools)
+    named = _names_in(first)
     return {
         "call": lambda arrays: applied(arrays, train)[0],
         "step": step,
-        "state": _start({key: first[key] for key in first if key != "params"}, tools),
+        "state": _start({key: first[key] for key in first if key != "params"}),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -121,18 +124,18 @@ def _last(path):
     return [name for name in names if isinstance(name, str) and name != "value"][-1]
 
 
-def _role(name, tools):
+def _role(name):
     """Return the role of a variable; Flax calls running statistics mean and var."""
     known = {"mean": "running_mean", "var": "running_var"}
-    return known.get(name) or tools.role_of(name)
+    return known.get(name) or role_of(name)
 
 
-def _filled(variables, arrays, tools):
+def _filled(variables, arrays):
     """Put gamma, beta and the state in the place of variables."""
     import jax
 
     def value(path, old):
-        role = _role(_last(path), tools)
+        role = _role(_last(path))
         new = arrays.get(_dotted(path), arrays.get(role) if role in ("gamma", "beta") else None)
         return old if new is None else new.reshape(old.shape)
 
@@ -153,32 +156,32 @@ def _state(variables):
     return {_dotted(path): value for path, value in leaves}
 
 
-def _start(variables, tools):
+def _start(variables):
     """Return the state that calls start from, with running statistics that no batch has."""
     import jax
     import numpy as np
 
     def value(path, old):
-        role = _role(_last(path), tools)
-        start = tools.running(role, old.size) if role.startswith("running_") else old
+        role = _role(_last(path))
+        start = defaults.running(role, old.size) if role.startswith("running_") else old
         return np.reshape(np.asarray(start), old.shape)
 
     return _state(jax.tree_util.tree_map_with_path(value, variables))
 
 
-def _names_in(variables, tools):
+def _names_in(variables):
     import jax
 
     paths = jax.tree_util.tree_flatten_with_path(variables)[0]
-    return {_role(_last(path), tools) for path, _ in paths}
+    return {_role(_last(path)) for path, _ in paths}
 
 
-def _nnx(module, kind, train, tools):
+def _nnx(module, kind, train):
     import jax
     from flax import nnx
 
     graph, trained, kept, others = nnx.split(module, nnx.Param, nnx.BatchStat, ...)
-    length = tools.CHANNELS[kind]
+    length = defaults.CHANNELS[kind]
     shapes = [value.shape for value in jax.tree_util.tree_leaves(nnx.state(module, nnx.Param))]
     if shapes:
         length = shapes[0][0]
@@ -186,7 +189,7 @@ def _nnx(module, kind, train, tools):
     def made(arrays, training):
         parameters = {role: arrays[role] for role in ("gamma", "beta") if role in arrays}
         old = {key.partition(".")[2]: value for key, value in arrays.items()}
-        filled = [_filled(trained, parameters, tools), _filled(kept, old, tools)]
+        filled = [_filled(trained, parameters), _filled(kept, old)]
         fresh = nnx.merge(graph, *filled, others, copy=True)
         fresh.train() if training else fresh.eval()
         return fresh
@@ -200,11 +203,11 @@ def _nnx(module, kind, train, tools):
         # As in linen, where a name tells what it is of.
         return {"batch_stats." + name: value for name, value in found.items()}
 
-    named = _names_in(trained, tools)
+    named = _names_in(trained)
     return {
         "call": lambda arrays: made(arrays, train)(arrays["x"]),
         "step": step,
-        "state": in_collection(_start(kept, tools)),
+        "state": in_collection(_start(kept)),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,

@@ -2,6 +2,9 @@
 
 import functools
 
+from .. import defaults
+from ..names import mode_arguments, role_of
+
 __all__ = [
     "BOTH",
     "FRAMEWORK",
@@ -40,7 +43,7 @@ LAYERS = (
 """Names, kinds and arguments. SpectralNorm normalizes weights."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     import haiku
 
@@ -55,24 +58,24 @@ def build(cls, arguments):
     return functools.partial(cls)
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     import haiku
     import jax
     from jax import numpy as jnp
 
     def transformed(training):
-        modes = tools.mode_arguments(candidate.func.__call__, training)
+        modes = mode_arguments(candidate.func.__call__, training)
         return haiku.transform_with_state(lambda x: candidate()(x, **modes))
 
-    length = tools.CHANNELS[kind]
+    length = defaults.CHANNELS[kind]
     # The running statistics are there after a step in training only.
     initial = transformed(True)
 
     def applied(arrays, training):
         x = arrays["x"]
         params, state = initial.init(jax.random.PRNGKey(0), jnp.zeros(x.shape, x.dtype))
-        params, state = _filled(params, arrays, tools), _kept(state, arrays)
+        params, state = _filled(params, arrays), _kept(state, arrays)
         return transformed(training).apply(params, state, None, x)
 
     def step(arrays, training):
@@ -80,12 +83,12 @@ def layer(candidate, kind, train, tools):
         return {_dotted(m, n): value for m, group in state.items() for n, value in group.items()}
 
     params, _ = initial.init(jax.random.PRNGKey(0), jnp.ones((2, 4, length)))
-    named = {tools.role_of(name) for group in params.values() for name in group}
+    named = {role_of(name) for group in params.values() for name in group}
     return {
         "call": lambda arrays: applied(arrays, train)[0],
         "step": step,
         # After a batch with statistics that no other has: hidden averages and counts go together.
-        "state": step({"x": jnp.asarray(tools.batch_of_running(length))}, True),
+        "state": step({"x": jnp.asarray(defaults.batch_of_running(length))}, True),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -94,9 +97,9 @@ def layer(candidate, kind, train, tools):
     }
 
 
-def _filled(params, arrays, tools):
+def _filled(params, arrays):
     def value(name, old):
-        role = tools.role_of(name)
+        role = role_of(name)
         return (
             arrays[role].reshape(old.shape) if role in ("gamma", "beta") and role in arrays else old
         )

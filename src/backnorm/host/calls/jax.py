@@ -4,6 +4,8 @@ import contextlib
 
 import numpy as np
 
+from ..runners import first_of
+
 __all__ = [
     "FRAMEWORK",
     "base",
@@ -12,7 +14,7 @@ __all__ = [
     "higher",
     "layer_classes",
     "layers",
-    "visit",
+    "take_step",
 ]
 
 FRAMEWORK = "jax"
@@ -28,7 +30,7 @@ def layer_classes():
     return ()
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     import jax
 
@@ -62,7 +64,7 @@ def differentiate(call, leaves, constants, dy):
 
     def operation(given, fixed, upstream):
         def run(arrays):
-            return _first(call(dict(fixed, **arrays)))
+            return first_of(call(dict(fixed, **arrays)))
 
         if upstream is None:
             return run(given), {}
@@ -80,7 +82,7 @@ def higher(call, leaves, constants, dy, along):
         def reached(arrays):
             arrays = dict(arrays)
             upstream = arrays.pop("dy")
-            y = _first(call(dict(fixed, **arrays)))
+            y = first_of(call(dict(fixed, **arrays)))
             return (y * upstream.astype(y.dtype)).sum()
 
         for direction in directions:
@@ -97,7 +99,7 @@ def _slope_along(function, direction):
     return lambda arrays: (direction * jax.grad(function)(arrays)["x"]).sum()
 
 
-def visit(step, constants, leaves, dy, train):
+def take_step(step, constants, leaves, dy, train):
     """Return the state after a call. A backward pass has none of its own."""
 
     def moved(arrays):
@@ -130,11 +132,6 @@ def _kept(call, name, function):
     if name not in kept:
         kept[name] = function, jax.jit(function)
     return kept[name]
-
-
-def _first(y):
-    """Return y, and where a call returns more than y, its first part."""
-    return y[0] if isinstance(y, (tuple, list)) else y
 
 
 def _array(value):

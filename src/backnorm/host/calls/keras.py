@@ -3,6 +3,9 @@
 Plain: see `backnorm.host.specs`.
 """
 
+from .. import defaults
+from ..names import mode_arguments, role_of
+
 __all__ = [
     "BACKENDS",
     "FRAMEWORK",
@@ -49,7 +52,7 @@ LAYERS = (
 weights, and Normalization has constants: they are none of the five kinds."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     import keras
 
@@ -68,8 +71,8 @@ def build(cls, arguments):
     return cls(**arguments) if isinstance(arguments, dict) else cls()
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     import keras
     import numpy as np
 
@@ -87,19 +90,19 @@ def layer(candidate, kind, train, tools):
     def applied(arrays, training):
         x = arrays["x"]
         module = fresh(x)
-        weights = [_filled(v, arrays, tools) for v in module.trainable_variables]
-        modes = tools.mode_arguments(type(candidate).call, training)
+        weights = [_filled(v, arrays) for v in module.trainable_variables]
+        modes = mode_arguments(type(candidate).call, training)
         return module.stateless_call(weights, [arrays[name] for name in names], x, **modes)
 
-    length = tools.CHANNELS[kind]
+    length = defaults.CHANNELS[kind]
     first = fresh(np.ones((2, length), "float32"))
-    named = {tools.role_of(v.name) for v in first.trainable_variables}
+    named = {role_of(v.name) for v in first.trainable_variables}
     names = _names(first.non_trainable_variables)
     groups = getattr(candidate, "groups", 0)
     return {
         "call": lambda arrays: applied(arrays, train)[0],
         "step": lambda arrays, training: dict(zip(names, applied(arrays, training)[1])),
-        "state": {name: _start(v, tools) for name, v in zip(names, first.non_trainable_variables)},
+        "state": {name: _start(v) for name, v in zip(names, first.non_trainable_variables)},
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
@@ -108,10 +111,10 @@ def layer(candidate, kind, train, tools):
     }
 
 
-def _filled(variable, arrays, tools):
+def _filled(variable, arrays):
     import keras
 
-    role = tools.role_of(variable.name)
+    role = role_of(variable.name)
     if role in arrays:
         return keras.ops.reshape(arrays[role], tuple(variable.shape))
     return variable.value
@@ -126,11 +129,11 @@ def _names(variables):
     return found
 
 
-def _start(variable, tools):
+def _start(variable):
     """Return where a variable starts: running statistics at those that no batch has."""
     import keras
 
-    role = tools.role_of(variable.name)
+    role = role_of(variable.name)
     if role.startswith("running_"):
-        return tools.running(role, int(variable.shape[0]))
+        return defaults.running(role, int(variable.shape[0]))
     return keras.ops.convert_to_numpy(variable.value)

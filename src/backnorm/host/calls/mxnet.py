@@ -5,6 +5,10 @@ Plain: see `backnorm.host.specs`.
 
 import numpy as np
 
+from .. import defaults
+from ..names import role_of
+from ..runners import first_of
+
 __all__ = [
     "BLOCKS",
     "FRAMEWORK",
@@ -50,7 +54,7 @@ OPERATORS = (
 """Names, kinds and arguments. L2Normalization and LRN are none of the five kinds."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers: blocks of gluon, and operators."""
     import mxnet
 
@@ -79,22 +83,22 @@ def grouped(x, gamma, beta):
     return mxnet.nd.GroupNorm(flat, gamma, beta, num_groups=x.shape[1]).reshape(x.shape)
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a block in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a block in one mode."""
     import mxnet
 
-    length = tools.CHANNELS[kind]
+    length = defaults.CHANNELS[kind]
     candidate.initialize(force_reinit=True)
     with mxnet.autograd.pause():
         candidate(mxnet.nd.ones((2, length, 2)[: 2 if kind in ("layer", "rms") else 3]))
     parameters = candidate._collect_params_with_prefix()
     trained, state = {}, {}
     for name, parameter in parameters.items():
-        role = tools.role_of(name)
+        role = role_of(name)
         if role in ("gamma", "beta") and parameter.grad_req != "null":
             trained.setdefault(role, parameter)
         elif role.startswith("running_"):
-            start = tools.running(role, int(np.prod(parameter.shape)))
+            start = defaults.running(role, int(np.prod(parameter.shape)))
             state[name] = start.reshape(parameter.shape)
 
     def fill(leaves, constants):
@@ -120,7 +124,7 @@ def layer(candidate, kind, train, tools):
         given.update((role, parameter.data()) for role, parameter in trained.items())
         return _deeper(called, given, dy, along, train)
 
-    def visit(constants, leaves, dy, training):
+    def take_step(constants, leaves, dy, training):
         _recorded(called, fill(leaves, constants), dy, training)
         return {name: parameters[name].data().asnumpy() for name in constants}
 
@@ -130,7 +134,7 @@ def layer(candidate, kind, train, tools):
         "differentiate": differentiate,
         "higher": higher,
         "state": state,
-        "visit": visit,
+        "take_step": take_step,
         "shape": shapes[0],
         "gamma": "gamma" in trained,
         "beta": "beta" in trained,
@@ -160,7 +164,7 @@ def _deeper(call, given, dy, along, train):
         value.attach_grad()
     with autograd.record(train_mode=train):
         y = call({role: value for role, value in given.items() if role != "dy"})
-        y = y[0] if isinstance(y, (tuple, list)) else y
+        y = first_of(y)
         total = (y * given["dy"]).sum()
         for direction in along:
             (slope,) = autograd.grad(
@@ -185,7 +189,7 @@ def _recorded(call, given, dy, train):
         value.attach_grad()
     with mxnet.autograd.record(train_mode=train):
         y = call(given)
-        y = y[0] if isinstance(y, (tuple, list)) else y
+        y = first_of(y)
     if dy is None:
         return y.asnumpy(), {}
     mxnet.autograd.backward([y], [mxnet.nd.array(dy, dtype=y.dtype)], train_mode=train)

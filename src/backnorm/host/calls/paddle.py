@@ -5,6 +5,10 @@ Plain: see `backnorm.host.specs`.
 
 import copy
 
+from .. import defaults
+from ..names import role_of
+from ..runners import first_of
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -46,7 +50,7 @@ LAYERS = (
 neighbours."""
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     from paddle import nn
 
@@ -56,18 +60,18 @@ def layers(tools):
     ]
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     import paddle
 
     start = {}
     for name, buffer in _arrays(candidate):
         role = {"_mean": "running_mean", "_variance": "running_var"}.get(name.rpartition(".")[2])
         if role:
-            start[name] = tools.running(role, int(buffer.size)).reshape(buffer.shape)
+            start[name] = defaults.running(role, int(buffer.size)).reshape(buffer.shape)
     named = {}
     for name, _ in candidate.named_parameters():
-        role = {"scale": "gamma"}.get(name) or tools.role_of(name)
+        role = {"scale": "gamma"}.get(name) or role_of(name)
         named.setdefault(role, name)
     named = {role: named[role] for role in ("gamma", "beta") if role in named}
 
@@ -94,7 +98,7 @@ def layer(candidate, kind, train, tools):
         fresh, given = filled(leaves, constants, train)
         return _higher(fresh(given["x"]), given, dy, along)
 
-    def visit(constants, leaves, dy, training):
+    def take_step(constants, leaves, dy, training):
         fresh, given = filled(leaves, constants, training)
         _gradients(fresh(given["x"]), given, dy)
         return {name: array.numpy() for name, array in _arrays(fresh) if name in constants}
@@ -105,8 +109,8 @@ def layer(candidate, kind, train, tools):
         "differentiate": differentiate,
         "higher": deeper,
         "state": start,
-        "visit": visit,
-        "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
+        "take_step": take_step,
+        "shape": shapes[0] if shapes else (defaults.CHANNELS[kind],),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": getattr(candidate, "_num_groups", 0),
@@ -139,7 +143,7 @@ def higher(call, leaves, constants, dy, along):
 def _higher(y, given, dy, along):
     import paddle
 
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     upstream = paddle.to_tensor(dy.astype(_format(y)), stop_gradient=False)
     total = (y * upstream).sum()
     for direction in along:
@@ -155,7 +159,7 @@ def _higher(y, given, dy, along):
 def _gradients(y, given, dy):
     import paddle
 
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     if dy is None:
         return y.numpy(), {}
     upstream = paddle.to_tensor(dy.astype(_format(y)))

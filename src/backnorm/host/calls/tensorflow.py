@@ -3,6 +3,8 @@
 Its layers are those of Keras.
 """
 
+from ..runners import first_of
+
 __all__ = [
     "FRAMEWORK",
     "base",
@@ -11,7 +13,7 @@ __all__ = [
     "higher",
     "layer_classes",
     "layers",
-    "visit",
+    "take_step",
 ]
 
 FRAMEWORK = "tensorflow"
@@ -27,7 +29,7 @@ def layer_classes():
     return ()
 
 
-def layers(tools):
+def layers():
     """Return all normalization functions."""
     import tensorflow as tf
 
@@ -63,7 +65,7 @@ def differentiate(call, leaves, constants, dy):
         for tensor in given.values():
             tape.watch(tensor)
         y = call(dict(fixed, **given))
-        y = y[0] if isinstance(y, (tuple, list)) else y
+        y = first_of(y)
     if dy is None:
         return y.numpy(), {}
     return y.numpy(), _arrays(tape.gradient(y, given, tf.cast(tf.constant(dy), y.dtype)))
@@ -80,7 +82,7 @@ def higher(call, leaves, constants, dy, along):
     def total(directions):
         if not directions:
             y = call(arrays)
-            y = y[0] if isinstance(y, (tuple, list)) else y
+            y = first_of(y)
             return tf.reduce_sum(y * tf.cast(upstream, y.dtype))
         with tf.GradientTape() as tape:
             tape.watch(given["x"])
@@ -94,7 +96,7 @@ def higher(call, leaves, constants, dy, along):
     return _arrays(tape.gradient(last, given))
 
 
-def visit(step, constants, leaves, dy, train):
+def take_step(step, constants, leaves, dy, train):
     """Return the state after a call of a function that returns it."""
     import tensorflow as tf
 

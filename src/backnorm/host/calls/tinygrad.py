@@ -8,6 +8,9 @@ import functools
 
 import numpy as np
 
+from .. import defaults
+from ..runners import first_of
+
 __all__ = [
     "FRAMEWORK",
     "LAYERS",
@@ -45,7 +48,7 @@ def layer_classes():
     return tuple(getattr(nn, name) for name, _, _ in LAYERS if hasattr(nn, name))
 
 
-def layers(tools):
+def layers():
     """Return all normalization layers."""
     from tinygrad import nn
 
@@ -53,8 +56,8 @@ def layers(tools):
     return [("tinygrad.nn." + n, k, cls, given) for n, k, cls, given in known if cls is not None]
 
 
-def layer(candidate, kind, train, tools):
-    """Return the facts of a layer in one mode."""
+def layer(candidate, kind, train):
+    """Return the layer spec of a layer in one mode."""
     from tinygrad import Tensor, nn
 
     run = _over_axis_1 if isinstance(candidate, getattr(nn, "LayerNorm2d", ())) else _as_it_is
@@ -63,7 +66,7 @@ def layer(candidate, kind, train, tools):
 
     kept = {name: getattr(candidate, name, None) for name in ("running_mean", "running_var")}
     state = {
-        name: tools.running(name, old.shape[0]) for name, old in kept.items() if old is not None
+        name: defaults.running(name, old.shape[0]) for name, old in kept.items() if old is not None
     }
     if hasattr(candidate, "num_batches_tracked"):
         state["num_batches_tracked"] = np.zeros(())
@@ -81,7 +84,7 @@ def layer(candidate, kind, train, tools):
         with _mode(train):
             return run(filled(arrays), arrays["x"])
 
-    def visit(constants, leaves, dy, training):
+    def take_step(constants, leaves, dy, training):
         fresh = filled({name: Tensor(v) for name, v in dict(constants, **leaves).items()})
         with _mode(training):
             run(fresh, Tensor(leaves["x"])).realize()
@@ -93,9 +96,9 @@ def layer(candidate, kind, train, tools):
         "call": call,
         "higher": higher,
         "state": state,
-        "visit": visit,
+        "take_step": take_step,
         "differentiate": _replayed if own else differentiate,
-        "shape": shapes[0] if shapes else (tools.CHANNELS[kind],),
+        "shape": shapes[0] if shapes else (defaults.CHANNELS[kind],),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": getattr(candidate, "num_groups", 0) if kind == "group" else 0,
@@ -135,7 +138,7 @@ def higher(call, leaves, constants, dy, along):
     given = {role: Tensor(array) for role, array in dict(leaves, dy=dy).items()}
     fixed = {name: Tensor(array) for name, array in constants.items()}
     y = call(dict(fixed, **{role: given[role] for role in leaves}))
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     total = (y * given["dy"].cast(y.dtype)).sum()
     for direction in along:
         (slope,) = total.gradient(given["x"])
@@ -171,7 +174,7 @@ def _computed(call, leaves, constants, tensors):
     """Return y, and the gradients of sum(y*dy) if there is a dy behind the arguments."""
     given = dict(zip([*leaves, *constants], tensors))
     y = call(given)
-    y = y[0] if isinstance(y, (tuple, list)) else y
+    y = first_of(y)
     if len(tensors) == len(given):
         return [y]
     total = (y * tensors[-1].cast(y.dtype)).sum()

@@ -18,7 +18,7 @@ from backnorm.audit.thresholds import (
     SMALL_VARIANCE_SHARE,
 )
 from backnorm.errors import SubjectError
-from backnorm.torch._roles import role_of
+from backnorm.host.names import role_of
 from backnorm.torch.model.calls import Layer, LayerCall, find_layers, listen
 from backnorm.torch.model.fit import CallFit, fit_call
 from backnorm.torch.model.inputs import described
@@ -161,7 +161,7 @@ def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn
         sound=sound,
         findings=findings,
         errors=Errors(),
-        law="constant statistics" if fit.mode == "frozen" else str(fit.root or ""),
+        law="constant statistics" if fit.mode == "frozen" else str(fit.variance_rule or ""),
         notes=tuple(_notes(call, fit)),
         parts=fit.parts,
     )

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from backnorm.audit.kinds import geometry
-from backnorm.torch._module import parameter_names, stored_shape
-from backnorm.torch._subjects import KIND_BY_NAME
+from backnorm.host.calls.torch_modules import parameter_names, stored_shape
+from backnorm.host.names import kind_in
+from backnorm.host.runners import first_of
 from backnorm.torch.model.state import put_back, tensors_of, values_of
 
 if TYPE_CHECKING:
@@ -129,12 +130,8 @@ def _inside(module: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
 
 def _kind_of(module: nn.Module) -> Kind | None:
     """Return the kind by the name of a class or of its bases; None if no name tells it."""
-    for cls in type(module).__mro__:
-        plain = cls.__name__.lower().replace("_", "")
-        for part, kind in KIND_BY_NAME.items():
-            if part in plain:
-                return kind
-    return None
+    kinds = (kind_in(cls.__name__) for cls in type(module).__mro__)
+    return next(filter(None, kinds), None)
 
 
 def listen(layers: Sequence[Layer], calls: list[LayerCall]) -> None:
@@ -188,17 +185,13 @@ def _recorded(
         if _values_per_row(layer, x) > 1:
             raise
         return x_here  # a finding reports it (M06), and the other layers shall be audited as well
-    first = _first(y)
+    first = first_of(y)
     if _is_floating(first):
         record.y = first.detach().clone()
         if first.requires_grad:
             first.register_hook(functools.partial(_add, record, "dy"))
     record.after = values_of(tensors)
     return y
-
-
-def _first(y: Any) -> Any:
-    return y[0] if isinstance(y, tuple | list) and y else y
 
 
 def _values_per_row(layer: Layer, x: torch.Tensor) -> int:
@@ -222,5 +215,5 @@ def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
     layer.inner.training = call.training
     arguments = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
     with torch.set_grad_enabled(call.recorded):
-        y = _first(layer.module(*arguments, **call.options))
+        y = first_of(layer.module(*arguments, **call.options))
     return y.detach() if isinstance(y, torch.Tensor) else None

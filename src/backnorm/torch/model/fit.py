@@ -10,17 +10,17 @@ import torch
 
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import scatter
-from backnorm.audit.measure.inputs import Draw
+from backnorm.audit.measure.inputs import Inputs
 from backnorm.audit.measure.one_channel import one_channel
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, Line, fit_line
-from backnorm.audit.measure.variance_rule import Observed, Root, find_root
+from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
+from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.record import Coefficients
 from backnorm.audit.thresholds import (
     CENTRE_LIMIT,
     COEFFICIENT_LIMIT,
     FROZEN_LIMIT,
-    LINE_LIMIT,
-    REST_LIMIT,
+    RESIDUAL_LIMIT,
+    ROW_FIT_LIMIT,
     VISIBLE_PATH,
 )
 from backnorm.torch.model.calls import replay
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm._types import Float64Array
-    from backnorm.audit.record import Mode, Parts
+    from backnorm.audit.record import ChannelParts, Mode
     from backnorm.torch.model.calls import LayerCall
 
 __all__ = ["CallFit", "fit_call"]
@@ -51,7 +51,7 @@ class CallFit:
         Which statistics the layer normalizes with.
     straight
         Whether y is a linear function of x in each row; otherwise dx is not judged.
-    root
+    variance_rule
         How inv_std follows from the variance; None if that is unknown.
     coefficients, residual
         Shares of the three paths in dx, and the size of what they do not explain relative to the
@@ -67,11 +67,11 @@ class CallFit:
     var: Float64Array
     mode: Mode = "other"
     straight: bool = False
-    root: Root | None = None
+    variance_rule: VarianceRule | None = None
     coefficients: Coefficients = NO_SHARES
     residual: float | None = None
     right: bool | None = None
-    parts: Parts | None = None
+    parts: ChannelParts | None = None
 
 
 def fit_call(call: LayerCall) -> CallFit:
@@ -101,59 +101,62 @@ def fit_call(call: LayerCall) -> CallFit:
         return fit
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
     dy = np.zeros(shape) if call.dy is None else _array(call.dy)
-    one = Draw(where, 1.0, _array(call.x), dy, parameters.get("gamma"), parameters.get("beta"))
-    lines = {name: fit_line(one, _array(call.y), name) for name in GAMMA_LAWS}
-    name, line = min(lines.items(), key=lambda pair: (pair[1].rest > LINE_LIMIT, 0))
-    if line.rest > LINE_LIMIT:
+    inputs = Inputs(where, 1.0, _array(call.x), dy, parameters.get("gamma"), parameters.get("beta"))
+    row_fits = {name: fit_rows(inputs, _array(call.y), name) for name in GAMMA_LAWS}
+    name, row_fit = min(row_fits.items(), key=lambda pair: (pair[1].residual > ROW_FIT_LIMIT, 0))
+    if row_fit.residual > ROW_FIT_LIMIT:
         return fit
-    mode, root = _mode(call, one, line, name)
-    fit = replace(fit, straight=True, mode=mode, root=root)
+    mode, rule = _mode(call, inputs, row_fit, name)
+    fit = replace(fit, straight=True, mode=mode, variance_rule=rule)
     if call.dy is None or not call.dy.any():
         return fit
-    return _with_paths(call, fit, line, where.rows(dy))
+    return _with_paths(call, fit, row_fit, where.rows(dy))
 
 
 def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _mode(call: LayerCall, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
+def _mode(
+    call: LayerCall, inputs: Inputs, row_fit: RowFit, name: str
+) -> tuple[Mode, VarianceRule | None]:
     """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
     x = 2 * call.x + call.x.std()
     y = replay(call, x)
     if y is None:
         return "other", None
-    other = replace(one, x=_array(x))
-    second = fit_line(other, _array(y), name)
+    other = replace(inputs, x=_array(x))
+    second = fit_rows(other, _array(y), name)
     # An intercept may well be 0: what counts is its size beside that of x times the slope.
-    size = float(np.abs(one.x).max()) * float(np.abs(line.slope).max())
-    moved = np.abs(line.intercept - second.intercept).max()
-    turned = np.abs(line.slope - second.slope).max()
-    if turned <= FROZEN_LIMIT * np.abs(line.slope).max() and moved <= FROZEN_LIMIT * size:
+    size = float(np.abs(inputs.x).max()) * float(np.abs(row_fit.slope).max())
+    moved = np.abs(row_fit.intercept - second.intercept).max()
+    turned = np.abs(row_fit.slope - second.slope).max()
+    if turned <= FROZEN_LIMIT * np.abs(row_fit.slope).max() and moved <= FROZEN_LIMIT * size:
         return "frozen", None
-    rows = [draw.geometry.rows(draw.x) for draw in (one, other)]
+    rows = [drawn.geometry.rows(drawn.x) for drawn in (inputs, other)]
     both = [scatter(call.layer.kind, r) for r in rows]
     kept = [s.var[:, 0] > 0 for s in both]
     if any(
         np.abs((a.centre - s.mean) * a.slope).max(initial=0.0, where=k[:, None]) > CENTRE_LIMIT
-        for a, s, k in zip((line, second), both, kept, strict=True)
+        for a, s, k in zip((row_fit, second), both, kept, strict=True)
     ):
         return "other", None
     var = np.concatenate([s.var[k] for s, k in zip(both, kept, strict=True)])
-    slope = np.concatenate([a.slope[k] for a, k in zip((line, second), kept, strict=True)])
+    slope = np.concatenate([a.slope[k] for a, k in zip((row_fit, second), kept, strict=True)])
     if not (slope > 0).all():
         return "other", None
     n = np.full(var.shape, float(rows[0].shape[1]))
     small = var <= np.quantile(var, 0.2)
-    root = find_root(Observed(var, n, slope, small), unbiased_too=has_mean(call.layer.kind))
-    return ("other", None) if root is None else ("batch", root)
+    observed = Observed(var, n, slope, small)
+    rule = find_variance_rule(observed, unbiased_too=has_mean(call.layer.kind))
+    return ("other", None) if rule is None else ("batch", rule)
 
 
-def _with_paths(call: LayerCall, fit: CallFit, line: Line, dy: Float64Array) -> CallFit:
+def _with_paths(call: LayerCall, fit: CallFit, row_fit: RowFit, dy: Float64Array) -> CallFit:
     where = call.layer.geometry(tuple(call.x.shape))
     x = where.rows(_array(call.x))
     dx = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
-    paths = _paths(call, fit, line, x, dy)
+    paths = _paths(call, fit, row_fit, x, dy)
     whole = sum(paths.values()) if fit.mode == "batch" else paths["direct"]
     length = np.linalg.norm(paths["direct"], axis=1, keepdims=True)
     alive = (length > 1e-9 * length.max()) & (fit.var > 0)
@@ -173,8 +176,10 @@ def _with_paths(call: LayerCall, fit: CallFit, line: Line, dy: Float64Array) -> 
         expected |= {"mean": 0.0, "variance": 0.0}
     allowed = {p: max(COEFFICIENT_LIMIT, 100 * rounding * size["direct"] / size[p]) for p in known}
     right = all(abs(known[p] - expected[p]) < allowed[p] for p in known)
-    right &= size["difference"] / size["direct"] < max(REST_LIMIT, 100 * rounding) or bool(known)
-    right &= residual < max(REST_LIMIT, 100 * rounding)
+    right &= size["difference"] / size["direct"] < max(RESIDUAL_LIMIT, 100 * rounding) or bool(
+        known
+    )
+    right &= residual < max(RESIDUAL_LIMIT, 100 * rounding)
     return replace(
         fit,
         coefficients=Coefficients(**known),
@@ -185,14 +190,15 @@ def _with_paths(call: LayerCall, fit: CallFit, line: Line, dy: Float64Array) -> 
 
 
 def _paths(
-    call: LayerCall, fit: CallFit, line: Line, x: Float64Array, dy: Float64Array
+    call: LayerCall, fit: CallFit, row_fit: RowFit, x: Float64Array, dy: Float64Array
 ) -> Mapping[str, Float64Array]:
     """Return D, M and V of Eq. (10) to (12) in docs/mathematics.md."""
     n = x.shape[1]
-    direct = line.gamma * line.slope * dy
-    x_hat = (x - fit.mean) * line.slope
-    divisor = float(n) if fit.root is None else fit.root.divisor(n)
-    steepness: Any = 1.0 if fit.root is None else fit.root.steepness(np.maximum(fit.var, 1e-300), n)
+    direct = row_fit.gamma * row_fit.slope * dy
+    x_hat = (x - fit.mean) * row_fit.slope
+    rule, var = fit.variance_rule, np.maximum(fit.var, 1e-300)
+    divisor = float(n) if rule is None else rule.divisor(n)
+    steepness: Any = 1.0 if rule is None else rule.steepness(var, n)
     along = np.sum(direct * x_hat, axis=1, keepdims=True) / divisor
     mean = np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape)
     paths = {"direct": direct, "mean": mean, "variance": -x_hat * along * steepness}

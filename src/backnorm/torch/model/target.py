@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backnorm.audit.record import Record
-    from backnorm.audit.subjects.adapter import Arguments
+    from backnorm.audit.subjects.request import Arguments
     from backnorm.torch.model.inputs import Shaped
 
 __all__ = ["audit_model_target"]

@@ -1,4 +1,4 @@
-"""Pairs that keep running statistics, rightly and wrongly."""
+"""Pairs that keep running statistics, correctly and incorrectly."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from backnorm.audit.specimens.plain import Plain
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
-    from backnorm.audit.specimens.parts import Cache, Gradients
+    from backnorm.audit.specimens.parts import Cache, GradientTuple
 
-__all__ = ["Kept", "Sums"]
+__all__ = ["RunningStatistics", "Sums"]
 
 
 @dataclass(eq=False)
-class Kept:
-    """Batch normalization with running statistics, and options for what may be wrong with them.
+class RunningStatistics:
+    """Batch normalization with running statistics, and options for the faults they may have.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Kept:
     update
         Passes in which they change.
     times
-        How often they change then.
+        How often they change in such a pass.
     evaluates_with
         The running statistics, a copy made when it was constructed, or the batch's statistics.
     frozen
@@ -61,15 +61,15 @@ class Kept:
             self._change(x)
         return y, (cache, self.evaluates_with == "batch")
 
-    def backward(self, dy: AnyArray, cache: tuple[Cache, bool]) -> Gradients:
+    def backward(self, dy: AnyArray, cache: tuple[Cache, bool]) -> GradientTuple:
         """Return dx, dgamma, dbeta."""
-        kept, of_batch = cache
-        dx = parts.direct(dy, kept)
+        saved, of_batch = cache
+        dx = parts.direct(dy, saved)
         if of_batch:
-            dx = dx + parts.through_mean(dy, kept) + parts.through_variance(dy, kept)
+            dx = dx + parts.through_mean(dy, saved) + parts.through_variance(dy, saved)
             if "backward" in self.update:
-                self._change(kept.x)
-        dgamma, dbeta = parts.parameters(dy, kept)
+                self._change(saved.x)
+        dgamma, dbeta = parts.parameters(dy, saved)
         self.last_dgamma = dgamma
         return dx, dgamma, dbeta
 
@@ -90,7 +90,7 @@ class Kept:
 
 @dataclass(eq=False)
 class Sums:
-    """Running statistics as Caffe keeps them: weighted sums, and what divides them."""
+    """Running statistics as Caffe keeps them: weighted sums, and their common divisor."""
 
     training: bool = True
     mean: AnyArray = field(default_factory=parts.RUNNING_MEAN.copy)
@@ -109,9 +109,9 @@ class Sums:
         y, cache = Plain.forward(x, gamma, beta)
         return y, (cache, True)
 
-    def backward(self, dy: AnyArray, cache: tuple[Cache, bool]) -> Gradients:
+    def backward(self, dy: AnyArray, cache: tuple[Cache, bool]) -> GradientTuple:
         """Return dx, dgamma, dbeta."""
-        kept, of_batch = cache
+        saved, of_batch = cache
         if of_batch:
-            return Plain.backward(dy, kept)
-        return parts.direct(dy, kept), *parts.parameters(dy, kept)
+            return Plain.backward(dy, saved)
+        return parts.direct(dy, saved), *parts.parameters(dy, saved)

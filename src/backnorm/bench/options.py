@@ -1,0 +1,32 @@
+"""What a benchmark times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BenchOptions"]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to time.
+
+    Attributes
+    ----------
+    suite, layouts, dtype, operations
+        Which cases, and the operations to time on each.
+    peers
+        Frameworks of this environment, by their names in `peers.PEERS`.
+    interpreters
+        Frameworks of other environments: name -> interpreter.
+    rounds
+        Samples of each call.
+    """
+
+    suite: str = "resnet50"
+    layouts: tuple[str, ...] = ("nchw", "nhwc")
+    dtype: str = "float32"
+    operations: tuple[str, ...] = ("forward", "backward")
+    peers: tuple[str, ...] = ()
+    interpreters: tuple[tuple[str, str], ...] = ()
+    rounds: int = 7

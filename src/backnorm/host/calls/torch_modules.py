@@ -1,0 +1,193 @@
+"""How a module of PyTorch is called: a fresh copy for each call, with its state.
+
+Plain: see `backnorm.host.specs`.
+"""
+
+import copy
+import functools
+
+import numpy as np
+
+from .. import defaults
+from ..names import role_of
+from ..runners import shaped_like
+from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of
+
+__all__ = ["ModuleRunner", "in_mode", "parameter_names", "parameter_shape", "stored_shape"]
+
+
+class ModuleRunner:
+    """Calls a module in one mode, each time a fresh copy; see `backnorm.host.runners`.
+
+    ``named`` has the names of gamma and beta. ``held`` are names of state that required a gradient
+    or held a graph, before it was cut off. ``way`` is what `runners` calls a variant.
+    """
+
+    can = ("higher", "state", *VARIANTS)
+
+    def __init__(self, module, named, held=(), way=PLAIN):
+        self.module, self.named, self.held, self.way = module, named, held, way
+
+    def forward(self, x, gamma, beta):
+        """Return y."""
+        return self.run(x, gamma, beta, None)["y"]
+
+    def run(self, x, gamma, beta, dy):
+        """Return y and the gradients."""
+        module = self._fresh(x)
+        leaves = self._fill(module, x, gamma, beta)
+        y, found = gradients(module, leaves, dy, self.way)
+        dgamma, dbeta = found.get("gamma"), found.get("beta")
+        shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
+        return dict(shaped, y=y, dx=found.get("x"))
+
+    def higher(self, x, gamma, beta, dy, along):
+        """Return the last of the gradients, by autograd."""
+        module = self._fresh(x)
+        found = higher_gradients(module, self._fill(module, x, gamma, beta), dy, along)
+        given = {"gamma": gamma, "beta": beta}
+        return {role: shaped_like(given.get(role), gradient) for role, gradient in found.items()}
+
+    def state(self):
+        """Return buffers, running statistics that are parameters, and plain attributes."""
+        import torch
+
+        return {
+            name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
+            for name, value in _state_of(self.module).items()
+        }
+
+    def attached(self):
+        """Return the names of what in the state requires a gradient or holds a graph."""
+        return list(self.held)
+
+    def after(self, steps):
+        """Return a runner of the module as it is after some calls."""
+        if not steps:
+            return self
+        module, held = self._fresh(steps[0][0]), list(self.held)
+        # Parts that are set to evaluate within a module that trains stay so; a module that is set
+        # to evaluate trains with all its parts.
+        modes = [(part, part.training or not module.training) for part in module.modules()]
+        before = [(part, part.training) for part in module.modules()]
+        for x, gamma, beta, dy, train in steps:
+            for part, trains in modes:
+                part.training = bool(train and trains)
+            gradients(module, self._fill(module, x, gamma, beta), dy, self.way)
+            held += [name for name in _cut_off(module) if name not in held]
+        for part, training in before:
+            part.training = training
+        return ModuleRunner(module, self.named, tuple(held), self.way)
+
+    def variant(self, dtype, threads, needs_dx):
+        """Return a runner that calls in another way."""
+        return ModuleRunner(self.module, self.named, self.held, (dtype, threads, needs_dx))
+
+    def _fresh(self, x):
+        """Copy the module into the dtype of x, or the one that is asked for."""
+        return copy.deepcopy(self.module).to(leaf_of(x[:0], self.way[0]).dtype)
+
+    def _fill(self, module, x, gamma, beta):
+        """Give the parameters of a module their values; return them, and x."""
+        import torch
+
+        leaves = {"x": leaf_of(x, self.way[0], self.way[2])}
+        for role, value in (("gamma", gamma), ("beta", beta)):
+            if role in self.named:
+                leaf = _part(module, self.named[role])
+                if value is not None:
+                    with torch.no_grad():
+                        leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
+                leaves[role] = leaf.requires_grad_()
+        return leaves
+
+
+def in_mode(module, train):
+    """Copy a module into a mode, with running statistics that no batch has."""
+    import torch
+
+    copied = copy.deepcopy(module).train(train)
+    for name, buffer in copied.named_buffers():
+        role = role_of(name)
+        if role.startswith("running_") and buffer.is_floating_point():
+            values = defaults.running(role, buffer.numel()).reshape(tuple(buffer.shape))
+            with torch.no_grad():
+                buffer.copy_(torch.from_numpy(values))
+    return copied
+
+
+def _state_of(module):
+    """Return what a module keeps beside its parameters, under dotted names."""
+    import torch
+
+    found = dict(module.named_buffers())
+    trained = module.named_parameters()
+    found.update((n, value) for n, value in trained if role_of(n).startswith("running_"))
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, (torch.Tensor, int, float)) and not isinstance(value, bool):
+                found[prefix + "." + name if prefix else name] = value
+    return found
+
+
+def _cut_off(module):
+    """Cut the state off any graph, without which no copy can be made; return what had one."""
+    import torch
+
+    held = []
+    for name, value in _state_of(module).items():
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            held.append(name)
+            if not isinstance(value, torch.nn.Parameter):
+                prefix, _, last = name.rpartition(".")
+                setattr(_part(module, prefix), last, value.detach().clone())
+    return held
+
+
+def _part(module, name):
+    """Return what stands in a module under a dotted name."""
+    return functools.reduce(getattr, filter(None, name.split(".")), module)
+
+
+def parameter_names(module):
+    """Return the names of gamma and beta; where names say nothing, ones and zeros do.
+
+    In a module that holds others, as a convolution and a normalization, the latter's are meant.
+    """
+    found = {}
+    for name, value in sorted(module.named_parameters(), key=lambda p: not _in_norm(module, p[0])):
+        found.setdefault(role_of(name) or _role_by_value(value), name)
+    return {role: found[role] for role in ("gamma", "beta") if role in found}
+
+
+def _in_norm(module, name):
+    owner = _part(module, name.rpartition(".")[0])
+    return "norm" in type(owner).__name__.lower()
+
+
+def _role_by_value(value):
+    if value.numel() and bool((value == 1).all()):
+        return "gamma"
+    return "beta" if bool((value == 0).all()) else ""
+
+
+def stored_shape(module):
+    """Return the shape that a module says its parameters have; empty where it says nothing."""
+    for name in parameter_names(module).values():
+        return tuple(_part(module, name).shape)
+    for name, buffer in module.named_buffers():
+        if role_of(name).startswith("running_"):
+            return tuple(buffer.shape)
+    for name, value in vars(module).items():
+        if role_of(name) == "channels" and isinstance(value, (int, tuple)):
+            return (value,) if isinstance(value, int) else tuple(value)
+    return ()
+
+
+def parameter_shape(kind, stored):
+    """Return the shape of gamma without axes of length 1, as in (1, C, 1, 1)."""
+    if not stored:
+        return (defaults.CHANNELS[kind],)
+    if kind in ("layer", "rms"):
+        return tuple(length for length in stored if length != 1) or (1,)
+    return (int(np.prod(stored)),)

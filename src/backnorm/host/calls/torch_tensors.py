@@ -1,0 +1,126 @@
+"""Between arrays and tensors of PyTorch: what a callable returned, and the gradients of it.
+
+Plain: see `backnorm.host.specs`.
+"""
+
+import contextlib
+
+import numpy as np
+
+from ..runners import first_of
+
+__all__ = [
+    "PLAIN",
+    "VARIANTS",
+    "alike",
+    "array_of",
+    "gradients",
+    "higher_gradients",
+    "leaf_of",
+    "tensor_of",
+]
+
+VARIANTS = ("float16", "bfloat16", "threads", "needs_dx")
+"""Ways to run anything of PyTorch."""
+
+PLAIN = ("", 1, True)
+"""The way where nothing else is said: the dtype of the arrays, one thread, and x needs a gradient.
+
+On inputs this small a second thread only waits. With both cores busy it waited ten times as long as
+the audit took (36 s for 3 s, PyTorch 2.13).
+"""
+
+
+def gradients(call, leaves, dy, way):
+    """Return y and the gradients by the leaves; y alone without a dy, or if there are none."""
+    import torch
+
+    with alike(way[1]):
+        # With gradients also where only y is wanted: some layers take their absence for evaluation.
+        # What works in place must not meet the leaf itself.
+        y = first_of(call(leaves["x"].clone()))
+        if dy is None or not isinstance(y, torch.Tensor):
+            return array_of(y), {}
+        if tuple(y.shape) != dy.shape or not y.requires_grad:
+            return array_of(y), {}
+        wanted = {role: leaf for role, leaf in leaves.items() if leaf.requires_grad}
+        upstream = tensor_of(dy).to(y.dtype)
+        # The values as they are now: a backward pass may work in the memory of y.
+        value = array_of(y)
+        found = torch.autograd.grad(y, list(wanted.values()), upstream, allow_unused=True)
+    reached = {role: array_of(g) for role, g in zip(wanted, found) if g is not None}
+    return value, reached if "x" in wanted else dict(reached, x=np.zeros_like(value))
+
+
+def higher_gradients(call, leaves, dy, along):
+    """Return the last of the gradients by the leaves and dy; empty where there is no graph."""
+    import torch
+
+    with alike(1):
+        y, x = first_of(call(leaves["x"].clone())), leaves["x"]
+        upstream = tensor_of(dy).to(y.dtype).requires_grad_()
+        slope, weights = y, upstream
+        for direction in along:
+            (slope,) = torch.autograd.grad(slope, x, weights, create_graph=True, allow_unused=True)
+            if slope is None or not slope.requires_grad:
+                return {}
+            weights = tensor_of(direction).to(slope.dtype)
+        wanted = dict(leaves, dy=upstream)
+        for leaf in wanted.values():
+            leaf.grad = None
+        # `grad` goes only where it must to reach the leaves: a function that refuses to be
+        # differentiated twice lies elsewhere, and would not be heard.
+        torch.autograd.backward(slope, weights)
+    return {role: array_of(leaf.grad) for role, leaf in wanted.items() if leaf.grad is not None}
+
+
+def tensor_of(array):
+    """Return a tensor with the array's order in memory, which shares no memory with it.
+
+    An axis along which the array repeats itself (of stride 0) is one of the tensor, too.
+    """
+    import torch
+
+    first = tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)
+    return torch.from_numpy(np.array(array[first], order="K")).expand(array.shape)
+
+
+def leaf_of(array, dtype="", needs_gradient=True):
+    """Return a tensor that floats, and whose gradient may be asked for, in the dtype that is."""
+    import torch
+
+    tensor = tensor_of(array)
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.to(getattr(torch, dtype) if dtype else tensor.dtype).requires_grad_(
+        needs_gradient
+    )
+
+
+@contextlib.contextmanager
+def alike(threads):
+    """Let calls be alike: the same random numbers, and so many threads; then restore both."""
+    import torch
+
+    generator = torch.default_generator
+    state, before = generator.get_state(), torch.get_num_threads()
+    generator.manual_seed(0)
+    torch.set_num_threads(threads)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+        generator.set_state(state)
+
+
+def array_of(tensor):
+    """Return an array; what is no tensor stays what it is, to be told."""
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        return tensor
+    tensor = tensor.detach().cpu()
+    # NumPy has no bfloat16; float32 holds all of its values.
+    half = tensor.is_floating_point() and tensor.dtype != torch.float64
+    return (tensor.float() if half else tensor).numpy().copy()

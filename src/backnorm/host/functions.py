@@ -1,0 +1,93 @@
+"""How a function of arrays is called: its arguments are told by their names.
+
+Plain: Python 3.6, and nothing of backnorm.
+"""
+
+import inspect
+
+from . import defaults
+from .names import role_of
+
+__all__ = ["CannotBuild", "of_function"]
+
+BY_PLACE = ("x", "gamma", "beta")
+"""What the first arguments are where their names say nothing."""
+
+USUAL = ", ".join(BY_PLACE)
+
+
+class CannotBuild(Exception):
+    """A class cannot be constructed, or it is not clear how to call a function."""
+
+    def __init__(self, arguments, cause):
+        super().__init__(arguments)
+        self.arguments = arguments
+        self.cause = cause
+
+
+def of_function(function, signature, given, kind, train):
+    """Return the layer spec of a function of arrays.
+
+    ``signature`` is what its arguments are read from: mostly the function itself. ``given`` are
+    arguments that the caller fixes: by name, or those after x, gamma and beta.
+    """
+    positional, keywords = _plan(signature, given)
+    roles = {role for role, _ in positional} | {role for role, _ in keywords.values()}
+    shape = (defaults.CHANNELS[kind],)
+    groups = defaults.GROUPS if "groups" in roles else 0
+    fixed = {"training": train, "inference": not train, "channels": shape, "groups": groups}
+
+    def call(arrays):
+        def value(role, default):
+            return arrays.get(role, fixed.get(role, default))
+
+        arguments = [value(role, default) for role, default in positional]
+        named = {name: value(role, default) for name, (role, default) in keywords.items()}
+        return function(*arguments, **named)
+
+    return {
+        "call": call,
+        "last": getattr(function, "channels_last", False),
+        "shape": shape,
+        "gamma": "gamma" in roles,
+        "beta": "beta" in roles,
+        "groups": groups,
+        "constants": {
+            role: defaults.running(role, shape[0]) for role in roles if "running" in role
+        },
+        "modes": bool(roles & {"training", "inference"}),
+    }
+
+
+def _plan(signature, given):
+    """Work out for each argument its role, and its value where that is fixed."""
+    try:
+        parameters = list(inspect.signature(signature).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise CannotBuild(USUAL, error) from error
+    if not isinstance(given, dict):
+        after = [p.name for p in parameters[1:] if role_of(p.name) not in BY_PLACE]
+        given = dict(zip(after, given or ()))
+    positional, keywords = [], {}
+    for place, parameter in enumerate(parameters):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        entry = _entry(place, parameter, given)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[parameter.name] = entry
+        else:
+            positional.append(entry)
+    return positional, keywords
+
+
+def _entry(place, parameter, given):
+    if parameter.name in given:
+        return "fixed", given[parameter.name]
+    role = "x" if place == 0 else role_of(parameter.name)
+    if role and (role != "x" or place == 0):
+        return role, None if parameter.default is parameter.empty else parameter.default
+    if parameter.default is not parameter.empty:
+        return "fixed", parameter.default
+    if place < len(BY_PLACE):
+        return BY_PLACE[place], None
+    raise CannotBuild(USUAL, TypeError(parameter.name + " has no default"))

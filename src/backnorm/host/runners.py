@@ -1,0 +1,181 @@
+"""What calls a subject: here a layer or function by its layer spec, and a ready-made subject.
+
+A runner takes and gives NumPy arrays, and leaves no trace: each call starts from the same state.
+It has
+
+- ``forward(x, gamma, beta)``, which gives y;
+- ``run(x, gamma, beta, dy)``, which gives y, dx, dgamma and dbeta in a dictionary;
+- ``can``, the names of what it offers beyond: "higher" and "state" are operations, all others are
+  names of variants;
+- "higher": ``higher(x, gamma, beta, dy, along)``, the last of the gradients of sum(along[0]*dx) and
+  so on, by what they are by;
+- "state": ``state()``, arrays by their names; ``attached()``, the names of those that hold a graph;
+  ``after(steps)``, the runner after some calls, each of x, gamma, beta, dy or None, and whether to
+  train;
+- "float16", "bfloat16", "threads", "needs_dx": ``variant(dtype, threads, needs_dx)``, a runner that
+  computes in that dtype, on that many threads, and where x needs a gradient or not.
+
+NumPy pairs have theirs in `pairs`, modules of PyTorch in ``calls/torch.py``. Plain: Python 3.6 and
+NumPy, and nothing of backnorm.
+"""
+
+import functools
+
+import numpy as np
+
+__all__ = [
+    "LayerRunner",
+    "SubjectRunner",
+    "first_of",
+    "shaped_like",
+]
+
+
+class LayerRunner:
+    """Calls a layer or a function by its layer spec, see `specs`.
+
+    A framework that has VARIANTS runs in other ways too: its ``differentiate`` takes dtype, threads
+    and needs_dx, and arrays as they lie in memory. For the others arrays are put in order.
+    """
+
+    def __init__(self, layer, base, variants=(), state=None, way=()):
+        own = "differentiate" in layer
+        self.layer, self.base, self.variants, self.way = layer, base, variants, way
+        self.call = layer["call"]
+        self.differentiate = layer["differentiate"] if own else base.differentiate
+        self.deeper = layer.get("higher") or (None if own else getattr(base, "higher", None))
+        self.take_step = layer.get("take_step")
+        if "step" in layer:
+            self.take_step = functools.partial(base.take_step, layer["step"])
+        first = layer.get("state") or layer.get("constants", {})
+        given = first if state is None else state
+        self.kept = {name: np.asarray(value) for name, value in given.items()}
+        self.last = layer.get("last", False)
+        offers = (("higher", self.deeper), ("state", self.take_step))
+        self.can = [name for name, function in offers if function] + list(variants)
+
+    def forward(self, x, gamma, beta):
+        """Return y."""
+        return self.run(x, gamma, beta, None)["y"]
+
+    def run(self, x, gamma, beta, dy):
+        """Return y and the gradients of sum(y*dy)."""
+        leaves, upstream = self._leaves(x, gamma, beta), None if dy is None else self._theirs(dy)
+        constants = self._constants(x.dtype)
+        y, gradients = self.differentiate(self.call, leaves, constants, upstream, *self.way)
+        shaped = self._shaped(gradients, gamma, beta)
+        found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
+        return dict(found, y=self._ours(y))
+
+    def higher(self, x, gamma, beta, dy, along):
+        """Return the last of the gradients."""
+        leaves, upstream = self._leaves(x, gamma, beta), self._theirs(dy)
+        directions = [self._theirs(direction) for direction in along]
+        found = self.deeper(self.call, leaves, self._constants(x.dtype), upstream, directions)
+        return self._shaped(found, gamma, beta)
+
+    def state(self):
+        """Return the state that calls start from."""
+        return self.kept
+
+    def attached(self):
+        """Return nothing: what is kept between calls is NumPy's."""
+        return []
+
+    def after(self, steps):
+        """Return a runner whose calls start from the state after some calls."""
+        runner = self
+        for x, gamma, beta, dy, train in steps:
+            upstream = None if dy is None else self._theirs(dy)
+            constants = runner._constants(x.dtype)
+            moved = self.take_step(constants, self._leaves(x, gamma, beta), upstream, train)
+            runner = LayerRunner(self.layer, self.base, self.variants, moved, self.way)
+        return runner
+
+    def variant(self, dtype, threads, needs_dx):
+        """Return a runner that calls in another way."""
+        way = (dtype, threads, needs_dx)
+        return LayerRunner(self.layer, self.base, self.variants, self.kept, way)
+
+    def _leaves(self, x, gamma, beta):
+        given = {"gamma": gamma, "beta": beta}
+        leaves = {role: value.copy() for role, value in given.items() if value is not None}
+        return dict({"x": self._theirs(x)}, **leaves)
+
+    def _constants(self, dtype):
+        """Return what calls find beside x: numbers in its dtype, and counts and flags."""
+        return {
+            name: value.astype(dtype) if value.dtype.kind == "f" else value.copy()
+            for name, value in self.kept.items()
+        }
+
+    def _shaped(self, gradients, gamma, beta):
+        found = dict(gradients)
+        for role in set(found).intersection(("x", "dy")):
+            found[role] = self._ours(found[role])
+        for role, value in (("gamma", gamma), ("beta", beta)):
+            if role in found:
+                found[role] = shaped_like(value, found[role])
+        return found
+
+    def _theirs(self, array):
+        if self.last:
+            return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+        return array if self.variants else array.copy()
+
+    def _ours(self, array):
+        if not self.last or not isinstance(array, np.ndarray) or array.ndim < 2:
+            return array
+        return np.ascontiguousarray(np.moveaxis(array, -1, 1))
+
+
+class SubjectRunner:
+    """Calls a ready-made subject, whose runner may give an object in place of a dictionary."""
+
+    def __init__(self, runner):
+        self.runner = runner
+        offers = ["higher"] if hasattr(runner, "higher") else []
+        self.can = list(getattr(runner, "can", offers))
+
+    def forward(self, x, gamma, beta):
+        """Return y."""
+        return self.runner.forward(x, gamma, beta)
+
+    def run(self, x, gamma, beta, dy):
+        """Return y and the gradients."""
+        found = self.runner.run(x, gamma, beta, dy)
+        if isinstance(found, dict):
+            return found
+        return {name: getattr(found, name, None) for name in ("y", "dx", "dgamma", "dbeta")}
+
+    def higher(self, x, gamma, beta, dy, along):
+        """Return the last of the gradients."""
+        return dict(self.runner.higher(x, gamma, beta, dy, along))
+
+    def state(self):
+        """Return what the subject keeps."""
+        return dict(self.runner.state())
+
+    def attached(self):
+        """Return the names of what holds a graph."""
+        return list(self.runner.attached())
+
+    def after(self, steps):
+        """Return the runner after some calls."""
+        return SubjectRunner(self.runner.after(steps))
+
+    def variant(self, dtype, threads, needs_dx):
+        """Return a runner that calls in another way."""
+        return SubjectRunner(self.runner.variant(dtype, threads, needs_dx))
+
+
+def first_of(y):
+    """Return y, and where a layer returns more than y, its first part."""
+    return y[0] if isinstance(y, (tuple, list)) and len(y) else y
+
+
+def shaped_like(parameter, gradient):
+    """Give the gradient of a (1, C, 1, 1) parameter the shape (C,) that the audit knows."""
+    if gradient is None or parameter is None or gradient.size != parameter.size:
+        return gradient
+    return gradient.reshape(parameter.shape)

@@ -1,0 +1,42 @@
+"""What calls a NumPy pair: its state, its modes, and the dtypes that it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audit.pairs import Law, Running
+from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.specimens.digits import AllInHalf
+from backnorm.audit.specimens.orders import ThreeOrders
+from backnorm.audit.subjects.registry import as_subject
+from backnorm.audit.subjects.runner import Step
+
+
+def test_a_pair_is_followed_over_calls() -> None:
+    """Its running mean halves the way to the batch's in each call; the pair itself stays."""
+    subject = as_subject(Running())
+    runner, one = subject.runner, draw_inputs(subject, np.random.default_rng(1), "float64", batch=5)
+    step = Step(one.x, one.gamma, one.beta, one.dy)
+    mean = runner.after([step, step]).state()["mean"]
+    want = 0.75 * one.x.mean((0, 2, 3), keepdims=True)
+    assert np.abs(mean - want).max() < 1e-12
+    assert runner.state() == {"mean": 0.0}
+    assert list(runner.attached()) == []
+
+
+def test_a_runner_says_what_it_can() -> None:
+    """A pair has no framework that could differentiate it, and no variants but those it names."""
+    can = [as_subject(pair).runner.can for pair in (Law(), ThreeOrders, AllInHalf)]
+    assert can == [{"state"}, {"state", "higher"}, {"state", "float16"}]
+
+
+def test_a_pair_is_run_in_the_half_formats_that_it_names() -> None:
+    """Its own arrays are float16; those that come and go are float32."""
+    half = as_subject(AllInHalf).runner.variant("float16")
+    x = np.array([[1.0], [3.0]], np.float32).reshape(2, 1, 1, 1)
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    run = half.run(x, one / 3, zero, x)
+    third = np.float32(np.float16(1 / 3))
+    assert run.y.dtype == run.dx.dtype == np.float32
+    assert run.y.ravel().tolist() == [-third, third]
+    assert half.forward(x, one / 3, zero).dtype == np.float32
