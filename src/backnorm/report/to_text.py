@@ -56,7 +56,7 @@ def to_text(
     console.print(_table(records))
     below = (*_notes(records), *_details(records, width)) if verbose else ("",)
     hint = [] if verbose or not any(r.findings for r in records) else ["Findings in full: -v."]
-    for line in (*below, *hint, summary(records)):
+    for line in (*below, *hint, summary(records), *_impossible(records)):
         console.print(Text(line), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
@@ -75,21 +75,20 @@ def summary(records: Sequence[Record]) -> str:
     if any(record.expected for record in records):
         met = [m for m in (record.as_expected() for record in records) if m is not None]
         parts.append(f"{sum(met)} of {len(met)} got the verdict that they must get.")
-    parts += _impossible(audited)
     return " ".join(parts)
 
 
-def _impossible(records: Sequence[Record]) -> list[str]:
-    """Say how many probes were skipped since there is no means for them, and which."""
-    names = [
-        probe.name
+def _impossible(records: Sequence[Record]) -> Iterator[str]:
+    """Say in one line how many probes were not possible, and why."""
+    whys = [
+        probe.what.removeprefix(IMPOSSIBLE)
         for record in records
         for probe in record.probes
         if probe.what.startswith(IMPOSSIBLE)
     ]
-    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
-    many = "probe was" if len(names) == 1 else "probes were"
-    return [f"{len(names)} {many} not possible ({counts}): -v says why."] if names else []
+    if whys:
+        counts = "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
+        yield f"{len(whys)} probe{'s' if len(whys) > 1 else ''} skipped as not possible: {counts}."
 
 
 def _table(records: Sequence[Record]) -> Table:
