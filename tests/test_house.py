@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -96,9 +97,9 @@ def in_tree() -> list[Path]:
         path
         for path in ROOT.rglob("*")
         if path.suffix in TEXT
+        and not NO_SOURCE.intersection(path.relative_to(ROOT).parts)  # .git of a worktree is a file
         and not any(
-            part in NO_SOURCE or (part.startswith(".") and part != ".ci")
-            for part in path.relative_to(ROOT).parts[:-1]
+            part.startswith(".") and part != ".ci" for part in path.relative_to(ROOT).parts[:-1]
         )
         and path.is_file()
     ]
@@ -224,6 +225,43 @@ def test_no_path_of_a_machine_in_the_project() -> None:
         if machine.search(line)
     ]
     assert found == []
+
+
+CLOCK = re.compile(r"(time|timeit|datetime)\.(?!(sleep|timedelta)$)\w+")
+"""What these modules have, but for waiting and for a length of time."""
+
+
+def clocks(path: Path) -> list[str]:
+    """Names by which a file reads a clock or imports one."""
+    tree = ast.parse(path.read_text())
+    names = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    } | {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return sorted(name for name in names if CLOCK.fullmatch(name))
+
+
+def test_no_test_reads_a_clock() -> None:
+    """What is counted (calls, steps, bytes) does not depend on what else the machine is doing."""
+    files = [p for p in (ROOT / "tests").rglob("*.py") if "goldens" not in p.parts]
+    assert Path(__file__) in files
+    found = {str(p.relative_to(ROOT)): clocks(p) for p in files}
+    assert {name: read for name, read in found.items() if read} == {}
+
+
+def test_the_supported_pythons_have_one_home() -> None:
+    """The classifiers in pyproject.toml: the pages repeat the range, what builds looks it up."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    classifier = re.compile(r"Programming Language :: Python :: (3\.\d+)")
+    lowest, *_, highest = [m[1] for m in map(classifier.fullmatch, project["classifiers"]) if m]
+    assert project["requires-python"] == f">={lowest}"
+    pages, builds = ("README.md", "CONTRIBUTING.md"), ("Makefile", "CMakeLists.txt", ".ci/run")
+    version = re.compile(r"[Pp]ython *(3\.\d+(?: to 3\.\d+)?)")
+    said = {name: version.findall((ROOT / name).read_text()) for name in (*pages, *builds)}
+    assert [said[name] for name in pages] == [[f"{lowest} to {highest}"]] * len(pages)
+    assert [said[name] for name in builds] == [[]] * len(builds)
 
 
 def run(code: str) -> str:

@@ -29,7 +29,7 @@ by_through = pytest.mark.parametrize("through", THROUGH)
 batches = hnp.arrays(np.float64, (6, 2), elements=st.floats(-4, 4, width=32))
 """Bounded, so that with eps of 0.01 or more the condition stays below 41."""
 some_eps = st.sampled_from([1e-2, 0.25, 1.0])
-few = settings(max_examples=50, deadline=None, derandomize=True)
+few = settings(max_examples=50)
 
 
 def parts_of(case: Case) -> reference.Parts:

@@ -1,7 +1,7 @@
-"""Shape arithmetic: any axis, any strides, seen as outer x channel x inner.
+"""Shape arithmetic: arrays with any channel axis and any strides as outer x channel x inner.
 
-A kernel sees three axes only: ``outer`` (what comes before the channel in memory), the channel,
-and ``inner`` (what comes after it). NCHW is N x C x HW, channels last is NHW x C x 1.
+Kernels know three axes only: ``outer`` (the axes before the channel in memory), the channel, and
+``inner`` (the axes after it). NCHW is N x C x HW, channels last is NHW x C x 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     extent
         The lengths (outer, c, inner).
     plain
-        Whether the order is the axes' own.
+        Whether the axes are already in that order.
     """
 
     order: tuple[int, ...]
@@ -42,14 +42,15 @@ class Layout(NamedTuple):
 
 
 def layout_of(x: AnyArray, channel_axis: int) -> Layout:
-    """Return the layout that follows x's memory; axes with longer strides are outer axes."""
+    """Return the layout that follows the memory of x; axes with longer strides are outer axes."""
     return _layout(x.shape, None if x.flags.c_contiguous else x.strides, channel_axis)
 
 
-# Networks normalize the same few shapes again and again, and a small call costs microseconds.
+# Cached: networks normalize the same few shapes again and again, and the smallest call takes 9
+# microseconds altogether (docs/performance.md).
 @lru_cache(maxsize=1024)
 def _layout(shape: Shape, memory_strides: tuple[int, ...] | None, channel_axis: int) -> Layout:
-    """Work out a layout; strides None stands for an array that is contiguous in its axes' order."""
+    """Compute a layout; strides None stands for a C-contiguous array."""
     axes = tuple(range(len(shape)))
     if memory_strides is None:
         return Layout(axes, _extent(shape, axes, channel_axis), plain=True)
@@ -64,17 +65,17 @@ def _layout(shape: Shape, memory_strides: tuple[int, ...] | None, channel_axis: 
 
 
 def _extent(shape: Shape, order: tuple[int, ...], channel_axis: int) -> tuple[int, int, int]:
-    place = order.index(channel_axis)
-    outer = math.prod([shape[axis] for axis in order[:place]])
-    inner = math.prod([shape[axis] for axis in order[place + 1 :]])
+    position = order.index(channel_axis)
+    outer = math.prod([shape[axis] for axis in order[:position]])
+    inner = math.prod([shape[axis] for axis in order[position + 1 :]])
     return outer, shape[channel_axis], inner
 
 
 def arrange(array: AnyArray, layout: Layout) -> AnyArray:
-    """Return array as (outer, c, inner): a view where the strides allow one, else a copy.
+    """Return array as (outer, c, inner): a view if the strides allow it, else a copy.
 
-    The result is aligned, and its innermost axis that is longer than 1 is contiguous, as the
-    kernels' contract demands. A result that shares no memory with array is a copy.
+    The result is aligned, and its innermost axis longer than 1 is contiguous, as the contract of
+    the kernels demands. It is a copy if it shares no memory with array.
     """
     flags = array.flags
     if layout.plain and flags.c_contiguous and flags.aligned:

@@ -1,4 +1,4 @@
-"""The small frozen dataclasses that functions return."""
+"""The results of the public functions: small frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "Gradients", "SecondGradients"]
 
 
-class Row:
+class StatisticsRow:
     """The rows of a statistics array, which has shape (4, C).
 
-    mean + mean_low is the mean to more than float64, so that x - mean is exact at any offset.
+    mean + mean_low is the mean in twice the precision, so that x - mean is exact at any offset.
     """
 
     MEAN: Final = 0
@@ -24,7 +24,7 @@ class Row:
 
 
 class Saved(NamedTuple):
-    """What the backward pass needs of the forward pass and users do not: kept beside `Forward`."""
+    """What the backward pass needs from the forward pass; private, in `Forward`."""
 
     x: AnyArray
     gamma: AnyArray | None
@@ -40,12 +40,12 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forward:
-    """What `batch_norm` returns; pass it on to the backward functions.
+    """The result of `batch_norm`; pass it to the backward functions.
 
     Attributes
     ----------
     y
-        The output; shape and format of x. [gamma]
+        The output; shape and dtype of x. [gamma]
     n
         How many values each channel has.
     mean
@@ -63,17 +63,17 @@ class Forward:
     @property
     def mean(self) -> Float64Array:
         """Mean of each channel."""
-        return self._row(Row.MEAN)
+        return self._row(StatisticsRow.MEAN)
 
     @property
     def var(self) -> Float64Array:
         """Biased variance of each channel."""
-        return self._row(Row.VAR)
+        return self._row(StatisticsRow.VAR)
 
     @property
     def inv_std(self) -> Float64Array:
         """1/sqrt(var + eps) of each channel."""
-        return self._row(Row.INV_STD)
+        return self._row(StatisticsRow.INV_STD)
 
     def _row(self, index: int) -> Float64Array:
         row: Float64Array = self.saved.statistics[index]
@@ -82,18 +82,18 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradients:
-    """Gradients of the loss, or buffers to write them to; None where there is none.
+    """Gradients of the loss, or buffers for them; None for a gradient that is not computed.
 
     Attributes
     ----------
     dx
-        With respect to x; shape and format of x.
+        With respect to x; shape and dtype of x.
     dgamma
-        With respect to gamma; shape (C,), format of gamma.
+        With respect to gamma; shape (C,), dtype of gamma.
     dbeta
-        With respect to beta; shape (C,), format of beta.
+        With respect to beta; shape (C,), dtype of beta.
     dresidual
-        With respect to the residual; shape and format of x.
+        With respect to the residual; shape and dtype of x.
     """
 
     dx: AnyArray | None = None
@@ -104,16 +104,16 @@ class Gradients:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecondGradients:
-    """Gradients of a function of (dx, dgamma, dbeta) with respect to what those were made from.
+    """Gradients of a function of (dx, dgamma, dbeta) with respect to the inputs of these.
 
     Attributes
     ----------
     x
-        With respect to x; shape and format of x.
+        With respect to x; shape and dtype of x.
     dy
-        With respect to dy; shape and format of x.
+        With respect to dy; shape and dtype of x.
     gamma
-        With respect to gamma; shape (C,), format of gamma; None without gamma.
+        With respect to gamma; shape (C,), dtype of gamma; None without gamma.
     """
 
     x: AnyArray

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from backnorm.cli import main
 from backnorm.cli._hosts import installed
 from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.host import serve
+from cli.processes import LIMIT, assert_gone, pids_in, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,14 +93,12 @@ def test_one_that_hangs_is_given_up_and_nothing_is_left_of_it(
     """Within its time, with the process that it started."""
     pids = tmp_path / "pids"
     monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
-    start = time.monotonic()
-    records = audited("Hangs", "Right", seconds=4.0)
+    records = audited("Hangs", "Right", seconds=LIMIT)
     assert codes(records) == [["G21"], []]
-    assert records[0].findings[0].expected == "be done within 4 s"
-    assert time.monotonic() - start < 40
-    started = [int(pid) for pid in pids.read_text().split()]
+    assert records[0].findings[0].expected == f"be done within {LIMIT:g} s"
+    started = pids_in(pids)
     assert len(started) == 2
-    _assert_gone(started)
+    assert_gone(started)
 
 
 def test_100_megabytes_on_stdout_change_nothing() -> None:
@@ -117,29 +115,12 @@ def test_a_host_ends_when_the_command_is_killed(
     monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
     words = ["-m", "backnorm", "audit", f"{FILE}:Hangs", "--python", sys.executable]
     command = subprocess.Popen([sys.executable, *words])
-    end = time.monotonic() + 60
-    while not (pids.is_file() and len(pids.read_text().split()) == 2) and time.monotonic() < end:
-        time.sleep(0.05)
+    assert wait_until(lambda: len(pids_in(pids)) == 2)
     children = [process.pid for process in psutil.Process(command.pid).children(recursive=True)]
     command.send_signal(signal.SIGKILL)
     command.wait()
     assert len(children) >= 3
-    _assert_gone(children)
-
-
-def _assert_gone(pids: list[int]) -> None:
-    end = time.monotonic() + 20
-    while any(map(_runs, pids)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(_runs, pids))
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie that nobody has buried yet."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    assert_gone(children)
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -253,7 +234,7 @@ def test_a_child_that_is_sent_nonsense_ends() -> None:
     child = subprocess.run(
         [sys.executable, serve.__file__],
         input=b"\0\0\0\0\0\0\0\6scribe",
-        timeout=60,
+        timeout=300,
         check=True,
         capture_output=True,
     )

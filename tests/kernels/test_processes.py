@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from backnorm.testing.cases import LEVELS
+from kernels import children
 
-CHILDREN = Path(__file__).with_name("children.py")
+CHILDREN = Path(children.__file__)
 
 STATUS = Path("/proc/self/status")
 
@@ -20,8 +21,9 @@ MOST_EXTRA = 4 << 20
 """What a call may take beyond its results: its parts' sums are 1 MiB at most, rounding up to huge
 pages 2 MiB."""
 
-MOST_SECONDS = 120
-"""A process that hangs would hang for ever; none of these needs 5 s, or 50 under the sanitizers."""
+MOST_SECONDS = 600
+"""A process that hangs would hang for ever; none of these needs 5 s, or 50 under the sanitizers.
+A busy machine may take several times as long."""
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no os.fork")
 needs_native = pytest.mark.skipif(not LEVELS, reason="the C++ part is not built")
@@ -88,9 +90,9 @@ def test_the_environment_sets_the_number_of_threads(count: str) -> None:
 
 @needs_native
 def test_other_python_threads_run_during_a_call() -> None:
-    """Ten calls that keep the GIL leave room for ten steps; those that let go, for hundreds."""
+    """A call that keeps the GIL leaves room for a step or two; one that lets go, for many."""
     (steps,) = run("released")
-    assert int(steps) > 100
+    assert int(steps) >= children.ENOUGH_STEPS
 
 
 @needs_native

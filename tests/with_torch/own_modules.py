@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -232,15 +231,6 @@ class Detached(Norm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y without its graph."""
         return super().forward(x).detach()
-
-
-class Sleeps(Norm):
-    """Never comes back."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Sleep."""
-        while True:
-            time.sleep(x.ndim)
 
 
 class ManyArguments(Norm):

@@ -1,7 +1,7 @@
-"""The benchmark: the engine beside a copy of the same bytes and beside each framework."""
+"""The benchmark: times of the engine beside a copy of the same bytes and other frameworks."""
 
 from __future__ import annotations
 
-from backnorm.bench.run import Options, run
+from backnorm.bench.run import BenchOptions, run
 
-__all__ = ["Options", "run"]
+__all__ = ["BenchOptions", "run"]

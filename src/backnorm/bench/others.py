@@ -1,4 +1,4 @@
-"""Peers of other environments, timed by a child under their own interpreter."""
+"""Peers of other environments: a child process under another interpreter times them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from backnorm.bench import peers
 from backnorm.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from backnorm.bench.run import Options
-    from backnorm.bench.suites import Case
+    from backnorm.bench.run import BenchOptions
+    from backnorm.bench.suites import BenchCase
 
 __all__ = ["outside"]
 
-# A framework that has not answered for one case by then hangs.
+# A framework that needs longer for one case has hung.
 LIMIT_SECONDS = 300.0
 
 
-def outside(  # noqa: PLR0917 - the words of one job
-    peer: str, interpreter: str, case: Case, op: str, layout: str, options: Options, threads: int
+def outside(  # noqa: PLR0917 - the fields of one job
+    peer: str,
+    interpreter: str,
+    case: BenchCase,
+    op: str,
+    layout: str,
+    options: BenchOptions,
+    threads: int,
 ) -> dict[str, float]:
     """Return the seconds that peers.py measures under another interpreter."""
     if op not in peers.OPERATIONS:
         return {}
-    one = {"key": "it", "op": op, "layout": layout, "dtype": options.dtype, "shape": case.shape}
-    job = {"peer": peer, "cases": [one], "rounds": options.rounds, "threads": threads}
+    timed = {"key": "it", "op": op, "layout": layout, "dtype": options.dtype, "shape": case.shape}
+    job = {"peer": peer, "cases": [timed], "rounds": options.rounds, "threads": threads}
     try:
         child = subprocess.run(
             [interpreter, str(Path(peers.__file__))],
@@ -38,8 +44,8 @@ def outside(  # noqa: PLR0917 - the words of one job
         )
         times: dict[str, float] = json.loads(child.stdout)["it"]
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        words = getattr(error, "stderr", None) or str(error).encode()
+        output = getattr(error, "stderr", None) or str(error).encode()
         raise BenchmarkError.peer_failed(
-            peer, interpreter, words.decode(errors="replace")
+            peer, interpreter, output.decode(errors="replace")
         ) from None
     return times

@@ -1,8 +1,8 @@
 """The other implementations, each called as its users call it.
 
-This file needs one framework and nothing else, no backnorm either: `--peer-python NAME=INTERPRETER`
-runs it under the interpreter of an environment where that framework lives (Python 3.6 and newer).
-It then reads a job as JSON from standard input and prints the seconds as JSON.
+This file needs one framework and no other package, not even backnorm. So `--peer-python
+NAME=INTERPRETER` can run it under the interpreter of another environment (Python 3.6 or newer),
+where it reads a job as JSON from standard input and prints the seconds as JSON.
 """
 
 import json
@@ -16,11 +16,11 @@ OPERATIONS = ("forward", "backward")
 
 
 def torch_calls(op, layout, dtype, shape, threads):
-    """PyTorch: functional.batch_norm, and the same kernels with their outputs given."""
+    """PyTorch: functional.batch_norm, and the same kernels with given outputs."""
     import torch
 
     torch.set_num_threads(threads)
-    kind = getattr(torch, dtype)
+    kind = getattr(torch, dtype)  # torch.float32 and so on
     memory = (
         torch.channels_last if layout == "nhwc" and len(shape) == 4 else torch.contiguous_format
     )
@@ -54,7 +54,7 @@ def torch_calls(op, layout, dtype, shape, threads):
 
 
 def jax_calls(op, layout, dtype, shape, threads):
-    """JAX: the formula, compiled; backward through its automatic differentiation."""
+    """JAX: the formula, compiled; backward by automatic differentiation."""
     import jax
     import numpy as np
 
@@ -85,7 +85,7 @@ def jax_calls(op, layout, dtype, shape, threads):
 
 
 def tensorflow_calls(op, layout, dtype, shape, threads):
-    """TensorFlow: fused_batch_norm, which its CPU build has for NHWC only."""
+    """TensorFlow: fused_batch_norm, which on CPUs exists for NHWC only."""
     import tensorflow as tf
 
     if layout != "nhwc" or len(shape) != 4:
@@ -181,12 +181,12 @@ PEERS = {
 
 
 def seconds(call, rounds):
-    """Return the median seconds of a call; one that returns a float has timed itself."""
+    """Return the median seconds of a call; a call that times itself returns a float."""
     samples = []
     for _ in range(rounds + 2):
         begin = time.perf_counter()
-        own = call()
-        samples.append(own if isinstance(own, float) else time.perf_counter() - begin)
+        result = call()
+        samples.append(result if isinstance(result, float) else time.perf_counter() - begin)
     return sorted(samples[2:])[rounds // 2]
 
 
@@ -194,7 +194,7 @@ def main():
     """Time one job, given as JSON on standard input."""
     job = json.load(sys.stdin)
     answer = os.dup(1)
-    os.dup2(2, 1)  # what a framework prints must not mix with the answer
+    os.dup2(2, 1)  # output of a framework must not mix with the answer
     times = {}
     for case in job["cases"]:
         calls = PEERS[job["peer"]](

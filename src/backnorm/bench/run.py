@@ -1,4 +1,4 @@
-"""The run: each case of a suite timed beside its copies and its peers, and what comes of it."""
+"""Time each case of a suite beside copies and peers, and collect the rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import engine, peers
 from backnorm.bench.others import outside
-from backnorm.bench.suites import Case, cases
-from backnorm.bench.summary import Row, summary
+from backnorm.bench.suites import BenchCase, cases
+from backnorm.bench.summary import BenchRow, summary
 from backnorm.bench.timing import alternate
 from backnorm.kernels.threads import get_num_threads
 from backnorm.report.environment import environment
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
 
-__all__ = ["Options", "run"]
+__all__ = ["BenchOptions", "run"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is to be timed.
+class BenchOptions:
+    """What to time.
 
     Attributes
     ----------
     suite, layouts, dtype, operations
-        Which cases, and what is done with each.
+        Which cases, and the operations to time on each.
     peers
         Frameworks of this environment, by their names in `peers.PEERS`.
     interpreters
@@ -47,15 +47,15 @@ class Options:
     rounds: int = 7
 
 
-def run(options: Options) -> Iterator[Row]:
-    """Time one case after another; each gives a row when it is done."""
+def run(options: BenchOptions) -> Iterator[BenchRow]:
+    """Time one case after another, and yield a row for each."""
     for case in cases(options.suite):
         for layout in options.layouts:
             for op in options.operations:
                 yield _time(case, layout, op, options)
 
 
-def result(rows: list[Row]) -> dict[str, Any]:
+def result(rows: list[BenchRow]) -> dict[str, Any]:
     """Return the rows and their summary, ready for JSON."""
     return {
         "schema": 1,
@@ -65,22 +65,22 @@ def result(rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _time(case: Case, layout: str, op: str, options: Options) -> Row:
-    job = engine.data(case.shape, layout, options.dtype)
+def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> BenchRow:
+    arrays = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
     if op == engine.AUTOGRAD:
-        calls, beside = engine.autograd_calls(job, threads)
+        calls, peer_calls = engine.autograd_calls(arrays, threads)
     else:
-        calls, beside = engine.calls(op, job), {}
+        calls, peer_calls = engine.calls(op, arrays), {}
     ours = set(calls)
     if op in peers.OPERATIONS:
         for peer in options.peers:
             make: Peer = peers.PEERS[peer]
-            beside |= make(op, layout, options.dtype, list(case.shape), threads)
-    seconds = alternate(calls | beside, options.rounds)
+            peer_calls |= make(op, layout, options.dtype, list(case.shape), threads)
+    seconds = alternate(calls | peer_calls, options.rounds)
     others = {name: value for name, value in seconds.items() if name not in ours}
     for peer, interpreter in options.interpreters:
         others |= outside(peer, interpreter, case, op, layout, options, threads)
-    del job, calls, beside
+    del arrays, calls, peer_calls
     gc.collect()
-    return Row.of(case, op, layout, options.dtype, threads, seconds, others)
+    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)

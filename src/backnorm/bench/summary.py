@@ -1,4 +1,4 @@
-"""From seconds to ratios, and from rows to a summary."""
+"""A row of ratios from seconds, and a summary of rows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from backnorm._types import Shape
-    from backnorm.bench.suites import Case
+    from backnorm.bench.suites import BenchCase
 
-__all__ = ["LARGE_BYTES", "Row", "summary"]
+__all__ = ["LARGE_BYTES", "BenchRow", "summary"]
 
-# "Large" shapes: no cache keeps them, so a copy runs at the speed of memory.
+# "Large" shapes: they fit no cache, so a copy runs at the speed of memory.
 LARGE_BYTES = 50_000_000
 
 _WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One shape, layout and operation: seconds, and two ratios.
 
     Attributes
     ----------
     backnorm, backnorm_given
-        The engine, with recycled output and with a given one; None where none can be given.
+        The engine, with a recycled and with a given output; None if the call takes no output.
     copy
         A copy of x, the faster of plain and streaming stores, with the same threads.
     peers
@@ -53,17 +53,17 @@ class Row:
     to_fastest_peer: float | None
 
     @classmethod
-    def of(  # noqa: PLR0917 - the words of one job
+    def of(  # noqa: PLR0917 - the fields of one job
         cls,
-        case: Case,
+        case: BenchCase,
         op: str,
         layout: str,
         dtype: str,
         threads: int,
         seconds: dict[str, float],
         peers: dict[str, float],
-    ) -> Row:
-        """Make a row of measured seconds."""
+    ) -> BenchRow:
+        """Return a row for measured seconds."""
         ours, given = seconds["backnorm"], seconds.get("backnorm (out given)")
         copy = min(seconds["copy (plain)"], seconds["copy (streaming)"])
         fastest = min(peers.values()) / ours if peers else None
@@ -78,8 +78,8 @@ class Row:
         return math.prod(self.shape) * _WIDTH[self.dtype]
 
 
-def summary(rows: list[Row]) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
-    """Return layout -> operation -> "all" or "large" -> weighted geometric means and the worst."""
+def summary(rows: list[BenchRow]) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+    """Return layout -> operation -> "all" or "large" -> weighted geometric means, and the worst."""
     result: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
     for layout, op in sorted({(row.layout, row.op) for row in rows}):
         members = [row for row in rows if (row.layout, row.op) == (layout, op)]
@@ -89,7 +89,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, dict[str, dict[str, float | 
     return result
 
 
-def _group(rows: list[Row]) -> dict[str, float | None]:
+def _group(rows: list[BenchRow]) -> dict[str, float | None]:
     ratios = [(row.to_fastest_peer, row.weight) for row in rows if row.to_fastest_peer is not None]
     return {
         "to_copy": _mean((row.to_copy, row.weight) for row in rows),
@@ -99,7 +99,7 @@ def _group(rows: list[Row]) -> dict[str, float | None]:
 
 
 def _mean(weighted: Iterable[tuple[float, int]]) -> float:
-    """Geometric mean, since a ratio of 2 and one of 1/2 make up for each other."""
+    """Return the geometric mean, in which ratios of 2 and 1/2 cancel."""
     pairs = list(weighted)
     total = sum(weight for _, weight in pairs)
     return math.exp(sum(weight * math.log(ratio) for ratio, weight in pairs) / total)

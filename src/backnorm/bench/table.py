@@ -1,4 +1,4 @@
-"""Rows and summary as text."""
+"""Rows and summary as tables."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from backnorm.bench.summary import Row
+    from backnorm.bench.summary import BenchRow
 
 __all__ = ["rows_table", "summary_table", "training_table"]
 
-BAR = 20  # characters for the slowest of a row
+BAR = 20  # characters for the slowest call of a row
 
 
-def rows_table(rows: list[Row]) -> Table:
-    """Return a line a row: milliseconds, ratios, a bar for engine, copy and peer."""
+def rows_table(rows: list[BenchRow]) -> Table:
+    """Return a table of the rows: milliseconds, ratios, a bar for engine, copy and peer."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("op", "layout", "shape"):
         table.add_column(name, no_wrap=True)
@@ -27,7 +27,7 @@ def rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: BenchRow) -> tuple[str, ...]:
     peer = min(row.peers.values()) if row.peers else None
     shape = "x".join(map(str, row.shape))
     ratio = "-" if row.to_fastest_peer is None else f"{row.to_fastest_peer:.2f}"
@@ -39,7 +39,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.3f}"
 
 
-def _bar(row: Row, peer: float | None) -> str:
+def _bar(row: BenchRow, peer: float | None) -> str:
     longest = max(row.backnorm, row.copy, peer or 0.0)
     marks = {"-": peer or 0.0, "#": row.backnorm, ":": row.copy}
     lengths = {mark: round(BAR * seconds / longest) for mark, seconds in marks.items()}
@@ -50,7 +50,7 @@ def _bar(row: Row, peer: float | None) -> str:
 
 
 def summary_table(summary: dict[str, dict[str, dict[str, dict[str, float | None]]]]) -> Table:
-    """Return a line for each layout, operation and group of shapes."""
+    """Return a table with a line for each layout, operation and group of shapes."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("layout", "op", "shapes"):
         table.add_column(name)
@@ -68,14 +68,15 @@ def _ratio(value: float | None) -> str:
 
 
 def training_table(row: dict[str, Any]) -> Table:
-    """Return a line for each network: milliseconds and MB, and what they are to stock's."""
+    """Return a table with a line for each network: milliseconds, MB, and their ratios to stock."""
     shape = f"{row['batch']}x3x{row['size']}x{row['size']}"
     title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
     steps, differences = len(row["losses"]["stock"]), dict(row["loss_difference"])
-    own = differences.pop("stock, nudged")
+    nudged = differences.pop("stock, nudged")
     caption = (
-        f"losses of {steps} steps differ by at most {max(differences.values()):.1e} of stock's; "
-        f"those of stock itself, its first weights a rounding off, by {own:.1e}"
+        f"relative difference to the losses of stock over {steps} steps: at most "
+        f"{max(differences.values()):.1e}; of stock with its first weights one rounding off: "
+        f"{nudged:.1e}"
     )
     table = Table(title=title, caption=caption, box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)

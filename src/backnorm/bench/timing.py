@@ -1,4 +1,4 @@
-"""Seconds of several callables in one process, alternating, so that a noisy machine is fair."""
+"""Seconds of several calls in one process, in turn, so that noise of the machine hits all alike."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WARM_UP", "alternate"]
 
-# A sample shorter than this would measure the clock and the scheduler more than the call.
+# A shorter sample would measure the clock and the scheduler more than the call.
 LEAST_SAMPLE = 300e-6
-# Calls until times settle: measured on arrays of 26 MB, 2.4, 2.2, 1.6, 1.3, 1.3 ms.
+# Calls until the time is stable. Measured on arrays of 26 MB: 2.4, 2.2, 1.6, 1.3, 1.3 ms.
 WARM_UP = 3
 
 
 def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each call over several rounds, one sample of each a round."""
+    """Return the median seconds of each call over several rounds; a round times each call once."""
     repeats = {name: _repeats(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -28,23 +28,23 @@ def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def _repeats(call: Callable[[], object]) -> int:
-    """Warm up, and find how many calls make one sample."""
+    """Warm up, and return how many calls make one sample."""
     call()
     call()
     return max(1, round(LEAST_SAMPLE / max(_sample(call, 1), 1e-9)))
 
 
 def _sample(call: Callable[[], object], repeats: int) -> float:
-    """Return the seconds of one call; one that returns a float has timed itself.
+    """Return the seconds of one call; a call that times itself returns a float.
 
-    Untimed calls come first: whoever was timed before has left the caches full of its own arrays
-    and, for some milliseconds, threads that wait actively. No result outlives its call, so that
-    memory is recycled as it is where results are used up.
+    Untimed calls come first: the call timed before has filled the caches with other arrays and, for
+    some milliseconds, left threads that wait actively. Each result is dropped at once, so that its
+    memory is recycled, as in a network that consumes it.
     """
     for _ in range(WARM_UP):
         call()
     begin = time.perf_counter()
     for _ in range(repeats - 1):
         call()
-    own = call()
-    return own if isinstance(own, float) else (time.perf_counter() - begin) / repeats
+    result = call()
+    return result if isinstance(result, float) else (time.perf_counter() - begin) / repeats

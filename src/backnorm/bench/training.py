@@ -1,4 +1,4 @@
-"""Training steps of one network: with PyTorch's layers, with this package's, and with none."""
+"""Training steps of a network: with PyTorch's layers, with backnorm's, without normalization."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["Setup", "loss_difference", "result", "run", "total"]
 TRAINED: Final = ("stock", "converted", "fused", "none")
 OURS: Final = ("converted", "fused")
 NUDGED: Final = "stock, nudged"
-"""Trained for its losses alone: how far apart rounding by itself takes two runs."""
+"""Trained for its losses only: they show how far rounding alone takes two runs apart."""
 HELD: Final = (*TRAINED, "stock, kept")
 # Steps before the timed ones: memory is touched for the first time, and PyTorch chooses kernels.
 WARM_UP: Final = 2
-# Steps under the profiler at most, of which the median is taken.
+# Most steps under the profiler; the median counts.
 PROFILED: Final = 7
 SEED: Final = 5
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be trained.
+    """What to train.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class Setup:
     batch, size
         Images of a step, and pixels of a side.
     steps
-        Steps that are timed, of each network.
+        Timed steps of each network.
     inplace
-        Normalize in place, and take leaky_relu as the activation, which can be undone.
+        Whether to normalize in place, with leaky_relu as the activation, since it has an inverse.
     """
 
     model: str
@@ -54,7 +54,7 @@ class Setup:
 
 
 def total(setup: Setup) -> int:
-    """Return how often `run` will say that it has come on."""
+    """Return how often `run` will call `advance`."""
     return WARM_UP + setup.steps + min(PROFILED, setup.steps) + len(HELD)
 
 
@@ -66,12 +66,12 @@ def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
     setup
         What to train.
     advance
-        Called when a part is done.
+        Called after each part of the work.
 
     Returns
     -------
     dict
-        Of the setup and, each by network, seconds, bytes and losses, ready for JSON.
+        The setup, and the seconds, bytes and losses of each network, ready for JSON.
     """
     networks = {name: _trainee(name, setup) for name in TRAINED}
     nudged = _trainee(NUDGED, setup)
@@ -130,5 +130,5 @@ def loss_difference(stock: Iterable[float], ours: Iterable[float]) -> float:
 
 
 def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what `run` gave for each setup, ready for JSON."""
+    """Return the results of `run` for each setup, ready for JSON."""
     return {"schema": 1, "environment": environment(), "training": rows}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backnorm.cli._shapes import read_shapes
+from backnorm.host.calls import FRAMEWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,8 +156,7 @@ def audit(
     """Audit normalization layers: find what their gradients leave out.
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
-    or a framework (torch, jax, flax, haiku, equinox, keras, tensorflow, tinygrad, mxnet, paddle,
-    chainer, caffe). Without a target: the engine and every framework found. With --model a target
+    or a framework ({frameworks}). Without a target: the engine and every framework found. With --model a target
     names a torch Module, or what builds one; it may come with its inputs: a pair (model, inputs).
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
@@ -184,10 +184,12 @@ def audit(
     ctx.exit(_status(records))
 
 
+audit.help = (audit.help or "").format(frameworks=", ".join(FRAMEWORKS))
+
+
 def _defaults() -> tuple[str, ...]:
     """Return the engine and every framework found; say which are not there."""
     from backnorm.cli._targets import is_installed
-    from backnorm.host.calls import FRAMEWORKS
 
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
     if missing:

@@ -6,7 +6,7 @@ All arrays are checked and arranged before a kernel sees them:
   format; they are aligned; the innermost axis that is longer than 1 is contiguous; outer and
   channel strides are free.
 - per-channel arrays are contiguous float64 of shape (C,).
-- ``statistics`` is a C-contiguous float64 array of shape (4, C) with the rows of `state.Row`.
+- ``statistics`` is a C-contiguous float64 array of shape (4, C), rows as in `StatisticsRow`.
 - outputs overlap neither inputs nor each other. There is at least one value per channel, or no
   channel at all, or the statistics are frozen.
 """

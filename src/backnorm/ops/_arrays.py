@@ -1,4 +1,4 @@
-"""Between the arrays of a public function and those a kernel takes."""
+"""Convert between the arrays of a public function and the arrays of a kernel."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["Target", "activated", "reduced", "saved_of", "wide"]
 
 
 class Target:
-    """An output array, and `view`, what the kernel writes: the array arranged, or a stand-in."""
+    """An output array, and `view`, the array that the kernel writes: a view of it, or a copy."""
 
     def __init__(self, array: AnyArray, layout: Layout, *, load: bool = False) -> None:
         self.array = array
         self.view = arrange(array, layout)
         self._layout = layout
-        self._stands_in = not np.may_share_memory(self.view, array)
-        if self._stands_in and not load:
+        self._is_copy = not np.may_share_memory(self.view, array)
+        if self._is_copy and not load:
             self.view = np.empty_like(self.view)
 
     def finish(self) -> AnyArray:
-        """Return the array, after the kernel has written the view."""
-        if self._stands_in:
+        """Return the array, once the kernel has written the view."""
+        if self._is_copy:
             order = self._layout.order
             ordered = self.array.transpose(order)
             ordered[...] = self.view.reshape(ordered.shape)
@@ -38,19 +38,19 @@ class Target:
 
 
 def wide(values: AnyArray | None) -> Float64Array | None:
-    """Return per-channel values as the kernels take them: contiguous float64."""
+    """Return values of shape (C,) as contiguous float64, which the kernels take."""
     return None if values is None else np.ascontiguousarray(values, dtype=np.float64)
 
 
 def saved_of(fwd: object) -> Saved:
-    """Return what the forward pass kept for the backward pass."""
+    """Return what the forward pass saved for the backward pass."""
     if not isinstance(fwd, Forward):
         raise RangeError.stale_forward(fwd)
     return fwd.saved
 
 
 def activated(fwd: Forward, layout: Layout) -> AnyArray | None:
-    """Return y where the activation's derivative has to be read from it."""
+    """Return y if the derivative of the activation is computed from it; None without activation."""
     if fwd.saved.activation == "identity":
         return None
     return arrange(fwd.y, layout)
@@ -59,7 +59,7 @@ def activated(fwd: Forward, layout: Layout) -> AnyArray | None:
 def reduced(
     request: Request, sums: Float64Array, buffer: AnyArray | None, parameter: AnyArray | None
 ) -> AnyArray | None:
-    """Return a per-channel gradient in its parameter's format, or stored in buffer."""
+    """Return the gradient of a parameter: a new array in its dtype, or the buffer."""
     if request == "null" or parameter is None:
         return None
     total = sums + buffer if request == "add" and buffer is not None else sums

@@ -1,4 +1,4 @@
-"""Checks of the buffers and requests of a backward call."""
+"""Check the buffers and requests of a backward call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTHING = Gradients()
 
 
 def buffers(into: Gradients, requests: dict[str, Request], fwd: Forward, dy: AnyArray) -> Gradients:
-    """Return into, once each buffer fits its request, its array and the other buffers."""
+    """Return into, after checking each buffer against its request, its array and the others."""
     if not isinstance(into, Gradients):
         raise RangeError.no_gradients(into)
     for name, request in requests.items():

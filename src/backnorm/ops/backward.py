@@ -43,34 +43,34 @@ def batch_norm_backward(
     Parameters
     ----------
     dy
-        Gradient with respect to y, shape and format of y, any strides. [loss]/[gamma]
+        Gradient with respect to y, shape and dtype of y, any strides. [loss]/[gamma]
     fwd
-        What `batch_norm` returned. Its x and y must not have changed since.
+        The result of `batch_norm`. Its x and y must not have changed since.
     through
-        Which statistics take part in dx: "both" is the exact gradient, "mean" leaves V out,
-        "variance" leaves M out, "none" leaves D alone. Frozen statistics never take part.
+        Which statistics the gradient goes through: with "both" dx is exact, with "mean" it lacks V,
+        with "variance" it lacks M, with "none" it is D. Frozen statistics are constants always.
     dx, dgamma, dbeta, dresidual
-        "write" computes it (into a new array, or the buffer in into), "add" adds it to the
-        buffer, "null" leaves it out.
+        "write" computes the gradient (in a new array, or in the buffer in into), "add" adds it to
+        the buffer, "null" does not compute it.
     into
-        Buffers, for those that are to be stored in given memory.
+        Buffers for the gradients.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 
     Returns
     -------
     Gradients
-        The arrays written or added to; None where "null" was asked, or where the forward pass
-        had no gamma, beta or residual.
+        The arrays written or added to; None for "null", and for a gamma, beta or residual that the
+        forward pass did not have.
 
     Raises
     ------
     ShapeError, DtypeError
         dy or a buffer does not fit.
     RangeError
-        A buffer is missing, superfluous, read-only, or overlaps an input; fwd is no `Forward`.
+        A buffer is missing, superfluous, read-only, or overlaps an input; fwd is not a `Forward`.
     UnknownNameError
-        A word for through, a request or a kernel that does not exist.
+        An unknown value of through, request or kernel.
 
     Notes
     -----
@@ -122,7 +122,7 @@ def batch_norm_backward(
             saved.negative_slope,
         )
     )
-    with np.errstate(over="ignore"):  # what a format cannot hold becomes infinite, as it does in dx
+    with np.errstate(over="ignore"):  # a value too large for the dtype becomes infinite, as in dx
         return Gradients(
             dx_target.finish() if dx_target else None,
             reduced(dgamma, sums[0], into.dgamma, saved.gamma),
@@ -134,7 +134,7 @@ def batch_norm_backward(
 def requested(
     request: Request, buffer: AnyArray | None, x: AnyArray, layout: Layout
 ) -> Target | None:
-    """Return where a gradient of x's shape goes; None for "null"."""
+    """Return the target of a gradient with the shape of x; None for "null"."""
     if request == "null":
         return None
     return Target(empty_like(x) if buffer is None else buffer, layout, load=request == "add")

@@ -41,7 +41,7 @@ def batch_norm(
     """Normalize each channel of x over all other axes: y = act(gamma*x_hat + beta + residual).
 
     With x_hat = (x - mean)*inv_std and inv_std = 1/sqrt(var + eps); mean and biased variance are
-    those of x itself unless frozen ones are given.
+    those of x unless frozen statistics are given.
 
     Parameters
     ----------
@@ -49,42 +49,42 @@ def batch_norm(
         Input, any shape with channels along channel_axis, for example (N, C, H, W); float16,
         bfloat16 (of ml_dtypes), float32 or float64; any strides. [x]
     gamma, beta
-        Scale and shift, shape (C,), in the format of x or a wider one; None stands for 1 and
+        Scale and shift, shape (C,), in the dtype of x or a wider one; None stands for 1 and
         for 0. [gamma]
     channel_axis
         The axis that holds the channels: 1 for (N, C, ...), -1 for (N, ..., C).
     eps
         Added to the variance, inside the root. [x]^2
     running_mean, running_var
-        Frozen statistics, shape (C,); both or none. They are constants: no gradient goes through
-        them. [x], [x]^2
+        Frozen statistics, shape (C,); both or neither. They are constants: no gradient goes
+        through them. [x], [x]^2
     activation
         "identity", "relu", "relu6" or "leaky_relu", applied last.
     negative_slope
         Slope of leaky_relu below 0.
     residual
-        Added before the activation; shape and format of x. [gamma]
+        Added before the activation; shape and dtype of x. [gamma]
     out
-        Where to store y; shape and format of x, any strides, no memory of x.
+        Array for y; shape and dtype of x, any strides, without memory of x.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 
     Returns
     -------
     Forward
-        y, and the statistics in float64. It keeps x, y and gamma (not copies) for the backward
-        pass: change none of them in place before that.
+        y, and the statistics in float64. It refers to x, y and gamma without copying them: do not
+        change them in place before the backward pass.
 
     Raises
     ------
     ShapeError
-        Wrong shapes, or no value per channel and no frozen statistics.
+        Shapes that do not fit; or channels without values, unless statistics are frozen.
     DtypeError
-        A format that is not supported, or a parameter narrower than x.
+        A dtype that is not supported, or a parameter narrower than x.
     RangeError
-        A bad eps, axis, slope, running variance or buffer.
+        An eps, axis, slope, running variance or buffer out of range.
     UnknownNameError
-        An activation or kernel that does not exist.
+        An unknown activation or kernel.
 
     Notes
     -----
@@ -143,12 +143,12 @@ def batch_norm(
     saved = Saved(
         x, scale, shift, has_residual, statistics, axis, eps, frozen, activation, negative_slope
     )
-    statistics.flags.writeable = False  # the backward pass relies on them
+    statistics.flags.writeable = False  # users see views of them, and the backward pass reads them
     return Forward(y, layout.n, saved)
 
 
 def frozen_rows(running: tuple[Float64Array, Float64Array], eps: float) -> Float64Array:
-    """Return the statistics array of constants; var + eps = 0 gives an infinite inv_std."""
+    """Return the statistics array of frozen statistics; inv_std is infinite if var + eps is 0."""
     mean, var = running
     with np.errstate(divide="ignore"):
         return np.stack([mean, np.zeros_like(mean), var, 1.0 / np.sqrt(var + eps)])

@@ -33,18 +33,20 @@ def batch_norm_jvp(
     through: Through = "both",
     kernel: str = "auto",
 ) -> AnyArray:
-    """Return how y moves when x and the parameters move: forward mode, the adjoint of backward.
+    """Return the tangent of y for tangents of x and the parameters: forward mode.
+
+    It is the adjoint of `batch_norm_backward`.
 
     Parameters
     ----------
     x_tangent
-        Direction of x, shape and format of x. [x]
+        Tangent of x, shape and dtype of x. [x]
     fwd
-        What `batch_norm` returned.
+        The result of `batch_norm`.
     gamma_tangent, beta_tangent
-        Directions of the parameters, shape (C,); None stands for 0. [gamma]
+        Tangents of the parameters, shape (C,); None stands for 0. [gamma]
     residual_tangent
-        Direction of the residual, shape and format of x; None stands for 0. [gamma]
+        Tangent of the residual, shape and dtype of x; None stands for 0. [gamma]
     through
         As in `batch_norm_backward`.
     kernel
@@ -53,7 +55,7 @@ def batch_norm_jvp(
     Returns
     -------
     numpy.ndarray
-        Tangent of y, shape and format of x. [gamma]
+        Tangent of y, shape and dtype of x. [gamma]
 
     Raises
     ------
@@ -116,28 +118,28 @@ def batch_norm_double_backward(
 ) -> SecondGradients:
     """Return the gradient of sum(ddx*dx) + sum(ddgamma*dgamma) + sum(ddbeta*dbeta).
 
-    dx, dgamma and dbeta are the exact gradients that `batch_norm_backward` gives for dy; what is
-    returned are the derivatives with respect to x, dy and gamma.
+    dx, dgamma and dbeta are the exact gradients that `batch_norm_backward` computes for dy. The
+    gradient is with respect to x, dy and gamma.
 
     Parameters
     ----------
     ddx
-        What arrives for dx, shape and format of x; None stands for 0.
+        Gradient with respect to dx, shape and dtype of x; None stands for 0.
     dy
-        What `batch_norm_backward` was called with.
+        The dy of `batch_norm_backward`.
     fwd
-        What `batch_norm` returned.
+        The result of `batch_norm`.
     ddgamma, ddbeta
-        What arrives for dgamma and dbeta, shape (C,); None stands for 0.
+        Gradients with respect to dgamma and dbeta, shape (C,); None stands for 0.
     ddresidual
-        What arrives for dresidual, shape and format of x; None stands for 0.
+        Gradient with respect to dresidual, shape and dtype of x; None stands for 0.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 
     Returns
     -------
     SecondGradients
-        x, dy, and gamma (None when the forward pass had none).
+        x, dy, and gamma (None if the forward pass had no gamma).
 
     Raises
     ------
@@ -146,8 +148,8 @@ def batch_norm_double_backward(
 
     Notes
     -----
-    Source: docs/mathematics.md. There is no `through` here: what a detached statistic means
-    at second order depends on where it was detached, and no answer is better than a wrong one.
+    Source: docs/mathematics.md. `through` is not an argument here: at second order the effect of a
+    detached statistic depends on where it was detached, so an answer could be wrong.
     Accuracy: float64 inside, rounded once (tests/ops/test_higher_order.py).
     Cost: NumPy in every kernel, some twenty passes over cached tiles.
 
@@ -200,7 +202,7 @@ def batch_norm_double_backward(
 def per_channel_step(
     name: str, value: npt.ArrayLike | None, of: str, parameter: AnyArray | None, saved: Saved
 ) -> AnyArray | None:
-    """Return a parameter's tangent or cotangent, shape (C,), in any format."""
+    """Return the tangent of a parameter or of its gradient, shape (C,), in any dtype."""
     if value is None:
         return None
     if parameter is None:
@@ -209,7 +211,7 @@ def per_channel_step(
 
 
 def residual_step_of(name: str, value: AnyArray | None, saved: Saved) -> AnyArray | None:
-    """Return the residual's tangent or cotangent."""
+    """Return the tangent of the residual or of its gradient."""
     if value is None:
         return None
     if not saved.has_residual:

@@ -1,7 +1,7 @@
-"""What tests of an engine are made of: the error budget, named cases, Hypothesis strategies.
+"""For tests of an engine: the error budget, named cases, Hypothesis strategies, a pytest plug-in.
 
-Import the modules by name: `strategies` needs hypothesis, bfloat16 cases need ml_dtypes, and
-neither is loaded before it is used.
+Import the modules by name: `strategies` needs hypothesis, `pytest_plugin` needs pytest, and
+bfloat16 cases need ml_dtypes. Each package is loaded only by the module that needs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Named tables of what a test of the engine runs through, and the data it runs on."""
+"""Named tables of cases for tests of the engine, and their data."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ __all__ = [
 ]
 
 KERNELS = kernels.available()
-"""Every kernel that this machine can run, the instruction-set levels one by one."""
+"""Every kernel that this machine can run, one for each instruction-set level."""
 
 LEVELS = tuple(name for name in KERNELS if name.startswith("native"))
-"""The native ones among them; empty where the C++ part was not built."""
+"""The native kernels among them; empty if the C++ part was not built."""
 
 MODES = ("batch", "frozen")
 """Whether the statistics are those of the batch, or given."""
 
 OFFSETS = (0.0, 1.0, 1e2, 1e4, 1e6)
-"""mean/std, up to where the design's promise goes."""
+"""mean/std, up to the largest for which the engine promises its accuracy."""
 
 SHAPES: Mapping[str, Shape] = {
     "batch of vectors": (7, 5),
@@ -55,7 +55,7 @@ SHAPES: Mapping[str, Shape] = {
     "two values": (2, 3),
     "channels only": (1, 3, 1, 1),
 }
-"""Small ones, with the channel axis at 1."""
+"""Small shapes, with the channel axis at 1."""
 
 BORDERS: Mapping[str, Shape] = {
     "plane just small": (4, 3, 255),
@@ -89,8 +89,8 @@ BORDERS: Mapping[str, Shape] = {
     "one lane": (3, 2, 1),
     "one value a channel": (1, 40),
 }
-"""Around the numbers at which the native kernel takes another way: planes of 256, blocks of 2048,
-tiles of 512 columns, parts from 512 rows on, short rows that are folded, packs of 16 lanes."""
+"""Shapes around the sizes at which the native kernel takes another path: planes of 256, blocks of
+2048, tiles of 512 columns, parts from 512 rows, short rows that are folded, packs of 16 lanes."""
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
@@ -98,8 +98,8 @@ def dtype_of(name: str) -> np.dtype[Any]:
     return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 
-# ---- layouts: each returns an array of the same values that lies in memory in its own way. What
-# surrounds a view is NaN, so that reading past it shows.
+# ---- layouts: each function returns the same values in another memory layout. The memory around a
+# view holds NaN, so that a read outside of the view shows in the result.
 
 
 def _contiguous(values: AnyArray) -> AnyArray:
@@ -115,27 +115,27 @@ def _channels_first(values: AnyArray) -> AnyArray:
 
 
 def _inside(values: AnyArray) -> AnyArray:
-    """Lie inside a larger array, on every axis."""
+    """Return a part of a larger array, smaller on every axis."""
     around = np.full([length + 3 for length in values.shape], np.nan, values.dtype)
     return _filled(around[tuple(slice(1, length + 1) for length in values.shape)], values)
 
 
 def _some_channels(values: AnyArray) -> AnyArray:
-    """Be some neighbouring channels of a larger array."""
+    """Return some neighbouring channels of a larger array."""
     shape = list(values.shape)
     shape[1] += 3
     return _filled(np.full(shape, np.nan, values.dtype)[:, 1:-2], values)
 
 
 def _strided_channels(values: AnyArray) -> AnyArray:
-    """Be every other channel of a larger array."""
+    """Return every other channel of a larger array."""
     shape = list(values.shape)
     shape[1] *= 2
     return _filled(np.full(shape, np.nan, values.dtype)[:, ::2], values)
 
 
 def _strided_inside(values: AnyArray) -> AnyArray:
-    """Be every third value along the last axis."""
+    """Return every third value along the last axis of a larger array."""
     shape = (*values.shape[:-1], 3 * values.shape[-1])
     return _filled(np.full(shape, np.nan, values.dtype)[..., 1::3], values)
 
@@ -146,7 +146,7 @@ def _backwards(values: AnyArray) -> AnyArray:
 
 
 def _transposed(values: AnyArray) -> AnyArray:
-    """Swap the last two axes in memory, where there are two beside the channels."""
+    """Swap the last two axes in memory; for (N, C, L) the first and the last."""
     last = (-1, -2) if values.ndim > 3 else (0, -1)  # noqa: PLR2004
     return np.swapaxes(np.swapaxes(values, *last).copy(order="C"), *last)
 
@@ -183,7 +183,7 @@ LAYOUTS: Mapping[str, Callable[[AnyArray], AnyArray]] = {
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One input of the engine, with everything that may be asked about it; channel axis 1."""
+    """The arrays of one call of the engine; channel axis 1."""
 
     x: AnyArray
     dy: AnyArray
@@ -195,11 +195,11 @@ class Batch:
 
     def laid_out(self, layout: str) -> Batch:
         """Return the same values with x, dy and residual in one of LAYOUTS."""
-        place = LAYOUTS[layout]
-        return Batch(place(self.x), place(self.dy), place(self.residual), *self._per_channel())
+        copy = LAYOUTS[layout]
+        return Batch(copy(self.x), copy(self.dy), copy(self.residual), *self._per_channel())
 
     def frozen(self, mode: str) -> dict[str, AnyArray]:
-        """Return the arguments that one of MODES takes."""
+        """Return the statistics arguments of one of MODES."""
         if mode == "batch":
             return {}
         return {"running_mean": self.running_mean, "running_var": self.running_var}
@@ -216,28 +216,28 @@ def make(
     gamma is 1.5 to 3 of either sign, so that relu6 has values on both sides of 6.
     """
     rng = np.random.default_rng([20150211, seed])
-    format_ = dtype_of(dtype)
+    narrow = dtype_of(dtype)
     c = shape[1]
     arrays = rng.standard_normal((3, *shape))
-    x = ((arrays[0] + offset) * std).astype(format_)
+    x = ((arrays[0] + offset) * std).astype(narrow)
     gamma = rng.uniform(1.5, 3.0, c) * rng.choice([-1.0, 1.0], c)
     beta = rng.uniform(-1.0, 3.0, c)
     running = (offset + rng.standard_normal(c)) * std, rng.uniform(0.5, 2.0, c) * std**2
     return Batch(
         x,
-        arrays[1].astype(format_),
-        arrays[2].astype(format_),
-        gamma.astype(format_),
-        beta.astype(format_),
+        arrays[1].astype(narrow),
+        arrays[2].astype(narrow),
+        gamma.astype(narrow),
+        beta.astype(narrow),
         *running,
     )
 
 
-# ---- plain NumPy: what people write, all in the format of x
+# ---- plain NumPy: the usual formulas, all in the dtype of x
 
 
 def plain_forward(x: AnyArray, gamma: AnyArray, beta: AnyArray, eps: float = 1e-5) -> AnyArray:
-    """Return y by the usual lines, in the format of x; channel axis 1."""
+    """Return y by the usual formula, in the dtype of x; channel axis 1."""
     x_hat, _, shape = _plain(x, eps)
     return np.asarray(gamma.reshape(shape) * x_hat + beta.reshape(shape))
 
@@ -245,7 +245,7 @@ def plain_forward(x: AnyArray, gamma: AnyArray, beta: AnyArray, eps: float = 1e-
 def plain_backward(
     dy: AnyArray, x: AnyArray, gamma: AnyArray, eps: float = 1e-5
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Return dx, dgamma and dbeta by the usual lines, in the format of x; channel axis 1."""
+    """Return dx, dgamma and dbeta by the usual formulas, in the dtype of x; channel axis 1."""
     x_hat, inv_std, shape = _plain(x, eps)
     axes = tuple(axis for axis in range(x.ndim) if axis != 1)
     dgamma, dbeta = (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)

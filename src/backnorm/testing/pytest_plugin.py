@@ -1,13 +1,14 @@
-"""pytest plug-in: a layer's gradient checked in a test of one line.
+"""pytest plug-in: audit the gradient of a layer in a test of one line.
 
-It is loaded where it is asked for, by ``pytest -p backnorm.testing.pytest_plugin`` or by
-``pytest_plugins = ["backnorm.testing.pytest_plugin"]`` in the conftest.py at the root, and not by
-itself: an entry point would make every run of pytest load NumPy wherever backnorm is installed.
+Load it with ``pytest -p backnorm.testing.pytest_plugin``, or with
+``pytest_plugins = ["backnorm.testing.pytest_plugin"]`` in the conftest.py at the root. It is not an
+entry point: that would make every run of pytest load NumPy wherever backnorm is installed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import pytest
 
@@ -17,6 +18,8 @@ from backnorm.errors import UnknownNameError
 from backnorm.report.to_text import details
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
 
@@ -32,8 +35,17 @@ FIXTURE: Final = "assert_gradient_goes_through"
 USUAL: Final[dict[str, Any]] = {"quick": True}
 
 
-class AssertGradient(Protocol):
-    """What the fixture gives."""
+@dataclass(frozen=True)
+class AssertGradient:
+    """What the fixture returns: a function that audits a layer.
+
+    Attributes
+    ----------
+    options
+        Keywords for `backnorm.audit`, from the marker of the test.
+    """
+
+    options: Mapping[str, Any]
 
     def __call__(
         self,
@@ -44,20 +56,26 @@ class AssertGradient(Protocol):
         seed: int | None = None,
         quick: bool | None = None,
     ) -> Record:
-        """Audit a layer, and fail unless its gradient is right and goes through that."""
-        ...
+        """Audit a layer, and fail unless its gradient is right and takes these paths."""
+        __tracebackhide__ = True
+        if through not in get_args(Path):
+            raise UnknownNameError.choice("through", through, get_args(Path))
+        arguments = {"kind": kind, "seed": seed, "quick": quick}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        record = audit(layer, **{**USUAL, **self.options, **given})
+        if not record.clean or record.through != through:
+            pytest.fail(_explanation(record, through), pytrace=False)
+        return record
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    about = (
-        "kind, seed and extent of the audits in this test; tests that audit get it by themselves"
-    )
-    config.addinivalue_line("markers", f"{MARKER}(kind=None, seed=0, quick=True): {about}")
+    """Register the marker."""
+    help_ = "kind, seed and extent of the audits in this test; added to tests that audit"
+    config.addinivalue_line("markers", f"{MARKER}(kind=None, seed=0, quick=True): {help_}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that audit, so that -m backnorm_audit chooses them."""
+    """Mark the tests that audit, so that -m backnorm_audit selects them."""
     for item in items:
         if FIXTURE in getattr(item, "fixturenames", ()) and not item.get_closest_marker(MARKER):
             item.add_marker(MARKER)
@@ -67,39 +85,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradient:
     """Audit a layer, and fail with the findings in full unless its gradient is right.
 
-    Takes a layer, through what its gradient must go ("both", "mean", "variance", "none"), and as
-    keywords `kind`, `seed` and `quick` of `backnorm.audit`; returns the record. `quick` is
-    True where nothing else is said: the name says what is asserted.
+    Arguments are the layer, the statistics that its gradient must go through ("both", "mean",
+    "variance" or "none"), and by name `kind`, `seed` and `quick` of `backnorm.audit`. The record is
+    returned. `quick` is True by default.
     """
     marker = request.node.get_closest_marker(MARKER)
-    options = {} if marker is None else marker.kwargs
-
-    def check(
-        layer: object,
-        through: Path = "both",
-        *,
-        kind: Kind | None = None,
-        seed: int | None = None,
-        quick: bool | None = None,
-    ) -> Record:
-        __tracebackhide__ = True
-        if through not in get_args(Path):
-            raise UnknownNameError.choice("through", through, get_args(Path))
-        given = {"kind": kind, "seed": seed, "quick": quick}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        record = audit(layer, **{**USUAL, **options, **chosen})
-        if not record.clean or record.through != through:
-            pytest.fail(_explanation(record, through), pytrace=False)
-        return record
-
-    return check
+    return AssertGradient({} if marker is None else marker.kwargs)
 
 
 def _explanation(record: Record, through: Path) -> str:
-    """Say what was expected, what was found, and all that the audit has to say about it."""
+    """Return what was expected, what was measured, and the details of the audit."""
     shares = record.coefficients
-    got = f"goes through {record.through}" if record.audited else "could not be audited"
+    measured = f"goes through {record.through}" if record.audited else "could not be audited"
     numbers = f"direct {shares.direct}, mean {shares.mean}, variance {shares.variance}"
-    verdict = f"sound: {record.sound}; {record.law}; {numbers}; rest {record.unexplained}"
-    first = f"The gradient of {record.target} must be right and go through {through}; it {got}."
+    verdict = f"sound: {record.sound}; {record.law}; {numbers}; residual {record.unexplained}"
+    target = record.target
+    first = f"The gradient of {target} must be right and go through {through}; it {measured}."
     return "\n".join([first, *([verdict] if record.audited else []), "", *details(record)])

@@ -1,4 +1,4 @@
-"""PyTorch's own files: .pt, read with weights_only and so without running what they bring along."""
+"""PyTorch's files, .pt: read with weights_only, so that code in a file never runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT"]
 
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model")
-"""Where checkpoints keep the state_dict among other things."""
+"""Keys under which checkpoints store the state_dict beside other data."""
 
 DEEPEST: Final = 64
 
 UNSUPPORTED: Final = re.compile(r"(GLOBAL|Unsupported)\b[^.]*\S*")
-"""In PyTorch's message, what the file would have called."""
+"""In PyTorch's message: the function that the file would have called."""
 
 BFLOAT16: Final = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Checkpoint:
-    """The bytes that were read, and the keys that lead to the tensor of each layer and field."""
+    """The bytes of the file, and the keys that lead to the tensor of each layer and field."""
 
     data: bytes
     paths: Mapping[tuple[str, str], tuple[Any, ...]]
@@ -63,15 +63,13 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
             )
         else:
             arrays[name] = _array(path.name, name, tensor)
-    found = find_layers(arrays)
-    places = {where: paths[key] for where, key in found.keys.items()}
-    return ModelFile(
-        path, "torch", found.layers, found.others, tuple(notes), _Checkpoint(data, places)
-    )
+    named = find_layers(arrays)
+    checkpoint = _Checkpoint(data, {where: paths[key] for where, key in named.keys.items()})
+    return ModelFile(path, "torch", named.layers, named.others, tuple(notes), checkpoint)
 
 
 def _loaded(file: str, data: bytes) -> Any:
-    """Load what holds tensors and nothing else."""
+    """Load a file that holds tensors and no code."""
     stream = io.BytesIO(data)
     with guard(file, "zipfile"):
         zipped = zipfile.is_zipfile(stream)
@@ -103,11 +101,14 @@ def _tensors(file: str, loaded: Any) -> Iterator[tuple[tuple[Any, ...], torch.Te
 
 
 def _array(file: str, name: str, tensor: torch.Tensor) -> AnyArray:
-    """Return a tensor's values; one that repeats few values many times is refused."""
+    """Return the values of a tensor; a tensor larger than its storage is refused.
+
+    Strides of 0 let a small file claim any amount of memory.
+    """
     claimed = tensor.numel() * tensor.element_size()
-    there = tensor.untyped_storage().nbytes()
-    if claimed > there:
-        raise FileError.too_large(file, name, claimed, there)
+    stored = tensor.untyped_storage().nbytes()
+    if claimed > stored:
+        raise FileError.too_large(file, name, claimed, stored)
     with guard(file, "torch"):
         plain = tensor.detach().contiguous()
         if plain.dtype == torch.bfloat16:
@@ -116,7 +117,7 @@ def _array(file: str, name: str, tensor: torch.Tensor) -> AnyArray:
 
 
 def write(model: ModelFile) -> bytes:
-    """Write over the tensors of the checkpoint that was read, or make a state_dict."""
+    """Overwrite the tensors of the checkpoint that was read, or write a new state_dict."""
     if not isinstance(model.content, _Checkpoint):
         dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
         arrays = spelled(model, spelling_of(dialect))
@@ -137,7 +138,7 @@ def write(model: ModelFile) -> bytes:
 
 
 def _write_over(file: str, place: str, array: AnyArray, old: torch.Tensor) -> bool:
-    """Put an array into a tensor's own memory, and say whether that changes anything."""
+    """Write an array into the memory of a tensor, and return whether that changed a value."""
     new = _tensor(file, place, array)
     if new.numel() != old.numel():
         raise FileError.no_room(file, place, f"{new.numel()} values for {old.numel()}")
@@ -150,7 +151,7 @@ def _write_over(file: str, place: str, array: AnyArray, old: torch.Tensor) -> bo
 
 
 def _tensor(file: str, name: str, array: AnyArray) -> torch.Tensor:
-    plain = np.array(array, order="C")  # torch wants memory that it may write to
+    plain = np.array(array, order="C")  # a copy: torch requires writable memory
     with guard(file, f"torch, {name}"):
         if plain.dtype.name == BFLOAT16:
             return torch.from_numpy(plain.view(np.int16)).view(torch.bfloat16)

@@ -36,7 +36,7 @@ def main(rank: int, meeting: str, result: str) -> None:
         init_method=f"file://{meeting}",
         rank=rank,
         world_size=2,
-        timeout=timedelta(seconds=120),
+        timeout=timedelta(seconds=600),
     )
     own = network()
     assert convert(own).converted == 1

@@ -34,7 +34,7 @@ def test_two_processes_train_as_one_that_averages_their_gradients(tmp_path: Path
         )
         for rank, file in enumerate(files)
     ]
-    said = [child.communicate(timeout=300)[1].decode() for child in children]
+    said = [child.communicate(timeout=900)[1].decode() for child in children]
     assert [child.returncode for child in children] == [0, 0], said
     first, second = map(torch.load, files)
     stock = one_process.network()

@@ -37,7 +37,7 @@ def test_a_forked_worker_that_normalizes_does_not_hang() -> None:
     """The parent's threads exist, and the workers do without them."""
     batch_norm(torch.randn(LARGE), None, None, training=True)
     loader = DataLoader(
-        Normalizing(), num_workers=2, batch_size=1, timeout=60, multiprocessing_context="fork"
+        Normalizing(), num_workers=2, batch_size=1, timeout=300, multiprocessing_context="fork"
     )
     expected = batch_norm(torch.zeros(LARGE).add_(torch.arange(56.0)), None, None, training=True)[
         0, 0, 0
@@ -76,7 +76,7 @@ def test_two_threads_train_as_each_alone() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert together == alone
     assert alone[0] != alone[1]
 
@@ -92,7 +92,7 @@ def test_a_large_output_is_a_tensor_like_any_other() -> None:
     held = [batch_norm(torch.randn(LARGE), None, None, training=True)]
     thread = threading.Thread(target=held.clear)
     thread.start()
-    thread.join(60)
+    thread.join(300)
     assert not held
 
 
@@ -106,6 +106,6 @@ def test_large_outputs_may_live_until_the_end_of_the_process() -> None:
         "y.backward(torch.ones_like(y))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, timeout=120, check=True
+        [sys.executable, "-c", code], capture_output=True, timeout=600, check=True
     )
     assert done.stdout + done.stderr == b""

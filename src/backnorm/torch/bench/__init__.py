@@ -1,4 +1,4 @@
-"""Networks, training steps and single layers of PyTorch, for `backnorm bench` to time."""
+"""The benchmarks of PyTorch: networks (`models`), `training` steps, one layer (`layer_step`)."""
 
 from __future__ import annotations
 

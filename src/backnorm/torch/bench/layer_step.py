@@ -1,4 +1,4 @@
-"""Forward and backward of one batch normalization through autograd, as a training step calls it."""
+"""Forward and backward of one batch normalization through autograd, as in a training step."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 __all__ = ["LayerStep"]
 
 ROWS = 2
-"""Axes of an array of rows, which `BatchNorm1d` takes."""
+"""Number of axes of (N, C), the input of `BatchNorm1d`."""
 
 
 class LayerStep:
-    """A layer in training, its input and what arrives; a call allocates all that it gives.
+    """A layer in training mode with its input and dy; each call allocates its results anew.
 
     Parameters
     ----------
     x, dy
-        Input and incoming gradient: (N, C) or (N, C, H, W), in any order in memory.
+        Input and gradient of the output: (N, C) or (N, C, H, W), in any memory layout.
     gamma, beta
-        The layer's parameters: (C,).
+        Parameters of the layer: (C,).
     own
-        Whether the layer is this package's, or that of torch.nn.
+        Whether the layer is backnorm's; otherwise it is that of torch.nn.
     threads
-        How many threads PyTorch uses from here on.
+        Number of threads that PyTorch uses from now on.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class LayerStep:
     ) -> None:
         torch.set_num_threads(threads)
         source = modules if own else torch.nn
-        kind = source.BatchNorm1d if x.ndim == ROWS else source.BatchNorm2d
+        cls = source.BatchNorm1d if x.ndim == ROWS else source.BatchNorm2d
         self._x, self._dy = _tensor(x).requires_grad_(), _tensor(dy)
-        self._layer = kind(x.shape[1], dtype=_tensor(gamma).dtype)
+        self._layer = cls(x.shape[1], dtype=_tensor(gamma).dtype)
         with torch.no_grad():
             self._layer.weight.copy_(_tensor(gamma))
             self._layer.bias.copy_(_tensor(beta))
@@ -64,16 +64,21 @@ class LayerStep:
         """Return y, dx, dgamma and dbeta of a call, float64."""
         y = self()
         layer = self._layer
-        found = {"y": y, "dx": self._x.grad, "dgamma": layer.weight.grad, "dbeta": layer.bias.grad}
+        tensors = {
+            "y": y,
+            "dx": self._x.grad,
+            "dgamma": layer.weight.grad,
+            "dbeta": layer.bias.grad,
+        }
         return {
-            name: value.detach().double().numpy()
-            for name, value in found.items()
-            if value is not None
+            name: tensor.detach().double().numpy()
+            for name, tensor in tensors.items()
+            if tensor is not None
         }
 
 
 def _tensor(array: AnyArray) -> torch.Tensor:
-    """Return a tensor that lies as the array does; bfloat16 comes as NumPy's extension has it."""
+    """Return a tensor with the memory layout of an array; ml_dtypes' bfloat16 becomes torch's."""
     copied = array.copy(order="K")
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(copied.view(np.uint16)).view(torch.bfloat16)

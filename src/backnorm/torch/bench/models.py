@@ -1,7 +1,7 @@
 """Networks to train: ResNet-18, ResNet-50 and MobileNetV2, with a choice of normalization.
 
-The parts of a network that normalize and activate come from `parts`; all else is the same for each
-choice, names in state_dict included, so that one network's weights load into another.
+`parts` makes the layers that normalize and activate. Everything else is the same for each choice,
+the names in state_dict too, so the weights of one network load into another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation
 
-__all__ = ["ACTIVATION", "MODELS", "NORMS", "Parts", "build", "parts"]
+__all__ = ["ACTIVATION", "MODELS", "NORMS", "NetworkParts", "build", "parts"]
 
 Norm = Literal["stock", "fused", "none"]
 
@@ -31,7 +31,7 @@ ACTIVATION: Final[dict[str, Activation]] = {
     "resnet50": "relu",
     "mobilenetv2": "relu6",
 }
-"""What each network was published with."""
+"""The activation that each network was published with."""
 
 _ACTIVATIONS: Final[dict[str, Callable[..., nn.Module]]] = {
     "relu": nn.ReLU,
@@ -41,17 +41,17 @@ _ACTIVATIONS: Final[dict[str, Callable[..., nn.Module]]] = {
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a network is built of besides convolutions.
+class NetworkParts:
+    """Constructors of the layers of a network other than convolutions.
 
     Attributes
     ----------
     norm
-        Channels -> a layer that normalizes, with no activation behind it.
+        Takes the number of channels: a normalization without an activation after it.
     norm_before_act
-        Channels -> one with an activation behind it.
+        Takes the number of channels: a normalization with an activation after it.
     act
-        Makes that activation; an identity where `norm_before_act` applies it itself.
+        The activation after it; an identity if `norm_before_act` computes the activation.
     adds
         Whether `norm_before_act` takes a residual as its second argument.
     """
@@ -62,8 +62,8 @@ class Parts:
     adds: bool = False
 
 
-def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts:
-    """Return stock layers, this package's with the activation in the same pass, or none at all.
+def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> NetworkParts:
+    """Return stock layers, backnorm's with the activation in the same pass, or no normalization.
 
     Parameters
     ----------
@@ -72,12 +72,13 @@ def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts
     activation
         "relu", "relu6" or "leaky_relu".
     inplace
-        Stock activations overwrite their input. Fused: so does normalization, where it can.
+        Whether stock activations overwrite their input; with "fused" normalizations do, if the
+        activation has an inverse.
 
     Returns
     -------
-    Parts
-        To give to a network.
+    NetworkParts
+        The constructors.
 
     Examples
     --------
@@ -89,13 +90,13 @@ def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts
     _check.name_of("activation", activation, tuple(_ACTIVATIONS))
     act = partial(_ACTIVATIONS[activation], inplace=inplace)
     if norm == "stock":
-        return Parts(nn.BatchNorm2d, nn.BatchNorm2d, act)
+        return NetworkParts(nn.BatchNorm2d, nn.BatchNorm2d, act)
     if norm == "none":
-        return Parts(nn.Identity, nn.Identity, act)
+        return NetworkParts(nn.Identity, nn.Identity, act)
     overwrites = inplace and activation == "leaky_relu"
     fused = partial(BatchNormAct2d, activation=activation, inplace=overwrites)
     plain = partial(BatchNormAct2d, activation="identity", inplace=True)
-    return Parts(plain if overwrites else BatchNorm2d, fused, nn.Identity, adds=True)
+    return NetworkParts(plain if overwrites else BatchNorm2d, fused, nn.Identity, adds=True)
 
 
 def _conv(c_in: int, c_out: int, side: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -105,10 +106,10 @@ def _conv(c_in: int, c_out: int, side: int, stride: int = 1, groups: int = 1) ->
 class _Block(nn.Module):
     """A residual block: convolutions, each normalized, and the activation after the sum."""
 
-    def __init__(self, of: Parts, widths: list[int], sides: list[int], stride: int) -> None:
+    def __init__(self, of: NetworkParts, widths: list[int], sides: list[int], stride: int) -> None:
         super().__init__()
         steps: list[nn.Module] = []
-        # The stride is in the first 3x3: beyond the paper's first version, and usual since.
+        # The stride is in the first 3x3 convolution, as in torchvision; in the paper in the 1x1.
         strided = sides.index(3)
         for i, side in enumerate(sides[:-1]):
             conv = _conv(widths[i], widths[i + 1], side, stride if i == strided else 1)
@@ -133,8 +134,8 @@ class _Block(nn.Module):
         return result
 
 
-def _resnet(of: Parts, blocks: list[int], sides: list[int], growth: int) -> nn.Sequential:
-    """Source: He et al. 2015, table 1; `growth` is a block's output to its inner width."""
+def _resnet(of: NetworkParts, blocks: list[int], sides: list[int], growth: int) -> nn.Sequential:
+    """Source: He et al. 2015, table 1; `growth` is a block's output width over its inner width."""
     stem = [_conv(3, 64, 7, 2), of.norm_before_act(64), of.act(), nn.MaxPool2d(3, 2, 1)]
     layers: list[nn.Module] = [*stem]
     c = 64
@@ -152,9 +153,9 @@ def _classifier(layers: list[nn.Module], c: int, classes: int = 1000) -> nn.Sequ
 
 
 class _Inverted(nn.Module):
-    """MobileNetV2's block: widen, filter each channel, narrow; the sum has no activation."""
+    """MobileNetV2's block: widen, filter each channel, narrow, add; no activation after the sum."""
 
-    def __init__(self, of: Parts, c_in: int, c_out: int, stride: int, widening: int) -> None:
+    def __init__(self, of: NetworkParts, c_in: int, c_out: int, stride: int, widening: int) -> None:
         super().__init__()
         c = c_in * widening
         steps: list[nn.Module] = []
@@ -182,8 +183,8 @@ _BOTTLENECKS = (
 )
 
 
-def _mobilenetv2(of: Parts) -> nn.Sequential:
-    """Return it without dropout, whose draws would make two runs differ."""
+def _mobilenetv2(of: NetworkParts) -> nn.Sequential:
+    """Build it without dropout, whose random numbers would make two runs differ."""
     layers: list[nn.Module] = [_conv(3, 32, 3, 2), of.norm_before_act(32), of.act()]
     c = 32
     for widening, c_out, count, stride in _BOTTLENECKS:
@@ -193,7 +194,7 @@ def _mobilenetv2(of: Parts) -> nn.Sequential:
     return _classifier([*layers, _conv(c, 1280, 1), of.norm_before_act(1280), of.act()], 1280)
 
 
-MODELS: Final[dict[str, Callable[[Parts], nn.Sequential]]] = {
+MODELS: Final[dict[str, Callable[[NetworkParts], nn.Sequential]]] = {
     "resnet18": partial(_resnet, blocks=[2, 2, 2, 2], sides=[3, 3], growth=1),
     "resnet50": partial(_resnet, blocks=[3, 4, 6, 3], sides=[1, 3, 1], growth=4),
     "mobilenetv2": _mobilenetv2,
@@ -207,7 +208,7 @@ def build(
     activation: Activation | None = None,
     inplace: bool = False,
 ) -> nn.Sequential:
-    """Return a network for images (N, 3, H, W) and 1000 classes, with weights drawn by torch.
+    """Return a network for images (N, 3, H, W) and 1000 classes, with random weights.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def build(
     norm, inplace
         As in `parts`.
     activation
-        None for the one it was published with.
+        None for the activation that the network was published with.
 
     Returns
     -------

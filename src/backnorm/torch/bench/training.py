@@ -1,4 +1,4 @@
-"""Training steps of a network: what they cost, where the time goes, what is held for backward."""
+"""Training steps of a network: their time, the share of normalization, the bytes for backward."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Images", "Trainee", "trainee"]
 
 CLASSES: Final = 1000
 LEARNING_RATE: Final = 1e-3
-"""Small: what is compared are steps, and after large ones rounding alone drives two runs apart."""
+"""Small, since runs are compared step by step: large steps make two runs diverge by rounding."""
 
 _FORWARD: Final = "backnorm bench: forward"
 
@@ -46,10 +46,10 @@ COUNTED: Final = frozenset({
     "_InPlace",
     "_InPlaceBackward",
 })  # fmt: skip
-"""Events of the profiler that are normalization or its activation."""
+"""Events of the profiler that belong to normalization or its activation."""
 
 _QUIET: Final = ("KINETO_LOG_LEVEL", "6")
-"""The profiler's library writes two lines to stderr at every start and end; 6 is above them."""
+"""The profiler's library writes two lines to stderr at each start and end; level 6 hides them."""
 
 _ADDS: Final = frozenset({"aten::add", "aten::add_"})
 
@@ -61,11 +61,11 @@ class Trainee:
     Attributes
     ----------
     network
-        Gives the scores of the classes, (N, 1000).
+        Returns the scores of the classes, (N, 1000).
     optimizer
-        Plain gradient descent.
+        Gradient descent without momentum.
     activation
-        Name of what follows normalization.
+        Name of the activation after normalizations.
     """
 
     network: nn.Module
@@ -83,9 +83,9 @@ class Trainee:
         return loss.item(), time.perf_counter() - begin
 
     def normalization(self, x: torch.Tensor, target: torch.Tensor) -> float:
-        """Train one step under the profiler, and return the seconds in what is `COUNTED`.
+        """Train one step under the profiler, and return the seconds in events that are `COUNTED`.
 
-        Residual sums of the forward pass count as well, since normalization can take them over.
+        Residual sums of the forward pass count as well, since they can be fused.
         """
         os.environ.setdefault(*_QUIET)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as record:
@@ -94,20 +94,20 @@ class Trainee:
         return 1e-6 * sum(float(e.cpu_time_total) for e in events if _outermost(e))
 
     def held_bytes(self, x: torch.Tensor, target: torch.Tensor) -> int:
-        """Return the bytes that a forward pass leaves for backward, parameters left out.
+        """Return the bytes that a forward pass saves for backward, without the parameters.
 
-        Each storage counts once, however many tensors in it are saved. The input x is one.
+        Each storage counts once, however many saved tensors use it. The input x counts.
         """
-        own = {p.untyped_storage().data_ptr() for p in self.network.parameters()}
+        parameters = {p.untyped_storage().data_ptr() for p in self.network.parameters()}
         held: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in own:
+            if storage.data_ptr() not in parameters:
                 held[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        # The graph lives until `held` is complete, so that no address comes up a second time.
+        # The graph lives until `held` is complete, so that no address is used a second time.
         with saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = self._loss(x, target)
         total = sum(held.values())
@@ -126,7 +126,7 @@ def _is_counted(event: Any) -> bool:
 
 
 def _outermost(event: Any) -> bool:
-    """Whether an event is counted and none that it is part of: no time counts twice."""
+    """Whether an event is counted and no event around it is, so that no time counts twice."""
     if not _is_counted(event):
         return False
     caller = event.cpu_parent
@@ -154,7 +154,7 @@ class Images:
     layout
         "nchw" or "nhwc".
     seed
-        Of what is drawn.
+        Seed of the random numbers.
     """
 
     def __init__(self, n: int, size: int, layout: str, seed: int) -> None:
@@ -179,19 +179,20 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     Parameters
     ----------
     name
-        "stock": layers of torch.nn, activations that overwrite their input. "stock, kept": such
-        that do not. "stock, nudged": stock, the weights of its first layer changed by one rounding
-        each. "converted": stock, given to `backnorm.torch.convert`. "fused": built of this
-        package's layers, each with its activation and residual. "none": no normalization.
+        "stock": layers of torch.nn, with activations that overwrite their input. "stock, kept":
+        with activations that keep their input. "stock, nudged": stock, with the weights of the
+        first layer changed by one rounding each. "converted": stock, after
+        `backnorm.torch.convert`. "fused": built from backnorm's layers, each with its activation
+        and residual. "none": no normalization.
     model
         As in `backnorm.torch.bench.models.build`.
     layout
-        "nchw" or "nhwc", of the weights.
+        Memory layout of the weights, "nchw" or "nhwc".
     inplace
-        Whether this package's layers overwrite their input where they can. All networks then have
-        leaky_relu, which can be undone, for their activation.
+        Whether backnorm's layers overwrite their input where they can. All networks then have the
+        activation leaky_relu, which has an inverse.
     seed
-        Of the weights.
+        Seed of the weights.
 
     Returns
     -------
@@ -200,8 +201,8 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
 
     Notes
     -----
-    Without normalization activations grow from block to block, and training such a network soon
-    gives no finite number: it keeps its weights (the optimizer runs with a rate of 0).
+    Without normalization activations grow from block to block, and training soon overflows. So the
+    network without normalization keeps its weights: its learning rate is 0.
     """
     activation: Activation = "leaky_relu" if inplace else ACTIVATION[model]
     with torch.random.fork_rng():

@@ -1,0 +1,12 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine must not fail a test: an example has no deadline, and drawing it may take long.
+# The examples are the same in each run.
+settings.register_profile(
+    "backnorm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("backnorm")
