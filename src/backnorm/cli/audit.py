@@ -156,8 +156,9 @@ def audit(
     """Audit normalization layers: find what their gradients leave out.
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, engine, specimens,
-    or a framework ({frameworks}). Without a target: the engine and every framework found. With --model a target
-    names a torch Module, or what builds one; it may come with its inputs: a pair (model, inputs).
+    or a framework ({frameworks}). Without a target: the engine and every framework found. With
+    --model a target names a torch Module, or what builds one; it may come with its inputs: a pair
+    (model, inputs).
 
     Exit status: 0 all sound, 1 some not, 2 wrong use or a target that could not be audited.
     """
