@@ -57,7 +57,7 @@ def to_text(
     below = (*_notes(records), *_details(records, width)) if verbose else ("",)
     hidden = not verbose and any(record.findings for record in records)
     hint = ["Pass -v to read the findings in full."] if hidden else []
-    for line in (*below, *hint, summary(records)):
+    for line in (*below, *hint, summary(records), *_impossible(records)):
         console.print(Text(line), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
@@ -78,7 +78,6 @@ def summary(records: Sequence[Record]) -> str:
     met = [m for m in (record.as_expected() for record in records) if m is not None]
     if met:
         sentences.append(f"{sum(met)} of {len(met)} got the expected verdict.")
-    sentences += _impossible(audited)
     return " ".join(sentences)
 
 
@@ -86,17 +85,17 @@ def _layers(count: int) -> str:
     return f"{count} layer{'s' * (count != 1)}"
 
 
-def _impossible(records: Sequence[Record]) -> list[str]:
-    """Say which probes were not possible, and how often."""
-    names = [
-        probe.name
+def _impossible(records: Sequence[Record]) -> Iterator[str]:
+    """Say in one line how many probes were not possible, and why."""
+    whys = [
+        probe.what.removeprefix(IMPOSSIBLE)
         for record in records
         for probe in record.probes
         if probe.what.startswith(IMPOSSIBLE)
     ]
-    counts = ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
-    many = "probe was" if len(names) == 1 else "probes were"
-    return [f"{len(names)} {many} not possible ({counts})."] if names else []
+    if whys:
+        counts = "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
+        yield f"{len(whys)} probe{'s' if len(whys) > 1 else ''} skipped as not possible: {counts}."
 
 
 def _table(records: Sequence[Record]) -> Table:
