@@ -109,7 +109,7 @@ def lost_at(point: PrecisionPoint) -> float:
 
 
 def limit_at(point: PrecisionPoint) -> float:
-    """Largest error that is no finding."""
+    """Largest error that is not a finding."""
     mean, eps = point.value if point.sweep == "offset" else 1.0, format_of(point.dtype).eps
     return float(max(eps**LOST_DIGITS, MEAN_ALLOWANCE * eps * mean))
 

@@ -33,7 +33,7 @@ NOT_FINITE: Final = "G24"
 """Code of NaN and infinity. All other errors mean that an input is not taken."""
 
 FEW: Final = 80
-"""Letters of an error that are quoted: a refusal is no fault, and enough is what kind it is."""
+"""Letters of an error that are quoted: the kind of error is enough, since it is not a finding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +51,7 @@ class Attempt:
     resolution
         How finely y follows x on it; None for as finely as on usual ones.
     may_be_nan
-        Whether NaN is no fault there.
+        Whether NaN is allowed there.
     """
 
     name: str
