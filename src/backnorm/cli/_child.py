@@ -35,7 +35,7 @@ class Child:
     Attributes
     ----------
     process
-        The process, leader of its own process group.
+        The process, which leads its process group.
     answers
         Messages that it sent; None when it closed its end of the pipe.
     output

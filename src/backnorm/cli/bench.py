@@ -24,6 +24,7 @@ LEAST_WIDTH = 110  # columns of the table; a narrower terminal wraps it
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 # Images of a step without --batch: the step takes a second or two.
 MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
 OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
 OF_PEERS = ("peers", "interpreters")
 OF_MODELS = ("batch", "size", "steps", "inplace")
@@ -58,13 +59,9 @@ def _interpreters(
     return tuple(result)
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.option(
-    "--suite",
-    type=click.Choice(SUITES),
-    default="resnet50",
-    show_default=True,
-    help="Which shapes to time.",
+    "--suite", type=click.Choice(SUITES), default="resnet50", help="Which shapes to time."
 )
 @click.option(
     "--layout",
@@ -72,23 +69,15 @@ def _interpreters(
     type=click.Choice(LAYOUTS),
     multiple=True,
     default=LAYOUTS,
-    show_default=True,
     help="Memory order of the inputs.",
 )
-@click.option(
-    "--dtype",
-    type=click.Choice(DTYPES),
-    default="float32",
-    show_default=True,
-    help="Dtype of the inputs.",
-)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", help="Dtype of the inputs.")
 @click.option(
     "--op",
     "operations",
     type=click.Choice(OPERATIONS),
     multiple=True,
     default=("forward", "backward"),
-    show_default=True,
     help="Which operation to time.",
 )
 @click.option(
@@ -103,52 +92,22 @@ def _interpreters(
     metavar="NAME=INTERPRETER",
     multiple=True,
     callback=_interpreters,
-    help="Time a framework under another interpreter.",
+    help="Time a framework under another Python.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=7,
-    show_default=True,
-    help="How often each operation is timed.",
-)
+@click.option("--rounds", type=click.IntRange(min=1), default=7, help="Timings of each operation.")
 @click.option(
     "--model", type=click.Choice(tuple(MODELS)), help="Time training steps of this network instead."
 )
 @click.option("--batch", type=click.IntRange(min=1), help="With --model: images of a step.")
+@click.option("--size", type=click.IntRange(min=32), default=224, help="With --model: image size.")
 @click.option(
-    "--size",
-    type=click.IntRange(min=32),
-    default=224,
-    show_default=True,
-    help="With --model: height and width of an image.",
+    "--steps", type=click.IntRange(min=1), default=20, help="With --model: number of steps."
 )
 @click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="With --model: how many steps are timed.",
+    "--inplace", is_flag=True, help="With --model: normalize in place; activations are leaky_relu."
 )
-@click.option(
-    "--inplace",
-    is_flag=True,
-    help="With --model: normalize in place; activations are leaky_relu.",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write JSON too.",
-)
-@click.option(
-    "--plot",
-    "plot_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw the times too.",
-)
+@click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write JSON too.")
+@click.option("--plot", "plot_file", type=OUTPUT, metavar="FILE", help="Draw the times too.")
 @click.pass_context
 def bench(
     context: click.Context,

@@ -255,12 +255,5 @@ class SubjectError(BacknormError, RuntimeError):
     @classmethod
     def not_installed(cls, name: str, error: BacknormError) -> SubjectError:
         """Return the error of a target whose framework is not installed."""
-        return cls(
-            name,
-            error.requirement,
-            error.got,
-            error.why,
-            error.advice,
-            problem=error.problem,
-            code="G27",
-        )
+        parts = (error.requirement, error.got, error.why, error.advice)
+        return cls(name, *parts, problem=error.problem, code="G27")

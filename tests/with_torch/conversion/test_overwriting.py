@@ -152,7 +152,7 @@ def test_tiny_weights_are_kept_out(in_place: list[bool]) -> None:
         nn.init.constant_(block.bn1.weight, 1e-20)
     assert convert(got, inplace=True).in_place == 1
     functional._warn_of_small_weights.cache_clear()
-    with pytest.warns(SmallWeightWarning, match="inplace is ignored here"):
+    with pytest.warns(SmallWeightWarning, match="inplace is ignored in this call"):
         deepcopy(got)(drawn(SHAPE, 0))
     assert in_place == [False]
     assert_same(got, want, SHAPE)

@@ -80,7 +80,7 @@ def test_small_weights_are_said_once() -> None:
     given = drawn(SHAPE)
     weight = given.weight * 1e-20
     x = given.x.clone()
-    with pytest.warns(SmallWeightWarning, match="inplace is ignored here"):
+    with pytest.warns(SmallWeightWarning, match="inplace is ignored in this call"):
         y = call(x, given, weight=weight)
     assert y.data_ptr() != x.data_ptr()
     assert torch.equal(x, given.x)
