@@ -231,7 +231,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        RangeError.not_in_place("relu", has_residual=True),
+        RangeError.not_in_place("relu", ("identity", "leaky_relu"), has_residual=True),
         (
             "inplace must go with activation 'identity' or 'leaky_relu' and without a residual, "
             "got activation='relu' and a residual. The backward pass works the input out from "

@@ -329,12 +329,14 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def not_in_place(cls, activation: str, *, has_residual: bool) -> RangeError:
+    def not_in_place(
+        cls, activation: str, invertible: tuple[str, ...], *, has_residual: bool
+    ) -> RangeError:
         """The input cannot be worked out from such an output."""
         got = f"activation={activation!r}" + (" and a residual" if has_residual else "")
         return cls(
             "inplace",
-            "go with activation 'identity' or 'leaky_relu' and without a residual",
+            f"go with activation {' or '.join(map(repr, invertible))} and without a residual",
             got,
             "The backward pass works the input out from the output that took its memory.",
             "Leave inplace out, or choose another activation.",

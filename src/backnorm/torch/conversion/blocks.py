@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import fx, nn
-from torch.nn import functional
 
-from backnorm.torch.conversion import calls, layers, overwriting, stand_ins
-from backnorm.torch.conversion.layers import Act, Outcome
+from backnorm.torch.conversion import activations, calls, layers, overwriting, stand_ins
+from backnorm.torch.conversion.layers import Outcome
 from backnorm.torch.conversion.tracing import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
+
+    from backnorm.torch.conversion.activations import Act
 
 __all__ = ["fuse", "restore"]
 
@@ -35,8 +36,6 @@ PLAN: Final = "_backnorm_plan"
 ADDS: Final = (operator.add, stand_ins.iadd, torch.add)
 FRESH: Final = (*ADDS, operator.sub, operator.mul, operator.truediv, torch.cat)
 """Functions whose result is no view of what they read."""
-
-RELUS: Final = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def _outcome(at: Found, around: tuple[str, ...] | str, *, acts: bool) -> Outcome
 def _replace(graph: fx.Graph, at: Found, around: tuple[str, ...]) -> None:
     """Put one call in the place of all that it computes."""
     norm, last = at.nodes[0], at.nodes[-1]
-    act = at.act or layers.IDENTITY
+    act = at.act or activations.IDENTITY
     with graph.inserting_before(last):
         owner = graph.create_node("get_attr", str(norm.target))
         own = at.act is not None and last.op == "call_module"
@@ -249,28 +248,14 @@ def _is_sum(node: fx.Node, norm: fx.Node) -> bool:
     )
 
 
-def _activation(  # noqa: PLR0911 - a table of patterns
-    module: nn.Module, node: fx.Node, x: fx.Node
-) -> Act | None:
+def _activation(module: nn.Module, node: fx.Node, x: fx.Node) -> Act | None:
     """Return what a node computes of x, if it is an activation of the engine."""
     if not node.args or node.args[0] is not x:
         return None
     if node.op == "call_module":
         alone = len(node.args) == 1 and not node.kwargs
         return layers.activation_of(_called(module, node)) if alone else None
-    others = {name: value for name, value in node.kwargs.items() if name != "inplace"}
-    if node.op == "call_method":
-        return Act("relu") if node.target in ("relu", "relu_") and len(node.args) == 1 else None
-    if node.op != "call_function":
-        return None
-    if node.target in RELUS and not others:
-        return Act("relu")
-    if node.target is functional.relu6 and not others:
-        return Act("relu6")
-    if node.target is functional.leaky_relu:
-        slope = node.args[1] if len(node.args) > 1 else others.get("negative_slope", 0.01)
-        return layers.leaky(slope)
-    return None
+    return activations.of_call(node.target, node.args[1:], node.kwargs)
 
 
 def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx.Node]) -> str:
@@ -291,9 +276,9 @@ def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx
 def _changed(module: nn.Module, last: fx.Node, act: Act) -> str:
     """Return why an activation must not keep its output, as it does once it is fused.
 
-    Stock relu keeps it too, and so do activations that overwrite their input.
+    So does stock relu, and so do activations that overwrite their input.
     """
-    if act.name == "relu" or _changes(module, last):
+    if activations.SPELLINGS[act.name].keeps_output or _changes(module, last):
         return ""
     seen, reached = set(), [last]
     while reached:

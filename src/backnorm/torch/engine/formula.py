@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from backnorm.results import Row
+from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import Options
 
 __all__ = ["Channels", "Steps", "gradient_tangent", "second", "tangent"]
-
-RELU6_LIMIT = 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +90,7 @@ def tangent(steps: Steps, k: Channels, y: torch.Tensor | None, options: Options)
         moved = moved + per_channel(steps.bias.double(), moved)
     if steps.residual is not None:
         moved = moved + steps.residual.double()
-    return arriving(moved, y, options)
+    return grad_through_activation(moved, y, options)
 
 
 def gradient_tangent(
@@ -103,8 +102,10 @@ def gradient_tangent(
     options: Options,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return how dx, dweight, dbias and dresidual move when dy, x and the weight move."""
-    dz = arriving(dy.double(), y, options)
-    dz_step = torch.zeros_like(dz) if dy_step is None else arriving(dy_step.double(), y, options)
+    dz = grad_through_activation(dy.double(), y, options)
+    dz_step = torch.zeros_like(dz)
+    if dy_step is not None:
+        dz_step = grad_through_activation(dy_step.double(), y, options)
     x_step = torch.zeros_like(dz) if steps.x is None else steps.x.double()
     x_hat_step = k.inv_std * k.project(x_step)
     inner, inner_step, scale_step = k.project(dz), k.project(dz_step), torch.zeros_like(k.inv_std)
@@ -123,7 +124,7 @@ def second(
     arrives: Steps, dy: torch.Tensor, k: Channels, y: torch.Tensor | None, options: Options
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return what arrives at dy, x and the weight when `arrives` arrives at their gradients."""
-    dz = arriving(dy.double(), y, options)
+    dz = grad_through_activation(dy.double(), y, options)
     u = torch.zeros_like(dz) if arrives.x is None else arrives.x.double()
     none = torch.zeros_like(k.inv_std)
     p = none if arrives.weight is None else per_channel(arrives.weight.double(), dz)
@@ -139,22 +140,18 @@ def second(
     if k.training:
         n = dz.numel() // dz.shape[1]
         for_x = for_x - k.x_hat * (k.scale * product / n)
-    return arriving(for_dz, y, options), for_x * k.inv_std, total(k.project(u) * dz * k.inv_std)
+    for_dy = grad_through_activation(for_dz, y, options)
+    return for_dy, for_x * k.inv_std, total(k.project(u) * dz * k.inv_std)
 
 
-def arriving(values: torch.Tensor, y: torch.Tensor | None, options: Options) -> torch.Tensor:
-    """Return values times the activation's derivative, read from its output y.
-
-    Chosen, not multiplied: an infinite value behind a closed relu gives 0.
-    """
-    if options.activation == "identity" or y is None:
+def grad_through_activation(
+    values: torch.Tensor, y: torch.Tensor | None, options: Options
+) -> torch.Tensor:
+    """Return values times the activation's derivative, read from its output y."""
+    if y is None:
         return values
-    if options.activation == "leaky_relu":
-        return torch.where(y > 0, values, values * options.negative_slope)
-    inside = y > 0
-    if options.activation == "relu6":
-        inside = inside & (y < RELU6_LIMIT)
-    return torch.where(inside, values, torch.zeros_like(values))
+    grad_through = ACTIVATIONS[options.activation].grad_through
+    return grad_through(values, y, options.negative_slope)
 
 
 def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

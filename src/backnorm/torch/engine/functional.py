@@ -10,6 +10,7 @@ import torch
 
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
+from backnorm.kernels import activations
 from backnorm.torch.engine import kernels, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
 from backnorm.torch.engine.kernels import Options
@@ -57,7 +58,7 @@ def batch_norm(
     eps
         Added to the variance, inside the root. [x]^2
     activation
-        "identity", "relu", "relu6" or "leaky_relu", applied last.
+        Applied last, for example "relu"; `backnorm.kernels.activations.NAMES` are all of them.
     negative_slope
         Slope of leaky_relu below 0.
     residual
@@ -66,9 +67,9 @@ def batch_norm(
         Which statistics the gradient goes through: "both" is the exact gradient, the others are
         what some implementations compute instead. See `backnorm.batch_norm_backward`.
     inplace
-        Let y take the memory of input, and the gradient be worked out from y. For the activations
-        identity and leaky_relu, without a residual; it is ignored where weights are too small to
-        be divided by, which a warning says once.
+        Let y take the memory of input, and the gradient be worked out from y. For the
+        activations in `backnorm.kernels.activations.INVERTIBLE`, without a residual. Where weights
+        are too small to be divided by, it is ignored, and a warning says so once.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def _check_extras(
     *,
     inplace: bool,
 ) -> None:
-    _check.name_of("activation", activation, _check.ACTIVATIONS)
+    _check.name_of("activation", activation, activations.NAMES)
     _check.name_of("through", through, _check.THROUGHS)
     _check.slope(negative_slope)
     if residual is not None:
@@ -139,8 +140,10 @@ def _check_extras(
             raise ShapeError.same_as("residual", residual.shape, "input", x.shape)
         if residual.dtype != x.dtype:
             raise DtypeError.same_as("residual", residual.dtype, "input", x.dtype)
-    if inplace and (residual is not None or activation not in ("identity", "leaky_relu")):
-        raise RangeError.not_in_place(activation, has_residual=residual is not None)
+    if inplace and (residual is not None or activation not in activations.INVERTIBLE):
+        raise RangeError.not_in_place(
+            activation, activations.INVERTIBLE, has_residual=residual is not None
+        )
 
 
 Parameters = tuple[torch.Tensor | None, ...]
