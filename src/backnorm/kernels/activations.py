@@ -57,7 +57,7 @@ class ActivationInfo(NamedTuple):
 
 
 def _relu(z: Float64Array, _: float) -> Float64Array:
-    np.multiply(z, 0.0, out=z, where=z < 0)
+    z[z < 0] = 0.0
     return z
 
 
