@@ -17,6 +17,9 @@ TEST_EXTRAS ?= test torch files examples
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
+# The lowest Python that backnorm works with; the versions are in pyproject.toml and nowhere else.
+lowest := $(shell sed -n 's/^requires-python = ">=\(.*\)"$$/\1/p' pyproject.toml)
+
 # What `make bench` times without ARGS
 BENCH := --suite all --op forward --op backward --op forward_relu --op forward_residual_relu --rounds 5
 
@@ -25,8 +28,10 @@ python := $(VENV)/bin/python
 # Errors only: pip's warnings are about the machine, not about this project.
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
+# The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
+files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: audit bench clean coverage docs force format frameworks lint pages pictures sanitize test test-browser test-frameworks test-numpy
+.PHONY: audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -66,9 +71,13 @@ test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
-# The pages of docs/ that are made from the package's own tables; a test says whether they are current.
+# The pages of docs/ that are made of the package's own tables; a test says whether they are current.
 pages: $(VENV)/.installed
 	$(python) tools/pages.py
+
+# The errors that docs/numerics.md shows, measured.
+numerics: $(VENV)/.with-test $(VENV)/.with-torch
+	PYTHONPATH=tests $(python) tools/pages.py numerics
 
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
@@ -78,12 +87,12 @@ test-browser:
 pictures:
 	BACKNORM_PICTURES=docs $(MAKE) test-browser ARGS='tests/browser -k pictures'
 
-# The page of what the audit finds in the frameworks' own layers. OTHERS names those that live elsewhere, each with its interpreter:
+# The page of what the audit finds in the frameworks' own layers. OTHERS names frameworks in other environments, with their interpreters:
 # make frameworks OTHERS='mxnet=old/bin/python caffe=other/bin/python'
 # The sections of frameworks that are not named stay. tinygrad compiles with clang, which is the system's own (apt-get install clang).
 frameworks:
 	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks
-	.venv-frameworks/bin/python tools/frameworks_page.py torch jax flax haiku equinox keras tinygrad $(OTHERS)
+	.venv-frameworks/bin/python tools/pages.py frameworks torch jax flax haiku equinox keras tinygrad $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.
@@ -110,9 +119,9 @@ $(VENV)/.made-in: force
 endif
 
 $(VENV)/.made-in: constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	    echo "backnorm needs Python 3.10 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
-	    echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(lowest)".split("."))))' || { \
+	    echo "backnorm needs Python $(lowest) or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python$(lowest)" >&2; \
 	    exit 1; }
 	@echo "== making $(VENV)"
 	@rm -rf $(VENV) $(BUILD)
@@ -121,7 +130,11 @@ $(VENV)/.made-in: constraints.txt
 	@$(pip_install) scikit-build-core nanobind
 	@echo '$(CURDIR)' > $@
 
-# Editable: Python files are used where they lie, so only a change of the C++ part or of the metadata comes by here.
+# Editable: Python files are used where they are, so only a change of the C++ part, of the metadata or of the list of files comes by here.
+ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(files))
+$(VENV)/.installed: force
+endif
+
 # cmake and ninja come from the machine, or else from pip: scikit-build-core says which it lacks.
 $(VENV)/.installed: $(VENV)/.made-in pyproject.toml CMakeLists.txt $(native)
 	@echo "== building backnorm"
@@ -130,7 +143,7 @@ $(VENV)/.installed: $(VENV)/.made-in pyproject.toml CMakeLists.txt $(native)
 	@$(pip_install) --no-build-isolation -C build-dir=$(BUILD) $(BUILD_OPTIONS) --editable .
 	@[ -n "$$(find $(VENV)/lib -name '_native_ext*')" ] || \
 	    echo "note: the C++ part could not be built; the slower NumPy kernel is used. BACKNORM_REQUIRE_NATIVE=1 shows why."
-	@touch $@
+	@echo '$(files)' > $@
 
 $(VENV)/.with-%: $(VENV)/.made-in pyproject.toml | $(VENV)/.installed
 	@echo "== installing what backnorm[$*] needs"

@@ -3,10 +3,10 @@
     make .venv/.with-torch .venv/.with-examples
     .venv/bin/python examples/digits.py
 
-Two networks begin with the same weights and see the same images in the same order. In one of them
-`backnorm.torch.convert` has the engine normalize; it is the only line that the other does without.
+Two networks start with the same weights and see the same images in the same order. For one of them
+`backnorm.torch.convert` replaces the normalization by the engine; this line is the only difference.
 
-The images are scikit-learn's: 1797 digits of 8x8 pixels, of which every fifth is kept for the test.
+The images are scikit-learn's: 1797 digits of 8x8 pixels. Every fifth image is kept for the test.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from backnorm.torch import convert
 
 BATCH = 64
 RATE = 0.1
-"""Of the first step; it falls to 0 along a cosine."""
+"""Learning rate of the first step; it falls to 0 along a cosine."""
 
 
 class Block(nn.Module):
-    """Two convolutions, each normalized, and what came in added before the last activation."""
+    """Two normalized convolutions; the input is added before the last activation."""
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(c_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum, activated: (N, C, H, W) in and, but for the stride, out."""
+        """Return the activated sum: (N, C, H, W) in and, except for the stride, out."""
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
@@ -67,7 +67,7 @@ def resnet() -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels from 0 to 1, (N, 1, 8, 8), and which digit they show, (N,)."""
+    """Pixels from 0 to 1, (N, 1, 8, 8), and the digit of each image, (N,)."""
 
     x: Tensor
     digit: Tensor
@@ -84,7 +84,7 @@ def images() -> tuple[Images, Images]:
 
 @dataclass
 class Trainee:
-    """A network in training: its optimizer, its own draws of the order, and what was measured."""
+    """A network in training: its optimizer, its random order, its losses and times."""
 
     network: nn.Module
     epochs: int
@@ -99,7 +99,7 @@ class Trainee:
         self.order = torch.Generator().manual_seed(self.seed)
 
     def epoch(self, train: Images) -> None:
-        """Train with each image once, and keep the seconds and each step's loss."""
+        """Train with each image once, and record the seconds and the loss of each step."""
         self.network.train()
         begin = time.perf_counter()
         for batch in torch.randperm(len(train.x), generator=self.order).split(BATCH):
@@ -113,13 +113,13 @@ class Trainee:
 
     @torch.no_grad()
     def recognized(self, test: Images) -> int:
-        """Return how many images it names the right digit for."""
+        """Return the number of images that the network recognizes."""
         self.network.eval()
         return int((self.network(test.x).argmax(1) == test.digit).sum())
 
 
 def trained(epochs: int, seed: int) -> dict[str, Trainee]:
-    """Train both, epoch by epoch in turn, so that both meet the machine in the same state."""
+    """Train both epoch by epoch in turn, so that the machine's load is the same for both."""
     train, _ = images()
     trainees = {}
     for name in ("stock", "converted"):
@@ -136,10 +136,10 @@ def trained(epochs: int, seed: int) -> dict[str, Trainee]:
 
 @click.command()
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the weights and the order.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights and the order.")
 @click.option("--threads", type=click.IntRange(1), help="[default: as PyTorch has it]")
 def main(epochs: int, seed: int, threads: int | None) -> None:
-    """Train both networks and print how they do."""
+    """Train both networks and print their accuracy and time."""
     if threads:
         torch.set_num_threads(threads)
     _, test = images()

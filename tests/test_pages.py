@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-TOOLS = Path(__file__).parents[1] / "tools"
+import pages
 
-
-def script(name: str) -> Any:
-    """Import a script of tools/."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PAGES = script("pages").pages()
+PAGES = pages.pages()
+FRAMEWORKS = pages.DOCS / "frameworks.md"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_a_generated_page_is_current(path: Path) -> None:
+def test_a_generated_page_is_current(path: pages.Path) -> None:
     """`make pages` writes it anew."""
     assert path.read_text(encoding="utf-8") == PAGES[path]
 
 
+def test_a_table_is_written_between_its_marks() -> None:
+    """What stands before and after them stays, and so do other tables."""
+    begin, end = (mark.format("one") for mark in (pages.BEGIN, pages.END))
+    other = pages.BEGIN.format("two") + "\nold\n\n" + pages.END.format("two")
+    old = f"before\n\n{begin}\nold\n\n{end}\nafter\n\n{other}"
+    new = pages.with_table(old, "one", "new\n")
+    assert new == f"before\n\n{begin}\nnew\n\n{end}\nafter\n\n{other}"
+
+
+def test_a_page_without_marks_is_an_error() -> None:
+    """The text behind the table would be lost."""
+    with pytest.raises(SystemExit, match="The marks of the table one are missing"):
+        pages.with_table("before\n\nafter\n", "one", "new\n")
+
+
+@pytest.mark.parametrize(("page", "name"), [("numerics.md", "errors")])
+def test_a_measured_table_has_its_marks(page: str, name: str) -> None:
+    """Without them the script that measures would end in an error, after minutes."""
+    text = (pages.DOCS / page).read_text(encoding="utf-8")
+    assert pages.with_table(text, name, "new\n").count("new\n") == 1
+
+
 def test_sections_of_other_frameworks_and_the_hand_written_part_stay() -> None:
     """In their places; a new framework comes behind them."""
-    page = script("frameworks_page")
-    old = page.renewed("", {"one": "## one\n\nold\n", "two": "## two\n\nkept\n"})
+    old = pages.with_sections("", {"one": "## one\n\nold\n", "two": "## two\n\nkept\n"})
     old += "\n## By hand\n\nkept too\n"
-    new = page.renewed(old, {"one": "## one\n\nnew\n", "three": "## three\n\nadded\n"})
+    new = pages.with_sections(old, {"one": "## one\n\nnew\n", "three": "## three\n\nadded\n"})
     assert [line for line in new.split("\n") if line.startswith("## ")] == [
         "## one",
         "## two",
@@ -45,12 +52,12 @@ def test_sections_of_other_frameworks_and_the_hand_written_part_stay() -> None:
     assert new == old.replace("old", "new").replace("kept\n\n", "kept\n\n## three\n\nadded\n\n")
 
 
-def test_the_page_is_as_the_script_would_leave_it() -> None:
+def test_the_frameworks_page_is_as_the_script_would_leave_it() -> None:
     """Renewed with nothing it does not change, and each section has a command and versions."""
-    page = script("frameworks_page")
-    text = page.PAGE.read_text()
-    assert page.renewed(text, {}) == text
-    for section in text.partition(page.MARK)[0].split(page.SECTION)[1:]:
+    text = FRAMEWORKS.read_text(encoding="utf-8")
+    assert pages.with_sections(text, {}) == text
+    generated = text.partition(pages.FRAMEWORKS_MARK)[0]
+    for section in generated.split("\n## ")[1:]:
         name = section.split("\n", 1)[0]
         assert f"`backnorm audit {name}" in section
         assert "Versions: python" in section

@@ -1,30 +1,101 @@
-"""Write every page of docs/ that is made from the package's own tables: `make pages`.
+"""Write the generated pages of docs/: this is the one script that does so.
 
-What stands before the mark in docs/audit-method.md is written by hand and kept.
+    python tools/pages.py                                  pages made of the package's tables
+    python tools/pages.py numerics                         the errors, measured now
+    python tools/pages.py frameworks NAME[=INTERPRETER] …  the audits of the frameworks, run now
+
+The first form takes a second, and tests/test_pages.py fails if a page differs from what it writes.
+The tables in docs/performance.md belong to it, because docs/performance.json holds their run. The
+other two forms measure, which takes minutes: `make numerics`, `make frameworks`.
+
+Marks in a page say which part is generated. All other parts are written by hand.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import _frameworks
+import _performance
 from backnorm.report.dialects import to_page
 from backnorm.report.findings import to_findings, to_method_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
-MARK = "<!-- from here written by tools/pages.py -->\n"
+
+METHOD_MARK = "<!-- from here written by tools/pages.py -->\n"
+FRAMEWORKS_MARK = "<!-- written by hand from here -->"
+BEGIN = "<!-- begin {}: written by tools/pages.py -->\n"
+END = "<!-- end {} -->\n"
+
+MARKS_MISSING = "The marks of the table {} are missing in the page. Put them back."
 
 
 def pages() -> dict[Path, str]:
-    """Return each generated page and what it must say."""
-    method = DOCS / "audit-method.md"
-    by_hand = method.read_text(encoding="utf-8").partition(MARK)[0]
+    """Return each page that is made of the package's tables, and what it must say."""
+    method, performance = DOCS / "audit-method.md", DOCS / "performance.md"
+    by_hand = method.read_text(encoding="utf-8").partition(METHOD_MARK)[0]
+    text = performance.read_text(encoding="utf-8")
+    for name, table in _performance.tables(DOCS / "performance.json").items():
+        text = with_table(text, name, table)
     return {
         DOCS / "dialects.md": to_page(),
         DOCS / "findings.md": to_findings(),
-        method: by_hand + MARK + to_method_tables(),
+        method: by_hand + METHOD_MARK + to_method_tables(),
+        performance: text,
     }
 
 
-if __name__ == "__main__":
+def with_table(page: str, name: str, table: str) -> str:
+    """Return a page with a new table between the marks of that name."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    if not after:  # or the page would lose its end
+        raise SystemExit(MARKS_MISSING.format(name))
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def with_sections(page: str, new: dict[str, str]) -> str:
+    """Return the frameworks' page with new sections in place of the old ones or behind them."""
+    generated, _, by_hand = page.partition(FRAMEWORKS_MARK)
+    return _frameworks.renewed(generated, new) + FRAMEWORKS_MARK + (by_hand or "\n")
+
+
+def write_tables() -> None:
+    """Write the pages that are made of the package's tables."""
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
+
+
+def write_numerics() -> None:
+    """Measure the errors, and write their table."""
+    import _numerics  # noqa: PLC0415 - it needs torch
+
+    path, table = DOCS / "numerics.md", _numerics.table()
+    path.write_text(with_table(path.read_text(encoding="utf-8"), "errors", table), encoding="utf-8")
+
+
+def write_frameworks(arguments: list[str]) -> None:
+    """Audit the frameworks that are named, and write their sections."""
+    new = {argument.partition("=")[0]: _frameworks.section(argument) for argument in arguments}
+    # Read after the audits: in the minutes that they take the page may be edited.
+    path = DOCS / "frameworks.md"
+    path.write_text(with_sections(path.read_text(encoding="utf-8"), new), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """Write what is asked for."""
+    match arguments:
+        case []:
+            write_tables()
+        case ["numerics"]:
+            write_numerics()
+        case ["frameworks", *names] if names:
+            write_frameworks(names)
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

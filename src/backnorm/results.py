@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "Gradients", "SecondGradients"]
 
 
-class Row:
+class StatisticsRow:
     """The rows of a statistics array, which has shape (4, C).
 
     mean + mean_low is the mean to more than float64, so that x - mean is exact at any offset.
@@ -63,17 +63,17 @@ class Forward:
     @property
     def mean(self) -> Float64Array:
         """Mean of each channel."""
-        return self._row(Row.MEAN)
+        return self._row(StatisticsRow.MEAN)
 
     @property
     def var(self) -> Float64Array:
         """Biased variance of each channel."""
-        return self._row(Row.VAR)
+        return self._row(StatisticsRow.VAR)
 
     @property
     def inv_std(self) -> Float64Array:
         """1/sqrt(var + eps) of each channel."""
-        return self._row(Row.INV_STD)
+        return self._row(StatisticsRow.INV_STD)
 
     def _row(self, index: int) -> Float64Array:
         row: Float64Array = self.saved.statistics[index]

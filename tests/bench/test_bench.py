@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm import kernels
-from backnorm.bench import Options, engine, run
+from backnorm.bench import BenchOptions, engine, run
 from backnorm.bench.suites import SUITES, cases
-from backnorm.bench.summary import LARGE_BYTES, Row, summary
+from backnorm.bench.summary import LARGE_BYTES, BenchRow, summary
 from backnorm.bench.table import _bar
 from backnorm.bench.timing import WARM_UP, alternate
 from backnorm.cli import main
@@ -31,7 +31,7 @@ LAYERS = {"resnet50": 53, "mobilenetv2": 52}
 """How many batch normalizations each network has."""
 
 
-def row(**changes: object) -> Row:
+def row(**changes: object) -> BenchRow:
     """A row of made-up seconds, 4 MB large."""
     known = {
         "suite": "made up",
@@ -48,7 +48,7 @@ def row(**changes: object) -> Row:
         "to_copy": 2.0,
         "to_fastest_peer": 2.0,
     }
-    return Row(**(known | changes))  # type: ignore[arg-type]
+    return BenchRow(**(known | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("network", LAYERS)
@@ -71,7 +71,9 @@ def test_row_compares_with_the_faster_copy_and_the_fastest_peer() -> None:
         "copy (plain)": 2.0,
         "copy (streaming)": 8.0,
     }
-    made = Row.of(SUITES["dense"][0], "forward", "nchw", "float32", 2, seconds, {"a": 8, "b": 6})
+    made = BenchRow.of(
+        SUITES["dense"][0], "forward", "nchw", "float32", 2, seconds, {"a": 8, "b": 6}
+    )
     assert (made.to_copy, made.to_fastest_peer) == (2.0, 1.5)
 
 
@@ -131,7 +133,7 @@ def test_wrong_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_native
 def test_run_gives_a_row_for_each_case_layout_and_operation() -> None:
     """A real run without peers."""
-    rows = list(run(Options("dense", rounds=1)))
+    rows = list(run(BenchOptions("dense", rounds=1)))
     assert [(r.shape, r.layout, r.op) for r in rows[:4]] == [
         ((64, 256), layout, op) for layout in ("nchw", "nhwc") for op in ("forward", "backward")
     ]
@@ -155,7 +157,7 @@ def test_command_writes_json(tmp_path: Path) -> None:
 @needs_native
 def test_peer_of_another_environment_that_fails_is_named() -> None:
     """An interpreter without the framework gives its last words."""
-    options = Options("dense", ("nchw",), interpreters=(("mxnet", sys.executable),), rounds=1)
+    options = BenchOptions("dense", ("nchw",), interpreters=(("mxnet", sys.executable),), rounds=1)
     with pytest.raises(BenchmarkError, match=r"(?s)the peer mxnet must run under .*mxnet"):
         next(run(options))
 

@@ -68,3 +68,14 @@ def test_a_probe_finds_a_difference(tmp_path: Path) -> None:
     _, changes = files.convert_model(model, tmp_path / "t.npz", "flax")
     assert max(change.largest for change in changes) <= SAME_OUTPUT
     assert "a stored gamma that is not 1" in changes[1].lost[0]
+
+
+def test_an_output_that_overflows_in_both_is_no_difference(tmp_path: Path) -> None:
+    """Of the finite outputs the largest is what differences are measured by."""
+    large = np.array([1.0, 2.0**127], np.float32)  # times x_hat, which goes beyond 2
+    zero, one = np.zeros(2, np.float32), np.ones(2, np.float32)
+    state = {"weight": large, "bias": zero, "running_mean": zero, "running_var": one}
+    layer = files.NormLayer("bn", "torch", state)
+    model = replace(models.read("c046m.caffemodel"), layers=(layer,))
+    _, changes = files.convert_model(model, tmp_path / "t.npz", "torch")
+    assert changes[0].largest == 0.0

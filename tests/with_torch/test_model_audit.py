@@ -165,7 +165,7 @@ def test_a_frozen_layer_is_no_accident_if_all_of_it_is() -> None:
     model.bn.eval().requires_grad_(requires_grad=False)
     first = audit_model(model, x())[0]
     assert first.clean
-    assert first.notes == ("It is frozen altogether: evaluation, and no parameter that trains.",)
+    assert first.notes == ("It is frozen: in evaluation mode, with no parameter that trains.",)
 
 
 def test_nothing_is_changed() -> None:

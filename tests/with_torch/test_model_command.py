@@ -101,7 +101,7 @@ def test_a_guess_is_told() -> None:
     """In a note, once; where the input is given there is none."""
     first, *others = targets(run("sound", "--json", "-"))
     assert first["notes"] == [
-        "The input of shape (8, 3, 64, 64) is a guess by 0: --input says another."
+        "The input of shape (8, 3, 64, 64) is a guess from 0; set another with --input."
     ]
     assert not any(one["notes"] for one in others)
 

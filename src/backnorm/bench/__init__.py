@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from backnorm.bench.run import Options, run
+from backnorm.bench.run import BenchOptions, run
 
-__all__ = ["Options", "run"]
+__all__ = ["BenchOptions", "run"]

@@ -15,11 +15,11 @@ from backnorm.results import Forward, Gradients
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Call = Callable[[], Forward | Gradients]
+    EngineCall = Callable[[], Forward | Gradients]
 
     from backnorm._types import Activation, AnyArray, Shape
 
-__all__ = ["AUTOGRAD", "OPERATIONS", "Job", "autograd_calls", "calls", "data"]
+__all__ = ["AUTOGRAD", "OPERATIONS", "CaseArrays", "autograd_calls", "calls", "data"]
 
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
 AUTOGRAD = "autograd"
@@ -30,7 +30,7 @@ AUTOGRAD = "autograd"
 CHECK_UNITS = 8
 
 
-class Job(NamedTuple):
+class CaseArrays(NamedTuple):
     """The arrays of one case."""
 
     x: AnyArray
@@ -41,7 +41,7 @@ class Job(NamedTuple):
     out: AnyArray
 
 
-def data(shape: Shape, layout: str, dtype: str) -> Job:
+def data(shape: Shape, layout: str, dtype: str) -> CaseArrays:
     """Return random arrays; with layout "nhwc" the channels lie last in memory."""
     kind = _format(dtype)
     rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def data(shape: Shape, layout: str, dtype: str) -> Job:
     gamma = rng.uniform(0.5, 1.5, shape[1]).astype(wide)
     out = memory.empty_like(x)
     out[...] = 0
-    return Job(x, dy, residual, gamma, gamma - 1, out)
+    return CaseArrays(x, dy, residual, gamma, gamma - 1, out)
 
 
 def _format(dtype: str) -> np.dtype[np.generic]:
@@ -71,27 +71,27 @@ def _laid_out(
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
 
 
-def calls(op: str, job: Job) -> dict[str, Callable[[], object]]:
+def calls(op: str, arrays: CaseArrays) -> dict[str, Callable[[], object]]:
     """Return what is timed: recycled output, given output, and two copies of the same bytes."""
-    recycled, given = _engine(op, job)
-    _check(op, job, _found(given()))
+    recycled, given = _engine(op, arrays)
+    _check(op, arrays, _found(given()))
     timed = {"backnorm": recycled, "backnorm (out given)": given}
-    plain, streaming = _copies(job)
+    plain, streaming = _copies(arrays)
     return {**timed, "copy (plain)": plain, "copy (streaming)": streaming}
 
 
 def autograd_calls(
-    job: Job, threads: int
+    arrays: CaseArrays, threads: int
 ) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
     """Return what is timed of ours, with two copies of x, and of PyTorch, outputs allocated."""
     if find_spec("torch") is None:
         raise NotInstalledError.package("torch", "torch", f"--op {AUTOGRAD}")
     from backnorm.torch.bench.layer_step import LayerStep  # noqa: PLC0415 - needed for this alone
 
-    given = (job.x, job.dy, job.gamma, job.beta)
+    given = (arrays.x, arrays.dy, arrays.gamma, arrays.beta)
     own, stock = (LayerStep(*given, own=ours, threads=threads) for ours in (True, False))
-    _check(AUTOGRAD, job, own.results())
-    plain, streaming = _copies(job)
+    _check(AUTOGRAD, arrays, own.results())
+    plain, streaming = _copies(arrays)
     return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, {"torch": stock}
 
 
@@ -102,58 +102,58 @@ def _found(result: Forward | Gradients) -> dict[str, AnyArray]:
     return {} if result.dx is None else {"dx": result.dx}
 
 
-def _engine(op: str, job: Job) -> tuple[Call, Call]:
+def _engine(op: str, arrays: CaseArrays) -> tuple[EngineCall, EngineCall]:
     if op == "backward":
-        fwd = ops.batch_norm(job.x, job.gamma, job.beta)
-        into = Gradients(dx=job.out)
+        fwd = ops.batch_norm(arrays.x, arrays.gamma, arrays.beta)
+        into = Gradients(dx=arrays.out)
         return (
-            lambda: ops.batch_norm_backward(job.dy, fwd),
-            lambda: ops.batch_norm_backward(job.dy, fwd, into=into),
+            lambda: ops.batch_norm_backward(arrays.dy, fwd),
+            lambda: ops.batch_norm_backward(arrays.dy, fwd, into=into),
         )
     activation: Activation = "relu" if op.endswith("relu") else "identity"
-    residual = job.residual if "residual" in op else None
+    residual = arrays.residual if "residual" in op else None
 
     def forward(out: AnyArray | None) -> Forward:
         return ops.batch_norm(
-            job.x, job.gamma, job.beta, activation=activation, residual=residual, out=out
+            arrays.x, arrays.gamma, arrays.beta, activation=activation, residual=residual, out=out
         )
 
-    return lambda: forward(None), lambda: forward(job.out)
+    return lambda: forward(None), lambda: forward(arrays.out)
 
 
-def _copies(job: Job) -> tuple[Callable[[], object], Callable[[], object]]:
-    source, target = (array.ravel(order="K").view(np.uint8) for array in (job.x, job.out))
+def _copies(arrays: CaseArrays) -> tuple[Callable[[], object], Callable[[], object]]:
+    source, target = (array.ravel(order="K").view(np.uint8) for array in (arrays.x, arrays.out))
     return (
         lambda: native_kernel.copy(target, source, streaming=False),
         lambda: native_kernel.copy(target, source, streaming=True),
     )
 
 
-def _check(op: str, job: Job, found: dict[str, AnyArray]) -> None:
+def _check(op: str, arrays: CaseArrays, found: dict[str, AnyArray]) -> None:
     """Compare three channels with the reference: channels do not depend on each other."""
-    c = job.x.shape[1]
+    c = arrays.x.shape[1]
     some = sorted({0, c // 2, c - 1})
-    exact = _exact(op, job, some)
+    exact = _exact(op, arrays, some)
     for name, got in found.items():
         part = got[some] if got.ndim == 1 else got[:, some]
-        _compare(op, job, part, exact[name])
+        _compare(op, arrays, part, exact[name])
 
 
-def _exact(op: str, job: Job, some: list[int]) -> dict[str, AnyArray]:
+def _exact(op: str, arrays: CaseArrays, some: list[int]) -> dict[str, AnyArray]:
     """Return what some channels must give."""
-    x, gamma, beta = job.x[:, some], job.gamma[some], job.beta[some]
-    g = reference.backward(job.dy[:, some], x, gamma)
+    x, gamma, beta = arrays.x[:, some], arrays.gamma[some], arrays.beta[some]
+    g = reference.backward(arrays.dy[:, some], x, gamma)
     y = reference.forward(x, gamma, beta).y
     if "residual" in op:
-        y = y + job.residual[:, some].astype(np.float64)
+        y = y + arrays.residual[:, some].astype(np.float64)
     if "relu" in op:
         y = np.maximum(y, 0)
     named = {"y": y, "dx": g.dx, "dgamma": g.dgamma, "dbeta": g.dbeta}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _compare(op: str, job: Job, got: AnyArray, exact: AnyArray) -> None:
+def _compare(op: str, arrays: CaseArrays, got: AnyArray, exact: AnyArray) -> None:
     difference = float(np.abs(got.astype(np.float64) - exact).max() / np.abs(exact).max())
-    unit = 2.0**-8 if job.x.dtype.name == "bfloat16" else float(np.finfo(job.x.dtype).eps)
+    unit = 2.0**-8 if arrays.x.dtype.name == "bfloat16" else float(np.finfo(arrays.x.dtype).eps)
     if not difference <= CHECK_UNITS * unit:
-        raise BenchmarkError.wrong_result(op, job.x.shape, difference, CHECK_UNITS * unit)
+        raise BenchmarkError.wrong_result(op, arrays.x.shape, difference, CHECK_UNITS * unit)

@@ -11,8 +11,8 @@ from backnorm.bench import peers
 from backnorm.errors import BenchmarkError
 
 if TYPE_CHECKING:
-    from backnorm.bench.run import Options
-    from backnorm.bench.suites import Case
+    from backnorm.bench.run import BenchOptions
+    from backnorm.bench.suites import BenchCase
 
 __all__ = ["outside"]
 
@@ -21,7 +21,13 @@ LIMIT_SECONDS = 300.0
 
 
 def outside(  # noqa: PLR0917 - the words of one job
-    peer: str, interpreter: str, case: Case, op: str, layout: str, options: Options, threads: int
+    peer: str,
+    interpreter: str,
+    case: BenchCase,
+    op: str,
+    layout: str,
+    options: BenchOptions,
+    threads: int,
 ) -> dict[str, float]:
     """Return the seconds that peers.py measures under another interpreter."""
     if op not in peers.OPERATIONS:

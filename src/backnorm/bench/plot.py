@@ -9,14 +9,14 @@ from backnorm.errors import NotInstalledError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backnorm.bench.summary import Row
+    from backnorm.bench.summary import BenchRow
 
 __all__ = ["plot"]
 
 MARKS = {"backnorm": "o", "copy": "_", "peer": "x"}
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def plot(rows: list[BenchRow], path: Path) -> None:
     """Write a PNG with one panel for each layout and operation."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - only when a picture is asked for
@@ -38,7 +38,7 @@ def plot(rows: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _series(rows: list[Row]) -> dict[str, list[tuple[int, float]]]:
+def _series(rows: list[BenchRow]) -> dict[str, list[tuple[int, float]]]:
     series = {
         "peer": [(row.bytes, min(row.peers.values()) * 1e3) for row in rows if row.peers],
         "backnorm": [(row.bytes, row.backnorm * 1e3) for row in rows],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import engine, peers
 from backnorm.bench.others import outside
-from backnorm.bench.suites import Case, cases
-from backnorm.bench.summary import Row, summary
+from backnorm.bench.suites import BenchCase, cases
+from backnorm.bench.summary import BenchRow, summary
 from backnorm.bench.timing import alternate
 from backnorm.kernels.threads import get_num_threads
 from backnorm.report.environment import environment
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
 
-__all__ = ["Options", "run"]
+__all__ = ["BenchOptions", "run"]
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchOptions:
     """What is to be timed.
 
     Attributes
@@ -47,7 +47,7 @@ class Options:
     rounds: int = 7
 
 
-def run(options: Options) -> Iterator[Row]:
+def run(options: BenchOptions) -> Iterator[BenchRow]:
     """Time one case after another; each gives a row when it is done."""
     for case in cases(options.suite):
         for layout in options.layouts:
@@ -55,7 +55,7 @@ def run(options: Options) -> Iterator[Row]:
                 yield _time(case, layout, op, options)
 
 
-def result(rows: list[Row]) -> dict[str, Any]:
+def result(rows: list[BenchRow]) -> dict[str, Any]:
     """Return the rows and their summary, ready for JSON."""
     return {
         "schema": 1,
@@ -65,7 +65,7 @@ def result(rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _time(case: Case, layout: str, op: str, options: Options) -> Row:
+def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> BenchRow:
     job = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
     if op == engine.AUTOGRAD:
@@ -83,4 +83,4 @@ def _time(case: Case, layout: str, op: str, options: Options) -> Row:
         others |= outside(peer, interpreter, case, op, layout, options, threads)
     del job, calls, beside
     gc.collect()
-    return Row.of(case, op, layout, options.dtype, threads, seconds, others)
+    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)

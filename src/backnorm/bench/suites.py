@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from backnorm._types import Shape
 
-__all__ = ["SUITES", "Case", "cases"]
+__all__ = ["SUITES", "BenchCase", "cases"]
 
 BATCH = 32
 
 
-class Case(NamedTuple):
+class BenchCase(NamedTuple):
     """One shape of a suite."""
 
     suite: str
@@ -61,23 +61,26 @@ _MOBILENETV2 = {
 }
 
 
-def _network(name: str, planes: dict[tuple[int, int], int]) -> tuple[Case, ...]:
-    return tuple(Case(name, (BATCH, c, s, s), weight) for (c, s), weight in planes.items())
+def _network(name: str, planes: dict[tuple[int, int], int]) -> tuple[BenchCase, ...]:
+    return tuple(BenchCase(name, (BATCH, c, s, s), weight) for (c, s), weight in planes.items())
 
 
-SUITES: dict[str, tuple[Case, ...]] = {
+SUITES: dict[str, tuple[BenchCase, ...]] = {
     "resnet50": _network("resnet50", _RESNET50),
     "mobilenetv2": _network("mobilenetv2", _MOBILENETV2),
     "small": tuple(
-        Case("small", (n, c, s, s), 1) for n in (2, 8, 64) for c in (8, 64, 512) for s in (1, 7, 14)
+        BenchCase("small", (n, c, s, s), 1)
+        for n in (2, 8, 64)
+        for c in (8, 64, 512)
+        for s in (1, 7, 14)
     ),
     "dense": tuple(
-        Case("dense", s, 1) for s in ((64, 256), (1024, 512), (4096, 1024), (256, 8192))
+        BenchCase("dense", s, 1) for s in ((64, 256), (1024, 512), (4096, 1024), (256, 8192))
     ),
 }
 
 
-def cases(suite: str) -> tuple[Case, ...]:
+def cases(suite: str) -> tuple[BenchCase, ...]:
     """Return the cases of one suite, or of all of them for "all"."""
     if suite == "all":
         return tuple(case for members in SUITES.values() for case in members)

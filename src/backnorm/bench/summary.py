@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from backnorm._types import Shape
-    from backnorm.bench.suites import Case
+    from backnorm.bench.suites import BenchCase
 
-__all__ = ["LARGE_BYTES", "Row", "summary"]
+__all__ = ["LARGE_BYTES", "BenchRow", "summary"]
 
 # "Large" shapes: no cache keeps them, so a copy runs at the speed of memory.
 LARGE_BYTES = 50_000_000
@@ -21,7 +21,7 @@ _WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One shape, layout and operation: seconds, and two ratios.
 
     Attributes
@@ -55,14 +55,14 @@ class Row:
     @classmethod
     def of(  # noqa: PLR0917 - the words of one job
         cls,
-        case: Case,
+        case: BenchCase,
         op: str,
         layout: str,
         dtype: str,
         threads: int,
         seconds: dict[str, float],
         peers: dict[str, float],
-    ) -> Row:
+    ) -> BenchRow:
         """Make a row of measured seconds."""
         ours, given = seconds["backnorm"], seconds.get("backnorm (out given)")
         copy = min(seconds["copy (plain)"], seconds["copy (streaming)"])
@@ -78,7 +78,7 @@ class Row:
         return math.prod(self.shape) * _WIDTH[self.dtype]
 
 
-def summary(rows: list[Row]) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+def summary(rows: list[BenchRow]) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
     """Return layout -> operation -> "all" or "large" -> weighted geometric means and the worst."""
     result: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
     for layout, op in sorted({(row.layout, row.op) for row in rows}):
@@ -89,7 +89,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, dict[str, dict[str, float | 
     return result
 
 
-def _group(rows: list[Row]) -> dict[str, float | None]:
+def _group(rows: list[BenchRow]) -> dict[str, float | None]:
     ratios = [(row.to_fastest_peer, row.weight) for row in rows if row.to_fastest_peer is not None]
     return {
         "to_copy": _mean((row.to_copy, row.weight) for row in rows),

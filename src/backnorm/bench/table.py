@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from backnorm.bench.summary import Row
+    from backnorm.bench.summary import BenchRow
 
 __all__ = ["rows_table", "summary_table", "training_table"]
 
 BAR = 20  # characters for the slowest of a row
 
 
-def rows_table(rows: list[Row]) -> Table:
+def rows_table(rows: list[BenchRow]) -> Table:
     """Return a line a row: milliseconds, ratios, a bar for engine, copy and peer."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("op", "layout", "shape"):
@@ -27,7 +27,7 @@ def rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: BenchRow) -> tuple[str, ...]:
     peer = min(row.peers.values()) if row.peers else None
     shape = "x".join(map(str, row.shape))
     ratio = "-" if row.to_fastest_peer is None else f"{row.to_fastest_peer:.2f}"
@@ -39,7 +39,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.3f}"
 
 
-def _bar(row: Row, peer: float | None) -> str:
+def _bar(row: BenchRow, peer: float | None) -> str:
     longest = max(row.backnorm, row.copy, peer or 0.0)
     marks = {"-": peer or 0.0, "#": row.backnorm, ":": row.copy}
     lengths = {mark: round(BAR * seconds / longest) for mark, seconds in marks.items()}

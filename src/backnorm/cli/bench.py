@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from backnorm.bench import Options
-    from backnorm.bench.summary import Row
+    from backnorm.bench import BenchOptions
+    from backnorm.bench.summary import BenchRow
 
 __all__ = ["bench"]
 
@@ -113,7 +113,7 @@ def bench(
     With --model, time training steps of a network with PyTorch's layers, with backnorm's, and with
     none.
     """
-    from backnorm.bench import Options
+    from backnorm.bench import BenchOptions
     from backnorm.errors import BacknormError
 
     if model is not None:
@@ -124,7 +124,7 @@ def bench(
         _refuse(context, OF_PEERS, "does not go with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
-            options = Options(suite, layouts, dtype, operations, peers, interpreters, rounds)
+            options = BenchOptions(suite, layouts, dtype, operations, peers, interpreters, rounds)
             _write(_measure(options), json_file, plot_file)
         else:
             images = MODELS[model] if batch is None else batch
@@ -170,7 +170,7 @@ def _train(
         write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
 
 
-def _measure(options: Options) -> list[Row]:
+def _measure(options: BenchOptions) -> list[BenchRow]:
     from rich.console import Console
     from rich.progress import track
 
@@ -189,7 +189,7 @@ def _measure(options: Options) -> list[Row]:
     return rows
 
 
-def _write(rows: list[Row], json_file: Path | None, plot_file: Path | None) -> None:
+def _write(rows: list[BenchRow], json_file: Path | None, plot_file: Path | None) -> None:
     from backnorm.bench.plot import plot
     from backnorm.bench.run import result
     from backnorm.cli._files import write_atomically

@@ -20,9 +20,9 @@ from backnorm.results import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     import numpy.typing as npt
-    from typing_extensions import Self
 
     from backnorm._types import AnyArray, Request
     from backnorm.dialects.columns import OptionValue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from backnorm.kernels.activations import ACTIVATIONS
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,8 +96,8 @@ def _split(
 ) -> Iterator[_Channels]:
     for select in _selections(x.shape):
         rows = statistics[:, select, None]
-        inv_std = rows[Row.INV_STD]
-        x_hat = ((x[:, select] - rows[Row.MEAN]) - rows[Row.MEAN_LOW]) * inv_std
+        inv_std = rows[StatisticsRow.INV_STD]
+        x_hat = ((x[:, select] - rows[StatisticsRow.MEAN]) - rows[StatisticsRow.MEAN_LOW]) * inv_std
         scale = inv_std if gamma is None else inv_std * gamma[select, None]
         yield _Channels(select, x_hat, inv_std, scale)
 

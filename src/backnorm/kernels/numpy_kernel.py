@@ -13,7 +13,7 @@ import numpy as np
 from backnorm.kernels._contract import Kernel
 from backnorm.kernels._higher_order import second, tangent
 from backnorm.kernels.activations import ACTIVATIONS
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,10 +52,10 @@ def _store_statistics(call: ForwardCall, channels: slice, blocks: list[Block]) -
     # The sum of the deviations is 0 except for the rounding of the mean: it gives the mean's low
     # part, and the same correction makes the squares those around the exact mean.
     low = deviation / n
-    rows[Row.MEAN] = mean + low
-    rows[Row.MEAN_LOW] = (mean - rows[Row.MEAN]) + low
-    rows[Row.VAR] = np.maximum(square / n - low * low, 0.0)
-    rows[Row.INV_STD] = 1.0 / np.sqrt(rows[Row.VAR] + call.eps)
+    rows[StatisticsRow.MEAN] = mean + low
+    rows[StatisticsRow.MEAN_LOW] = (mean - rows[StatisticsRow.MEAN]) + low
+    rows[StatisticsRow.VAR] = np.maximum(square / n - low * low, 0.0)
+    rows[StatisticsRow.INV_STD] = 1.0 / np.sqrt(rows[StatisticsRow.VAR] + call.eps)
 
 
 def _normalize(call: ForwardCall, channels: slice, block: Block) -> None:
@@ -76,7 +76,7 @@ def backward(call: BackwardCall) -> None:
         for channels, blocks in _tiles(call.x.shape):
             sums = call.sums[:, channels]
             sums[:] = 0.0
-            inv_std = call.statistics[Row.INV_STD, channels, None]
+            inv_std = call.statistics[StatisticsRow.INV_STD, channels, None]
             for block in blocks:
                 dz = _grad_through_activation(call, block)
                 sums[0] += _total(
@@ -104,7 +104,7 @@ def _store_gradient(call: BackwardCall, channels: slice, block: Block, means: Fl
     if call.through_mean:
         dz -= means[1][:, None]
     if call.through_variance:
-        factor = means[0][:, None] * call.statistics[Row.INV_STD, channels, None]
+        factor = means[0][:, None] * call.statistics[StatisticsRow.INV_STD, channels, None]
         dz -= _centred(call.x, call.statistics, channels, block) * factor
     dz *= _scale(call.gamma, call.statistics, channels)
     _store(call.dx, block, dz, add=call.add_dx)
@@ -120,13 +120,13 @@ def _load(array: AnyArray, block: Block) -> Float64Array:
 
 def _centred(x: AnyArray, statistics: Float64Array, channels: slice, block: Block) -> Float64Array:
     d = _load(x, block)
-    d -= statistics[Row.MEAN, channels, None]
-    d -= statistics[Row.MEAN_LOW, channels, None]
+    d -= statistics[StatisticsRow.MEAN, channels, None]
+    d -= statistics[StatisticsRow.MEAN_LOW, channels, None]
     return d
 
 
 def _scale(gamma: Float64Array | None, statistics: Float64Array, channels: slice) -> Float64Array:
-    inv_std = statistics[Row.INV_STD, channels, None]
+    inv_std = statistics[StatisticsRow.INV_STD, channels, None]
     return inv_std if gamma is None else inv_std * gamma[channels, None]
 
 

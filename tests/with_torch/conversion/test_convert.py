@@ -104,7 +104,7 @@ def odd_layers() -> dict[str, nn.Module]:
         "before its first call": nn.LazyBatchNorm2d(),
         "parametrized": parametrizations.weight_norm(nn.BatchNorm2d(3), dim=None),
         "forward was replaced": patched,
-        "built as ours": ours.BatchNorm2d(3),
+        "backnorm's own": ours.BatchNorm2d(3),
     }
 
 

@@ -43,11 +43,11 @@ def both(
     x, dy, weight, bias = given
     c = x.shape[1]
     running = (None, None) if training else (torch.randn(c).to(x), torch.rand(c).to(x) + 0.5)
-    options = kernels.Options(training, 0.1, 1e-5, activation, 0.125, through)
+    options = kernels.CallOptions(training, 0.1, 1e-5, activation, 0.125, through)
     y, statistics = kernels.forward(x, weight, bias, *running, None, options)
     read = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED)
     y.fill_(float("nan"))
-    made = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED, alone=True)
+    made = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED, recomputable=True)
     return read[:3], made[:3]
 
 

@@ -18,7 +18,7 @@ from backnorm.testing.budget import assert_bits  # noqa: E402
 from backnorm.testing.cases import ACTIVATIONS, DTYPES, MODES, THROUGHS, make  # noqa: E402
 from backnorm.torch import batch_norm  # noqa: E402
 from backnorm.torch.engine import formula, operator, stock  # noqa: E402
-from backnorm.torch.engine.kernels import Options as Choices  # noqa: E402
+from backnorm.torch.engine.kernels import CallOptions  # noqa: E402
 from kernels.expected import Options, expected  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
     VIEWS,
@@ -199,7 +199,7 @@ def test_wrong_extras_say_so() -> None:
 def test_no_way_takes_an_unknown_activation_for_another() -> None:
     """The kernels, PyTorch's own operations and the derivatives raise."""
     given = drawn((4, 3, 5))
-    options = Choices(True, 0.1, 1e-5, "gelu", 0.1, "both")  # type: ignore[arg-type] # noqa: FBT003
+    options = CallOptions(True, 0.1, 1e-5, "gelu", 0.1, "both")  # type: ignore[arg-type] # noqa: FBT003
     nothing = (None,) * 5
     ways: dict[str, Callable[[], object]] = {
         "kernels": lambda: operator.batch_norm(given.x, *nothing, options),

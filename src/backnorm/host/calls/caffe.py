@@ -8,7 +8,7 @@ __all__ = [
     "LAYERS",
     "NORM",
     "TOO_MANY_AXES",
-    "Layer",
+    "CaffeLayer",
     "base",
     "layer",
     "layer_classes",
@@ -28,10 +28,10 @@ def base():
 
 def layer_classes():
     """Return the class of layers: a net that is not built before its input is known."""
-    return (Layer,)
+    return (CaffeLayer,)
 
 
-class Layer:
+class CaffeLayer:
     """A layer by the text of its prototxt, from the blob x to the blob n, and a Scale behind it."""
 
     def __init__(self, text, scale=True):
@@ -59,7 +59,7 @@ def layers(tools):
     """Return all normalization layers."""
     import caffe  # noqa: F401 - or it is not there
 
-    return [("caffe." + n, kind, Layer(text, scale), None) for n, kind, text, scale in LAYERS]
+    return [("caffe." + n, kind, CaffeLayer(text, scale), None) for n, kind, text, scale in LAYERS]
 
 
 def layer(candidate, kind, train, tools):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation
 
-__all__ = ["ACTIVATION", "MODELS", "NORMS", "Parts", "build", "parts"]
+__all__ = ["ACTIVATION", "MODELS", "NORMS", "NetworkParts", "build", "parts"]
 
 Norm = Literal["stock", "fused", "none"]
 
@@ -41,7 +41,7 @@ _ACTIVATIONS: Final[dict[str, Callable[..., nn.Module]]] = {
 
 
 @dataclass(frozen=True)
-class Parts:
+class NetworkParts:
     """What a network is built of besides convolutions.
 
     Attributes
@@ -62,7 +62,7 @@ class Parts:
     adds: bool = False
 
 
-def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts:
+def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> NetworkParts:
     """Return stock layers, this package's with the activation in the same pass, or none at all.
 
     Parameters
@@ -76,7 +76,7 @@ def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts
 
     Returns
     -------
-    Parts
+    NetworkParts
         To give to a network.
 
     Examples
@@ -89,13 +89,13 @@ def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Parts
     _check.name_of("activation", activation, tuple(_ACTIVATIONS))
     act = partial(_ACTIVATIONS[activation], inplace=inplace)
     if norm == "stock":
-        return Parts(nn.BatchNorm2d, nn.BatchNorm2d, act)
+        return NetworkParts(nn.BatchNorm2d, nn.BatchNorm2d, act)
     if norm == "none":
-        return Parts(nn.Identity, nn.Identity, act)
+        return NetworkParts(nn.Identity, nn.Identity, act)
     overwrites = inplace and activation == "leaky_relu"
     fused = partial(BatchNormAct2d, activation=activation, inplace=overwrites)
     plain = partial(BatchNormAct2d, activation="identity", inplace=True)
-    return Parts(plain if overwrites else BatchNorm2d, fused, nn.Identity, adds=True)
+    return NetworkParts(plain if overwrites else BatchNorm2d, fused, nn.Identity, adds=True)
 
 
 def _conv(c_in: int, c_out: int, side: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -105,7 +105,7 @@ def _conv(c_in: int, c_out: int, side: int, stride: int = 1, groups: int = 1) ->
 class _Block(nn.Module):
     """A residual block: convolutions, each normalized, and the activation after the sum."""
 
-    def __init__(self, of: Parts, widths: list[int], sides: list[int], stride: int) -> None:
+    def __init__(self, of: NetworkParts, widths: list[int], sides: list[int], stride: int) -> None:
         super().__init__()
         steps: list[nn.Module] = []
         # The stride is in the first 3x3: beyond the paper's first version, and usual since.
@@ -133,7 +133,7 @@ class _Block(nn.Module):
         return result
 
 
-def _resnet(of: Parts, blocks: list[int], sides: list[int], growth: int) -> nn.Sequential:
+def _resnet(of: NetworkParts, blocks: list[int], sides: list[int], growth: int) -> nn.Sequential:
     """Source: He et al. 2015, table 1; `growth` is a block's output to its inner width."""
     stem = [_conv(3, 64, 7, 2), of.norm_before_act(64), of.act(), nn.MaxPool2d(3, 2, 1)]
     layers: list[nn.Module] = [*stem]
@@ -154,7 +154,7 @@ def _classifier(layers: list[nn.Module], c: int, classes: int = 1000) -> nn.Sequ
 class _Inverted(nn.Module):
     """MobileNetV2's block: widen, filter each channel, narrow; the sum has no activation."""
 
-    def __init__(self, of: Parts, c_in: int, c_out: int, stride: int, widening: int) -> None:
+    def __init__(self, of: NetworkParts, c_in: int, c_out: int, stride: int, widening: int) -> None:
         super().__init__()
         c = c_in * widening
         steps: list[nn.Module] = []
@@ -182,7 +182,7 @@ _BOTTLENECKS = (
 )
 
 
-def _mobilenetv2(of: Parts) -> nn.Sequential:
+def _mobilenetv2(of: NetworkParts) -> nn.Sequential:
     """Return it without dropout, whose draws would make two runs differ."""
     layers: list[nn.Module] = [_conv(3, 32, 3, 2), of.norm_before_act(32), of.act()]
     c = 32
@@ -193,7 +193,7 @@ def _mobilenetv2(of: Parts) -> nn.Sequential:
     return _classifier([*layers, _conv(c, 1280, 1), of.norm_before_act(1280), of.act()], 1280)
 
 
-MODELS: Final[dict[str, Callable[[Parts], nn.Sequential]]] = {
+MODELS: Final[dict[str, Callable[[NetworkParts], nn.Sequential]]] = {
     "resnet18": partial(_resnet, blocks=[2, 2, 2, 2], sides=[3, 3], growth=1),
     "resnet50": partial(_resnet, blocks=[3, 4, 6, 3], sides=[1, 3, 1], growth=4),
     "mobilenetv2": _mobilenetv2,

@@ -1,4 +1,4 @@
-"""Put the engine into a model made of stock layers, and take it out again."""
+"""Convert the batch normalizations of a model to the engine's, and revert them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from backnorm.torch.conversion import blocks, layers, sequences
-from backnorm.torch.conversion.report import Entry, Report
+from backnorm.torch.conversion.report import LayerReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,36 +14,35 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from backnorm.torch.conversion.layers import Outcome
+    from backnorm.torch.conversion.layers import FusionResult
 
-__all__ = ["Entry", "Report", "convert", "revert"]
+__all__ = ["LayerReport", "Report", "convert", "revert"]
 
 
 def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Report:
-    """Have the engine normalize in a model, in place of torch.nn.BatchNorm1d, 2d and 3d.
+    """Convert every torch.nn.BatchNorm1d, 2d and 3d of a model to the engine's layer.
 
-    The layers stay the objects that they are, and so do their parameters, buffers and hooks: only
-    their class changes. Optimizers, checkpoints and names stay valid. What was converted before is
-    converted anew.
+    Layers, parameters, buffers and hooks stay the same objects: only the class of a layer changes.
+    So optimizers, checkpoints and names stay valid. A model that was converted before is reverted
+    first.
 
     Parameters
     ----------
     model
         The model; it is changed in place.
     fuse
-        Whether to compute activations that follow a normalization in the same pass: ReLU, ReLU6
-        and LeakyReLU. They become Identity where they lie next to it in a Sequential. Where
-        torch.fx can trace the forward of a module, its normalizations are fused with activations,
-        and with a sum before them, as in a residual block.
+        Whether to compute an activation in the same pass as the normalization before it: ReLU,
+        ReLU6 and LeakyReLU. In a Sequential the activation becomes an Identity. In a module whose
+        forward torch.fx can trace, a sum between the two is fused as well, as in a residual block.
     inplace
-        Whether to let y take the memory of x where that is safe, in a Sequential and in forwards
-        that torch.fx can trace: directly after a convolution or a linear layer, with no activation
-        or leaky_relu, and where all that reads y is known to leave it as it is.
+        Whether y takes the memory of x where that is safe, in a Sequential and in forwards that
+        torch.fx can trace: directly after a convolution or a linear layer, with no activation or
+        leaky_relu, and if every reader of y is known to leave it unchanged.
 
     Returns
     -------
     Report
-        What became of each normalization of the model; it can be printed.
+        What was done to each normalization of the model; print it to see a table.
 
     Notes
     -----
@@ -63,27 +62,28 @@ def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Re
     revert(model)
     norms = {name: module for name, module in model.named_modules() if layers.is_norm(module)}
     was = {name: layers.class_name(type(norm)) for name, norm in norms.items()}
-    outcomes: dict[nn.Module, Outcome] = {}
+    results: dict[nn.Module, FusionResult] = {}
     for norm in norms.values():
         why = layers.why_left_alone(norm)
-        outcomes[norm] = layers.Outcome(why=why)
+        results[norm] = layers.FusionResult(why=why)
         if not why:
             layers.to_ours(norm)
     if fuse or inplace:
-        outcomes |= _fuse(model, acts=fuse, inplace=inplace)
-    return Report(model, _entries(norms, was, outcomes))
+        results |= _fuse(model, acts=fuse, inplace=inplace)
+    return Report(model, _entries(norms, was, results))
 
 
-def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Outcome]:
+def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
     shared = _shared(model)
-    outcomes: dict[nn.Module, Outcome] = {}
+    results: dict[nn.Module, FusionResult] = {}
     for module in list(model.modules()):
-        kind = sequences if layers.is_plain(module) else blocks
-        outcomes |= kind.fuse(module, shared, acts=acts, inplace=inplace)
-    return outcomes
+        where = sequences if layers.is_plain(module) else blocks
+        results |= where.fuse(module, shared, acts=acts, inplace=inplace)
+    return results
 
 
 def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
+    """Return the modules that several modules own, or one module under several names."""
     uses = Counter(
         child for module in model.modules() for child in vars(module)["_modules"].values()
     )
@@ -93,17 +93,19 @@ def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
 def _entries(
     norms: Mapping[str, nn.Module],
     was: Mapping[str, str],
-    outcomes: Mapping[nn.Module, Outcome],
-) -> tuple[Entry, ...]:
+    outcomes: Mapping[nn.Module, FusionResult],
+) -> tuple[LayerReport, ...]:
     entries = []
     for name, norm in norms.items():
         outcome, now = outcomes[norm], layers.class_name(type(norm))
-        entries.append(Entry(name, was[name], now, outcome.fused, outcome.in_place, outcome.why))
+        entries.append(
+            LayerReport(name, was[name], now, outcome.fused, outcome.in_place, outcome.why)
+        )
     return tuple(entries)
 
 
 def revert(model: nn.Module) -> int:
-    """Undo `convert`: stock layers and activations again, with the same parameters and hooks.
+    """Undo `convert`: restore the stock layers and activations, with their parameters and hooks.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ def revert(model: nn.Module) -> int:
     Returns
     -------
     int
-        How many layers are stock again. Layers that were built as ours stay what they are.
+        How many layers were reverted. Layers that were built from backnorm's classes do not change.
 
     Examples
     --------

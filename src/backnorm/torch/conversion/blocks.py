@@ -1,8 +1,10 @@
 """Fuses in the forward of a module of any class: normalization, sum and activation become one call.
 
-The module gets a class of its own, below the one it had. Its forward runs generated code while what
-was read from the module is as it was, and else the forward that it had, which stays right: the
-normalizations below it compute no activation by themselves.
+torch.fx traces the forward (`tracing`), the graph is rewritten here, and the module gets a
+generated subclass of its class. The subclass's forward runs the generated code as long as the
+attributes that were read while tracing have the same values. Otherwise it runs the original
+forward, which is still right: the normalizations in the module do not compute an activation, only
+the generated call asks them to (`calls.run`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch
 from torch import fx, nn
 
 from backnorm.torch.conversion import activations, calls, layers, overwriting, stand_ins
-from backnorm.torch.conversion.layers import Outcome
+from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.tracing import trace
 
 if TYPE_CHECKING:
@@ -31,16 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["fuse", "restore"]
 
 PLAN: Final = "_backnorm_plan"
-"""Attribute of the modules that were given another forward."""
+"""Attribute of a module with a fused forward."""
 
 ADDS: Final = (operator.add, stand_ins.iadd, torch.add)
 FRESH: Final = (*ADDS, operator.sub, operator.mul, operator.truediv, torch.cat)
-"""Functions whose result is no view of what they read."""
+"""Functions whose result is never a view of an operand."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A fused forward: its code, and while what it holds."""
+class FusedForward:
+    """A fused forward: its code, and the values under which it is right."""
 
     source: str
     names: Mapping[str, Any]
@@ -48,10 +50,10 @@ class Plan:
     values: Mapping[str, Any]
     present: tuple[str, ...]
     forward: Callable[..., Any] = field(init=False, compare=False, repr=False)
-    """The function that the code defines; made at once: compilers do not follow its making."""
+    """The function that the code defines; made here, since torch.compile cannot trace exec."""
 
     def holds(self, module: nn.Module, arguments: tuple[Any, ...]) -> bool:
-        """Whether the generated code computes what the forward before it would."""
+        """Whether the generated code computes what the original forward would."""
         return (
             all(type(x) is torch.Tensor for x in arguments)
             and all(getattr(module, name, None) is not None for name in self.present)
@@ -64,15 +66,15 @@ class Plan:
         exec(self.source, names)  # noqa: S102 - written by torch.fx from the graph
         object.__setattr__(self, "forward", names["forward"])
 
-    def __deepcopy__(self, memo: Any) -> Plan:
+    def __deepcopy__(self, memo: Any) -> FusedForward:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Plan, (self.source, self.names, self.imports, self.values, self.present))
+        return (FusedForward, (self.source, self.names, self.imports, self.values, self.present))
 
 
 def _reduced(self: nn.Module, protocol: Any) -> Any:
-    """A generated class cannot be found by its name: make it again."""
+    """Pickle by the base class, since pickle cannot find a generated class by its name."""
     reduced: tuple[Any, ...] = object.__reduce_ex__(self, max(protocol, 2))  # type: ignore[assignment]
     return (_new, (type(self).__base__,), *reduced[2:])
 
@@ -98,54 +100,57 @@ def _class(base: Any) -> Any:
 
 def fuse(
     module: nn.Module, shared: Container[nn.Module], *, acts: bool, inplace: bool
-) -> dict[nn.Module, Outcome]:
-    """Fuse what the forward of a module shows.
+) -> dict[nn.Module, FusionResult]:
+    """Fuse normalizations in the forward of a module.
 
     Parameters
     ----------
     module
-        A module that is no Sequential.
+        A module that is not a plain Sequential.
     shared
         Modules that are used in several places.
     acts
         Whether to fuse activations, and sums before them.
     inplace
-        Whether to let y take the memory of x where that is safe.
+        Whether y takes the memory of x where that is safe.
 
     Returns
     -------
     dict
-        What became of each normalization that is one of its children.
+        The result for each converted normalization among the children of the module.
     """
     norms = [child for child in module.children() if layers.is_converted(child)]
     if not norms:
         return {}
     traced = trace(module)
     if isinstance(traced, str):
-        return {norm: Outcome(why=f"{type(module).__name__}: {traced}") for norm in norms}
+        return {norm: FusionResult(why=f"{type(module).__name__}: {traced}") for norm in norms}
     nodes = [(_called(module, node), node) for node in traced.graph.nodes]
-    found = [(norm, node) for norm, node in nodes if norm in norms]
-    uses = Counter(norm for norm, _ in found)
-    outcomes: dict[nn.Module, Outcome] = {}
-    for norm, node in found:
+    norm_calls = [(norm, node) for norm, node in nodes if norm in norms]
+    uses = Counter(norm for norm, _ in norm_calls)
+    results: dict[nn.Module, FusionResult] = {}
+    for norm, node in norm_calls:
+        # A normalization that is called twice may be fused: each call gets its own activation, and
+        # the layer itself does not change. It may not work in place: see `overwriting`.
         several = uses[norm] > 1 or norm in shared
-        at = _found(module, node, acts=acts)
-        around = _around(module, at, several=several) if inplace else ""
-        outcomes[norm] = _outcome(at, around, acts=acts)
-        if at.act is not None or isinstance(around, tuple):
-            _replace(traced.graph, at, around if isinstance(around, tuple) else ())
-    if any(outcome.fused or outcome.in_place for outcome in outcomes.values()):
+        match = _match(module, node, acts=acts)
+        around = _around(module, match, several=several) if inplace else ""
+        results[norm] = _result(match, around, acts=acts)
+        if match.act is not None or isinstance(around, tuple):
+            _replace(traced.graph, match, around if isinstance(around, tuple) else ())
+    if any(result.fused or result.in_place for result in results.values()):
+        # The code may refer to Python modules, which cannot be pickled: they are stored by name.
         code = traced.graph.python_code("self")
         names = {x: value for x, value in code.globals.items() if not isinstance(value, ModuleType)}
         imports = {x: code.globals[x].__name__ for x in code.globals.keys() - names.keys()}
-        vars(module)[PLAN] = Plan(code.src, names, imports, traced.values, traced.present)
+        vars(module)[PLAN] = FusedForward(code.src, names, imports, traced.values, traced.present)
         cls: Any = type(module)
         module.__class__ = _class(cls)
-    return outcomes
+    return results
 
 
 def restore(module: nn.Module) -> None:
-    """Give a module its own forward back."""
+    """Give a module its original forward back."""
     if vars(module).pop(PLAN, None) is not None:
         module.__class__ = type(module).__base__  # type: ignore[assignment]
 
@@ -155,19 +160,19 @@ def _called(module: nn.Module, node: fx.Node) -> nn.Module | None:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A normalization in a graph, and what one call can compute with it.
+class Match:
+    """A normalization in a graph, and the nodes that can be fused with it.
 
     Attributes
     ----------
     nodes
         The normalization; the sum, if there is one; the activation, if one is fused.
     residual
-        What is added.
+        The other operand of the sum; None without a sum.
     act
         The activation; None if nothing is fused.
     why
-        Why nothing is.
+        Why nothing is fused; "" otherwise.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -176,10 +181,13 @@ class Found:
     why: str = ""
 
 
-def _found(module: nn.Module, norm: fx.Node, *, acts: bool) -> Found:
-    """Look for a sum and an activation after a normalization."""
+def _match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
+    """Match a normalization, a sum if there is one, and an activation.
+
+    Each node's output may be read by the next node only: the fused call never computes it.
+    """
     if not acts:
-        return Found((norm,))
+        return Match((norm,))
     pattern, residual = [norm], None
     following = _only_user(norm)
     if following is not None and _is_sum(following, norm):
@@ -188,44 +196,48 @@ def _found(module: nn.Module, norm: fx.Node, *, acts: bool) -> Found:
         following = _only_user(following)
     act = None if following is None else _activation(module, following, pattern[-1])
     if following is None or act is None:
-        return Found((norm,), why="no activation follows, or its output is used elsewhere")
+        return Match((norm,), why="no activation follows, or its output is used elsewhere")
     why = _disturbed(module, norm, following, pattern) or _changed(module, following, act)
     if why:
-        return Found((norm,), why=why)
-    return Found((*pattern, following), residual, act)
+        return Match((norm,), why=why)
+    return Match((*pattern, following), residual, act)
 
 
-def _around(module: nn.Module, at: Found, *, several: bool) -> tuple[str, ...] | str:
-    """Return the modules on which it depends whether y may take the memory of x, or why not."""
-    norm, last = at.nodes[0], at.nodes[-1]
-    if at.residual is not None:
+def _around(module: nn.Module, match: Match, *, several: bool) -> tuple[str, ...] | str:
+    """Return the modules that decide whether y may take the memory of x, or why it may not."""
+    norm, last = match.nodes[0], match.nodes[-1]
+    if match.residual is not None:
         return overwriting.RESIDUAL
     if several:
         return "not in place: it is used in several places"
-    return _odd_call(module, norm) or overwriting.around(module, norm, at.act, last)
+    return _odd_call(module, norm) or overwriting.around(module, norm, match.act, last)
 
 
-def _outcome(at: Found, around: tuple[str, ...] | str, *, acts: bool) -> Outcome:
-    fused = "" if at.act is None else "add + " * (at.residual is not None) + at.act.name
+def _result(match: Match, around: tuple[str, ...] | str, *, acts: bool) -> FusionResult:
+    fused = "" if match.act is None else "add + " * (match.residual is not None) + match.act.name
     in_place = isinstance(around, tuple)
-    reasons = [at.why] if acts and not in_place else []
+    reasons = [match.why] if acts and not in_place else []
     reasons += [] if isinstance(around, tuple) else [around]
-    return Outcome(fused, in_place, "; ".join(dict.fromkeys(filter(None, reasons))))
+    return FusionResult(fused, in_place, "; ".join(dict.fromkeys(filter(None, reasons))))
 
 
-def _replace(graph: fx.Graph, at: Found, around: tuple[str, ...]) -> None:
-    """Put one call in the place of all that it computes."""
-    norm, last = at.nodes[0], at.nodes[-1]
-    act = at.act or activations.IDENTITY
+def _replace(graph: fx.Graph, match: Match, around: tuple[str, ...]) -> None:
+    """Replace the matched nodes by one call.
+
+    The call reads the modules anew each time: a hook added later, or a module that was replaced, is
+    then noticed by `calls.run`.
+    """
+    norm, last = match.nodes[0], match.nodes[-1]
+    act = match.act or activations.IDENTITY
     with graph.inserting_before(last):
-        owner = graph.create_node("get_attr", str(norm.target))
-        own = at.act is not None and last.op == "call_module"
-        kept = graph.create_node("get_attr", str(last.target)) if own else None
+        layer = graph.create_node("get_attr", str(norm.target))
+        is_module = match.act is not None and last.op == "call_module"
+        act_module = graph.create_node("get_attr", str(last.target)) if is_module else None
         others = tuple(graph.create_node("get_attr", name) for name in around)
-        arguments = (owner, norm.args[0], at.residual, kept, act.name, act.slope, others)
+        arguments = (layer, norm.args[0], match.residual, act_module, act.name, act.slope, others)
         fused = graph.call_function(calls.run, arguments)
     last.replace_all_uses_with(fused)
-    for node in reversed(at.nodes):
+    for node in reversed(match.nodes):
         graph.erase_node(node)
 
 
@@ -235,7 +247,7 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 
 def _is_sum(node: fx.Node, norm: fx.Node) -> bool:
-    """Whether a node adds one other tensor to a normalization's output, and changes only that."""
+    """Whether a node adds another tensor to a normalization's output without changing the other."""
     if node.kwargs or len(node.args) != 2 or node.args[0] is node.args[1]:  # noqa: PLR2004 - a sum
         return False
     if not all(isinstance(x, fx.Node) for x in node.args):
@@ -249,7 +261,7 @@ def _is_sum(node: fx.Node, norm: fx.Node) -> bool:
 
 
 def _activation(module: nn.Module, node: fx.Node, x: fx.Node) -> Act | None:
-    """Return what a node computes of x, if it is an activation of the engine."""
+    """Return the activation that a node computes of x; None if the engine cannot compute it."""
     if not node.args or node.args[0] is not x:
         return None
     if node.op == "call_module":
@@ -259,24 +271,31 @@ def _activation(module: nn.Module, node: fx.Node, x: fx.Node) -> Act | None:
 
 
 def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx.Node]) -> str:
-    """Return why normalizing cannot wait until the activation is computed; "" if it can."""
+    """Return why normalizing cannot wait until the activation is computed; "" if it can.
+
+    The fused call stands where the activation was. So every tensor that it reads must still have
+    its value there: no node between may touch one of them, or write to any tensor, which may be a
+    view of one.
+    """
     why = _odd_call(module, norm)
     if why:
         return why
-    node, early = norm.next, {norm.args[0]}
+    node, read = norm.next, {norm.args[0]}
     while node is not last:
         if node in pattern:
-            early |= {x for x in node.args if isinstance(x, fx.Node) and x is not norm}
-        elif not early.isdisjoint(node.all_input_nodes) or _changes(module, node):
-            return "what it reads may be changed before the activation"
+            read |= {x for x in node.args if isinstance(x, fx.Node) and x is not norm}
+        elif not read.isdisjoint(node.all_input_nodes) or _changes(module, node):
+            return "its input may be changed before the activation"
         node = node.next
     return ""
 
 
 def _changed(module: nn.Module, last: fx.Node, act: Act) -> str:
-    """Return why an activation must not keep its output, as it does once it is fused.
+    """Return why an activation must not keep its output for backward; "" if it may.
 
-    So does stock relu, and so do activations that overwrite their input.
+    A fused activation keeps its output, so autograd raises if somebody writes there. Stock relu and
+    activations in place keep theirs as well. Stock relu6 and leaky_relu keep their input, and then
+    a forward may write to their output, or to a view of it.
     """
     if activations.SPELLINGS[act.name].keeps_output or _changes(module, last):
         return ""
@@ -297,7 +316,7 @@ def _may_be_view(node: fx.Node) -> bool:
 
 
 def _odd_call(module: nn.Module, norm: fx.Node) -> str:
-    """Return why a normalization's call cannot be replaced; "" if it can."""
+    """Return why the call of a normalization cannot be replaced; "" if it can."""
     if layers.has_hooks(module.get_submodule(str(norm.target))):
         return "it has hooks"
     if len(norm.args) != 1 or norm.kwargs or not isinstance(norm.args[0], fx.Node):
@@ -306,7 +325,7 @@ def _odd_call(module: nn.Module, norm: fx.Node) -> str:
 
 
 def _changes(module: nn.Module, node: fx.Node) -> bool:
-    """Whether a node says that it writes into a tensor."""
+    """Whether a node writes to a tensor, by its name or its argument inplace."""
     if node.op == "call_module":
         return layers.writes(_called(module, node))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")

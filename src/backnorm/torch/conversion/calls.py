@@ -1,4 +1,4 @@
-"""The call that a fused forward makes: one pass, or what it stands for, as one after the other."""
+"""The call in a fused forward: one pass if that is still right, else the separate operations."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ def run(  # noqa: PLR0917 - generated code calls it
     slope: float,
     around: tuple[nn.Module, ...] = (),
 ) -> torch.Tensor:
-    """Return act(norm(x) + residual), in one pass if all is still as it was.
+    """Return act(norm(x) + residual), in one pass if nothing has changed since the conversion.
 
     Parameters
     ----------
     norm
-        The normalization; it may have been given hooks, or be another by now.
+        The normalization; it may have got hooks or have been replaced since.
     x
         Its input.
     residual
-        What is added; None for nothing.
+        The other operand of the sum; None without a sum.
     module
-        The activation's module; None where it is a function.
+        The activation's module; None if it is a function.
     name, slope
-        The function otherwise.
+        The activation, if it is a function.
     around
-        For y in the memory of x: what makes x, and what reads y. They may be others by now.
+        For normalization in place: the module that makes x, then those that read y. They may have
+        been replaced since.
     """
     act = Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
     if act is not None and type(norm) in PLAIN and _is_bare(norm) and _fits(residual, x):

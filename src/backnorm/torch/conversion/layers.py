@@ -1,7 +1,7 @@
-"""Stock layers become ours, and ours stock, as the objects that they are: only their class changes.
+"""Stock layers become ours, and ours stock: the object stays, only its class changes.
 
-So everything that somebody holds on to stays valid: parameters in an optimizer, handles of hooks,
-the layer itself in a list of its own, one layer under two names.
+So every reference stays valid: parameters in an optimizer, handles of hooks, a user's list of
+layers, one layer under two names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backnorm.torch.conversion.activations import Act
 
 __all__ = [
-    "Outcome",
+    "FusionResult",
     "activation_of",
     "class_name",
     "has_hooks",
@@ -38,8 +38,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a layer beyond its class; the words of `Entry`."""
+class FusionResult:
+    """What was fused into a layer; fields as in `LayerReport`."""
 
     fused: str = ""
     in_place: bool = False
@@ -64,25 +64,24 @@ STOCK: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
 }
 
 MARK: Final = "_backnorm_converted"
-"""Attribute of the layers that were converted, not built as ours."""
-
+"""Attribute of converted layers; layers built from backnorm's classes do not have it."""
 
 HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a batch normalization, of whatever class."""
+    """Whether a module is a batch normalization of any class."""
     return isinstance(module, _BatchNorm)
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether a module calls its children one after the other, and nothing else."""
+    """Whether a module only calls its children one after the other."""
     forward = getattr(type(module), "forward", None)
     return forward is nn.Sequential.forward and "forward" not in vars(module)
 
 
 def writes(module: nn.Module | None) -> bool:
-    """Whether a module says that it writes to its input; of a Sequential its first layer counts."""
+    """Whether a module declares that it writes to its input; a Sequential's first layer counts."""
     while module is not None and is_plain(module):
         module = next(iter(vars(module)["_modules"].values()), None)
     return bool(getattr(module, "inplace", False))
@@ -94,48 +93,48 @@ def why_left_alone(module: nn.Module) -> str:
     if isinstance(module, nn.SyncBatchNorm):
         return "it normalizes across processes"
     if isinstance(module, _LazyNormBase):
-        return "it has no parameters before its first call; convert it after that"
+        return "it has no parameters before its first call; convert the model after that"
     if is_parametrized(module):
         return "its parameters are parametrized"
     if cls not in OURS:
         ours = cls.__module__.startswith("backnorm.")
-        return "it was built as ours" if ours else "an unknown subclass may compute something else"
+        return "it is backnorm's own" if ours else "an unknown subclass may compute something else"
     if "forward" in vars(module):
         return "its forward was replaced"
     return ""
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether something else happens where a module is called."""
+    """Whether hooks run when a module is called."""
     return any(vars(module)[kind] for kind in HOOKS)
 
 
 def is_converted(module: nn.Module | None) -> bool:
-    """Whether a module was stock, and is ours now."""
+    """Whether a module is ours and was stock before a conversion."""
     return module is not None and MARK in vars(module) and type(module) in STOCK
 
 
 def activation_of(module: nn.Module | None) -> Act | None:
-    """Return what an activation's module computes, if the engine can compute it instead."""
+    """Return the activation that a module computes; None if the engine cannot compute it."""
     if module is None or has_hooks(module) or "forward" in vars(module):
         return None
     return activations.of_module(module)
 
 
 def to_ours(module: nn.Module) -> None:
-    """Make one of ours of a stock layer."""
+    """Turn a stock layer into ours."""
     module.__class__ = OURS[type(module)]
     vars(module)[MARK] = True
 
 
 def to_act(module: nn.Module, act: Act, *, inplace: bool) -> None:
-    """Have a layer of ours compute an activation too."""
+    """Have a layer of ours compute an activation as well."""
     module.__class__ = ACTS[type(module)]
     vars(module).update(activation=act.name, negative_slope=act.slope, inplace=inplace)
 
 
 def to_stock(module: nn.Module) -> bool:
-    """Make a stock layer again of one that was converted; say whether it was."""
+    """Turn a converted layer back into a stock layer, and return whether it was converted."""
     converted = is_converted(module)
     if converted:
         if type(module) in ACTS.values():
@@ -147,7 +146,7 @@ def to_stock(module: nn.Module) -> bool:
 
 
 def class_name(cls: type) -> str:
-    """Return what reports call a class."""
+    """Return the name of a class in reports."""
     if cls.__module__.startswith("torch.nn."):
         return f"torch.nn.{cls.__qualname__}"
     if cls.__module__.startswith("backnorm."):

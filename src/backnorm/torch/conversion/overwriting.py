@@ -1,8 +1,9 @@
-"""Where y may take the memory of x: what makes x and what reads y decide.
+"""Whether y may take the memory of x: the module that makes x and the readers of y decide.
 
-Autograd notices whoever writes to what it keeps. It does not notice a sum that reads x after y was
-written there, nor what a hook holds on to. So x must come from a layer that hands it to nothing
-else and goes backward without it, and y must go to what is known to leave it as it is.
+Autograd raises if a tensor that it keeps is overwritten. It does not notice a sum that reads x
+after y was written there, or a hook that holds x. So the module that makes x must not need x for
+backward and must pass it on to the normalization only, and every reader of y must be known to
+leave y unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NOT_KEEPING: Final = frozenset(
         nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
     }
 )  # fmt: skip
-"""Layers that need not know their output to go backward: it may be overwritten."""
+"""Layers that do not need their output for backward: it may be overwritten."""
 
 READING: Final = NOT_KEEPING | {
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
@@ -39,7 +40,7 @@ READING: Final = NOT_KEEPING | {
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
 }  # fmt: skip
-"""Layers that leave their input as it is, and return no view of it."""
+"""Layers that leave their input unchanged and do not return a view of it."""
 
 SUMS: Final = ("add", operator.add, torch.add)
 SUMS_INTO: Final = ("add_", stand_ins.iadd)
@@ -56,31 +57,31 @@ def why_not(before: nn.Module | None, act: Act | None, after: Sequence[nn.Module
     Parameters
     ----------
     before
-        What makes x, and gives it to nothing else; None if that is not known. Of a Sequential its
-        last layer counts.
+        The module that makes x and passes it on to the normalization only; None if it is unknown.
+        In a Sequential the last layer counts.
     act
         The activation that is fused.
     after
-        The modules that read y; None for what is not known. Of a Sequential its first layer counts.
+        The modules that read y; None for an unknown one. In a Sequential the first layer counts.
     """
     if act is not None and act.name not in INVERTIBLE:
         return f"not in place: {act.name} cannot be undone"
     maker = _end(before, -1)
     if maker is None or type(maker) not in NOT_KEEPING:
         return NEEDED
-    if any(_may_change(_end(one, 0)) for one in after):
+    if any(_may_change(_end(reader, 0)) for reader in after):
         return CHANGED
     return ""
 
 
-def _end(module: nn.Module | None, place: int) -> nn.Module | None:
-    """Return a module, or of Sequentials their first or last layer; None if more happens there."""
+def _end(module: nn.Module | None, index: int) -> nn.Module | None:
+    """Return a module, or the first or last layer of nested Sequentials; None with hooks on it."""
     while module is not None:
         if layers.has_hooks(module) or "forward" in vars(module):
             return None
         if not layers.is_plain(module):
             return module
-        module = (list(vars(module)["_modules"].values()) or [None])[place]
+        module = (list(vars(module)["_modules"].values()) or [None])[index]
     return None
 
 
@@ -92,23 +93,23 @@ def _may_change(module: nn.Module | None) -> bool:
 def around(
     module: nn.Module, norm: fx.Node, act: Act | None, last: fx.Node
 ) -> tuple[str, ...] | str:
-    """Return what surrounds a normalization in the graph of a forward, or why it is not known.
+    """Return the modules around a normalization in the graph of a forward, or why they are unknown.
 
     Parameters
     ----------
     module
-        The module whose forward it is.
+        The module whose forward was traced.
     norm
         The call of the normalization, with one tensor.
     act
         The activation that is fused.
     last
-        Where y is: that call, or the one of the activation that is fused.
+        The node that returns y: the fused activation, or the normalization without one.
 
     Returns
     -------
     tuple of str, or str
-        Names of the modules for `why_not`: the one that makes x, and those that read y.
+        Names of the modules for `why_not`: the one that makes x, then those that read y.
     """
     before = norm.args[0]
     if len(before.users) > 1 or before.op != "call_module":  # type: ignore[union-attr] # a node

@@ -1,4 +1,4 @@
-"""What a conversion did, layer by layer."""
+"""The report of a conversion, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from rich.table import Table
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Entry", "Report"]
+__all__ = ["LayerReport", "Report"]
 
 WIDEST = 160
-"""Characters of a line of the table; reasons longer than what is left are wrapped."""
+"""Characters of a line of the table; a longer reason continues on the next line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One layer.
+class LayerReport:
+    """What a conversion did to one layer.
 
     Attributes
     ----------
     name
         Its name in the model; "" for the model itself.
     was
-        Its class before.
+        Its class before the conversion.
     now
-        Its class now: the same where it was left alone.
+        Its class now; the same as before if it was left alone.
     fused
-        What is computed in its pass: "relu", "relu6" or "leaky_relu", with "add + " before it where
-        a residual is; "" for nothing.
+        The activation in its pass: "relu", "relu6" or "leaky_relu", after "add + " if a residual is
+        added in it; "" if nothing is fused.
     in_place
         Whether y takes the memory of x.
     why
-        Why it was left alone, or nothing is fused, or it does not work in place; "" when nothing
-        was left undone.
+        Why it was left alone, or why nothing is fused, or why it does not work in place; "" if
+        everything was done.
     """
 
     name: str
@@ -55,18 +55,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every batch normalization of a model, and what became of it; print it to see a table.
+    """What a conversion did to each batch normalization of a model; print it to see a table.
 
     Attributes
     ----------
     model
         The model, which was changed in place.
     entries
-        A layer each, in the order of the model.
+        One for each layer, in the order of the model.
     """
 
     model: nn.Module
-    entries: tuple[Entry, ...]
+    entries: tuple[LayerReport, ...]
 
     @property
     def converted(self) -> int:
@@ -85,7 +85,7 @@ class Report:
 
     @property
     def left_alone(self) -> int:
-        """How many layers are what they were."""
+        """How many layers were not converted."""
         return len(self.entries) - self.converted
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""Fuses what lies next to each other in a Sequential.
+"""Fuses neighbouring layers in a Sequential.
 
-An activation that is fused leaves an Identity behind, so the names and numbers of all else stay.
+An Identity takes the place of a fused activation, so that the other layers keep their names.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from backnorm.torch.conversion.activations import Act
-    from backnorm.torch.conversion.layers import Outcome
+    from backnorm.torch.conversion.layers import FusionResult
 
 __all__ = ["fuse", "restore"]
 
 WAS: Final = "_backnorm_was"
-"""Attribute of an Identity: the activation whose place it takes, in a tuple that hides it."""
+"""Attribute of an Identity: the activation that it replaces, hidden from torch in a tuple."""
 
 
 def fuse(
     sequence: nn.Sequential, shared: Container[nn.Module], *, acts: bool, inplace: bool
-) -> dict[nn.Module, Outcome]:
+) -> dict[nn.Module, FusionResult]:
     """Fuse the activations of a Sequential into its normalizations.
 
     Parameters
@@ -37,30 +37,31 @@ def fuse(
     acts
         Whether to fuse activations.
     inplace
-        Whether to let y take the memory of x where that is safe.
+        Whether y takes the memory of x where that is safe.
 
     Returns
     -------
     dict
-        What became of each of its normalizations of which more can be said than that it is ours.
+        The result for each converted normalization among the children.
     """
     names, children = list(vars(sequence)["_modules"]), list(sequence)
-    outcomes: dict[nn.Module, Outcome] = {}
-    for place, norm in enumerate(children):
+    results: dict[nn.Module, FusionResult] = {}
+    for position, norm in enumerate(children):
         if not layers.is_converted(norm):
             continue
+        # The layer itself will compute the activation, wherever it is called. So it must stand in
+        # one place only, unlike in a traced forward, where the call says what is fused.
         if norm in shared:
-            outcomes[norm] = layers.Outcome(why="it is used in several places")
+            results[norm] = layers.FusionResult(why="it is used in several places")
             continue
-        before = children[place - 1] if place else None
-        after = children[place + 1] if place + 1 < len(children) else None
-        then = children[place + 2] if place + 2 < len(children) else None
-        act = _fusible(after, then) if acts else None
         if layers.has_hooks(norm):
-            outcomes[norm] = layers.Outcome(why="it has hooks")
+            results[norm] = layers.FusionResult(why="it has hooks")
             continue
+        before = children[position - 1] if position else None
+        after, then = [*children[position + 1 : position + 3], None, None][:2]
+        act = _fusible(after, then) if acts else None
         if act is not None:
-            vars(sequence)["_modules"][names[place + 1]] = _placeholder(children[place + 1])
+            vars(sequence)["_modules"][names[position + 1]] = _placeholder(children[position + 1])
             after = then
         why = overwriting.why_not(before, act, [after]) if inplace else ""
         in_place = inplace and not why
@@ -68,14 +69,15 @@ def fuse(
             layers.to_act(norm, act or activations.IDENTITY, inplace=in_place)
         if acts and act is None and not inplace:
             why = "no activation follows"
-        outcomes[norm] = layers.Outcome(act.name if act else "", in_place, why)
-    return outcomes
+        results[norm] = layers.FusionResult(act.name if act else "", in_place, why)
+    return results
 
 
 def _fusible(module: nn.Module | None, then: nn.Module | None) -> Act | None:
-    """Return an activation that may be fused: fused it keeps its output, so none may write there.
+    """Return an activation if it may be fused.
 
-    Stock relu keeps it too, and so do activations that overwrite their input.
+    A fused activation keeps its output for backward, so the layer after it must not write there.
+    Stock relu and activations in place keep their output as well: fusing them changes nothing.
     """
     act = layers.activation_of(module)
     if act is None or layers.writes(module) or not layers.writes(then):

@@ -1,7 +1,7 @@
-"""torch.fx's stand-ins for tensors, with the operators that write to their first operand.
+"""Proxies of torch.fx for tensors, with the operators that write to their first operand.
 
-fx has none of them, so that `y += x` would be traced as y = y + x: other names of y, the caller's
-among them, would keep the value that they had.
+fx's own proxies do not have these operators, so `y += x` would be traced as y = y + x: other names
+of y, the caller's among them, would keep the old value.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 __all__ = ["Tracer", "iadd", "imul", "isub", "itruediv"]
 
 
-# Functions of our own: what fx writes for those of `operator` is a statement, which gives another
-# value to a name that is still read where the operand is a number.
+# These stand for the functions of `operator`, for which fx writes the statement `a += b`. If a is a
+# number, the statement gives its name a new value, and later code that needs the old one is wrong.
 
 
-def iadd(one: Any, other: Any) -> Any:
-    """Return one += other."""
-    one += other
-    return one
+def iadd(value: Any, other: Any) -> Any:
+    """Return value += other."""
+    value += other
+    return value
 
 
-def isub(one: Any, other: Any) -> Any:
-    """Return one -= other."""
-    one -= other
-    return one
+def isub(value: Any, other: Any) -> Any:
+    """Return value -= other."""
+    value -= other
+    return value
 
 
-def imul(one: Any, other: Any) -> Any:
-    """Return one *= other."""
-    one *= other
-    return one
+def imul(value: Any, other: Any) -> Any:
+    """Return value *= other."""
+    value *= other
+    return value
 
 
-def itruediv(one: Any, other: Any) -> Any:
-    """Return one /= other."""
-    one /= other
-    return one
+def itruediv(value: Any, other: Any) -> Any:
+    """Return value /= other."""
+    value /= other
+    return value
 
 
 def _recorded(function: Any) -> Any:
@@ -57,7 +57,7 @@ def _refused(self: fx.Proxy, _: Any) -> Any:
 
 
 class _StandIn(fx.Proxy):
-    """A tensor, or whatever comes of one."""
+    """A tensor, or anything computed from tensors."""
 
     __iadd__ = _recorded(iadd)
     __isub__ = _recorded(isub)
@@ -68,7 +68,7 @@ class _StandIn(fx.Proxy):
 
 
 class Tracer(fx.Tracer):
-    """Keeps all children as calls, and writes down what writes."""
+    """Records every child as one call, and every operator that writes to its operand."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """Whether a child stays a call."""

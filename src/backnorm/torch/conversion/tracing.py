@@ -1,9 +1,9 @@
-"""The graph of one module's own forward, and all that has to stay as it was for the graph to hold.
+"""The graph of a module's forward, and the values under which the graph is right.
 
-torch.fx runs forward once with stand-ins for its tensors and writes down what happens to them.
-What else forward does is lost: attributes it changes, a `with`, an answer of isinstance. Here such
-a forward is refused, and what it reads from its module is written down too: the graph stands for
-the forward only while that has the same value.
+torch.fx runs forward once with proxies for the tensors and records what happens to them. It does
+not record anything else: attributes that forward changes, a `with`, the answer of isinstance. A
+forward that may do such things is refused here. And every attribute that forward reads is recorded
+with its value: the graph may replace the forward only while these values are the same.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import CodeType, FrameType
 
-__all__ = ["Trace", "trace"]
+__all__ = ["TracedForward", "trace"]
 
 LIBRARIES: Final = str(Path(torch.__file__).parent)
 STANDARD: Final = sysconfig.get_path("stdlib")
-PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+SITE_PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 REFUSED: Final = frozenset(
     {
@@ -41,7 +41,7 @@ REFUSED: Final = frozenset(
         "print", "random", "set_grad_enabled", "setattr", "time", "type", "warn", "warnings",
     }
 )  # fmt: skip
-"""Names whose use a graph does not show, or whose answer it would hold for good."""
+"""Names whose effect a graph does not show, or whose answer it would make permanent."""
 
 CHANGES: Final = frozenset(
     {"DELETE_ATTR", "DELETE_GLOBAL", "DELETE_SUBSCR", "STORE_ATTR", "STORE_GLOBAL", "STORE_SUBSCR"}
@@ -53,17 +53,18 @@ FUNCTIONS: Final = (types.FunctionType, types.BuiltinFunctionType, type)
 
 
 @dataclass(frozen=True)
-class Trace:
-    """A graph, and under which values it holds.
+class TracedForward:
+    """A graph, and the values under which it is right.
 
     Attributes
     ----------
     graph
-        What forward does to its tensors.
+        The operations of forward on its tensors.
     values
-        Attributes of the module that forward read, and their values.
+        The attributes of the module that forward read, with their values.
     present
-        Attributes that were a module or a tensor: what they are may change, not that they are.
+        The attributes that were a module or a tensor. Another one may take their place, but not
+        None: forward may have asked for that.
     """
 
     graph: fx.Graph
@@ -71,18 +72,18 @@ class Trace:
     present: tuple[str, ...]
 
 
-def trace(module: nn.Module) -> Trace | str:
-    """Return the graph of a module's forward, or why there is none.
+def trace(module: nn.Module) -> TracedForward | str:
+    """Return the graph of a module's forward, or why it cannot be traced.
 
     Parameters
     ----------
     module
-        The module; its children stay calls in the graph.
+        The module; each child becomes one call in the graph.
 
     Returns
     -------
-    Trace or str
-        The trace; or what forward does that a graph does not show.
+    TracedForward or str
+        The graph; or what forward does that a graph does not show.
     """
     why = _why_not(module)
     if why:
@@ -90,6 +91,8 @@ def trace(module: nn.Module) -> Trace | str:
     first = _once(module)
     if isinstance(first, str):
         return first
+    # A forward that asks a child for its mode, or torch whether gradients are wanted, gives another
+    # graph now. Its own `training` is an attribute that was recorded: the graph may depend on that.
     with _other_modes(module):
         second = _once(module)
     differs = isinstance(second, str) or str(second.graph) != str(first.graph)
@@ -105,11 +108,11 @@ def _why_not(module: nn.Module) -> str:  # noqa: PLR0911 - a list of reasons
     if isinstance(module, fx.GraphModule | torch.jit.ScriptModule):
         return "it is generated code"
     if type(cls) is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[:-1]):
-        return "its class wants to know of its subclasses"
+        return "its class registers its subclasses"
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
-        return "it is pickled in a way of its own"
+        return "its class defines how it is pickled"
     if not isinstance(cls.forward, types.FunctionType) or _is_library(cls.forward.__code__):
-        return "its forward is wrapped in something"
+        return "its forward is wrapped by a decorator"
     for parameter in list(inspect.signature(cls.forward).parameters.values())[1:]:
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             return "its forward takes any number of arguments"
@@ -119,14 +122,15 @@ def _why_not(module: nn.Module) -> str:  # noqa: PLR0911 - a list of reasons
 
 
 def _is_library(code: CodeType) -> bool:
-    """Whether code is Python's own or torch's."""
+    """Whether code belongs to Python's standard library or to torch."""
     file = code.co_filename
     if file.startswith((LIBRARIES, "<frozen")):
         return True
-    return file.startswith(STANDARD) and not file.startswith(PACKAGES)
+    return file.startswith(STANDARD) and not file.startswith(SITE_PACKAGES)
 
 
 def _refused_by(codes: Sequence[CodeType]) -> str:
+    """Return what code does that a graph does not show, by its names and its bytecode."""
     for code in codes:
         for name in (*code.co_names, *code.co_freevars):
             if name in REFUSED:
@@ -136,35 +140,37 @@ def _refused_by(codes: Sequence[CodeType]) -> str:
             return "its forward changes what it does not return"
         if operations & BLOCKS:
             return "its forward has a with or try block"
-        inner = _refused_by([one for one in code.co_consts if inspect.iscode(one)])
+        inner = _refused_by([const for const in code.co_consts if inspect.iscode(const)])
         if inner:
             return inner
     return ""
 
 
-def _once(module: nn.Module) -> Trace | str:
-    """Trace, and put everything back that tracing changed."""
+def _once(module: nn.Module) -> TracedForward | str:
+    """Trace, and restore everything that tracing changed."""
+    # `_why_not` has seen the code of forward only. The functions that forward calls are known after
+    # it has run (`_calls_recorded`), and by then they may have changed something.
     before = dict(vars(module))
     states = random.getstate(), torch.get_rng_state()
     codes: list[CodeType] = []
     names: list[str] = []
     tracer = Tracer()
     try:
-        with _reads_noted(module, names), _calls_noted(type(module).forward, codes):
+        with _reads_recorded(module, names), _calls_recorded(type(module).forward, codes):
             graph = tracer.trace(module)
     except Exception as error:  # noqa: BLE001 - forward may raise anything when given stand-ins
         return f"torch.fx cannot trace its forward: {_first_line(error)}"
     finally:
         drawn = states[0] != random.getstate() or not torch.equal(states[1], torch.get_rng_state())
-        changed = vars(module).keys() != before.keys()
+        constants = vars(module).keys() != before.keys()  # fx adds _tensor_constant0 and so on
         vars(module).clear()
         vars(module).update(before)
         random.setstate(states[0])
         torch.set_rng_state(states[1])
     if drawn:
         return "its forward draws random numbers by itself"
-    if changed:
-        return "its forward makes tensors of its own"
+    if constants:
+        return "its forward creates constant tensors"
     return _refused_by(codes) or _with_values(module, graph, names)
 
 
@@ -174,16 +180,16 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _reads_noted(module: nn.Module, names: list[str]) -> Iterator[None]:
-    """Note the attributes that code outside of torch reads from a module."""
+def _reads_recorded(module: nn.Module, names: list[str]) -> Iterator[None]:
+    """Record the attributes that code outside of torch reads from a module."""
     cls = type(module)
 
-    def noting(self: nn.Module, name: str) -> Any:
+    def recording(self: nn.Module, name: str) -> Any:
         if self is module and not _is_library(sys._getframe(1).f_code):  # noqa: SLF001
             names.append(name)
         return cls.__getattribute__(self, name)
 
-    module.__class__ = type(cls.__name__, (cls,), {"__getattribute__": noting})
+    module.__class__ = type(cls.__name__, (cls,), {"__getattribute__": recording})
     try:
         yield
     finally:
@@ -191,11 +197,12 @@ def _reads_noted(module: nn.Module, names: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _calls_noted(forward: Any, codes: list[CodeType]) -> Iterator[None]:
-    """Note the code that forward is made of: its own, and what it calls outside of libraries."""
+def _calls_recorded(forward: Any, codes: list[CodeType]) -> Iterator[None]:
+    """Record the code of the functions that forward calls, except in libraries."""
     known = {forward.__code__}
 
-    def note(frame: FrameType, event: str, _: Any) -> None:
+    # A profile function sees every call, whatever is called: functions, methods, properties.
+    def record(frame: FrameType, event: str, _: Any) -> None:
         if event != "call" or frame.f_back is None or frame.f_back.f_code not in known:
             return
         code = frame.f_code
@@ -206,7 +213,7 @@ def _calls_noted(forward: Any, codes: list[CodeType]) -> Iterator[None]:
             codes.append(code)
 
     previous = sys.getprofile()
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         yield
     finally:
@@ -215,7 +222,7 @@ def _calls_noted(forward: Any, codes: list[CodeType]) -> Iterator[None]:
 
 @contextmanager
 def _other_modes(module: nn.Module) -> Iterator[None]:
-    """Switch between training and eval, and gradients on or off."""
+    """Switch every module between training and eval, and gradients between on and off."""
     modes = {part: part.training for part in module.modules()}
     for part, training in modes.items():
         part.training = not training
@@ -227,8 +234,8 @@ def _other_modes(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Trace | str:
-    """Keep what was read and may change; refuse what could change unseen."""
+def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> TracedForward | str:
+    """Record the values that were read; refuse a value that could change without a comparison."""
     values: dict[str, Any] = {}
     present: list[str] = []
     for name in dict.fromkeys(names):
@@ -245,7 +252,7 @@ def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Trace 
             values[name] = value
         else:
             return f"its forward reads {name}, a {type(value).__name__}"
-    return Trace(graph, values, tuple(present))
+    return TracedForward(graph, values, tuple(present))
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Batch normalization of tensors by the engine: the operator, its derivatives, modules.
+"""Batch normalization of tensors by the engine: the operator, its derivatives, the modules.
 
-What users call is exported by `backnorm.torch`.
+`backnorm.torch` exports the public functions and modules.
 """
 
 from __future__ import annotations

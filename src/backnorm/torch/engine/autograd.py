@@ -1,4 +1,4 @@
-"""The way of plain tensors: straight to the kernels, with a node of autograd and nothing else."""
+"""Plain tensors go straight to the C++ kernels, with a single node of autograd around the call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backnorm.torch.engine import kernels, operator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm.torch.engine.kernels import Options
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["normalize", "only_runs", "overwrite", "plain"]
 
@@ -24,7 +24,7 @@ _keys = torch._C._dispatch_keys
 
 
 def _plain_keys() -> frozenset[int]:
-    """Return the dispatch keys of tensors that are nothing but memory of this process."""
+    """Return the dispatch keys of plain tensors: memory of this process and nothing else."""
     with torch.inference_mode():
         inference = torch.empty(0, device="cpu")
     return frozenset(_keys(t).raw_repr() for t in (torch.empty(0, device="cpu"), inference))
@@ -34,12 +34,12 @@ PLAIN: Final = _plain_keys()
 
 
 def plain(tensor: torch.Tensor | None) -> bool:
-    """Whether a tensor is nothing but memory: no wrapper, lazy copy, device or trace."""
+    """Whether a tensor is plain memory: not a wrapper, a lazy copy, on a device or traced."""
     return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not kernels.is_lazy(tensor))
 
 
 def only_runs() -> bool:
-    """Whether PyTorch just runs what is called: it neither compiles, traces nor transforms it."""
+    """Whether PyTorch only runs the call: it neither compiles, traces nor transforms it."""
     return not (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
@@ -51,12 +51,12 @@ def only_runs() -> bool:
 
 
 def _only_default_device() -> bool:
-    """Whether all that listens to functions is a default device, which no call here depends on."""
+    """Whether each active function mode is a default device, on which no call here depends."""
     return all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())
 
 
 class _OutOfPlace(_SingleLevelFunction):
-    """y in memory of its own."""
+    """Normalization that leaves x as it is: y has separate memory."""
 
     @staticmethod
     def forward(
@@ -67,7 +67,7 @@ class _OutOfPlace(_SingleLevelFunction):
         running_mean: torch.Tensor | None,
         running_var: torch.Tensor | None,
         residual: torch.Tensor | None,
-        options: Options,
+        options: CallOptions,
     ) -> torch.Tensor:
         """Return y."""
         y, statistics = kernels.forward(
@@ -77,30 +77,32 @@ class _OutOfPlace(_SingleLevelFunction):
             ctx.save_for_backward(x, weight, bias)
         else:
             ctx.save_for_backward(x, weight, bias, y)
-        ctx.kept = (statistics, options, residual is None)
+        ctx.forward_call = (statistics, options, residual is None)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
-        x, weight, bias, *rest = ctx.saved_tensors
-        statistics, options, alone = ctx.kept
+        x, weight, bias, *saved_y = ctx.saved_tensors
+        statistics, options, recomputable = ctx.forward_call
         of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
         wanted = (of_x, of_weight, of_bias, of_residual)
-        y = rest[0] if rest else None
+        y = saved_y[0] if saved_y else None
+        # With gradients enabled somebody differentiates this gradient again (create_graph). The
+        # operator can be differentiated, the kernel cannot.
         if torch.is_grad_enabled() or not (plain(dy) and plain(x) and only_runs()):
             dx, dweight, dbias, dresidual = operator.gradients(
                 dy, x, y, weight, bias, kernels.rows(statistics), options, wanted
             )
         else:
             dx, dweight, dbias, dresidual = kernels.backward(
-                dy, x, y, weight, bias, statistics, options, wanted, alone=alone
+                dy, x, y, weight, bias, statistics, options, wanted, recomputable=recomputable
             )
         return dx, dweight, dbias, None, None, dresidual, None
 
 
 class _InPlace(_SingleLevelFunction):
-    """y in the memory of x, and the gradient from y (Caffe's form)."""
+    """Normalization in place: y takes the memory of x, dx is computed from y (Caffe's form)."""
 
     @staticmethod
     def forward(
@@ -110,24 +112,24 @@ class _InPlace(_SingleLevelFunction):
         bias: torch.Tensor | None,
         running_mean: torch.Tensor | None,
         running_var: torch.Tensor | None,
-        options: Options,
+        options: CallOptions,
     ) -> torch.Tensor:
-        """Return x, which holds y now."""
+        """Return x, which now holds y."""
         _, statistics = kernels.forward(
             x, weight, bias, running_mean, running_var, None, options, out=x
         )
         ctx.mark_dirty(x)
         ctx.save_for_backward(x, weight, bias)
-        ctx.kept = (statistics, options)
+        ctx.forward_call = (statistics, options)
         return x
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Return the gradients of the tensors; there is no further derivative."""
+        """Return the gradients of the tensors; they cannot be differentiated again."""
         if torch.is_grad_enabled():
             raise RangeError.no_derivative_in_place()
         y, weight, bias = ctx.saved_tensors
-        statistics, options = ctx.kept
+        statistics, options = ctx.forward_call
         of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
         out = None if options.activation == "identity" else y
         dx, dweight, dbias, _ = kernels.backward(
@@ -144,6 +146,8 @@ class _InPlace(_SingleLevelFunction):
         return dx, dweight, dbias, None, None, None, None
 
 
-# Without the checks of torch.autograd.Function for transforms, which `only_runs` has made.
+# _SingleLevelFunction skips the checks for transforms that torch.autograd.Function makes on every
+# call: `only_runs` has made them. Even so an autograd node in Python costs 28 of the 51
+# microseconds of the smallest call (docs/pytorch.md).
 normalize: Callable[..., torch.Tensor] = _OutOfPlace.apply  # type: ignore[attr-defined] # of its base in C++
 overwrite: Callable[..., torch.Tensor] = _InPlace.apply  # type: ignore[attr-defined] # the same

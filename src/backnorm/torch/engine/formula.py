@@ -1,7 +1,7 @@
-"""Derivatives of the forward pass and of its gradient in plain tensor operations, in float64.
+"""Derivatives of the forward pass and of its gradient, in tensor operations and in float64.
 
-They are differentiable themselves, so that every further order is right. docs/mathematics.md
-derives them.
+PyTorch can differentiate these formulas again, so derivatives of every further order are right.
+docs/mathematics.md derives them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from backnorm.torch.engine.kernels import Options
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["Channels", "Steps", "gradient_tangent", "second", "tangent"]
 
@@ -27,7 +27,7 @@ class Channels:
     Attributes
     ----------
     x_hat, inv_std
-        As in the mathematics; functions of x when the statistics are the batch's own.
+        As in docs/mathematics.md; functions of x when the statistics are those of the batch.
     gamma
         The weight, or ones.
     training
@@ -44,26 +44,31 @@ class Channels:
         x: torch.Tensor,
         weight: torch.Tensor | None,
         statistics: torch.Tensor,
-        options: Options,
+        options: CallOptions,
     ) -> Channels:
         """Normalize x again, so that the result can be differentiated."""
         wide = x.double()
+        # The saved statistics are constants to autograd. In training they are functions of x, so
+        # they are computed from x again: only then does a further derivative go through them.
         if options.training:
             centred = wide - average(wide)
             inv_std = (average(centred * centred) + options.eps).rsqrt()
         else:
-            centred = wide - per_channel(statistics[Row.MEAN], x)
-            inv_std = per_channel(statistics[Row.INV_STD], x)
+            centred = wide - per_channel(statistics[StatisticsRow.MEAN], x)
+            inv_std = per_channel(statistics[StatisticsRow.INV_STD], x)
         gamma = torch.ones_like(inv_std) if weight is None else per_channel(weight.double(), x)
         return Channels(centred * inv_std, inv_std, gamma, options.training)
 
     @property
     def scale(self) -> torch.Tensor:
-        """The slope of y over x, statistics held."""
+        """The slope of y over x with the statistics held constant."""
         return self.gamma * self.inv_std
 
     def project(self, values: torch.Tensor) -> torch.Tensor:
-        """Take away the paths through the statistics: what is left of values/inv_std."""
+        """Subtract the paths through the mean and the variance: Eq. (12) without its factor.
+
+        The map is symmetric, so that forward mode and the gradient share it.
+        """
         if not self.training:
             return values
         return values - average(values) - self.x_hat * average(values * self.x_hat)
@@ -71,7 +76,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """Directions for the tensors, or what arrives for their gradients; None is 0."""
+    """Steps of the tensors in forward mode, or gradients of their gradients; None stands for 0."""
 
     x: torch.Tensor | None = None
     weight: torch.Tensor | None = None
@@ -79,18 +84,20 @@ class Steps:
     residual: torch.Tensor | None = None
 
 
-def tangent(steps: Steps, k: Channels, y: torch.Tensor | None, options: Options) -> torch.Tensor:
-    """Return how y moves when x and the parameters move."""
-    moved = torch.zeros_like(k.x_hat)
+def tangent(
+    steps: Steps, k: Channels, y: torch.Tensor | None, options: CallOptions
+) -> torch.Tensor:
+    """Return the step of y for steps of x, the parameters and the residual."""
+    z_step = torch.zeros_like(k.x_hat)
     if steps.x is not None:
-        moved = k.project(steps.x.double()) * k.scale
+        z_step = k.project(steps.x.double()) * k.scale
     if steps.weight is not None:
-        moved = moved + k.x_hat * per_channel(steps.weight.double(), moved)
+        z_step = z_step + k.x_hat * per_channel(steps.weight.double(), z_step)
     if steps.bias is not None:
-        moved = moved + per_channel(steps.bias.double(), moved)
+        z_step = z_step + per_channel(steps.bias.double(), z_step)
     if steps.residual is not None:
-        moved = moved + steps.residual.double()
-    return grad_through_activation(moved, y, options)
+        z_step = z_step + steps.residual.double()
+    return grad_through_activation(z_step, y, options)
 
 
 def gradient_tangent(
@@ -99,9 +106,13 @@ def gradient_tangent(
     steps: Steps,
     k: Channels,
     y: torch.Tensor | None,
-    options: Options,
+    options: CallOptions,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return how dx, dweight, dbias and dresidual move when dy, x and the weight move."""
+    """Return the steps of dx, dweight, dbias and dresidual for steps of dy, x and the weight.
+
+    dx = scale * project(dz), with scale = weight*inv_std, so its step has two terms: the step of
+    scale times the projection, and scale times the step of the projection.
+    """
     dz = grad_through_activation(dy.double(), y, options)
     dz_step = torch.zeros_like(dz)
     if dy_step is not None:
@@ -110,6 +121,8 @@ def gradient_tangent(
     x_hat_step = k.inv_std * k.project(x_step)
     inner, inner_step, scale_step = k.project(dz), k.project(dz_step), torch.zeros_like(k.inv_std)
     if k.training:
+        # inv_std falls as the variance grows: its step is -inv_std^2 * mean(x_step*x_hat). And
+        # project() itself depends on x_hat.
         scale_step = -k.scale * k.inv_std * average(x_step * k.x_hat)
         inner_step = (
             inner_step - x_hat_step * average(dz * k.x_hat) - k.x_hat * average(dz * x_hat_step)
@@ -121,31 +134,31 @@ def gradient_tangent(
 
 
 def second(
-    arrives: Steps, dy: torch.Tensor, k: Channels, y: torch.Tensor | None, options: Options
+    outer: Steps, dy: torch.Tensor, k: Channels, y: torch.Tensor | None, options: CallOptions
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what arrives at dy, x and the weight when `arrives` arrives at their gradients."""
+    """Return the gradients of dy, x and the weight, given those of their gradients in `outer`."""
+    # Letters and equations as in docs/mathematics.md: F = sum(u*dx) + a*dweight + b*dbias is the
+    # loss of the second backward pass.
     dz = grad_through_activation(dy.double(), y, options)
-    u = torch.zeros_like(dz) if arrives.x is None else arrives.x.double()
-    none = torch.zeros_like(k.inv_std)
-    p = none if arrives.weight is None else per_channel(arrives.weight.double(), dz)
-    q = none if arrives.bias is None else per_channel(arrives.bias.double(), dz)
-    for_dz = k.x_hat * p + q + k.scale * k.project(u)
-    if arrives.residual is not None:
-        for_dz = for_dz + arrives.residual.double()
-    product = summed(k.project(u) * dz)
-    for_x_hat = p * dz
-    if k.training:
-        for_x_hat = for_x_hat - k.scale * (u * average(dz * k.x_hat) + dz * average(u * k.x_hat))
-    for_x = k.project(for_x_hat)
-    if k.training:
-        n = dz.numel() // dz.shape[1]
-        for_x = for_x - k.x_hat * (k.scale * product / n)
-    for_dy = grad_through_activation(for_dz, y, options)
-    return for_dy, for_x * k.inv_std, total(k.project(u) * dz * k.inv_std)
+    u = torch.zeros_like(dz) if outer.x is None else outer.x.double()
+    for_dy = tangent(outer, k, y, options)  # Eq. (24): forward mode in the direction (u, a, b)
+    # Eq. (25): of the three gradients only dx holds the weight, as a factor.
+    dx_terms = k.project(u) * dz
+    for_weight = total(dx_terms * k.inv_std)
+    # Eq. (26): x acts through x_hat, whose gradient w goes back as dz does in dx, and through
+    # inv_std. Constant statistics leave the first term of w alone, Eq. (27).
+    w = torch.zeros_like(dz)
+    if outer.weight is not None:
+        w = per_channel(outer.weight.double(), dz) * dz
+    if not k.training:
+        return for_dy, w * k.inv_std, for_weight
+    w = w - k.scale * (u * average(dz * k.x_hat) + dz * average(u * k.x_hat))
+    for_x = k.project(w) - k.x_hat * (k.scale * average(dx_terms))
+    return for_dy, for_x * k.inv_std, for_weight
 
 
 def grad_through_activation(
-    values: torch.Tensor, y: torch.Tensor | None, options: Options
+    values: torch.Tensor, y: torch.Tensor | None, options: CallOptions
 ) -> torch.Tensor:
     """Return values times the activation's derivative, read from its output y."""
     if y is None:
@@ -155,17 +168,12 @@ def grad_through_activation(
 
 
 def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return values of shape (C,) so that they spread over x."""
+    """Return values of shape (C,) in a shape that broadcasts over x."""
     return values.reshape((1, -1) + (1,) * (x.dim() - 2))
 
 
-def summed(values: torch.Tensor) -> torch.Tensor:
-    """Return the sum of each channel, spreading over the values."""
-    return values.sum(_reduced(values), keepdim=True)
-
-
 def average(values: torch.Tensor) -> torch.Tensor:
-    """Return the mean of each channel, spreading over the values."""
+    """Return the mean of each channel, in a shape that broadcasts over the values."""
     return values.mean(_reduced(values), keepdim=True)
 
 

@@ -1,4 +1,4 @@
-"""From tensors to calls of the C++ kernels, with outputs in recycled memory."""
+"""Calls of the C++ kernels on tensors, with outputs in recycled memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from backnorm._types import Activation, Shape, Through
 
 __all__ = [
-    "Options",
+    "CallOptions",
     "accepts",
     "as_read",
     "available",
@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 BEST: Final = 0
-"""The first of the levels that this processor has."""
+"""Index of the fastest instruction-set level that this processor supports."""
 
 
-class Options(NamedTuple):
-    """What a call is asked to do beside its tensors.
+class CallOptions(NamedTuple):
+    """The arguments of a call that are not tensors.
 
     Attributes
     ----------
     training
-        Whether to normalize by the batch's own statistics.
+        Whether to normalize by the statistics of this batch.
     momentum
         Weight of the batch in the running statistics.
     eps
         Added to the variance. [x]^2
     activation, negative_slope
-        What is applied last.
+        The function that is applied last.
     through
         Which statistics the gradient goes through.
     """
@@ -58,7 +58,7 @@ class Options(NamedTuple):
 
 
 def _calls() -> Any:
-    """Return the kernels for tensors; None where PyTorch cannot hand tensors out to them."""
+    """Return the kernels for tensors; None if PyTorch is too old to exchange tensors with them."""
     calls = native_kernel.tensor_calls()
     exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if calls is None or exchange is None or not calls.use_exchange(exchange):
@@ -70,7 +70,7 @@ _NATIVE: Final = _calls()
 
 
 def available() -> bool:
-    """Whether there are kernels for tensors."""
+    """Whether the kernels for tensors can be called."""
     return _NATIVE is not None
 
 
@@ -82,9 +82,9 @@ def accepts(
     running_var: torch.Tensor | None,
     training: bool,
 ) -> bool:
-    """Whether the kernels compute this: formats, shapes and sizes fit each other.
+    """Whether the kernels compute this: dtypes, shapes and sizes fit each other.
 
-    x and the others are strided tensors.
+    All are strided tensors.
     """
     answer: bool = _NATIVE.accepts(x, weight, bias, running_mean, running_var, training)
     return answer
@@ -97,7 +97,7 @@ def forward(
     running_mean: torch.Tensor | None,
     running_var: torch.Tensor | None,
     residual: torch.Tensor | None,
-    options: Options,
+    options: CallOptions,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, bytes]:
     """Return y and the statistics; update running statistics when training.
@@ -105,18 +105,18 @@ def forward(
     Parameters
     ----------
     x, weight, bias, running_mean, running_var
-        Such as `accepts` accepts.
+        Tensors for which `accepts` is true.
     residual
-        Added before the activation; shape and format of x.
+        Added before the activation; shape and dtype of x.
     options
-        What to do.
+        The other arguments.
     out
-        x itself, to have y in its memory; such as `works_in_place` accepts.
+        x itself, if y shall take its memory; `works_in_place` must be true for it.
 
     Returns
     -------
     tuple of torch.Tensor and bytes
-        y, shape, format and memory format of x; statistics, which `rows` makes a tensor.
+        y, shape, dtype and memory format of x; statistics, which `rows` turns into a tensor.
     """
     training, momentum, eps, activation, slope, _ = options
     y = empty_like(x) if out is None else out
@@ -136,7 +136,7 @@ def forward(
         slope,
         torch.get_num_threads(),
     )
-    if statistics is None:
+    if statistics is None:  # the kernels cannot walk along these strides, but along those of a copy
         x = x.clone()
         residual = _beside(x, residual)
         return forward(x, weight, bias, running_mean, running_var, residual, options)
@@ -150,10 +150,10 @@ def backward(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     statistics: bytes,
-    options: Options,
+    options: CallOptions,
     wanted: tuple[bool, bool, bool, bool],
     *,
-    alone: bool = False,
+    recomputable: bool = False,
     from_output: bool = False,
 ) -> tuple[torch.Tensor | None, ...]:
     """Return dx, dweight, dbias and dresidual; None for those that are not wanted.
@@ -161,22 +161,18 @@ def backward(
     Parameters
     ----------
     dy
-        What arrives, shape and format of x, any strides.
+        Gradient of y, shape and dtype of x, any strides.
     x
-        What was normalized; with from_output the output that took its memory.
+        The input; with from_output the output that took its memory.
     y
-        The output, where there is an activation.
-    weight, bias
+        The output; None without an activation.
+    weight, bias, statistics, options
         As in the forward pass.
-    statistics
-        Of the forward pass.
-    options
-        Those of the forward pass.
     wanted
         Which of the gradients to compute.
-    alone
-        Whether y came from x alone, with no residual: then it is made again, which is faster than
-        to read it and gives the same bits.
+    recomputable
+        Whether y follows from x without a residual: then y is computed again, which is faster than
+        reading it and bitwise identical.
     from_output
         Whether x holds y.
     """
@@ -200,7 +196,7 @@ def backward(
         training,
         through == "both" or through == "mean",  # noqa: PLR1714 - faster than a tuple
         through == "both" or through == "variance",  # noqa: PLR1714
-        alone,
+        recomputable,
         from_output,
         ACTIVATIONS[activation].code,
         slope,
@@ -210,33 +206,33 @@ def backward(
         x = x.clone()
         dy = torch.empty_like(x).copy_(dy)
         y = _beside(x, y)
-        how = {"alone": alone, "from_output": from_output}
-        return backward(dy, x, y, weight, bias, statistics, options, wanted, **how)
+        flags = {"recomputable": recomputable, "from_output": from_output}
+        return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
     return dx, dweight, dbias, dresidual
 
 
 def rows(statistics: bytes) -> torch.Tensor:
-    """Return statistics as a tensor of shape (4, C), float64, with the rows of `state.Row`."""
+    """Return statistics as a tensor of shape (4, C), float64, with rows as in `StatisticsRow`."""
     return torch.frombuffer(bytearray(statistics), dtype=torch.float64).view(4, -1)
 
 
 def works_in_place(
     x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> tuple[bool, bool]:
-    """Whether y may take the memory of x, and whether x_hat can be worked out from y then."""
+    """Whether y may take the memory of x, and whether x_hat can then be computed from y."""
     return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
 
 
 def is_lazy(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a lazy copy, which shares its memory until somebody writes."""
+    """Whether a tensor is a lazy copy, which shares memory until the first write."""
     answer: bool = torch._C._is_cow_tensor(tensor)  # type: ignore[attr-defined] # not in stubs
     return answer
 
 
 def as_read(tensor: torch.Tensor) -> torch.Tensor:
-    """Return what the kernels may read a tensor by: itself, or the memory of a lazy copy.
+    """Return a tensor that the kernels can read: the same one, or a view of a lazy copy's memory.
 
-    DLPack hands memory out to be written to, for which PyTorch copies it first.
+    DLPack exports memory for writing, so PyTorch would copy a lazy copy first.
     """
     if not is_lazy(tensor):
         return tensor
@@ -256,7 +252,8 @@ def empty_like(x: torch.Tensor) -> torch.Tensor:
     if memory is None:
         return torch.empty_like(x)
     strides = _dense_strides(x.shape, x.stride())
-    # A view of what frombuffer gives could not be changed in place by whoever comes next.
+    # Not a view of frombuffer's tensor: autograd forbids writing in place to a view that was made
+    # inside an autograd function, and users may do that with y.
     storage = torch.frombuffer(memory, dtype=x.dtype).untyped_storage()
     whole: torch.Tensor = torch.empty(0, dtype=x.dtype, device="cpu")
     return whole.set_(storage, 0, x.shape, strides)
@@ -268,5 +265,5 @@ def _dense_strides(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _beside(x: torch.Tensor, array: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a copy that lies as x does."""
+    """Return a copy with the strides of x."""
     return None if array is None else torch.empty_like(x).copy_(array)

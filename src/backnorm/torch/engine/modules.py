@@ -28,7 +28,7 @@ __all__ = [
 
 
 class _Engine(_BatchNorm):
-    """The forward pass of every module here: that of its base in torch.nn, by the engine."""
+    """The common forward pass: what the base in torch.nn computes, by the engine."""
 
     def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
         self._check_input_dim(x)
@@ -62,7 +62,7 @@ class _Engine(_BatchNorm):
 
 
 def _held(module: nn.Module, where: str, name: str) -> Any:
-    """Return getattr(module, name), which looks in several places and takes half a microsecond."""
+    """Return getattr(module, name) without its search, which takes half a microsecond."""
     held = module.__dict__[where]
     return held[name] if name in held else getattr(module, name)
 
@@ -76,7 +76,7 @@ class _Plain(_Engine):
 
 
 class _Act(_Engine):
-    """With an activation, and where forward is given one a residual."""
+    """With an activation, and with a residual if forward is given one."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class BatchNormAct2d(_Act, nn.BatchNorm2d):
     negative_slope
         Slope of leaky_relu below 0.
     inplace
-        Let y take the memory of the input; see `batch_norm`.
+        Whether y takes the memory of the input; see `batch_norm`.
 
     Examples
     --------
@@ -163,7 +163,7 @@ class BatchNormAct3d(_Act, nn.BatchNorm3d):
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch normalization by constants: weight, bias and statistics are buffers, and never change.
+    """Batch normalization by constants: weight, bias and statistics are buffers that never change.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     Notes
     -----
-    State: weight, bias, running_mean and running_var; a checkpoint of a BatchNorm2d loads too.
+    State: weight, bias, running_mean and running_var; a checkpoint of a BatchNorm2d also loads.
     """
 
     weight: torch.Tensor

@@ -1,8 +1,8 @@
 """The registered operators backnorm::batch_norm and backnorm::batch_norm_backward.
 
-They do what `kernels` does, without touching running statistics, and are what PyTorch sees whenever
-it looks at a call instead of running it: torch.compile, torch.export, torch.func, forward mode,
-vmap. Where it just runs one, `autograd` calls the kernels without the dispatcher.
+They compute what `kernels` computes, but do not touch running statistics. PyTorch sees them
+whenever it records or transforms a call: torch.compile, torch.export, torch.func, forward mode,
+vmap. When PyTorch only runs a call, `autograd` calls the kernels without the dispatcher.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
-from backnorm.results import Row
+from backnorm.results import StatisticsRow
 from backnorm.torch.engine import formula, kernels
-from backnorm.torch.engine.kernels import Options
+from backnorm.torch.engine.kernels import CallOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,26 +54,28 @@ def batch_norm(
     running_mean: Maybe,
     running_var: Maybe,
     residual: Maybe,
-    options: Options,
+    options: CallOptions,
 ) -> torch.Tensor:
     """Return y by the operator; update running statistics when training."""
     y: torch.Tensor
     y, statistics = FORWARD(
-        x, weight, bias, running_mean, running_var, residual, *_spelled(options)
+        x, weight, bias, running_mean, running_var, residual, *_in_schema_order(options)
     )
+    # Updated here, so that the operator stays functional: torch.compile and the transforms need
+    # no rule for an argument that it writes to.
     if options.training and running_mean is not None and running_var is not None:
         n = x.numel() // x.shape[1]
-        _move(running_mean, statistics[Row.MEAN], options.momentum)
-        _move(running_var, statistics[Row.VAR] * (n / (n - 1)), options.momentum)
+        _move(running_mean, statistics[StatisticsRow.MEAN], options.momentum)
+        _move(running_var, statistics[StatisticsRow.VAR] * (n / (n - 1)), options.momentum)
     return y
 
 
 def _move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
-    """Move running statistics towards those of the batch, with the kernels' own bits."""
+    """Move running statistics towards those of the batch, bitwise identical to the kernels."""
     guard: Any = contextlib.nullcontext
     if not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running)):
-        # Transforms forbid to change what they do not know; running statistics take no part in what
-        # they compute.
+        # Transforms forbid writing to a tensor that they do not wrap. Running statistics do not
+        # enter what the transforms compute, so they are written with the transforms switched off.
         guard = torch._C._DisableFuncTorch
         while _functorch.is_gradtrackingtensor(batch):
             batch = _functorch.get_unwrapped(batch)
@@ -88,16 +90,16 @@ def gradients(
     weight: Maybe,
     bias: Maybe,
     statistics: torch.Tensor,
-    options: Options,
+    options: CallOptions,
     wanted: Sequence[bool],
 ) -> tuple[Maybe, ...]:
     """Return dx, dweight, dbias and dresidual by the operator; None for those not wanted."""
-    found = BACKWARD(dy, x, y, weight, bias, statistics, *_spelled(options), list(wanted))
-    return tuple(g if asked else None for g, asked in zip(found, wanted, strict=True))
+    scalars = _in_schema_order(options)
+    all_four = BACKWARD(dy, x, y, weight, bias, statistics, *scalars, list(wanted))
+    return tuple(g if asked else None for g, asked in zip(all_four, wanted, strict=True))
 
 
-def _spelled(options: Options) -> tuple[Any, ...]:
-    """Return the options in the order of the schemas."""
+def _in_schema_order(options: CallOptions) -> tuple[Any, ...]:
     return (
         options.training,
         options.eps,
@@ -107,8 +109,10 @@ def _spelled(options: Options) -> tuple[Any, ...]:
     )
 
 
-def _options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> Options:
-    return Options(training, 0.0, eps, activation, slope, through)
+def _options(
+    training: bool, eps: float, activation: Any, slope: float, through: Any
+) -> CallOptions:
+    return CallOptions(training, 0.0, eps, activation, slope, through)
 
 
 # ---- on the CPU, and on tensors without values
@@ -121,10 +125,10 @@ def _forward(
     running_mean: Maybe,
     running_var: Maybe,
     residual: Maybe,
-    *rest: Any,
+    *scalars: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    options = _options(*rest)
-    if options.training:
+    options = _options(*scalars)
+    if options.training:  # they do not enter y, and `batch_norm` above updates them
         running_mean = running_var = None
     weight, bias = _dense(weight), _dense(bias)
     running_mean, running_var = _dense(running_mean), _dense(running_var)
@@ -140,27 +144,24 @@ def _backward(
     weight: Maybe,
     bias: Maybe,
     statistics: torch.Tensor,
-    *rest: Any,
+    *scalars: Any,
 ) -> Tensors:
-    *options, wanted = rest
+    *options, wanted = scalars
     weight, bias = _dense(weight), _dense(bias)
-    kept = _bytes_of(statistics)
+    rows = statistics.numpy(force=True).tobytes()
     dy, x, y = kernels.as_read(dy), kernels.as_read(x), _read(y)
-    found = kernels.backward(dy, x, y, weight, bias, kept, _options(*options), tuple(wanted))
-    return tuple(x.new_empty(0) if gradient is None else gradient for gradient in found)
+    gradients = kernels.backward(dy, x, y, weight, bias, rows, _options(*options), tuple(wanted))
+    # The schema promises tensors, so an empty one stands for None.
+    return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
 def _dense(parameter: Maybe) -> Maybe:
-    """Return a parameter as kernels take it: one that is mapped over may be a view."""
+    """Return a parameter contiguous, as the kernels take it: under vmap it may be a view."""
     return None if parameter is None else kernels.as_read(parameter).contiguous()
 
 
 def _read(array: Maybe) -> Maybe:
     return None if array is None else kernels.as_read(array)
-
-
-def _bytes_of(statistics: torch.Tensor) -> bytes:
-    return statistics.numpy(force=True).tobytes()
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -174,12 +175,12 @@ def _backward_shapes(
     weight: Maybe,
     bias: Maybe,
     _statistics: Any,
-    *rest: Any,
+    *scalars: Any,
 ) -> Tensors:
     likes = (x, weight, bias, x)
     return tuple(
         x.new_empty(0) if like is None or not wanted else torch.empty_like(like)
-        for like, wanted in zip(likes, rest[-1], strict=True)
+        for like, wanted in zip(likes, scalars[-1], strict=True)
     )
 
 
@@ -188,9 +189,9 @@ def _backward_shapes(
 
 @contextlib.contextmanager
 def _below_autograd() -> Iterator[None]:
-    """Go on with the keys below autograd's.
+    """Dispatch below autograd, with derivatives switched on.
 
-    A node switches derivatives off while its forward runs; transforms further out want theirs.
+    A node switches derivatives off while its forward runs, but enclosing transforms need theirs.
     """
     with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
         yield
@@ -201,21 +202,21 @@ class _Forward(_SingleLevelFunction):
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run what lies below autograd."""
+        """Run the operator below autograd."""
         with _below_autograd():
             y, statistics = FORWARD(*args)
         x, weight, bias = args[:3]
         ctx.options = _options(*args[6:])
-        kept = (x, weight, bias, statistics, None if ctx.options.activation == "identity" else y)
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+        saved = (x, weight, bias, statistics, None if ctx.options.activation == "identity" else y)
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
         ctx.mark_non_differentiable(statistics)
         ctx.set_materialize_grads(False)
         return y, statistics
 
     @staticmethod
     def backward(ctx: Any, dy: Maybe, _: Any) -> tuple[Maybe, ...]:
-        """Return the gradients of the first six arguments, and nothing for the options."""
+        """Return the gradients of the six tensors, and None for the five options."""
         if dy is None:
             return (None,) * 11
         x, weight, bias, statistics, y = ctx.saved_tensors
@@ -228,13 +229,13 @@ class _Forward(_SingleLevelFunction):
 
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[torch.Tensor, None]:
-        """Return how y moves."""
+        """Return the step of y."""
         _whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
             x, weight, _, statistics, y = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
-            moves = formula.Steps(steps[0], steps[1], steps[2], steps[5])
-            return formula.tangent(moves, k, y, ctx.options).to(x.dtype), None
+            tensor_steps = formula.Steps(steps[0], steps[1], steps[2], steps[5])
+            return formula.tangent(tensor_steps, k, y, ctx.options).to(x.dtype), None
 
 
 class _Backward(_SingleLevelFunction):
@@ -242,53 +243,53 @@ class _Backward(_SingleLevelFunction):
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensors:
-        """Run what lies below autograd."""
+        """Run the operator below autograd."""
         with _below_autograd():
-            found: Tensors = BACKWARD(*args)
+            gradients: Tensors = BACKWARD(*args)
         dy, x, y, weight, _, statistics, *options, wanted = args
         ctx.options = _options(*options)
         ctx.wanted = wanted
         ctx.save_for_backward(dy, x, y, weight, statistics)
         ctx.save_for_forward(dy, x, y, weight, statistics)
         ctx.mark_non_differentiable(
-            *(g for g, asked in zip(found, wanted, strict=True) if not asked)
+            *(g for g, asked in zip(gradients, wanted, strict=True) if not asked)
         )
         ctx.set_materialize_grads(False)
-        return found
+        return gradients
 
     @staticmethod
-    def backward(ctx: Any, *arrives: Maybe) -> tuple[Maybe, ...]:
-        """Return what arrives at dy, x and the weight."""
+    def backward(ctx: Any, *outer: Maybe) -> tuple[Maybe, ...]:
+        """Return the gradients of dy, x and the weight, and None for all else."""
         dy, x, y, weight, statistics = ctx.saved_tensors
         _whole_gradient_only(ctx.options)
         k = formula.Channels.of(x, weight, statistics, ctx.options)
-        for_dy, for_x, for_weight = formula.second(formula.Steps(*arrives), dy, k, y, ctx.options)
-        weights = None if weight is None else for_weight.to(weight.dtype)
-        return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weights, *(None,) * 8)
+        for_dy, for_x, for_weight = formula.second(formula.Steps(*outer), dy, k, y, ctx.options)
+        weight_gradient = None if weight is None else for_weight.to(weight.dtype)
+        return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, *(None,) * 8)
 
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:
-        """Return how the gradients move."""
+        """Return the steps of the gradients."""
         _whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
             dy, x, y, weight, statistics = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
-            moves = formula.Steps(steps[1], steps[3])
-            moved = formula.gradient_tangent(dy, steps[0], moves, k, y, ctx.options)
-        formats = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
+            tensor_steps = formula.Steps(steps[1], steps[3])
+            gradient_steps = formula.gradient_tangent(dy, steps[0], tensor_steps, k, y, ctx.options)
+        dtypes = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
         return tuple(
             step.to(dtype) if asked else None
-            for step, dtype, asked in zip(moved, formats, ctx.wanted, strict=True)
+            for step, dtype, asked in zip(gradient_steps, dtypes, ctx.wanted, strict=True)
         )
 
 
 def _primals(ctx: Any) -> Iterator[Any]:
-    """Return what was saved, without its own direction: only those further out count."""
+    """Return the saved tensors without their steps at this level; enclosing levels keep theirs."""
     for saved in ctx.saved_tensors:
         yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
 
 
-def _whole_gradient_only(options: Options) -> None:
+def _whole_gradient_only(options: CallOptions) -> None:
     if options.training and options.through != "both":
         raise RangeError.no_further_derivative(options.through)
 
@@ -303,7 +304,8 @@ def _backward_autograd(*args: Any) -> Any:
         return _Backward.apply(*args)  # type: ignore[attr-defined] # the same
 
 
-# ---- vmap: what is mapped over becomes part of the channels, which know nothing of each other
+# ---- vmap: the mapped dimension becomes part of the channels, since no channel depends on another.
+# So a mapped call is one call of the kernels, on an array of shape (N, size*C, ...)
 
 
 def _forward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -320,19 +322,19 @@ def _backward_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     weight, bias = (_as_channels(args[i], in_dims[i], size) for i in (3, 4))
     statistics = _with_channels(args[5], in_dims[5], size)
     *options, wanted = args[6:]
-    there = (True, weight is not None, bias is not None, True)
-    wanted = [asked and has for asked, has in zip(wanted, there, strict=True)]
-    found = BACKWARD(dy, x, y, weight, bias, statistics, *options, wanted)
+    present = (True, weight is not None, bias is not None, True)
+    wanted = [asked and has for asked, has in zip(wanted, present, strict=True)]
+    gradients = BACKWARD(dy, x, y, weight, bias, statistics, *options, wanted)
     axes = (1, 0, 0, 1)
     mapped = tuple(
         _split(g, size, axis) if asked else g
-        for g, axis, asked in zip(found, axes, wanted, strict=True)
+        for g, axis, asked in zip(gradients, axes, wanted, strict=True)
     )
     return mapped, tuple(axis if asked else None for axis, asked in zip(axes, wanted, strict=True))
 
 
 def _with_channels(array: Maybe, dim: int | None, size: int) -> Maybe:
-    """Return (N, size*C, ...) of an array (N, C, ...) with a dimension of this size, or without."""
+    """Return (N, size*C, ...) for an array (N, C, ...) whose mapped dimension is dim, or None."""
     if array is None:
         return None
     if dim is None:

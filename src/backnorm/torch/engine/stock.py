@@ -1,4 +1,7 @@
-"""The same semantics by PyTorch's own kernels: other devices, other formats, and its own errors."""
+"""The same semantics by PyTorch's kernels: for other devices and dtypes, and for wrong input.
+
+Wrong input comes here so that PyTorch raises its usual errors.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.formula import average, per_channel
 
 if TYPE_CHECKING:
-    from backnorm.torch.engine.kernels import Options
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["batch_norm"]
 
@@ -23,7 +26,7 @@ def batch_norm(
     running_mean: torch.Tensor | None,
     running_var: torch.Tensor | None,
     residual: torch.Tensor | None,
-    options: Options,
+    options: CallOptions,
 ) -> torch.Tensor:
     """Return y; update running statistics when training."""
     z = functional.batch_norm(
@@ -44,9 +47,9 @@ def batch_norm(
 
 
 def _cut(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: Options
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
 ) -> torch.Tensor:
-    """Normalize with constants in place of the statistics that take no part in the gradient."""
+    """Normalize with detached statistics where the gradient must not go through them."""
     wide = x if x.dtype == torch.float64 else x.float()
     mean = average(wide)
     var = average((wide - mean.detach()) ** 2)

@@ -1,4 +1,4 @@
-"""The audit of a whole model: each normalization layer in its place, on what it really receives."""
+"""The audit of a whole model: from one forward and backward pass to a record of each layer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from backnorm.audit.thresholds import (
 )
 from backnorm.errors import SubjectError
 from backnorm.torch._roles import role_of
-from backnorm.torch.model.calls import Call, Layer, find_layers, listen
-from backnorm.torch.model.fit import Fit, fit_call
+from backnorm.torch.model.calls import Layer, LayerCall, find_layers, listen
+from backnorm.torch.model.fit import CallFit, fit_call
 from backnorm.torch.model.inputs import described
 from backnorm.torch.model.state import kept, tensors_of
 
@@ -45,11 +45,11 @@ def audit_model(
     Parameters
     ----------
     model
-        The model, as it is set; it is left as it was.
+        The model, in the mode to audit; afterwards it is as before.
     inputs
-        What to call it with: a tensor, or a tuple of arguments.
+        The arguments of the model: a tensor, or a tuple of arguments.
     name
-        What the report calls it.
+        Name of the model in the report.
     drawn
         Whether the input is noise: then running statistics are not compared with it.
     at_work
@@ -58,7 +58,8 @@ def audit_model(
     Returns
     -------
     tuple of Record
-        One for each layer that was called, and for each module around one that spoils its gradient.
+        One for each layer that was called, and one for each module around a layer that makes its
+        gradient wrong.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def audit_model(
     The loss is the sum of the outputs, each weighted by a random number, unless the output is one
     number.
     """
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
     layers = find_layers(model)
     with kept(model), torch.enable_grad():
         listen(layers, calls)
@@ -89,12 +90,12 @@ def audit_model(
 
 
 def _pass(model: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """One forward and one backward pass."""
+    """Run one forward and one backward pass."""
     generator = torch.Generator().manual_seed(0)
-    outputs = [one for one in _tensors(model(*inputs)) if one.requires_grad]
+    outputs = [y for y in _tensors(model(*inputs)) if y.requires_grad]
     weights = [
-        torch.randn(one.shape, generator=generator).to(one) if one.dim() else torch.ones_like(one)
-        for one in outputs
+        torch.randn(y.shape, generator=generator).to(y) if y.dim() else torch.ones_like(y)
+        for y in outputs
     ]
     if outputs:
         torch.autograd.backward(outputs, weights)
@@ -103,36 +104,39 @@ def _pass(model: nn.Module, inputs: tuple[Any, ...]) -> None:
 def _tensors(output: Any) -> Iterator[torch.Tensor]:
     if isinstance(output, torch.Tensor):
         yield output
-    elif isinstance(output, dict):
-        for one in output.values():
-            yield from _tensors(one)
-    elif isinstance(output, tuple | list):
-        for one in output:
-            yield from _tensors(one)
+    elif isinstance(output, dict | tuple | list):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(part)
 
 
 def _records(
     model: nn.Module,
     layers: Sequence[Layer],
-    measured: Sequence[tuple[Call, Fit]],
+    measured: Sequence[tuple[LayerCall, CallFit]],
     name: str,
     *,
     drawn: bool,
 ) -> Iterator[Record]:
-    """Yield a record for each layer; modules around one are told only if they spoil it."""
-    spoilt: set[int] = set()
+    """Yield a record for each layer, and for a module around it if only that makes dx wrong."""
+    wrong: set[int] = set()
     for layer in layers:
-        own = [(call, fit) for call, fit in measured if call.layer is layer]
+        records = [
+            _record(model, call, fit, name, drawn=drawn)
+            for call, fit in measured
+            if call.layer is layer
+        ]
+        if not records:
+            continue
+        # A layer that is called several times has one record: that of the first call with findings.
+        shown = next((record for record in records if not record.clean), records[0])
+        gradient = {"M04", "M05"} & {f.code for f in shown.findings}
+        # What is around a layer comes after it. If the layer's own dx is wrong, that of the module
+        # around it is wrong as well, and says nothing new.
         around = layer.module is not layer.inner
-        if not own:
+        if around and (not gradient or id(layer.inner) in wrong):
             continue
-        made = [_record(model, call, fit, name, drawn=drawn) for call, fit in own]
-        shown = next((one for one in made if not one.clean), made[0])
-        gradient = {"M04", "M05"} & {one.code for one in shown.findings}
-        if around and (not gradient or id(layer.inner) in spoilt):
-            continue
-        spoilt |= {id(layer.inner)} if gradient else set()
-        times = (f"Called {len(made)} times in one pass.",) if len(made) > 1 else ()
+        wrong |= {id(layer.inner)} if gradient else set()
+        times = (f"Called {len(records)} times in one pass.",) if len(records) > 1 else ()
         yield _with_notes(shown, times)
 
 
@@ -144,16 +148,16 @@ def _with_notes(record: Record, notes: tuple[str, ...]) -> Record:
     return Record.from_dict({**record.to_dict(), "notes": [*record.notes, *notes]})
 
 
-def _record(model: nn.Module, call: Call, fit: Fit, name: str, *, drawn: bool) -> Record:
+def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn: bool) -> Record:
     findings = tuple(_findings(model, call, fit, drawn=drawn))
-    sound = not {"M04", "M05"} & {one.code for one in findings}
+    sound = not {"M04", "M05"} & {f.code for f in findings}
     return Record(
         target=_title(name, call.layer),
         kind=call.layer.kind,
         mode=fit.mode,
         through=_through(call, fit),
         coefficients=fit.coefficients,
-        unexplained=fit.rest,
+        unexplained=fit.residual,
         sound=sound,
         findings=findings,
         errors=Errors(),
@@ -163,15 +167,15 @@ def _record(model: nn.Module, call: Call, fit: Fit, name: str, *, drawn: bool) -
     )
 
 
-def _through(call: Call, fit: Fit) -> Path:
-    """Name the paths; one too small to be seen goes along with what is right."""
+def _through(call: LayerCall, fit: CallFit) -> Path:
+    """Name the paths in dx; a path too small to be measured counts as right."""
     if fit.right:
         return "none" if fit.mode == "frozen" else "both"
     shares = (fit.coefficients.mean, fit.coefficients.variance)
     if call.dy is None or any(share is None for share in shares):
         return "unexplained"
     near = [[abs((share or 0.0) - v) < COEFFICIENT_LIMIT for v in (0.0, 1.0)] for share in shares]
-    if not all(any(one) for one in near) or fit.coefficients.direct is None:
+    if not all(any(ends) for ends in near) or fit.coefficients.direct is None:
         return "unexplained"
     if abs(fit.coefficients.direct - 1) > COEFFICIENT_LIMIT:
         return "unexplained"
@@ -184,16 +188,16 @@ def _through(call: Call, fit: Fit) -> Path:
     return names[near[0][1], near[1][1]]
 
 
-def _notes(call: Call, fit: Fit) -> Iterator[str]:
+def _notes(call: LayerCall, fit: CallFit) -> Iterator[str]:
     if call.dy is None and call.y is not None and call.recorded:
-        yield "No gradient arrived at its output: the loss does not depend on it."
+        yield "The loss does not depend on its output: no gradient arrived there."
     elif not fit.straight and fit.n > FEW_VALUES:
-        yield "y is no straight line in x, so that its gradient was not judged in place."
+        yield "The gradient was not judged: y is not a linear function of x in each row."
     if fit.mode == "frozen" and not call.training and not _trainable(call.layer):
-        yield "It is frozen altogether: evaluation, and no parameter that trains."
+        yield "It is frozen: in evaluation mode, with no parameter that trains."
 
 
-def _findings(model: nn.Module, call: Call, fit: Fit, *, drawn: bool) -> Iterator[Finding]:
+def _findings(model: nn.Module, call: LayerCall, fit: CallFit, *, drawn: bool) -> Iterator[Finding]:
     around = call.layer.module is not call.layer.inner
     yield from _of_gradient(call, fit)
     if around:
@@ -208,13 +212,13 @@ def _findings(model: nn.Module, call: Call, fit: Fit, *, drawn: bool) -> Iterato
     if fit.mode == "batch" and isinstance(eps, float) and fit.n > FEW_VALUES:
         share = float(np.mean(fit.var < eps))
         if share > SMALL_VARIANCE_SHARE:
-            got = f"{share:.0%} of the variances below {eps:g}, the smallest {fit.var.min():.1e}"
-            yield finding("M07", got)
+            measured = f"{share:.0%} of the variances below {eps:g}, the smallest"
+            yield finding("M07", f"{measured} {fit.var.min():.1e}")
     if not drawn:
         yield from _of_gap(call, fit)
 
 
-def _of_gradient(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_gradient(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     unrecorded = not call.recorded and _trainable(call.layer) and call.training
     if unrecorded or (call.dy is not None and call.dy.any() and call.dx is None):
         yield finding("M05", "called under no_grad" if unrecorded else "no gradient at its input")
@@ -222,38 +226,37 @@ def _of_gradient(call: Call, fit: Fit) -> Iterator[Finding]:
         shares = fit.coefficients
         known = (("direct", shares.direct), ("mean", shares.mean), ("variance", shares.variance))
         words = ", ".join(f"{n} {v:.4f}" for n, v in known if v is not None)
-        yield finding("M04", f"{words}, rest {fit.rest:.1e}")
+        yield finding("M04", f"{words}, residual {fit.residual:.1e}")
 
 
 def _trainable(layer: Layer) -> bool:
     return any(parameter.requires_grad for parameter in layer.parameters.values())
 
 
-def _of_mode(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_mode(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     layer = call.layer
     if fit.mode == "frozen" and not call.training and _trainable(layer):
-        yield finding("M01", "eval mode, and parameters that train")
+        yield finding("M01", "evaluation mode, with parameters that train")
     if layer.kind != "batch" or fit.mode != "batch":
         return
     if layer.parameters and not _trainable(layer):
-        yield finding("M02", "no parameter that trains, and statistics of the batch")
-    running = _running(call, call.before)
-    moved = _running(call, call.after)
-    if not running:
+        yield finding("M02", "statistics of the batch, with no parameter that trains")
+    before, after = _running(call, call.before), _running(call, call.after)
+    if not before:
         yield finding("M03", "no running statistics")
-    elif call.after and all(torch.equal(running[role], moved[role]) for role in running):
-        yield finding("M03", "running statistics that did not move in this pass")
+    elif call.after and all(torch.equal(before[role], after[role]) for role in before):
+        yield finding("M03", "running statistics that did not change in this pass")
 
 
-def _running(call: Call, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the running statistics among the layer's tensors as they were then."""
+def _running(call: LayerCall, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the running statistics among the values of the layer's tensors."""
     names = {id(buffer): name for name, buffer in call.layer.inner.named_buffers()}
     pairs = zip(tensors_of(call.layer.inner), values, strict=False)
     roles = {role_of(names[id(t)]): value for t, value in pairs if id(t) in names}
     return {role: roles[role] for role in ("running_mean", "running_var") if role in roles}
 
 
-def _of_gap(call: Call, fit: Fit) -> Iterator[Finding]:
+def _of_gap(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     running = _running(call, call.before)
     if len(running) < 2 or call.layer.kind != "batch" or fit.n <= FEW_VALUES:  # noqa: PLR2004
         return
@@ -261,13 +264,13 @@ def _of_gap(call: Call, fit: Fit) -> Iterator[Finding]:
         running[r].double().numpy().reshape(-1, 1) for r in ("running_mean", "running_var")
     )
     if mean.shape != fit.mean.shape or (not mean.any() and (var == 1).all()):
-        return  # no batch has been seen
+        return  # initial values: the layer has never seen a batch
     eps = float(getattr(call.layer.inner, "eps", 0.0))
-    off = np.abs(fit.mean - mean) / np.sqrt(var + eps)
-    ratio = np.abs(np.log((fit.var + eps) / (var + eps))) / 2
+    mean_gap = np.abs(fit.mean - mean) / np.sqrt(var + eps)
+    std_gap = np.abs(np.log((fit.var + eps) / (var + eps))) / 2
+    # Statistics of few samples scatter, so a small batch is allowed a larger gap.
     allowed = GAP_LIMIT + GAP_NOISE / np.sqrt(len(call.x))
-    if max(off.max(), ratio.max()) > allowed:
-        got = f"means up to {off.max():.1f} standard deviations off"
-        yield finding(
-            "M08", f"{got}, standard deviations up to a factor of {np.exp(ratio.max()):.1f}"
-        )
+    if max(mean_gap.max(), std_gap.max()) > allowed:
+        means = f"means up to {mean_gap.max():.1f} standard deviations off"
+        factor = np.exp(std_gap.max())
+        yield finding("M08", f"{means}, standard deviations up to a factor of {factor:.1f}")

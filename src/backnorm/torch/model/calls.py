@@ -1,4 +1,4 @@
-"""What the normalization layers of a model receive and give in one forward and backward pass."""
+"""Record what the normalization layers receive and return in a forward and backward pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backnorm._types import Shape
     from backnorm.audit.kinds import Geometry, Kind
 
-__all__ = ["Call", "Layer", "find_layers", "listen", "replay"]
+__all__ = ["Layer", "LayerCall", "find_layers", "listen", "replay"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +33,12 @@ class Layer:
     name
         Its name in the model.
     module
-        What is listened to: the layer, or a module around it that adds no parameters.
+        The module whose calls are recorded: the layer, or a module around it that adds no
+        parameters.
     inner
         The layer itself.
     kind
-        Its kind, told by its name.
+        Its kind, by the name of its class.
     """
 
     name: str
@@ -47,12 +48,12 @@ class Layer:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Its gamma and beta, of those that it has."""
+        """Those of gamma and beta that it has."""
         names = parameter_names(self.inner)
         return {role: self.inner.get_parameter(name) for role, name in names.items()}
 
     def geometry(self, shape: Shape) -> Geometry:
-        """How x falls apart into rows."""
+        """How x is divided into rows."""
         stored = stored_shape(self.inner)
         own = stored if self.kind in ("layer", "rms") else (math.prod(stored),)
         if self.kind in ("layer", "rms") and not stored:
@@ -62,27 +63,27 @@ class Layer:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     Attributes
     ----------
     layer
-        Which.
+        The layer.
     arguments, options
-        What it was called with.
+        The arguments of the call, by position and by name.
     at
-        Which of the arguments is x.
+        Position of x among the arguments.
     x, y
-        Copies of what went in and came out; y is None if it raised.
+        Copies of the input and the output; y is None if the call raised.
     training
-        Whether it was set to train.
+        Whether the layer was in training mode.
     before, after
-        Its tensors before and after the call.
+        Values of its tensors before and after the call.
     dx, dy
-        What left it and what arrived in the backward pass; None where nothing did.
+        Gradients of x and y in the backward pass; None if no gradient arrived.
     recorded
-        Whether autograd was on.
+        Whether autograd recorded the call.
     """
 
     layer: Layer
@@ -100,9 +101,9 @@ class Call:
 
 
 def find_layers(model: nn.Module) -> tuple[Layer, ...]:
-    """Return the normalization layers of a model, and the modules around one that add nothing.
+    """Return the normalization layers of a model, and modules around one that add no parameters.
 
-    What is around a layer comes after it: a fault there is the surroundings' own.
+    The modules around layers come last: a fault that shows only there is not the layer's.
     """
     kinds = {name: _kind_of(module) for name, module in model.named_modules()}
     layers = [
@@ -127,7 +128,7 @@ def _inside(module: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _kind_of(module: nn.Module) -> Kind | None:
-    """Return the kind that the name of a class, or of one that it is made of, says."""
+    """Return the kind by the name of a class or of its bases; None if no name tells it."""
     for cls in type(module).__mro__:
         plain = cls.__name__.lower().replace("_", "")
         for part, kind in KIND_BY_NAME.items():
@@ -136,36 +137,36 @@ def _kind_of(module: nn.Module) -> Kind | None:
     return None
 
 
-def listen(layers: Sequence[Layer], calls: list[Call]) -> None:
-    """Have all calls of the layers noted; `kept` puts the classes back.
+def listen(layers: Sequence[Layer], calls: list[LayerCall]) -> None:
+    """Record all calls of the layers; `kept` restores the classes.
 
-    The class is what is exchanged, not hooks added: so the model's own hooks are heard as well,
-    whatever their order.
+    Each layer gets a subclass with another __call__, not hooks: so what the model's hooks change is
+    part of the recorded call, in whatever order they were added.
     """
     for layer in layers:
         cls = type(layer.module)
-        tapped = functools.partialmethod(_noted, layer, cls.__call__, calls)
+        recording = functools.partialmethod(_recorded, layer, cls.__call__, calls)
         try:
-            layer.module.__class__ = type(cls.__name__, (cls,), {"__call__": tapped})
-        except TypeError:  # a class that is no Python class, as of a compiled script
+            layer.module.__class__ = type(cls.__name__, (cls,), {"__call__": recording})
+        except TypeError:  # not a Python class: a compiled script
             continue
 
 
-def _noted(
+def _recorded(
     module: nn.Module,
     layer: Layer,
     call: Callable[..., Any],
-    calls: list[Call],
+    calls: list[LayerCall],
     /,
     *arguments: Any,
     **options: Any,
 ) -> Any:
-    at = next((i for i, one in enumerate(arguments) if _is_floating(one)), -1)
+    at = next((i for i, argument in enumerate(arguments) if _is_floating(argument)), -1)
     if at < 0:
         return call(module, *arguments, **options)
     x: torch.Tensor = arguments[at]
     tensors = tensors_of(layer.inner)
-    one = Call(
+    record = LayerCall(
         layer=layer,
         arguments=arguments,
         options=options,
@@ -175,48 +176,51 @@ def _noted(
         before=values_of(tensors),
         recorded=torch.is_grad_enabled(),
     )
-    calls.append(one)
-    # A node of its own, so that what arrives is this call's share and no other's.
-    own = x.clone() if x.requires_grad else x.detach().clone()
-    own.requires_grad_()
-    own.register_hook(functools.partial(_keep, one, "dx"))  # type: ignore[no-untyped-call]
-    given = (*arguments[:at], own, *arguments[at + 1 :])
+    calls.append(record)
+    # A separate node of autograd: x may be used elsewhere, and the gradient that arrives at the
+    # clone is the share of this call only.
+    x_here = x.clone() if x.requires_grad else x.detach().clone()
+    x_here.requires_grad_()
+    x_here.register_hook(functools.partial(_add, record, "dx"))  # type: ignore[no-untyped-call]
     try:
-        y = call(module, *given, **options)
+        y = call(module, *arguments[:at], x_here, *arguments[at + 1 :], **options)
     except ValueError:
         if _values_per_row(layer, x) > 1:
             raise
-        return own  # told as a finding; the rest of the model shall be looked at as well
-    first = y[0] if isinstance(y, tuple | list) and y else y
+        return x_here  # a finding reports it (M06), and the other layers shall be audited as well
+    first = _first(y)
     if _is_floating(first):
-        one.y = first.detach().clone()
+        record.y = first.detach().clone()
         if first.requires_grad:
-            first.register_hook(functools.partial(_keep, one, "dy"))
-    one.after = values_of(tensors)
+            first.register_hook(functools.partial(_add, record, "dy"))
+    record.after = values_of(tensors)
     return y
+
+
+def _first(y: Any) -> Any:
+    return y[0] if isinstance(y, tuple | list) and y else y
 
 
 def _values_per_row(layer: Layer, x: torch.Tensor) -> int:
     return layer.geometry(tuple(x.shape)).n
 
 
-def _keep(one: Call, name: str, gradient: torch.Tensor) -> None:
-    known = getattr(one, name)
-    setattr(one, name, gradient.detach().clone() if known is None else known + gradient.detach())
+def _add(call: LayerCall, name: str, gradient: torch.Tensor) -> None:
+    """Add a gradient to dx or dy: a model may call backward several times."""
+    sum_ = getattr(call, name)
+    setattr(call, name, gradient.detach().clone() if sum_ is None else sum_ + gradient.detach())
 
 
 def _is_floating(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def replay(call: Call, x: torch.Tensor) -> torch.Tensor | None:
-    """Return y of the same call for another x, from the same state."""
+def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
+    """Return y of the same call on another x, from the same state of the layer."""
     layer = call.layer
-    tensors = tensors_of(layer.inner)
-    put_back(tensors, call.before)
+    put_back(tensors_of(layer.inner), call.before)
     layer.inner.training = call.training
-    given = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
-    with torch.no_grad() if not call.recorded else torch.enable_grad():
-        y = layer.module(*given, **call.options)
-    first = y[0] if isinstance(y, tuple | list) and y else y
-    return first.detach() if isinstance(first, torch.Tensor) else None
+    arguments = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
+    with torch.set_grad_enabled(call.recorded):
+        y = _first(layer.module(*arguments, **call.options))
+    return y.detach() if isinstance(y, torch.Tensor) else None

@@ -1,4 +1,4 @@
-"""How much of each path is in what really left a layer, for the x and dy that it really got."""
+"""The share of each path in the dx of a layer, for the x and dy that it received in the model."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
     from backnorm._types import Float64Array
     from backnorm.audit.record import Mode, Parts
-    from backnorm.torch.model.calls import Call
+    from backnorm.torch.model.calls import LayerCall
 
-__all__ = ["Fit", "fit_call"]
+__all__ = ["CallFit", "fit_call"]
 
 NO_SHARES: Final = Coefficients()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """What was measured of one call.
+class CallFit:
+    """The measurements of one call.
 
     Attributes
     ----------
@@ -48,15 +48,16 @@ class Fit:
     mean, var
         Statistics of x in each row, shape (R, 1). [x], [x]^2
     mode
-        What it normalizes with.
+        Which statistics the layer normalizes with.
     straight
-        Whether y is a straight line in x in each row: else nothing is said about dx.
+        Whether y is a linear function of x in each row; otherwise dx is not judged.
     root
-        How inv_std follows from the variance, where that is known.
-    coefficients, rest
-        Shares of the three paths in dx, and what they leave, relative to the direct one.
+        How inv_std follows from the variance; None if that is unknown.
+    coefficients, residual
+        Shares of the three paths in dx, and the size of what they do not explain relative to the
+        direct path.
     right
-        Whether dx is the derivative, as far as the paths can be seen; None if nothing arrived.
+        Whether dx is the derivative, as far as the paths can be measured; None without a gradient.
     parts
         One channel, for a drawing.
     """
@@ -68,34 +69,34 @@ class Fit:
     straight: bool = False
     root: Root | None = None
     coefficients: Coefficients = NO_SHARES
-    rest: float | None = None
+    residual: float | None = None
     right: bool | None = None
     parts: Parts | None = None
 
 
-def fit_call(call: Call) -> Fit:
+def fit_call(call: LayerCall) -> CallFit:
     """Measure one call.
 
     Parameters
     ----------
     call
-        What went in and came out. The layer runs once more, on another x.
+        The recorded call. The layer runs once more, on another x.
 
     Returns
     -------
-    Fit
-        The numbers.
+    CallFit
+        The measurements.
 
     Notes
     -----
-    Accuracy: the paths are built in float64 from the slope and centre that the layer used. Rounding
-    of x's format, times the offset, limits what can be told; a path smaller than that has no share.
+    Accuracy: the paths are built in float64 from the slope and centre that the layer used. The
+    rounding of x's dtype, times the offset, limits the precision; a smaller path has no share.
     """
     shape = tuple(call.x.shape)
     where = call.layer.geometry(shape)
     x = where.rows(_array(call.x))
     own = scatter(call.layer.kind, x)
-    fit = Fit(where.n, own.mean, own.var)
+    fit = CallFit(where.n, own.mean, own.var)
     if call.y is None or call.y.shape != call.x.shape or where.n == 1 or not own.var.any():
         return fit
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
@@ -116,7 +117,7 @@ def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
+def _mode(call: LayerCall, one: Draw, line: Line, name: str) -> tuple[Mode, Root | None]:
     """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
     x = 2 * call.x + call.x.std()
     y = replay(call, x)
@@ -148,45 +149,45 @@ def _mode(call: Call, one: Draw, line: Line, name: str) -> tuple[Mode, Root | No
     return ("other", None) if root is None else ("batch", root)
 
 
-def _with_paths(call: Call, fit: Fit, line: Line, dy: Float64Array) -> Fit:
+def _with_paths(call: LayerCall, fit: CallFit, line: Line, dy: Float64Array) -> CallFit:
     where = call.layer.geometry(tuple(call.x.shape))
     x = where.rows(_array(call.x))
-    got = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
+    dx = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
     paths = _paths(call, fit, line, x, dy)
     whole = sum(paths.values()) if fit.mode == "batch" else paths["direct"]
     length = np.linalg.norm(paths["direct"], axis=1, keepdims=True)
     alive = (length > 1e-9 * length.max()) & (fit.var > 0)
     weighted = {
         name: np.ravel(np.divide(rows, length, out=np.zeros_like(rows), where=alive))
-        for name, rows in {**paths, "got": got, "left": got - whole}.items()
+        for name, rows in {**paths, "dx": dx, "difference": dx - whole}.items()
     }
     size = {name: float(np.linalg.norm(values)) for name, values in weighted.items()}
     rounding = _rounding(call, fit)
     seen = [p for p in paths if size[p] > max(VISIBLE_PATH, 100 * rounding) * size["direct"]]
     matrix = np.stack([weighted[name] for name in seen], axis=1)
-    shares, _, rank, _ = np.linalg.lstsq(matrix, weighted["got"], rcond=None)
-    rest = float(np.linalg.norm(weighted["got"] - matrix @ shares)) / size["direct"]
+    shares, _, rank, _ = np.linalg.lstsq(matrix, weighted["dx"], rcond=None)
+    residual = float(np.linalg.norm(weighted["dx"] - matrix @ shares)) / size["direct"]
     known = dict(zip(seen, map(float, shares), strict=True)) if rank == len(seen) else {}
-    want = {"direct": 1.0, "mean": 1.0, "variance": 1.0}
+    expected = {"direct": 1.0, "mean": 1.0, "variance": 1.0}
     if fit.mode == "frozen":
-        want |= {"mean": 0.0, "variance": 0.0}
+        expected |= {"mean": 0.0, "variance": 0.0}
     allowed = {p: max(COEFFICIENT_LIMIT, 100 * rounding * size["direct"] / size[p]) for p in known}
-    right = all(abs(known[p] - want[p]) < allowed[p] for p in known)
-    right &= size["left"] / size["direct"] < max(REST_LIMIT, 100 * rounding) or bool(known)
-    right &= rest < max(REST_LIMIT, 100 * rounding)
+    right = all(abs(known[p] - expected[p]) < allowed[p] for p in known)
+    right &= size["difference"] / size["direct"] < max(REST_LIMIT, 100 * rounding) or bool(known)
+    right &= residual < max(REST_LIMIT, 100 * rounding)
     return replace(
         fit,
         coefficients=Coefficients(**known),
-        rest=rest,
+        residual=residual,
         right=right if fit.mode != "other" else None,
-        parts=one_channel(x, got, paths),
+        parts=one_channel(x, dx, paths),
     )
 
 
 def _paths(
-    call: Call, fit: Fit, line: Line, x: Float64Array, dy: Float64Array
+    call: LayerCall, fit: CallFit, line: Line, x: Float64Array, dy: Float64Array
 ) -> Mapping[str, Float64Array]:
-    """D, M and V: equations 10 to 12 of docs/mathematics.md."""
+    """Return D, M and V of Eq. (10) to (12) in docs/mathematics.md."""
     n = x.shape[1]
     direct = line.gamma * line.slope * dy
     x_hat = (x - fit.mean) * line.slope
@@ -200,8 +201,8 @@ def _paths(
     return paths
 
 
-def _rounding(call: Call, fit: Fit) -> float:
-    """What x's format leaves uncertain of x - mean, relative to the standard deviation."""
+def _rounding(call: LayerCall, fit: CallFit) -> float:
+    """Return the rounding error of x - mean in the dtype of x, in standard deviations."""
     alive = fit.var > 0
     offset = np.abs(fit.mean[alive]) / np.sqrt(fit.var[alive])
     narrowest = min((call.x, call.y), key=lambda t: -torch.finfo(t.dtype).eps)  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What a model is called with: numbers drawn for it, of a shape that is given or guessed."""
+"""The inputs of a model: random numbers, of a shape that the user gives or that is guessed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["Shaped", "described", "draw_inputs", "guess"]
 
 BATCH: Final = 8
-"""Samples: enough that no statistic is of one or two values, and few enough to be quick."""
+"""Samples: enough that each statistic has more than two values, and few enough to be quick."""
 
 LENGTH: Final = 16
 """Length of a sequence."""
 
 SIDE: Final = {1: 64, 2: 64, 3: 16}
-"""Side of an image, by the number of its axes: what five halvings leave something of, or four."""
+"""Side of an image, by the number of its axes: it can be halved five times at least, or four."""
 
 CONVOLUTIONS: Final = (
     nn.Conv1d,
@@ -43,19 +43,19 @@ NORMALIZATIONS: Final = {
     nn.BatchNorm3d: 3,
     nn.InstanceNorm3d: 3,
 }
-"""How many axes of an image they want."""
+"""How many axes of an image each class takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """An input as it is asked for.
+    """The shape and the kind of numbers of an input.
 
     Attributes
     ----------
     shape
         Its shape.
     below
-        Whether it holds integers from 0 up to this number, without it; None for normal numbers.
+        Draw integers from 0 to below - 1; None for normally distributed numbers.
     """
 
     shape: Shape
@@ -63,40 +63,40 @@ class Shaped:
 
 
 def draw_inputs(model: nn.Module, shapes: Sequence[Shaped]) -> tuple[torch.Tensor, ...]:
-    """Draw inputs: the same ones each time, in the format and on the device of the model.
+    """Draw inputs: the same numbers each time, in the dtype and on the device of the model.
 
     Parameters
     ----------
     model
-        Its first parameter of floating point numbers says format and device.
+        Its first floating-point parameter decides on dtype and device.
     shapes
         One for each argument.
 
     Returns
     -------
     tuple of torch.Tensor
-        Normal numbers with mean 0 and standard deviation 1, or integers.
+        Normally distributed numbers with mean 0 and standard deviation 1, or integers.
     """
     generator = torch.Generator().manual_seed(0)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    return tuple(_draw(one, generator, like) for one in shapes)
+    return tuple(_draw(shaped, generator, like) for shaped in shapes)
 
 
-def _draw(one: Shaped, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
-    if one.below is not None:
-        return torch.randint(one.below, one.shape, generator=generator).to(like.device)
-    return torch.randn(one.shape, generator=generator).to(like)
+def _draw(shaped: Shaped, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    if shaped.below is not None:
+        return torch.randint(shaped.below, shaped.shape, generator=generator).to(like.device)
+    return torch.randn(shaped.shape, generator=generator).to(like)
 
 
 def guess(model: nn.Module, name: str) -> tuple[Shaped, str]:
-    """Guess what a model takes by the first of its layers that has parameters.
+    """Guess the input of a model from its first layer with parameters.
 
     Parameters
     ----------
     model
         The model.
     name
-        What messages call it.
+        Name of the model in messages.
 
     Returns
     -------
@@ -106,21 +106,21 @@ def guess(model: nn.Module, name: str) -> tuple[Shaped, str]:
     Raises
     ------
     SubjectError
-        If that layer does not tell.
+        If the input cannot be guessed from that layer.
     """
-    leaves = (
-        (place, module)
-        for place, module in model.named_modules()
+    with_parameters = (
+        (layer_name, module)
+        for layer_name, module in model.named_modules()
         if next(module.parameters(recurse=False), None) is not None
     )
-    place, first = next(leaves, ("", model))
-    shaped = _wanted_by(first)
+    layer_name, first = next(with_parameters, ("", model))
+    shaped = _input_of(first)
     if shaped is None:
         raise SubjectError.no_input(name, type(first).__name__)
-    return shaped, place or type(first).__name__
+    return shaped, layer_name or type(first).__name__
 
 
-def _wanted_by(layer: nn.Module) -> Shaped | None:
+def _input_of(layer: nn.Module) -> Shaped | None:
     if isinstance(layer, CONVOLUTIONS) and layer.in_channels:
         axes = len(layer.kernel_size)
         return Shaped((BATCH, layer.in_channels, *(SIDE[axes],) * axes))
@@ -137,7 +137,7 @@ def _wanted_by(layer: nn.Module) -> Shaped | None:
 
 
 def described(inputs: Any) -> str:
-    """Say what was given, for messages.
+    """Describe inputs for a message.
 
     Parameters
     ----------
@@ -149,11 +149,10 @@ def described(inputs: Any) -> str:
     str
         Such as "an input of shape (8, 3, 64, 64)".
     """
-    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     words = [
-        str(tuple(one.shape)) if isinstance(one, torch.Tensor) else type(one).__name__
-        for one in given
+        str(tuple(x.shape)) if isinstance(x, torch.Tensor) else type(x).__name__ for x in arguments
     ]
-    if len(words) == 1 and isinstance(given[0], torch.Tensor):
+    if len(words) == 1 and isinstance(arguments[0], torch.Tensor):
         return f"an input of shape {words[0]}"
     return f"the inputs {', '.join(words) or '()'}"

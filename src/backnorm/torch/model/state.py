@@ -1,4 +1,4 @@
-"""A model as it was before: whatever a pass changes in it is put back."""
+"""Save and restore the state of a model around a pass."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["kept", "put_back", "tensors_of", "values_of"]
 
 @contextlib.contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
-    """Put back attributes, modes, hooks, values, gradients and random numbers afterwards.
+    """Restore attributes, modes, hooks, values, gradients and random numbers afterwards.
 
-    The model itself runs, and no copy of it: some cannot be copied, and hooks may hold the model
-    that they were made for.
+    The model itself runs, not a copy: some models cannot be copied, and hooks may hold a reference
+    to the model.
     """
     modules = [(module, type(module), _attributes(module)) for module in model.modules()]
     tensors = tensors_of(model)
@@ -49,24 +49,24 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 
 def tensors_of(model: nn.Module) -> list[torch.Tensor]:
-    """Return parameters, buffers, and leaves that are plain attributes, each once."""
+    """Return parameters, buffers, and leaf tensors in plain attributes, each once."""
     plain = (
         value
         for module in model.modules()
         for value in vars(module).values()
         if isinstance(value, torch.Tensor) and value.is_leaf
     )
-    found = (*model.parameters(), *model.buffers(), *plain)
-    return list({id(tensor): tensor for tensor in found}.values())
+    tensors = (*model.parameters(), *model.buffers(), *plain)
+    return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 def values_of(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return copies of their values."""
+    """Return copies of the values of tensors."""
     return [tensor.detach().clone() for tensor in tensors]
 
 
 def put_back(tensors: list[torch.Tensor], values: list[torch.Tensor]) -> None:
-    """Write values back where they changed; the others keep their version for autograd."""
+    """Restore the values that changed; writing to others would raise their version for autograd."""
     with torch.no_grad():
         for tensor, value in zip(tensors, values, strict=True):
             if not torch.equal(tensor, value):
@@ -74,7 +74,7 @@ def put_back(tensors: list[torch.Tensor], values: list[torch.Tensor]) -> None:
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Return each attribute, and what is in it if it is a container."""
+    """Return each attribute, and a copy of it if it is a container."""
     return {name: (value, _inside(value)) for name, value in vars(module).items()}
 
 
@@ -83,7 +83,7 @@ def _inside(value: Any) -> Any:
 
 
 def _restore(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
-    """Attributes are what they were, and containers hold what they held, in its order."""
+    """Restore the attributes, and the contents of containers in their order."""
     for name in set(vars(module)) - set(attributes):
         del vars(module)[name]
     for name, (value, inside) in attributes.items():

@@ -1,4 +1,4 @@
-"""From what a target names to the audit of a whole model."""
+"""The audit of a model that a target names: build it, draw its inputs, audit it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def audit_model_target(
     name: str,
     at_work: Callable[[str], object],
 ) -> tuple[Record, ...]:
-    """Audit every normalization layer of a model that is given, or built.
+    """Audit every normalization layer of the model that a target names.
 
     Parameters
     ----------
     found
-        A module, or a callable that returns one, or a pair of one and its inputs.
+        A module, or a pair of a module and its inputs, or a callable that returns either.
     shapes
-        The inputs to draw; empty for those that came with the model, else for a guess.
+        The inputs to draw; if empty, the inputs that came with the model are used, else a guess.
     arguments
-        What to call it with.
+        The arguments of the callable.
     name
-        What the report calls it.
+        Name of the model in the report.
     at_work
         Called with the name of each layer before it is measured.
 
@@ -51,34 +51,38 @@ def audit_model_target(
     Raises
     ------
     SubjectError
-        If there is no model, it cannot be built or run, or nothing tells what it takes.
+        If the target is not a model, if the model cannot be built or run, or if its input cannot be
+        guessed.
     """
-    model, own = _built(found, arguments, name)
-    if own is not None and not shapes:
-        return audit_model(model, own, name=name, at_work=at_work)
-    shaped, place = (tuple(shapes), "") if shapes else _guessed(model, name)
-    inputs = draw_inputs(model, shaped)
-    records = audit_model(model, inputs, name=name, drawn=True, at_work=at_work)
-    if not place:
-        return records
-    note = f"The input of shape {shaped[0].shape} is a guess by {place}: --input says another."
-    return (replace(records[0], notes=(*records[0].notes, note)), *records[1:])
+    model, inputs = _built(found, arguments, name)
+    if inputs is not None and not shapes:
+        return audit_model(model, inputs, name=name, at_work=at_work)
+    if shapes:
+        return _audit_drawn(model, shapes, name, at_work)
+    shaped, layer = guess(model, name)
+    first, *others = _audit_drawn(model, [shaped], name, at_work)
+    note = f"The input of shape {shaped.shape} is a guess from {layer}; set another with --input."
+    return (replace(first, notes=(*first.notes, note)), *others)
 
 
-def _guessed(model: nn.Module, name: str) -> tuple[tuple[Shaped, ...], str]:
-    shaped, place = guess(model, name)
-    return (shaped,), place
+def _audit_drawn(
+    model: nn.Module, shapes: Sequence[Shaped], name: str, at_work: Callable[[str], object]
+) -> tuple[Record, ...]:
+    return audit_model(model, draw_inputs(model, shapes), name=name, drawn=True, at_work=at_work)
 
 
 def _built(found: Any, arguments: Arguments, name: str) -> tuple[nn.Module, Any]:
     """Return the model, and the inputs that came with it or None."""
-    made = found
+    target = found
     if not isinstance(found, nn.Module) and callable(found):
         try:
-            made = found(**arguments) if isinstance(arguments, dict) else found(*(arguments or ()))
+            target = (
+                found(**arguments) if isinstance(arguments, dict) else found(*(arguments or ()))
+            )
         except Exception as error:
             raise SubjectError.cannot_build(name, repr(arguments or ()), error) from error
-    model, own = made if isinstance(made, tuple) and len(made) == 2 else (made, None)  # noqa: PLR2004
+    is_pair = isinstance(target, tuple) and len(target) == 2  # noqa: PLR2004
+    model, inputs = target if is_pair else (target, None)
     if not isinstance(model, nn.Module):
-        raise SubjectError.no_model(name, made)
-    return model, tuple(own) if isinstance(own, list) else own
+        raise SubjectError.no_model(name, target)
+    return model, tuple(inputs) if isinstance(inputs, list) else inputs

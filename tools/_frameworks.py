@@ -1,9 +1,6 @@
-"""Write docs/frameworks.md: what the audit says of the frameworks' own layers.
+"""The sections of docs/frameworks.md: what the audit finds in the frameworks' own layers.
 
-    python tools/frameworks_page.py FRAMEWORK[=INTERPRETER] ...
-
-Each framework is audited by one command, under its interpreter where one is given. The sections of
-other frameworks stay as they were, and so does the part behind the mark, which is written by hand.
+Each framework is audited by one command, under another interpreter if one is given.
 """
 
 from __future__ import annotations
@@ -11,17 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "docs" / "frameworks.md"
-MARK = "<!-- written by hand from here -->"
 HEAD = """# Frameworks
 
-What `backnorm audit FRAMEWORK` says of the normalization layers that each framework has, with the
-versions it was run with.
-This part is written by `python tools/frameworks_page.py` (`make frameworks`) from the audits' JSON.
-What is not sound, and what looks odd, is explained [below](#looked-into-by-hand).
+This page shows what `backnorm audit FRAMEWORK` finds in the normalization layers of each
+framework, with the versions that were audited. `make frameworks` writes the tables from the JSON of
+the audits. [A section at the end](#looked-into-by-hand) explains each layer that is not sound, and
+each surprising result.
 """
 SECTION = "\n## "
 NOT_SHOWN = {"platform"}
@@ -52,15 +46,16 @@ def audited(framework: str, interpreter: str) -> dict[str, Any]:
 
 def versions(framework: str, document: dict[str, Any], *, elsewhere: bool) -> str:
     """Return the versions that count for a framework."""
-    told = document["environment"]
+    environment = document["environment"]
     hidden = NOT_SHOWN | ({"torch"} if framework not in ("torch", "keras") or elsewhere else set())
-    return ", ".join(f"{name} {version}" for name, version in told.items() if name not in hidden)
+    shown = {name: version for name, version in environment.items() if name not in hidden}
+    return ", ".join(f"{name} {version}" for name, version in shown.items())
 
 
 def row(target: dict[str, Any]) -> str:
     """Return the line of the table for one layer."""
     shares = [target["coefficients"][name] for name in ("direct", "mean", "variance")]
-    shown = ["" if one is None else f"{abs(one):.3f}" for one in shares]
+    shown = ["" if share is None else f"{abs(share):.3f}" for share in shares]
     sound = "yes" if target["sound"] else "no"
     codes = ", ".join(finding["code"] for finding in target["findings"])
     if not target["audited"]:
@@ -88,20 +83,7 @@ def section(argument: str) -> str:
 
 
 def renewed(old: str, new: dict[str, str]) -> str:
-    """Return the page with new sections, by framework, in place of the old ones or behind them."""
-    made, _, by_hand = old.partition(MARK)
-    _, *kept = made.split(SECTION)
+    """Return the generated part of the page with new sections, by framework."""
+    _, *kept = old.split(SECTION)
     sections = {text.split("\n", 1)[0]: f"## {text.rstrip()}\n" for text in kept} | new
-    return "\n".join([HEAD, *sections.values(), MARK]) + (by_hand or "\n")
-
-
-def main(arguments: list[str]) -> None:
-    """Audit what is asked for, and write the page."""
-    new = {argument.partition("=")[0]: section(argument) for argument in arguments}
-    # Read after the audits: in the minutes that they take the page may be edited.
-    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    PAGE.write_text(renewed(old, new), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return "\n".join([HEAD, *sections.values(), ""])

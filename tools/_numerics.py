@@ -1,6 +1,6 @@
-"""Measure the errors that docs/numerics.md shows, and print its table.
+"""The table of errors in docs/numerics.md, measured.
 
-Run in the project's folder: PYTHONPATH=tests .venv/bin/python tools/numerics_table.py
+It needs tests/ on the path: `make numerics`.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def errors(exact: dict[str, AnyArray], results: tuple[Any, ...]) -> Iterator[flo
 
 
 def shown(number: float) -> str:
-    """Two digits, as a table has them."""
+    """Round to two digits."""
     return f"{number:.2g}" if number < 100 else f"{float(f'{number:.2g}'):.0f}"  # noqa: PLR2004
 
 
-def main() -> None:
-    """Print the table."""
-    print("| mean/std | memory | by |", *(f"{name} |" for name in RESULTS))
-    print("|---|---|---|" + "---|" * len(RESULTS))
+def rows() -> Iterator[str]:
+    """Measure, and give the lines of the table."""
+    yield "| mean/std | memory | by | " + " | ".join(RESULTS) + " |"
+    yield "|---|---|---|" + "---|" * len(RESULTS)
     for offset in OFFSETS:
         batch = make(SHAPE, offset=offset)
         gradients = extended.backward(batch.dy, batch.x, batch.gamma)
@@ -74,9 +74,10 @@ def main() -> None:
         for order in ORDERS:
             placed = batch.laid_out(order)
             for subject, compute in SUBJECTS.items():
-                found = (f"{shown(error)} |" for error in errors(exact, compute(placed)))
-                print(f"| {offset:.0f} | {order} | {subject} |", *found)
+                cells = [shown(error) for error in errors(exact, compute(placed))]
+                yield f"| {offset:.0f} | {order} | {subject} | {' | '.join(cells)} |"
 
 
-if __name__ == "__main__":
-    main()
+def table() -> str:
+    """Return the table."""
+    return "\n".join(rows()) + "\n"
