@@ -14,7 +14,7 @@ from backnorm.testing.budget import (
     parts,
     units,
 )
-from backnorm.testing.cases import FORMATS, LAYOUTS, dtype_of, make
+from backnorm.testing.cases import DTYPES, LAYOUTS, dtype_of, make
 from backnorm.testing.strategies import condition
 
 EXACT = np.array([[4.0, -1.0, 2.0], [0.5, 0.25, 0.0]])
@@ -28,7 +28,7 @@ def off(by: float, dtype: str = "float32") -> np.ndarray:
     return got.astype(dtype_of(dtype))
 
 
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_eps_and_smallest_are_those_of_the_format(dtype: str) -> None:
     """1 + eps is the next number after 1, the smallest the next after 0."""
     format_ = dtype_of(dtype)

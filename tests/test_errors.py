@@ -230,7 +230,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        RangeError.not_in_place("relu", has_residual=True),
+        RangeError.not_in_place("relu", ("identity", "leaky_relu"), has_residual=True),
         (
             "inplace must be used with activation 'identity' or 'leaky_relu' and without a "
             "residual, got activation='relu' and a residual. The backward pass recomputes the "

@@ -32,7 +32,7 @@ some_eps = st.sampled_from([1e-2, 0.25, 1.0])
 few = settings(max_examples=50)
 
 
-def parts_of(case: Case) -> reference.Parts:
+def parts_of(case: Case) -> reference.GradientParts:
     """D, M and V of a case."""
     return reference.backward_parts(case.dy, case.x, case.gamma, **case.options)
 

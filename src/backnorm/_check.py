@@ -1,4 +1,4 @@
-"""All argument checks of the public functions: each returns the argument in its one usual form."""
+"""All argument checks of the public functions: each returns the argument in its usual form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 
-from backnorm._types import Activation, AnyArray, Request, Through
+from backnorm._types import AnyArray, Request, Through
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array, Shape
 
 __all__ = [
-    "ACTIVATIONS",
-    "FORMATS",
+    "DTYPES",
     "REQUESTS",
     "THROUGHS",
     "array",
     "axis",
     "buffer",
+    "dtype_name",
     "eps",
-    "format_name",
     "like",
     "limit",
     "mapping",
@@ -42,13 +41,12 @@ __all__ = [
 
 T = TypeVar("T")
 
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 REQUESTS: tuple[str, ...] = get_args(Request)
 THROUGHS: tuple[str, ...] = get_args(Through)
 
-# Each format with its rank: a parameter may have x's format or one of a higher rank. The two
-# 16-bit formats share a rank because neither holds all values of the other.
-FORMATS = {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
+# Each dtype with its rank: a parameter may have x's dtype or one of a higher rank. The two 16-bit
+# dtypes share a rank, because neither can represent all values of the other.
+DTYPES = {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
 
 # dtype.name is slow (it builds a string); a dict from dtype to name is not.
 _names: dict[np.dtype[Any], str] = {
@@ -56,32 +54,32 @@ _names: dict[np.dtype[Any], str] = {
 }
 
 
-def format_name(name: str, dtype: np.dtype[Any]) -> str:
-    """Return which of FORMATS dtype is; bfloat16 is known by its name, so ml_dtypes is not needed.
+def dtype_name(name: str, dtype: np.dtype[Any]) -> str:
+    """Return the name of dtype in DTYPES. That of bfloat16 is compared, so ml_dtypes is not needed.
 
     Raises
     ------
     DtypeError
-        If it is none of them, or not in this machine's byte order.
+        If dtype is not in DTYPES, or not in this machine's byte order.
     """
     known = _names.get(dtype)
     if known is None:
         if dtype.name != "bfloat16" or not dtype.isnative:
-            raise DtypeError.unsupported(name, dtype, FORMATS)
+            raise DtypeError.unsupported(name, dtype, DTYPES)
         known = _names[dtype] = "bfloat16"
     return known
 
 
 def array(name: str, value: object) -> AnyArray:
-    """Return value if it is a NumPy array in one of FORMATS, without a subclass' own ways."""
+    """Return value if it is a NumPy array with one of DTYPES; of a subclass its plain view."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise DtypeError.not_an_array(name, value)
-    format_name(name, value.dtype)
+    dtype_name(name, value.dtype)
     return value if type(value) is np.ndarray else value.view(np.ndarray)
 
 
 def like(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
-    """Return value if it has the shape and the format of reference."""
+    """Return value if it has the shape and the dtype of reference."""
     checked = array(name, value)
     if checked.shape != reference.shape:
         raise ShapeError.same_as(name, checked.shape, other, reference.shape)
@@ -111,9 +109,9 @@ def _without(shape: Shape, index: int) -> Shape:
 
 
 def per_channel(name: str, value: npt.ArrayLike, x: AnyArray, channel_axis: int) -> AnyArray:
-    """Return value as an array of shape (C,) in one of FORMATS."""
+    """Return value as an array of shape (C,) with one of DTYPES."""
     values = np.asarray(value)
-    format_name(name, values.dtype)
+    dtype_name(name, values.dtype)
     if values.shape != (x.shape[channel_axis],):
         raise ShapeError.per_channel(name, values.shape, x.shape[channel_axis], channel_axis)
     return values
@@ -122,13 +120,13 @@ def per_channel(name: str, value: npt.ArrayLike, x: AnyArray, channel_axis: int)
 def parameter(
     name: str, value: npt.ArrayLike | None, x: AnyArray, channel_axis: int
 ) -> AnyArray | None:
-    """Return gamma or beta, of shape (C,), in the format of x or a wider one."""
+    """Return gamma or beta, of shape (C,), with the dtype of x or a wider one."""
     if value is None:
         return None
     values = per_channel(name, value, x, channel_axis)
     if values.dtype != x.dtype:
-        rank = FORMATS[format_name(name, values.dtype)]
-        if rank <= FORMATS[format_name("x", x.dtype)]:
+        rank = DTYPES[dtype_name(name, values.dtype)]
+        if rank <= DTYPES[dtype_name("x", x.dtype)]:
             raise DtypeError.narrower(name, values.dtype, "x", x.dtype)
     return values
 
@@ -140,7 +138,7 @@ def running_statistics(
     channel_axis: int,
     eps: float,
 ) -> tuple[Float64Array, Float64Array] | None:
-    """Return frozen statistics as float64, or None when the batch's own are to be used."""
+    """Return frozen statistics as float64, or None if the batch's own are used."""
     if mean is None and var is None:
         return None
     if mean is None:
@@ -202,16 +200,16 @@ def limit(value: SupportsIndex) -> int:
 
 
 def mapping(name: str, value: Mapping[str, T] | None) -> Mapping[str, T]:
-    """Return value if it gives things by their names."""
+    """Return value if it is a mapping."""
     if not isinstance(value, Mapping):
         raise DtypeError.not_a_mapping(name, value)
     return value
 
 
 def numbers(name: str, value: npt.ArrayLike) -> AnyArray:
-    """Return a copy of value as an array, once NumPy makes one of it; its format is not looked at.
+    """Return a copy of value as an array of any dtype that NumPy makes of it.
 
-    What NumPy says is kept as the cause.
+    NumPy's exception is the cause of ours.
     """
     try:
         return np.array(value)
@@ -226,7 +224,7 @@ def name_of(argument: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def buffer(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
-    """Return an output buffer that has reference's shape and format and can be written to."""
+    """Return an output buffer that has reference's shape and dtype and is writable."""
     checked = like(name, value, other, reference)
     if not checked.flags.writeable:
         raise RangeError.read_only(name)
@@ -248,8 +246,8 @@ def _overlap(a: AnyArray, b: AnyArray) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        # Exact, since the halves of one buffer, such as buf[:, :32] and buf[:, 32:], lie between
-        # each other without overlap. The bound keeps odd strides from taking for ever.
+        # Exact: buf[:, :32] and buf[:, 32:] lie between each other without overlap. The bound
+        # limits the time that unusual strides take.
         return bool(np.shares_memory(a, b, max_work=10_000))  # type: ignore[arg-type] # any number
     except RuntimeError:  # TooHardError, which moved between modules from NumPy 1 to 2
         return True

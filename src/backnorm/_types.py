@@ -1,4 +1,4 @@
-"""Names for the types that signatures use."""
+"""Names for the types in signatures."""
 
 from __future__ import annotations
 

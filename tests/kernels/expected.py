@@ -9,6 +9,7 @@ import numpy as np
 
 import backnorm as bn
 from backnorm import reference
+from backnorm.reference._activation import DEFINITIONS
 from backnorm.testing.budget import assert_within_budget
 from oracles import extended
 
@@ -81,7 +82,7 @@ def expected(batch: Batch, options: Options | None = None, *, oracle: Any = exte
     added = residual if options.residual else np.zeros(1)
     exact = {"y": _activate(exact_forward.y + added, options)}
     rounded = {"y": _activate(rounded_forward.y + added, options)}
-    # The branch is read from y in its own format, as the engine and docs/mathematics.md have it.
+    # The branch is read from y in its own dtype, as the engine and docs/mathematics.md have it.
     y = rounded["y"].astype(batch.x.dtype)
     # Exactly representable slopes only, or dz would be rounded before it is added up.
     slope = reference.activation_gradient(y, options.activation, options.negative_slope)
@@ -105,10 +106,8 @@ def expected(batch: Batch, options: Options | None = None, *, oracle: Any = exte
 
 
 def _activate(z: AnyArray, options: Options) -> AnyArray:
-    """Apply the activation in the format of z: the reference's is float64 only."""
-    low = {"leaky_relu": options.negative_slope, "identity": 1.0}.get(options.activation, 0.0)
-    result = np.where(z < 0, z * z.dtype.type(low), z)
-    return np.minimum(result, 6) if options.activation == "relu6" else result
+    """Apply the activation in the dtype of z, while `reference.activate` converts to float64."""
+    return DEFINITIONS[options.activation].value(z, options.negative_slope)
 
 
 def _others(values: AnyArray) -> tuple[int, ...]:

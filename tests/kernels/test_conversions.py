@@ -22,7 +22,7 @@ WAYS = {"usual": 1.0, "in float64": 2.0**-50}
 """gamma, with inv_std its inverse: their product is 1, but the second is out of float32's range."""
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
-by_format = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+by_dtype = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 by_way = pytest.mark.parametrize("way", WAYS)
 by_shape = pytest.mark.parametrize("shape", [(1, 1, 65536), (8192, 8), (65536, 1), (13, 5041)])
 
@@ -58,7 +58,7 @@ def assert_same(got: AnyArray, want: AnyArray) -> None:
 
 
 @by_kernel
-@by_format
+@by_dtype
 @by_way
 @by_shape
 def test_every_pattern_comes_back(
@@ -70,7 +70,7 @@ def test_every_pattern_comes_back(
 
 
 @by_kernel
-@by_format
+@by_dtype
 @by_way
 @pytest.mark.parametrize("factor", [1.5, 0.75, 2.0**-10 * 1.25, 3.0 * 2.0**-6])
 def test_ties_go_to_the_even_neighbour(kernel: str, dtype: str, way: str, factor: float) -> None:
@@ -82,7 +82,7 @@ def test_ties_go_to_the_even_neighbour(kernel: str, dtype: str, way: str, factor
 
 
 @by_kernel
-@by_format
+@by_dtype
 def test_a_residual_is_read_like_x(kernel: str, dtype: str) -> None:
     """x times 0 plus the residual: every pattern comes back."""
     residual = patterns(dtype)
@@ -92,7 +92,7 @@ def test_a_residual_is_read_like_x(kernel: str, dtype: str) -> None:
 
 
 @by_kernel
-@by_format
+@by_dtype
 @by_way
 def test_gradients_are_read_and_written_like_x(kernel: str, dtype: str, way: str) -> None:
     """dx = dy through the same identity, and dx added to 0."""
@@ -106,7 +106,7 @@ def test_gradients_are_read_and_written_like_x(kernel: str, dtype: str, way: str
 
 
 @by_kernel
-@by_format
+@by_dtype
 def test_parameter_gradients_are_rounded_once(kernel: str, dtype: str) -> None:
     """dbeta is a float64 sum, rounded to the format of beta to nearest even."""
     one, half_unit = 1.0, {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]

@@ -10,7 +10,7 @@ import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import assert_bits
-from backnorm.testing.cases import FORMATS, KERNELS, LEVELS, Batch, make
+from backnorm.testing.cases import DTYPES, KERNELS, LEVELS, Batch, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ STREAMED = {"planes": (2, 2, 1024, 520), "rows": (1032, 2048), "few rows": (500,
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
 by_shape = pytest.mark.parametrize("shape", SHAPES)
-by_format = pytest.mark.parametrize("dtype", FORMATS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def moved(batch: Batch, by: int) -> Batch:
 
 @by_kernel
 @by_shape
-@by_format
+@by_dtype
 @pytest.mark.usefixtures("threads")
 def test_any_number_of_threads_gives_the_same_bits(kernel: str, shape: str, dtype: str) -> None:
     """1, 2, 3 and 7 threads, and the same number again."""
@@ -105,7 +105,7 @@ def test_any_number_of_threads_gives_the_same_bits(kernel: str, shape: str, dtyp
 
 @by_kernel
 @pytest.mark.parametrize("shape", [(5, 3, 17, 23), (37, 20, 7, 3), (700, 37), (1000, 3)])
-@by_format
+@by_dtype
 def test_any_alignment_gives_the_same_bits(kernel: str, shape: tuple[int, ...], dtype: str) -> None:
     """Data that begins 1 to 15 elements after an aligned address."""
     batch = make(shape, dtype)

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 import backnorm as bn
-from backnorm.testing.cases import ACTIVATIONS, FORMATS, KERNELS, LAYOUTS, MODES, THROUGHS, make
+from backnorm.testing.cases import ACTIVATIONS, DTYPES, KERNELS, LAYOUTS, MODES, THROUGHS, make
 from kernels.expected import Expected, Options, expected, statistics
 
 SHAPES = {"small planes": (4, 5, 3, 7), "large planes": (2, 3, 17, 16)}
@@ -19,7 +19,7 @@ OPTIONS = [
 ]
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
-by_format = pytest.mark.parametrize("dtype", FORMATS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 by_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
@@ -31,7 +31,7 @@ def results(shape: str, dtype: str, options: Options) -> Expected:
 
 @by_kernel
 @by_layout
-@by_format
+@by_dtype
 def test_every_combination_keeps_the_budget(kernel: str, layout: str, dtype: str) -> None:
     """Forward and backward agree with exact arithmetic, whatever is combined with whatever."""
     for shape, options in product(SHAPES, OPTIONS):
@@ -46,7 +46,7 @@ def test_every_combination_keeps_the_budget(kernel: str, layout: str, dtype: str
 
 @by_kernel
 @by_layout
-@by_format
+@by_dtype
 def test_every_way_through_keeps_the_budget(kernel: str, layout: str, dtype: str) -> None:
     """dx through the mean, the variance, both or none; with frozen statistics always none."""
     for shape, mode, activation in product(SHAPES, MODES, ("identity", "relu")):
@@ -60,7 +60,7 @@ def test_every_way_through_keeps_the_budget(kernel: str, layout: str, dtype: str
 
 @by_kernel
 @by_layout
-@by_format
+@by_dtype
 def test_statistics_are_those_of_the_batch(kernel: str, layout: str, dtype: str) -> None:
     """mean, var and inv_std in float64, n as counted, whatever the format of x."""
     batch = make(SHAPES["small planes"], dtype).laid_out(layout)

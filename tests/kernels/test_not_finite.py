@@ -7,7 +7,7 @@ import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import assert_bits
-from backnorm.testing.cases import KERNELS, LAYOUTS, THROUGHS, Batch, make
+from backnorm.testing.cases import ACTIVATIONS, KERNELS, LAYOUTS, THROUGHS, Batch, make
 
 SHAPES = {
     "small planes": (5, 4, 3, 3),
@@ -119,7 +119,7 @@ def test_a_closed_relu_lets_nothing_through(kernel: str, through: str) -> None:
 
 
 @by_kernel
-@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_keep_nan(kernel: str, activation: str) -> None:
     """NaN is not taken for something below 0."""
     batch = spoilt(make((40, 3)), "x", "NaN")

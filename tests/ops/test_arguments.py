@@ -12,7 +12,7 @@ import backnorm as bn
 from backnorm import reference
 from backnorm.errors import UnknownNameError
 from backnorm.testing.budget import assert_bits, assert_within_budget
-from backnorm.testing.cases import FORMATS, KERNELS, LAYOUTS, Batch, make
+from backnorm.testing.cases import DTYPES, KERNELS, LAYOUTS, Batch, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +192,7 @@ def test_parameters_may_be_wider_than_x(kernel: str, narrow: str, wide: str) -> 
 
 
 @by_kernel
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_no_gamma_is_one_and_no_beta_is_zero(kernel: str, dtype: str) -> None:
     """The same bits as with ones and zeros, and no gradient for what is not there."""
     batch = make(SHAPE, dtype)

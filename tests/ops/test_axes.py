@@ -10,10 +10,10 @@ import pytest
 import backnorm as bn
 from backnorm.errors import ShapeError
 from backnorm.testing.budget import assert_bits, assert_within_budget
-from backnorm.testing.cases import FORMATS, KERNELS, LAYOUTS, dtype_of, make
+from backnorm.testing.cases import DTYPES, KERNELS, LAYOUTS, dtype_of, make
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
-by_format = pytest.mark.parametrize("dtype", FORMATS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 SHAPES = {"one": (5,), "two": (4, 3), "three": (4, 3, 5), "four": (4, 3, 2, 5)}
 AXES = [(name, axis) for name, s in SHAPES.items() for axis in range(-len(s), len(s))]
@@ -55,7 +55,7 @@ def test_negative_axes_count_from_the_end(kernel: str, layout: str) -> None:
 
 
 @by_kernel
-@by_format
+@by_dtype
 @pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0), (0, 3, 0, 4)])
 def test_frozen_statistics_take_an_empty_batch(
     kernel: str, dtype: str, shape: tuple[int, ...]
@@ -74,7 +74,7 @@ def test_frozen_statistics_take_an_empty_batch(
 
 
 @by_kernel
-@by_format
+@by_dtype
 @pytest.mark.parametrize("shape", [(4, 0), (2, 0, 3, 5), (0, 0)])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_no_channels_are_no_work(

@@ -11,14 +11,14 @@ import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import EPS, assert_bits, assert_within_budget
-from backnorm.testing.cases import FORMATS, KERNELS, LAYOUTS, MODES, Batch, dtype_of, make
+from backnorm.testing.cases import DTYPES, KERNELS, LAYOUTS, MODES, Batch, dtype_of, make
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
 by_layout = pytest.mark.parametrize("layout", LAYOUTS)
-by_format = pytest.mark.parametrize("dtype", FORMATS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 SHAPE = (4, 3, 5, 6)
 GRADIENTS = ("dx", "dgamma", "dbeta", "dresidual")
@@ -72,7 +72,7 @@ def surroundings(view: AnyArray) -> AnyArray:
 
 @by_kernel
 @by_layout
-@by_format
+@by_dtype
 @pytest.mark.parametrize("order", ORDERS)
 def test_out_is_filled_in_any_layout(kernel: str, layout: str, dtype: str, order: str) -> None:
     """y is out itself, has the values it would have had, and nothing beside it is touched."""
@@ -95,7 +95,7 @@ def test_out_is_filled_in_any_layout(kernel: str, layout: str, dtype: str, order
 
 @by_kernel
 @by_layout
-@by_format
+@by_dtype
 @pytest.mark.parametrize("order", ORDERS)
 def test_into_is_filled_in_any_layout(kernel: str, layout: str, dtype: str, order: str) -> None:
     """dx and dresidual are the buffers, written to or added to, and nothing beside them."""
@@ -152,7 +152,7 @@ def assert_as_requested(
 
 
 @by_kernel
-@by_format
+@by_dtype
 def test_parameter_gradients_go_into_strided_buffers(kernel: str, dtype: str) -> None:
     """dgamma and dbeta into every other value of an array, backwards; the rest stays."""
     dy, fwd = forward(dtype, kernel)

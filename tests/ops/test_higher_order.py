@@ -15,7 +15,7 @@ from backnorm import reference
 from backnorm.testing.budget import assert_within_budget
 from backnorm.testing.cases import (
     ACTIVATIONS,
-    FORMATS,
+    DTYPES,
     KERNELS,
     LAYOUTS,
     MODES,
@@ -32,7 +32,7 @@ SLOPE = 0.125
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
 by_layout = pytest.mark.parametrize("layout", LAYOUTS)
-by_format = pytest.mark.parametrize("dtype", FORMATS)
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 by_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -93,7 +93,7 @@ def largest(*arrays: AnyArray) -> AnyArray:
 
 
 @by_layout
-@by_format
+@by_dtype
 @by_mode
 def test_tangent_is_that_of_the_reference(layout: str, dtype: str, mode: str) -> None:
     """In every activation, through any choice of statistics."""
@@ -118,7 +118,7 @@ def test_tangent_is_that_of_the_reference(layout: str, dtype: str, mode: str) ->
 
 
 @by_layout
-@by_format
+@by_dtype
 @by_mode
 def test_second_derivative_is_that_of_the_reference(layout: str, dtype: str, mode: str) -> None:
     """With respect to x, dy and gamma, in every activation."""
@@ -233,7 +233,7 @@ def test_without_gamma_there_is_no_gradient_for_it() -> None:
     assert_within_budget(got.dy, want.dy, channel_axis=1)
 
 
-@by_format
+@by_dtype
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, 1e6])
 def test_tangent_keeps_the_budget_far_from_zero(dtype: str, offset: float) -> None:
     """Forward mode uses the whole mean, with its low part."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import backnorm as bn
-from backnorm._check import ACTIVATIONS, FORMATS, REQUESTS, THROUGHS
+from backnorm._check import DTYPES, REQUESTS, THROUGHS
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
-from backnorm.testing.cases import KERNELS, make
+from backnorm.testing.cases import ACTIVATIONS, KERNELS, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,14 +52,14 @@ FORWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {"x": np.ma.masked_array([[1.0]])},
         DtypeError.not_an_array("x", np.ma.masked_array([])),
     ),
-    "x of integers": ({"x": np.zeros(SHAPE, "i8")}, unsupported("x", "int64", FORMATS)),
-    "x of objects": ({"x": np.zeros(SHAPE, object)}, unsupported("x", "object", FORMATS)),
-    "x complex": ({"x": np.zeros(SHAPE, "c8")}, unsupported("x", "complex64", FORMATS)),
+    "x of integers": ({"x": np.zeros(SHAPE, "i8")}, unsupported("x", "int64", DTYPES)),
+    "x of objects": ({"x": np.zeros(SHAPE, object)}, unsupported("x", "object", DTYPES)),
+    "x complex": ({"x": np.zeros(SHAPE, "c8")}, unsupported("x", "complex64", DTYPES)),
     "x long double": (
         {"x": np.zeros(SHAPE, np.longdouble)},
-        unsupported("x", np.dtype(np.longdouble), FORMATS),
+        unsupported("x", np.dtype(np.longdouble), DTYPES),
     ),
-    "x in another byte order": ({"x": SWAPPED}, unsupported("x", SWAPPED.dtype, FORMATS)),
+    "x in another byte order": ({"x": SWAPPED}, unsupported("x", SWAPPED.dtype, DTYPES)),
     "x without axes": ({"x": np.array(1.0)}, ShapeError.axes("x", ())),
     "x empty": ({"x": np.zeros((0, 3))}, ShapeError.empty((0, 3), 1)),
     "axis too large": ({"channel_axis": 3}, RangeError.channel_axis(3, 3)),
@@ -88,7 +88,7 @@ FORWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {"gamma": np.zeros(3, "f2")},
         DtypeError.narrower("gamma", "float16", "x", "float32"),
     ),
-    "beta of integers": ({"beta": [1, 2, 3]}, unsupported("beta", "int64", FORMATS)),
+    "beta of integers": ({"beta": [1, 2, 3]}, unsupported("beta", "int64", DTYPES)),
     "only running_mean": (
         {"running_mean": np.zeros(3)},
         RangeError.running_pair("running_var", "running_mean"),

@@ -181,7 +181,7 @@ def _fitting(row: Row, array: Array, value: npt.ArrayLike, c: int) -> AnyArray:
     if [n for n in values.shape if n != 1] != [n for n in want if n != 1]:
         raise ShapeError.stored(row.name, array.name, values.shape, want)
     if array.dtype is None:
-        _check.format_name(name, values.dtype)
+        _check.dtype_name(name, values.dtype)
     elif values.dtype.kind not in "biuf":
         raise DtypeError.not_numbers(name, value)
     return values.reshape(want)

@@ -329,12 +329,14 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def not_in_place(cls, activation: str, *, has_residual: bool) -> RangeError:
+    def not_in_place(
+        cls, activation: str, invertible: tuple[str, ...], *, has_residual: bool
+    ) -> RangeError:
         """Return the error of an output from which the input cannot be recomputed."""
         got = f"activation={activation!r}" + (" and a residual" if has_residual else "")
         return cls(
             "inplace",
-            "be used with activation 'identity' or 'leaky_relu' and without a residual",
+            f"be used with activation {' or '.join(map(repr, invertible))} and without a residual",
             got,
             "The backward pass recomputes the input from the output that has overwritten it.",
             "Leave inplace out, or choose another activation.",

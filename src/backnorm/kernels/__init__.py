@@ -1,4 +1,4 @@
-"""The kernels: the engine's computations, fast. `get` gives one by name."""
+"""The kernels: the engine's computations, fast. `get` returns one by its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["available", "describe", "get"]
 
 @cache
 def available() -> tuple[str, ...]:
-    """Return the names `get` knows here; the first is the fastest."""
+    """Return the names that `get` knows on this machine; the first is the fastest."""
     return (*(f"native-{level}" for level in native_kernel.levels()), "numpy")
 
 
@@ -27,15 +27,15 @@ def get(name: str = "auto") -> Kernel:
     Parameters
     ----------
     name
-        "auto" (the fastest there is), "numpy", "native", or "native-LEVEL" with one of the
-        instruction-set levels that this processor has.
+        "auto" (the fastest one), "numpy", "native", or "native-LEVEL" with one of the
+        instruction-set levels of this processor.
 
     Raises
     ------
     UnknownNameError
-        If there is no such kernel.
+        If no kernel has this name.
     NotInstalledError
-        If it is a native one, and the C++ part was not built.
+        If a native kernel is asked for, and the C++ part was not built.
     """
     best = available()[0]
     if str(name).startswith("native") and best == "numpy":
@@ -50,7 +50,7 @@ def get(name: str = "auto") -> Kernel:
 
 
 def describe() -> dict[str, str]:
-    """Return which kernels there are and which one is in use, as text for people."""
+    """Return the available kernels and the one in use, as text for people."""
     kernel = get()
     built = kernel.name == "native"
     return {

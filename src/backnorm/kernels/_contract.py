@@ -1,14 +1,14 @@
-"""What every kernel offers, and what it may assume.
+"""What every kernel computes, and what it may assume.
 
-All arrays are checked and arranged before a kernel sees them:
+All arrays are checked and arranged before a kernel is called:
 
 - ``x``, ``y``, ``residual``, ``dy``, ``dx``, ``dresidual`` have shape (outer, C, inner) and one
-  format; they are aligned; the innermost axis that is longer than 1 is contiguous; outer and
-  channel strides are free.
+  dtype; they are aligned; the innermost axis that is longer than 1 is contiguous; outer and
+  channel strides are arbitrary.
 - per-channel arrays are contiguous float64 of shape (C,).
 - ``statistics`` is a C-contiguous float64 array of shape (4, C), rows as in `StatisticsRow`.
-- outputs overlap neither inputs nor each other. There is at least one value per channel, or no
-  channel at all, or the statistics are frozen.
+- outputs overlap neither inputs nor each other. Each channel has at least one value, unless the
+  statistics are frozen. C may be 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
 class ForwardCall(NamedTuple):
     """Write y, and the statistics unless they are frozen.
 
-    With frozen statistics all four rows are given.
+    Frozen statistics are given with all four rows.
     """
 
     x: AnyArray
@@ -44,8 +44,8 @@ class ForwardCall(NamedTuple):
 class BackwardCall(NamedTuple):
     """Write dx, dresidual (unless None) and the sums: row 0 dgamma, row 1 dbeta, shape (2, C).
 
-    y is needed for the activation's derivative only; None with activation identity. add_dx and
-    add_dresidual: add to what the output holds.
+    y is needed for the activation's derivative only, and None for identity. With add_dx and
+    add_dresidual the result is added to the values in the output.
     """
 
     dy: AnyArray
@@ -86,7 +86,8 @@ class TangentCall(NamedTuple):
 class SecondCall(NamedTuple):
     """Write x_out, dy_out and gamma_out, shape (C,), of the second derivative.
 
-    ddx, ddgamma, ddbeta and ddresidual are what arrives for dx, dgamma, dbeta and dresidual.
+    ddx, ddgamma, ddbeta and ddresidual are the gradients with respect to dx, dgamma, dbeta and
+    dresidual.
     """
 
     ddx: AnyArray | None
@@ -112,9 +113,9 @@ class Kernel(NamedTuple):
     Attributes
     ----------
     name
-        What `backnorm.kernels.get` knows it by.
+        Its name for `backnorm.kernels.get`.
     level
-        The instruction set it uses.
+        The instruction set that it uses.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Forward mode and second derivatives in NumPy, shared by every kernel.
 
-They are called rarely, and not in the inner loop of training, so they are written once, in float64,
+They are rarely called, and not in the inner loop of training. So they are written once, in float64,
 a few channels at a time.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from backnorm.kernels._activation import arriving
+from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["second", "tangent"]
 
-# Values converted to float64 at a time, as far as whole channels allow.
+# Number of values converted to float64 at a time; more if one channel has more.
 TILE = 1 << 16
 
 
@@ -39,25 +39,26 @@ def tangent(call: TangentCall) -> None:
     with np.errstate(all="ignore"):
         for part in _split(call.x, call.statistics, call.gamma):
             t = call.x_tangent[:, part.select].astype(np.float64)
-            moved = t * part.scale
+            y_tangent = t * part.scale
             if call.through_mean:
-                moved -= _mean(t) * part.scale
+                y_tangent -= _mean(t) * part.scale
             if call.through_variance:
-                moved -= part.x_hat * (_mean(t * part.x_hat) * part.scale)
+                y_tangent -= part.x_hat * (_mean(t * part.x_hat) * part.scale)
             if call.gamma_tangent is not None:
-                moved += part.x_hat * call.gamma_tangent[part.select, None]
+                y_tangent += part.x_hat * call.gamma_tangent[part.select, None]
             if call.beta_tangent is not None:
-                moved += call.beta_tangent[part.select, None]
+                y_tangent += call.beta_tangent[part.select, None]
             if call.residual_tangent is not None:
-                moved += call.residual_tangent[:, part.select].astype(np.float64)
-            call.y_tangent[:, part.select] = _arriving(moved, call, part.select)
+                y_tangent += call.residual_tangent[:, part.select].astype(np.float64)
+            call.y_tangent[:, part.select] = _grad_through_activation(y_tangent, call, part.select)
 
 
 def second(call: SecondCall) -> None:
     """Compute the second derivative as `_contract.SecondCall` says."""
     with np.errstate(all="ignore"):
         for part in _split(call.x, call.statistics, call.gamma):
-            dz = _arriving(call.dy[:, part.select].astype(np.float64), call, part.select)
+            dy = call.dy[:, part.select].astype(np.float64)
+            dz = _grad_through_activation(dy, call, part.select)
             u = _cotangent(call.ddx, part)
             p = _per_channel(call.ddgamma, part)
             for_dz = part.x_hat * p + _per_channel(call.ddbeta, part)
@@ -65,7 +66,8 @@ def second(call: SecondCall) -> None:
             curve = _frozen if call.frozen else _batch
             for_x, of_dx, gamma_sum = curve(part, u, dz, p)
             call.x_out[:, part.select] = for_x
-            call.dy_out[:, part.select] = _arriving(for_dz + of_dx, call, part.select)
+            for_dz += of_dx
+            call.dy_out[:, part.select] = _grad_through_activation(for_dz, call, part.select)
             call.gamma_out[part.select] = gamma_sum[:, 0]
 
 
@@ -78,7 +80,7 @@ def _frozen(
 def _batch(
     part: _Channels, u: Float64Array, dz: Float64Array, p: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return what arrives at x, at dz through dx, and at gamma (docs/mathematics.md)."""
+    """Return the gradients with respect to x, dz and gamma through dx (docs/mathematics.md)."""
     u_hat, dz_hat = _mean(u * part.x_hat), _mean(dz * part.x_hat)
     u_projected = u - _mean(u) - part.x_hat * u_hat
     product = _sum(u_projected * dz)
@@ -107,10 +109,13 @@ def _selections(shape: Shape) -> Iterator[slice]:
         yield slice(start, min(start + width, c))
 
 
-def _arriving(values: Float64Array, call: TangentCall | SecondCall, select: slice) -> Float64Array:
+def _grad_through_activation(
+    values: Float64Array, call: TangentCall | SecondCall, select: slice
+) -> Float64Array:
     if call.y is None:
         return values
-    return arriving(values, call.y[:, select], call.activation, call.negative_slope)
+    grad_through = ACTIVATIONS[call.activation].grad_through
+    return grad_through(values, call.y[:, select], call.negative_slope)
 
 
 def _cotangent(array: AnyArray | None, part: _Channels) -> Float64Array:

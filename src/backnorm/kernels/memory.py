@@ -1,4 +1,4 @@
-"""Memory for large outputs: in huge pages, and used again when the array that had it dies."""
+"""Memory for large outputs: in huge pages, and used again after the array is freed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["empty_cache", "empty_like", "set_cache_limit", "usage"]
 
-# Below two huge pages NumPy's own allocator keeps memory as well, and rounding up would waste more.
+# Below two huge pages NumPy's own allocator keeps memory too, and rounding up would waste more.
 LARGE = 4 << 20
 
 
@@ -49,18 +49,18 @@ def set_cache_limit(limit: SupportsIndex) -> None:
     Parameters
     ----------
     limit
-        Bytes, 1 GiB at first; 0 switches recycling off: outputs are then NumPy's own.
+        Bytes, 1 GiB at first. 0 switches recycling off: NumPy then allocates the outputs.
 
     Raises
     ------
     RangeError
-        If limit is no whole number, or negative.
+        If limit is not a whole number, or is negative.
 
     Notes
     -----
-    Outputs of 4 MiB and more are made in huge pages, where the system has them. When such an array
-    and all views of it are gone its memory is kept for the next one: fresh pages cost more than the
-    arithmetic. The NumPy kernel alone, without the C++ part, recycles nothing.
+    Outputs of 4 MiB and more are allocated in huge pages, where the system has them. When such an
+    array and all views of it are freed, its memory is kept for the next output: fresh pages cost
+    more than the arithmetic. Without the C++ part no memory is recycled.
 
     Examples
     --------
@@ -71,5 +71,5 @@ def set_cache_limit(limit: SupportsIndex) -> None:
 
 
 def usage() -> dict[str, int]:
-    """Return bytes (limit, idle, lent) and how many buffers were fresh and how many recycled."""
+    """Return bytes (limit, idle, lent), and the number of fresh and of recycled buffers."""
     return native_kernel.memory_usage()

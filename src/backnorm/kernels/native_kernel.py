@@ -11,11 +11,13 @@ import numpy as np
 from backnorm.errors import NotInstalledError
 from backnorm.kernels._contract import Kernel
 from backnorm.kernels._higher_order import second, tangent
+from backnorm.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
-    from backnorm._types import Activation, AnyArray
+    from backnorm._types import AnyArray
     from backnorm.kernels._contract import BackwardCall, ForwardCall
 
 __all__ = [
@@ -33,7 +35,7 @@ __all__ = [
 
 
 def _load() -> ModuleType | None:
-    """Return the compiled module, or None where the package was installed without it."""
+    """Return the compiled module, or None if the package was installed without it."""
     try:
         return import_module("backnorm.kernels._native_ext")
     except ImportError:
@@ -42,10 +44,8 @@ def _load() -> ModuleType | None:
 
 _native: Any = _load()
 
-ACTIVATIONS: dict[Activation, int] = {"identity": 0, "relu": 1, "relu6": 2, "leaky_relu": 3}
-
-# The codes of call.hpp, by NumPy's letter for the format; bfloat16 has none of its own.
-_FORMATS = {"f": 0, "d": 1, "e": 3}
+# The codes of call.hpp, by NumPy's letter for the dtype. NumPy has no letter for bfloat16.
+_DTYPES = {"f": 0, "d": 1, "e": 3}
 _BFLOAT16 = 2
 _BITS = np.dtype(np.uint16)
 
@@ -75,7 +75,7 @@ def thread_count() -> int:
 
 
 def borrow(size: int) -> Any:
-    """Return recycled memory of this many bytes as a buffer, or None where there is none."""
+    """Return recycled memory of this many bytes as a buffer, or None if none is available."""
     return _native.borrow(size) if _native else None
 
 
@@ -92,7 +92,7 @@ def set_cache_limit(limit: int) -> None:
 
 
 def memory_usage() -> dict[str, int]:
-    """Return what the pool of recycled memory holds."""
+    """Return the state of the pool of recycled memory; see `memory.usage`."""
     return _native.memory_usage() if _native else {}
 
 
@@ -100,44 +100,70 @@ def tensor_calls() -> Any:
     """Return the functions that take a framework's tensors, or None if not built.
 
     They are those of tensor_calls.cpp: accepts, forward_tensors, backward_tensors, in_place and
-    can_invert, once use_exchange has been given the framework's DLPack exchange. Levels are
+    can_invert. First use_exchange must be called with the framework's DLPack exchange. Levels are
     indices, 0 for the best.
     """
     return _native
 
 
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:
-    """Copy contiguous bytes with as many threads as a call uses: what the benchmark is held to."""
+    """Copy contiguous bytes with the threads of a call; the benchmark compares kernels with it."""
     if _native is None:
         raise NotInstalledError.native_kernel()
     _native.copy(target, source, streaming)
 
 
 def _forward(level: int, call: ForwardCall) -> None:
+    dtype, as_bits = _storage(call.x)
     _native.forward(
         level,
-        *_operands(call[:3]),
-        *call[3:8],  # gamma, beta, statistics, frozen, eps
-        ACTIVATIONS[call.activation],
+        dtype,
+        as_bits(call.x),
+        as_bits(call.y),
+        as_bits(call.residual),
+        call.gamma,
+        call.beta,
+        call.statistics,
+        call.frozen,
+        call.eps,
+        ACTIVATIONS[call.activation].code,
         call.negative_slope,
     )
 
 
 def _backward(level: int, call: BackwardCall) -> None:
+    dtype, as_bits = _storage(call.x)
     _native.backward(
         level,
-        *_operands(call[:5]),
-        *call[5:13],  # sums, gamma, statistics, frozen, through_..., add_...
-        ACTIVATIONS[call.activation],
+        dtype,
+        as_bits(call.dy),
+        as_bits(call.x),
+        as_bits(call.y),
+        as_bits(call.dx),
+        as_bits(call.dresidual),
+        call.sums,
+        call.gamma,
+        call.statistics,
+        call.frozen,
+        call.through_mean,
+        call.through_variance,
+        call.add_dx,
+        call.add_dresidual,
+        ACTIVATIONS[call.activation].code,
         call.negative_slope,
     )
 
 
-def _operands(arrays: tuple[AnyArray | None, ...]) -> tuple[Any, ...]:
-    """Return the code of the arrays' format, and the arrays, 16-bit formats as integers."""
-    first = arrays[0]
-    assert first is not None  # noqa: S101 - the first operand is never optional
-    code = _FORMATS.get(first.dtype.char, _BFLOAT16)
-    if first.itemsize != _BITS.itemsize:
-        return code, *arrays
-    return code, *(None if array is None else array.view(_BITS) for array in arrays)
+def _storage(x: AnyArray) -> tuple[int, Callable[[AnyArray | None], AnyArray | None]]:
+    """Return the code of x's dtype, and the function that makes a buffer of such an array."""
+    code = _DTYPES.get(x.dtype.char, _BFLOAT16)
+    return code, _bits if x.itemsize == _BITS.itemsize else _unchanged
+
+
+def _bits(array: AnyArray | None) -> AnyArray | None:
+    """Return an array of a 16-bit dtype as integers: NumPy exports no buffer of bfloat16."""
+    return None if array is None else array.view(_BITS)
+
+
+def _unchanged(array: AnyArray | None) -> AnyArray | None:
+    return array

@@ -1,7 +1,7 @@
-"""The engine in NumPy: always there, float64 inside, blocks that fit a cache.
+"""The engine in NumPy: always available, float64 inside, blocks that fit a cache.
 
-Each value is read once for the mean, once for the variance and once for the result, converted to
-float64 block by block and rounded once when the result is stored.
+Each value is read once for the mean, once for the variance and once for the result. It is converted
+to float64 block by block, and rounded once when the result is stored.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backnorm.kernels._activation import activate, arriving
 from backnorm.kernels._contract import Kernel
 from backnorm.kernels._higher_order import second, tangent
+from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KERNEL"]
 
-# Values converted to float64 at a time: 64 Ki values are 512 KiB, which a core's cache holds, and
-# enough to make NumPy's cost per call small.
+# Number of values converted to float64 at a time: 64 Ki values are 512 KiB, which fits a core's
+# cache, and are enough to make NumPy's cost per call small.
 BLOCK = 1 << 16
 
 Block = tuple[slice, slice, slice]
@@ -32,7 +32,7 @@ Block = tuple[slice, slice, slice]
 
 def forward(call: ForwardCall) -> None:
     """Compute y and the statistics as `_contract.ForwardCall` says."""
-    with np.errstate(all="ignore"):  # NaN and infinity are the caller's, and stay in their channel
+    with np.errstate(all="ignore"):  # the caller's NaN and infinity stay in their channel
         for channels, blocks in _tiles(call.x.shape):
             if not call.frozen:
                 _store_statistics(call, channels, blocks)
@@ -49,8 +49,8 @@ def _store_statistics(call: ForwardCall, channels: slice, blocks: list[Block]) -
         d = _load(call.x, block) - mean[:, None]
         deviation = deviation + _total(d)
         square = square + _total(d * d)
-    # The sum of the deviations is 0 but for the rounding of mean: it is the mean's low part, and
-    # taking its share from the squares corrects them.
+    # The sum of the deviations is 0 except for the rounding of the mean: it gives the mean's low
+    # part, and the same correction makes the squares those around the exact mean.
     low = deviation / n
     rows[StatisticsRow.MEAN] = mean + low
     rows[StatisticsRow.MEAN_LOW] = (mean - rows[StatisticsRow.MEAN]) + low
@@ -66,7 +66,7 @@ def _normalize(call: ForwardCall, channels: slice, block: Block) -> None:
         z += call.beta[channels, None]
     if call.residual is not None:
         z += _load(call.residual, block)
-    call.y[block] = activate(z, call.activation, call.negative_slope)
+    call.y[block] = ACTIVATIONS[call.activation].apply(z, call.negative_slope)
 
 
 def backward(call: BackwardCall) -> None:
@@ -78,7 +78,7 @@ def backward(call: BackwardCall) -> None:
             sums[:] = 0.0
             inv_std = call.statistics[StatisticsRow.INV_STD, channels, None]
             for block in blocks:
-                dz = _arriving(call, block)
+                dz = _grad_through_activation(call, block)
                 sums[0] += _total(
                     dz * (_centred(call.x, call.statistics, channels, block) * inv_std)
                 )
@@ -87,15 +87,16 @@ def backward(call: BackwardCall) -> None:
                 _store_gradient(call, channels, block, sums / max(n, 1))
 
 
-def _arriving(call: BackwardCall, block: Block) -> Float64Array:
-    dz = _load(call.dy, block)
-    if call.y is not None:
-        return arriving(dz, call.y[block], call.activation, call.negative_slope)
-    return dz
+def _grad_through_activation(call: BackwardCall, block: Block) -> Float64Array:
+    dy = _load(call.dy, block)
+    if call.y is None:
+        return dy
+    grad_through = ACTIVATIONS[call.activation].grad_through
+    return grad_through(dy, call.y[block], call.negative_slope)
 
 
 def _store_gradient(call: BackwardCall, channels: slice, block: Block, means: Float64Array) -> None:
-    dz = _arriving(call, block)
+    dz = _grad_through_activation(call, block)
     if call.dresidual is not None:
         _store(call.dresidual, block, dz, add=call.add_dresidual)
     if call.dx is None:
@@ -135,7 +136,7 @@ def _total(values: Float64Array) -> Float64Array:
 
 
 def _tiles(shape: Shape) -> Iterator[tuple[slice, list[Block]]]:
-    """Split the array: groups of channels, and for each the blocks that make it up."""
+    """Split the array into groups of channels, and each group into blocks."""
     outer, c, inner = shape
     width = max(1, min(c, BLOCK // max(outer * inner, 1)))
     height = max(1, min(outer, BLOCK // (width * max(inner, 1))))

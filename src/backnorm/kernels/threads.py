@@ -19,18 +19,18 @@ def set_num_threads(n: SupportsIndex) -> None:
     Parameters
     ----------
     n
-        At least 1. Until this is called, OpenMP's own number is used: OMP_NUM_THREADS, or one for
-        each processor.
+        At least 1. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one for each
+        processor.
 
     Raises
     ------
     RangeError
-        If n is no whole number, or less than 1.
+        If n is not a whole number, or is less than 1.
 
     Notes
     -----
-    The result of a call does not depend on it, to the last bit. The NumPy kernel uses one thread;
-    so does the native one in a child process after fork, where OpenMP's threads no longer exist.
+    Results are bitwise identical for any number of threads. The NumPy kernel uses one thread. So
+    does the native one in a child process after fork, where OpenMP's threads do not exist.
 
     Examples
     --------

@@ -8,6 +8,7 @@ import numpy as np
 
 from backnorm import _check, kernels
 from backnorm._layout import arrange, layout_of
+from backnorm.kernels import activations
 from backnorm.kernels._contract import ForwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, wide
@@ -59,7 +60,7 @@ def batch_norm(
         Frozen statistics, shape (C,); both or neither. They are constants: no gradient goes
         through them. [x], [x]^2
     activation
-        "identity", "relu", "relu6" or "leaky_relu", applied last.
+        Applied last, for example "relu"; `backnorm.kernels.activations.NAMES` are all of them.
     negative_slope
         Slope of leaky_relu below 0.
     residual
@@ -111,7 +112,7 @@ def batch_norm(
     scale = _check.parameter("gamma", gamma, x, axis)
     shift = _check.parameter("beta", beta, x, axis)
     running = _check.running_statistics(running_mean, running_var, x, axis, eps)
-    _check.name_of("activation", activation, _check.ACTIVATIONS)
+    _check.name_of("activation", activation, activations.NAMES)
     negative_slope = _check.slope(negative_slope)
     if residual is not None:
         residual = _check.like("residual", residual, "x", x)

@@ -1,34 +1,60 @@
-"""The activations that may follow, and their derivative read from the output."""
+"""The activations, and their derivatives as functions of the output."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from backnorm.reference._channels import widen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from backnorm._types import Activation, AnyArray, Float64Array
 
-__all__ = ["activate", "activation_gradient"]
+__all__ = ["DEFINITIONS", "Definition", "activate", "activation_gradient"]
 
-_SIX = 6.0
+
+class Definition(NamedTuple):
+    """An activation as a function of z and negative_slope, and its derivative as one of y and that.
+
+    Both are written so that a comparison with NaN, which is false, leaves NaN as it is.
+    """
+
+    value: Callable[[AnyArray, float], AnyArray]
+    derivative: Callable[[Float64Array, float], AnyArray]
+
+
+DEFINITIONS: Mapping[str, Definition] = {
+    "identity": Definition(lambda z, _: z, lambda y, _: np.ones_like(y)),
+    "relu": Definition(
+        lambda z, _: np.where(z.real < 0, 0, z), lambda y, _: np.where(y > 0, 1.0, 0.0)
+    ),
+    "relu6": Definition(
+        lambda z, _: np.where(z.real < 0, 0, np.where(z.real > 6, 6, z)),  # noqa: PLR2004
+        lambda y, _: np.where((y > 0) & (y < 6), 1.0, 0.0),  # noqa: PLR2004
+    ),
+    "leaky_relu": Definition(
+        lambda z, slope: np.where(z.real < 0, slope * z, z),
+        lambda y, slope: np.where(y > 0, 1.0, slope),
+    ),
+}
 
 
 def activate(z: AnyArray, activation: Activation, negative_slope: float = 0.01) -> AnyArray:
-    """Apply an activation: relu max(z, 0), relu6 min(max(z, 0), 6), leaky_relu z or slope*z.
+    """Apply an activation, for example relu: y = max(z, 0).
 
-    Eq. (28) of docs/mathematics.md. NaN stays NaN.
+    Eq. (28) of docs/mathematics.md has them all. NaN stays NaN.
 
     Parameters
     ----------
     z
-        What comes in; any shape, any float or complex format (the real part decides). [y]
+        Input; any shape, any float or complex dtype. The real part selects the branch. [y]
     activation
-        Which one; "identity" returns z.
+        Name of the activation; "identity" returns z.
     negative_slope
-        Slope of leaky_relu below 0; no unit.
+        Slope of leaky_relu for z < 0; no unit.
 
     Returns
     -------
@@ -38,13 +64,13 @@ def activate(z: AnyArray, activation: Activation, negative_slope: float = 0.01) 
     Raises
     ------
     KeyError
-        If there is no such activation.
+        If no activation has that name.
 
     Notes
     -----
     Source: docs/mathematics.md.
 
-    Accuracy: exact, but for one rounding of slope*z (`tests/test_reference_activation.py`).
+    Accuracy: exact, except for one rounding of slope*z (`tests/test_reference_activation.py`).
 
     Cost: one pass.
 
@@ -55,32 +81,24 @@ def activate(z: AnyArray, activation: Activation, negative_slope: float = 0.01) 
     >>> reference.activate(np.array([-4.0, 2.0]), "leaky_relu", 0.25).tolist()
     [-1.0, 2.0]
     """
-    z = widen(z)
-    # Written so that a comparison with NaN, which is false, leaves NaN as it is.
-    results = {
-        "identity": z,
-        "relu": np.where(z.real < 0, 0, z),
-        "relu6": np.where(z.real < 0, 0, np.where(z.real > _SIX, _SIX, z)),
-        "leaky_relu": np.where(z.real < 0, negative_slope * z, z),
-    }
-    return results[activation]
+    return DEFINITIONS[activation].value(widen(z), negative_slope)
 
 
 def activation_gradient(
     y: AnyArray, activation: Activation, negative_slope: float = 0.01
 ) -> Float64Array:
-    """Differentiate an activation, given its output: relu y > 0, relu6 0 < y < 6.
+    """Differentiate an activation, given its output, for example relu: 1 where y > 0, else 0.
 
-    Eq. (29) of docs/mathematics.md; leaky_relu 1 where y > 0, else the slope.
+    Eq. (29) of docs/mathematics.md has them all.
 
     Parameters
     ----------
     y
-        What `activate` returned; any shape, any float or complex format. [y]
+        Result of `activate`; any shape, any float or complex dtype. [y]
     activation
-        Which one; "identity" has derivative 1.
+        Name of the activation; "identity" has derivative 1.
     negative_slope
-        Slope of leaky_relu below 0, greater than 0; no unit.
+        Slope of leaky_relu for z < 0, greater than 0; no unit.
 
     Returns
     -------
@@ -90,12 +108,12 @@ def activation_gradient(
     Raises
     ------
     KeyError
-        If there is no such activation.
+        If no activation has that name.
 
     Notes
     -----
-    Source: docs/mathematics.md. At a kink, and for NaN, the value is the one below the kink
-    (relu6 at 6: the one above).
+    Source: docs/mathematics.md. At a kink, and for NaN, the value is that below the kink (relu6
+    at 6: that above).
 
     Accuracy: exact (`tests/test_reference_activation.py`).
 
@@ -108,11 +126,4 @@ def activation_gradient(
     >>> reference.activation_gradient(np.array([0.0, 2.0, 6.0]), "relu6").tolist()
     [0.0, 1.0, 0.0]
     """
-    real = widen(y).real
-    results = {
-        "identity": np.ones_like(real),
-        "relu": np.where(real > 0, 1.0, 0.0),
-        "relu6": np.where((real > 0) & (real < _SIX), 1.0, 0.0),
-        "leaky_relu": np.where(real > 0, 1.0, negative_slope),
-    }
-    return results[activation]
+    return DEFINITIONS[activation].derivative(widen(y).real, negative_slope)

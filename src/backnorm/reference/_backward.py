@@ -14,21 +14,21 @@ from backnorm.results import Gradients
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Through
 
-__all__ = ["Parts", "backward", "backward_from_output", "backward_parts"]
+__all__ = ["GradientParts", "backward", "backward_from_output", "backward_parts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """The three paths of the gradient with respect to x; each has the shape of x, unit [loss]/[x].
+class GradientParts:
+    """The gradient with respect to x along its three paths; shape of x, unit [loss]/[x].
 
     Attributes
     ----------
     direct
-        D: what arrives if mean and variance are constants.
+        D: the gradient if mean and variance are constants.
     mean
-        M: what arrives through the mean; 0 with frozen statistics.
+        M: the gradient through the mean; 0 with frozen statistics.
     variance
-        V: what arrives through the variance; 0 with frozen statistics.
+        V: the gradient through the variance; 0 with frozen statistics.
     """
 
     direct: AnyArray
@@ -45,7 +45,7 @@ def backward_parts(
     eps: float = 1e-5,
     running_mean: AnyArray | None = None,
     running_var: AnyArray | None = None,
-) -> Parts:
+) -> GradientParts:
     """Split the gradient: D = d, M = -sum(d)/n, V = -x_hat*sum(d*x_hat)/n, d = gamma*inv_std*dy.
 
     Eq. (8), (9) and (11) of docs/mathematics.md.
@@ -53,9 +53,9 @@ def backward_parts(
     Parameters
     ----------
     dy
-        Gradient of the loss with respect to y; shape of x, any float or complex format. [loss]/[y]
+        Gradient of the loss with respect to y; shape of x, any float or complex dtype. [loss]/[y]
     x
-        Input of the forward pass; any number of axes, any float or complex format. [x]
+        Input of the forward pass; any number of axes, any float or complex dtype. [x]
     gamma
         Scale; shape (C,); None stands for 1. [y]
     channel_axis
@@ -69,7 +69,7 @@ def backward_parts(
 
     Returns
     -------
-    Parts
+    GradientParts
         D, M and V; their sum is the exact gradient.
 
     Raises
@@ -109,10 +109,10 @@ def backward_parts(
     scale = fwd.inv_std if gamma is None else widen(gamma) * fwd.inv_std
     d = spread(scale, ndim, channel_axis) * widen(dy)
     if running_mean is not None:
-        return Parts(d, np.zeros_like(d), np.zeros_like(d))
+        return GradientParts(d, np.zeros_like(d), np.zeros_like(d))
     mean_of_d = total(d, channel_axis) / fwd.n
     mean_of_product = total(d * fwd.x_hat, channel_axis) / fwd.n
-    return Parts(
+    return GradientParts(
         direct=d,
         mean=np.zeros_like(d) - spread(mean_of_d, ndim, channel_axis),
         variance=-fwd.x_hat * spread(mean_of_product, ndim, channel_axis),
@@ -137,9 +137,9 @@ def backward(
     Parameters
     ----------
     dy
-        Gradient of the loss with respect to y; shape of x, any float or complex format. [loss]/[y]
+        Gradient of the loss with respect to y; shape of x, any float or complex dtype. [loss]/[y]
     x
-        Input of the forward pass; any number of axes, any float or complex format. [x]
+        Input of the forward pass; any number of axes, any float or complex dtype. [x]
     gamma
         Scale; shape (C,); None stands for 1. [y]
     channel_axis
@@ -147,7 +147,7 @@ def backward(
     eps
         Added to the variance. [x]^2
     through
-        Which statistics take part in dx; the direct path always does.
+        Which statistics contribute to dx; the direct path always does.
     running_mean
         Frozen mean; shape (C,); given together with `running_var`. [x]
     running_var
@@ -156,7 +156,7 @@ def backward(
     Returns
     -------
     Gradients
-        dx (shape of x), dgamma and dbeta (shape (C,)), also without gamma and beta.
+        dx (shape of x), dgamma and dbeta (shape (C,)), also where gamma or beta is None.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def backward_from_output(
     Parameters
     ----------
     dy
-        Gradient of the loss with respect to y; shape of x, any float or complex format. [loss]/[y]
+        Gradient of the loss with respect to y; shape of x, any float or complex dtype. [loss]/[y]
     x_hat
         The output before gamma and beta; shape of x. No unit.
     inv_std

@@ -60,7 +60,7 @@ def forward(
     Parameters
     ----------
     x
-        Input; any number of axes, any float or complex format. [x]
+        Input; any number of axes, any float or complex dtype. [x]
     gamma
         Scale; shape (C,); None stands for 1. [y]
     beta

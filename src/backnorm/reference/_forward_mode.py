@@ -1,4 +1,4 @@
-"""Forward mode: how y moves when x, gamma and beta move."""
+"""Forward mode: the tangent of y for tangents of x, gamma and beta."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def jvp(
     Parameters
     ----------
     x_tangent
-        Direction in which x moves; shape of x, any float or complex format. [x]
+        Tangent of x; shape of x, any float or complex dtype. [x]
     x
-        Input of the forward pass; any number of axes, any float or complex format. [x]
+        Input of the forward pass; any number of axes, any float or complex dtype. [x]
     gamma
         Scale; shape (C,); None stands for 1. [y]
     gamma_tangent
-        Direction in which gamma moves; shape (C,); None stands for 0. [y]
+        Tangent of gamma; shape (C,); None stands for 0. [y]
     beta_tangent
-        Direction in which beta moves; shape (C,); None stands for 0. [y]
+        Tangent of beta; shape (C,); None stands for 0. [y]
     channel_axis
         The axis of x that holds the channels.
     eps
         Added to the variance. [x]^2
     through
-        Which statistics move with x; the others stand still, as in `backward`.
+        Which statistics depend on x; the others are constants, as in `backward`.
     running_mean
-        Frozen mean; shape (C,); given together with `running_var`; both stand still. [x]
+        Frozen mean; shape (C,); given together with `running_var`; both are constants. [x]
     running_var
         Frozen variance; shape (C,). [x]^2
 
@@ -74,8 +74,8 @@ def jvp(
 
     Examples
     --------
-    x moves by its own deviation from the mean: it is scaled, and y feels nothing of it, unless
-    the variance is held still.
+    A step of x along its own deviation from the mean scales x. y does not change, unless the
+    variance is a constant.
 
     >>> import numpy as np
     >>> from backnorm import reference

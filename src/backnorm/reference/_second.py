@@ -38,11 +38,12 @@ def double_backward(
     Parameters
     ----------
     ddx
-        Weight of dx; shape of x, any float or complex format; None stands for 0.
+        Weight of dx; shape of x, any float or complex dtype; None stands for 0.
     dy
-        What `backward` was given; shape of x, any float or complex format. [loss]/[y]
+        Gradient of the loss with respect to y, as in `backward`; shape of x, any float or complex
+        dtype. [loss]/[y]
     x
-        Input of the forward pass; any number of axes, any float or complex format. [x]
+        Input of the forward pass; any number of axes, any float or complex dtype. [x]
     gamma
         Scale; shape (C,); None stands for 1. [y]
     ddgamma
@@ -79,7 +80,7 @@ def double_backward(
 
     Examples
     --------
-    dgamma = sum(dy*x_hat), so that its derivative by dy is x_hat:
+    dgamma = sum(dy*x_hat), so its derivative with respect to dy is x_hat:
 
     >>> import numpy as np
     >>> from backnorm import reference

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backnorm import kernels
-from backnorm._check import ACTIVATIONS, FORMATS, THROUGHS
+from backnorm._check import DTYPES, THROUGHS
+from backnorm.kernels.activations import NAMES as ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATIONS",
     "BORDERS",
-    "FORMATS",
+    "DTYPES",
     "KERNELS",
     "LAYOUTS",
     "LEVELS",
@@ -94,7 +95,7 @@ BORDERS: Mapping[str, Shape] = {
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    """Return the dtype of one of FORMATS."""
+    """Return the dtype of one of DTYPES."""
     return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 

@@ -24,6 +24,13 @@ def sequence(*activations: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(3, 2, 1))
 
 
+def limited(limit: float) -> nn.ReLU6:
+    """Return a relu6 that cuts off at another value, as it does if its attribute is changed."""
+    activation = nn.ReLU6()
+    activation.max_val = limit
+    return activation
+
+
 def shared_layer() -> nn.Sequential:
     """Return a model that calls one normalization twice."""
     norm = nn.BatchNorm2d(3)
@@ -38,6 +45,7 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] 
     # name: model, shape of x, how many are fused, how many in place
     "relu": (lambda: sequence(nn.ReLU(), nn.ReLU(inplace=True)), (2, 3, 4, 5), 2, 0),
     "relu6": (lambda: sequence(nn.ReLU6()), (2, 3, 4, 5), 1, 0),
+    "relu6 with another limit": (lambda: sequence(limited(2.0)), (2, 3, 4, 5), 0, 0),
     "leaky_relu": (lambda: sequence(nn.LeakyReLU(0.2), nn.LeakyReLU()), (2, 3, 4, 5), 2, 2),
     "steep": (lambda: sequence(nn.LeakyReLU(-0.5)), (2, 3, 4, 5), 0, 0),
     "others": (lambda: sequence(nn.GELU(), nn.Tanh()), (2, 3, 4, 5), 0, 0),

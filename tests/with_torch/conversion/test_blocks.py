@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch import nn  # noqa: E402
 
+from backnorm.errors import UnknownNameError  # noqa: E402
 from backnorm.torch import convert, revert  # noqa: E402
 from backnorm.torch.conversion import calls  # noqa: E402
 from backnorm.torch.engine import modules  # noqa: E402
@@ -94,6 +95,15 @@ def test_what_is_changed_later_counts(change: Any) -> None:
     for block in (want, got):
         change(block)
     assert_same(got, want, SHAPE)
+
+
+def test_the_call_refuses_an_unknown_activation() -> None:
+    """Whether it takes one pass or several."""
+    norm = modules.BatchNorm2d(3).double()
+    x = drawn(SHAPE, 0)
+    for residual in (None, x[:1]):
+        with pytest.raises(UnknownNameError, match=r"^activation must be one of 'identity', "):
+            calls.run(norm, x, residual, None, "gelu", 0.01)
 
 
 def test_the_call_by_itself(activations: list[str]) -> None:

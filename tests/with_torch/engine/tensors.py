@@ -105,13 +105,11 @@ def leaves(*values: torch.Tensor) -> list[torch.Tensor]:
 
 def act(z: torch.Tensor, activation: str, negative_slope: float = 0.125) -> torch.Tensor:
     """Apply an activation by PyTorch's own functions."""
-    functions = {
-        "identity": lambda: z,
-        "relu": lambda: torch.nn.functional.relu(z),
-        "relu6": lambda: torch.nn.functional.relu6(z),
-        "leaky_relu": lambda: torch.nn.functional.leaky_relu(z, negative_slope),
-    }
-    return functions[activation]()
+    if activation == "identity":
+        return z
+    slope = (negative_slope,) if activation == "leaky_relu" else ()
+    result: torch.Tensor = getattr(torch.nn.functional, activation)(z, *slope)
+    return result
 
 
 def composed(

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.errors import SmallWeightWarning  # noqa: E402
+from backnorm.kernels.activations import INVERTIBLE  # noqa: E402
 from backnorm.testing.cases import MODES, make  # noqa: E402
 from backnorm.torch.engine import functional  # noqa: E402
 from kernels.expected import Options, expected  # noqa: E402
@@ -33,7 +34,7 @@ def call(x: torch.Tensor, given: Tensors, mode: str = "batch", **keywords: Any) 
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("activation", ["identity", "leaky_relu"])
+@pytest.mark.parametrize("activation", INVERTIBLE)
 @pytest.mark.parametrize("layout", ["contiguous", "channels last"])
 def test_the_same_output_and_gradients(mode: str, activation: str, layout: str) -> None:
     """Within the budget of the way that keeps x; y lies where x lay, and its version moves."""

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+from backnorm.testing.cases import ACTIVATIONS  # noqa: E402
 from backnorm.torch import batch_norm  # noqa: E402
 from backnorm.torch.engine import kernels  # noqa: E402
 from with_torch.engine.tensors import needs_engine  # noqa: E402
@@ -51,7 +52,7 @@ def both(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu"])
+@pytest.mark.parametrize("activation", sorted({*ACTIVATIONS} - {"identity"}))
 @pytest.mark.parametrize("name", LARGE)
 def test_the_bits_are_those_of_the_output_read(name: str, activation: str, dtype: Any) -> None:
     """In every layout, with the output destroyed."""

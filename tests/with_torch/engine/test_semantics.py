@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,8 +15,10 @@ import backnorm.torch as ours  # noqa: E402
 from backnorm import reference  # noqa: E402
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError  # noqa: E402
 from backnorm.testing.budget import assert_bits  # noqa: E402
-from backnorm.testing.cases import ACTIVATIONS, FORMATS, MODES, THROUGHS, make  # noqa: E402
+from backnorm.testing.cases import ACTIVATIONS, DTYPES, MODES, THROUGHS, make  # noqa: E402
 from backnorm.torch import batch_norm  # noqa: E402
+from backnorm.torch.engine import formula, operator, stock  # noqa: E402
+from backnorm.torch.engine.kernels import CallOptions  # noqa: E402
 from kernels.expected import Options, expected  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
     VIEWS,
@@ -28,13 +30,16 @@ from with_torch.engine.tensors import (  # noqa: E402
     placed,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 pytestmark = needs_engine
 
 SHAPE = (3, 5, 4, 6)
 SLOPE = 0.125
 
 
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("layout", VIEWS)
@@ -118,7 +123,7 @@ def test_running_statistics_are_the_stock_ones(momentum: float | None) -> None:
     assert torch.equal(mine.num_batches_tracked, stock.num_batches_tracked)
 
 
-@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("momentum", [0.1, 0.3, 1.0])
 def test_running_statistics_have_the_same_bits_by_the_operator(dtype: str, momentum: float) -> None:
     """Whether PyTorch just runs a call or looks at it."""
@@ -189,3 +194,18 @@ def test_wrong_extras_say_so() -> None:
         given.run(inplace=True, activation="relu")
     with pytest.raises(RangeError, match="inplace"):
         ours.BatchNormAct2d(3, activation="relu6", inplace=True)
+
+
+def test_no_way_takes_an_unknown_activation_for_another() -> None:
+    """The kernels, PyTorch's own operations and the derivatives raise."""
+    given = drawn((4, 3, 5))
+    options = CallOptions(True, 0.1, 1e-5, "gelu", 0.1, "both")  # type: ignore[arg-type] # noqa: FBT003
+    nothing = (None,) * 5
+    ways: dict[str, Callable[[], object]] = {
+        "kernels": lambda: operator.batch_norm(given.x, *nothing, options),
+        "stock": lambda: stock.batch_norm(given.x, *nothing, options),
+        "formula": lambda: formula.grad_through_activation(given.x, given.x, options),
+    }
+    for way in ways.values():
+        with pytest.raises(UnknownNameError, match=r"^activation must be one of 'identity', "):
+            way()

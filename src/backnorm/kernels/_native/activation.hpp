@@ -1,7 +1,11 @@
-// The activations on sixteen lanes. Comparisons are written so that NaN stays NaN.
+// The activations on sixteen lanes, one struct for each name in BACKNORM_ACTIVATIONS (call.hpp).
+//
+// `apply` returns y of z, `grad_through` the gradient with respect to z, read from dy and y. An invertible
+// activation has `undo` too, which returns z of y, where `inverse_slope` is 1/slope; with inverse_slope 1 it
+// returns what it was given, so that one loop serves x and the output in its place. Comparisons are written
+// so that NaN stays NaN. Where the derivative is 0 the gradient is selected, not multiplied: an infinite dy
+// gives 0.
 #pragma once
-
-#include <type_traits>
 
 #include "call.hpp"
 #include "pack.hpp"
@@ -15,58 +19,95 @@ BACKNORM_INLINE Native<T> where(const Mask& chosen, const Native<T>& v) {
     return same_bits<Native<T>>(same_bits<Mask>(v) & chosen);
 }
 
+template <Activation kind>
+struct ActivationOf;
+
+template <>
+struct ActivationOf<Activation::identity> {
+    template <class T>
+    static BACKNORM_INLINE Native<T> apply(const Native<T>& z, double) { return z; }
+    template <class T>
+    static BACKNORM_INLINE Native<T> grad_through(const Native<T>& dy, const Native<T>&, double) { return dy; }
+    template <class T>
+    static BACKNORM_INLINE Native<T> undo(const Native<T>& y, double) { return y; }
+};
+
+template <>
+struct ActivationOf<Activation::relu> {
+    template <class T>
+    static BACKNORM_INLINE Native<T> apply(const Native<T>& z, double) {
+        return where<T>(~(z < Native<T>{}), z);
+    }
+    template <class T>
+    static BACKNORM_INLINE Native<T> grad_through(const Native<T>& dy, const Native<T>& y, double) {
+        return where<T>(y > Native<T>{}, dy);
+    }
+};
+
+template <>
+struct ActivationOf<Activation::relu6> {
+    template <class T>
+    static BACKNORM_INLINE Native<T> apply(const Native<T>& z, double) {
+        const Native<T> zero{}, six = zero + T(6);
+        return z < zero ? zero : (z > six ? six : z);
+    }
+    template <class T>
+    static BACKNORM_INLINE Native<T> grad_through(const Native<T>& dy, const Native<T>& y, double) {
+        const Native<T> zero{}, six = zero + T(6);
+        return where<T>((y > zero) & (y < six), dy);
+    }
+};
+
+template <>
+struct ActivationOf<Activation::leaky_relu> {
+    template <class T>
+    static BACKNORM_INLINE Native<T> apply(const Native<T>& z, double slope) {
+        return z < Native<T>{} ? z * T(slope) : z;
+    }
+    template <class T>
+    static BACKNORM_INLINE Native<T> grad_through(const Native<T>& dy, const Native<T>& y, double slope) {
+        return y > Native<T>{} ? dy : dy * T(slope);
+    }
+    template <class T>
+    static BACKNORM_INLINE Native<T> undo(const Native<T>& y, double inverse_slope) {
+        return y < Native<T>{} ? y * T(inverse_slope) : y;
+    }
+};
+
 template <Activation kind, class T>
 BACKNORM_INLINE Pack<T> activate(Pack<T> z, double slope) {
-    if constexpr (kind == Activation::identity) return z;
-    using V = Native<T>;
-    const V zero{}, six = zero + T(6);
-    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
-        V v = z.part[k];
-        if constexpr (kind == Activation::leaky_relu) v = v < zero ? v * T(slope) : v;
-        if constexpr (kind == Activation::relu) v = where<T>(~(v < zero), v);
-        if constexpr (kind == Activation::relu6) v = v < zero ? zero : (v > six ? six : v);
-        z.part[k] = v;
-    }
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+        z.part[k] = ActivationOf<kind>::template apply<T>(z.part[k], slope);
     return z;
 }
 
-// What arrives before the activation, dy times its derivative, read from its output y.
+// dz: dy times the activation's derivative, read from its output y.
 template <Activation kind, class T>
-BACKNORM_INLINE Pack<T> arriving(Pack<T> dy, const Pack<T>& y, double slope) {
-    if constexpr (kind == Activation::identity) return dy;
-    using V = Native<T>;
-    const V zero{}, six = zero + T(6);
-    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k) {
-        V v = dy.part[k];
-        if constexpr (kind == Activation::leaky_relu) v = y.part[k] > zero ? v : v * T(slope);
-        if constexpr (kind == Activation::relu) v = where<T>(y.part[k] > zero, v);
-        if constexpr (kind == Activation::relu6) {
-            v = where<T>((y.part[k] > zero) & (y.part[k] < six), v);
-        }
-        dy.part[k] = v;
-    }
+BACKNORM_INLINE Pack<T> grad_through_activation(Pack<T> dy, const Pack<T>& y, double slope) {
+    BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
+        dy.part[k] = ActivationOf<kind>::template grad_through<T>(dy.part[k], y.part[k], slope);
     return dy;
 }
 
-// What the activation was applied to, where v is its output and `back` 1/slope; with back 1, v itself.
+// What was normalized, where v is x; what the activation was applied to, where v is its output and
+// inverse_slope is 1/slope.
 template <Activation kind, class T>
-BACKNORM_INLINE Pack<T> before(Pack<T> v, double back) {
-    if constexpr (kind == Activation::leaky_relu) {
-        const Native<T> zero{};
+BACKNORM_INLINE Pack<T> undo_activation(Pack<T> v, double inverse_slope) {
+    if constexpr (is_invertible(kind))
         BACKNORM_UNROLL for (int k = 0; k < Pack<T>::parts; ++k)
-            v.part[k] = v.part[k] < zero ? v.part[k] * T(back) : v.part[k];
-    }
+            v.part[k] = ActivationOf<kind>::template undo<T>(v.part[k], inverse_slope);
     return v;
 }
 
-// Calls body(std::integral_constant<Activation, kind>) for the kind known at run time.
+// Calls body(std::integral_constant<Activation, kind>) for the kind known at run time. The bindings have
+// refused every code without a name (`activation_of`).
 template <class Body>
 inline void with_activation(Activation kind, Body&& body) {
     switch (kind) {
-        case Activation::identity: return body(std::integral_constant<Activation, Activation::identity>());
-        case Activation::relu: return body(std::integral_constant<Activation, Activation::relu>());
-        case Activation::relu6: return body(std::integral_constant<Activation, Activation::relu6>());
-        case Activation::leaky_relu: return body(std::integral_constant<Activation, Activation::leaky_relu>());
+#define BACKNORM_CASE(name, code, invertible) \
+    case Activation::name: return body(std::integral_constant<Activation, Activation::name>());
+        BACKNORM_ACTIVATIONS(BACKNORM_CASE)
+#undef BACKNORM_CASE
     }
 }
 

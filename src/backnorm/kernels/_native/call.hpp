@@ -5,8 +5,29 @@
 
 namespace backnorm {
 
-enum class Format : int { float32 = 0, float64 = 1, bfloat16 = 2, float16 = 3 };
-enum class Activation : int { identity = 0, relu = 1, relu6 = 2, leaky_relu = 3 };
+enum class Dtype : int { float32 = 0, float64 = 1, bfloat16 = 2, float16 = 3 };
+// Every activation: its name, its code, and whether its input can be computed from its output. The Python
+// table in ../activations.py says the same, which a test compares. Its struct stands in activation.hpp.
+#define BACKNORM_ACTIVATIONS(line) \
+    line(identity, 0, true)        \
+    line(relu, 1, false)           \
+    line(relu6, 2, false)          \
+    line(leaky_relu, 3, true)
+
+#define BACKNORM_CODE(name, code, invertible) name = code,
+enum class Activation : int { BACKNORM_ACTIVATIONS(BACKNORM_CODE) };
+#undef BACKNORM_CODE
+
+constexpr bool is_invertible(Activation kind) {
+#define BACKNORM_IS(name, code, invertible) \
+    if (kind == Activation::name) return invertible;
+    BACKNORM_ACTIVATIONS(BACKNORM_IS)
+#undef BACKNORM_IS
+    return false;
+}
+
+// The activation with this code; an exception where there is none.
+Activation activation_of(int code);
 
 struct Shape {
     int64_t outer, channels, inner;
@@ -34,7 +55,7 @@ struct Statistics {
 // y may be x itself: then x's memory becomes y.
 struct ForwardCall {
     Shape shape;
-    Format format;
+    Dtype dtype;
     Operand x, y, residual;
     const double *gamma, *beta;  // null: 1 and 0
     Statistics statistics;
@@ -47,19 +68,19 @@ struct ForwardCall {
 
 struct BackwardCall {
     Shape shape;
-    Format format;
+    Dtype dtype;
     Operand dy, x, y, dx, dresidual;  // y only with an activation; dx and dresidual may be absent
     double *dgamma, *dbeta;
-    const double *gamma, *beta;  // beta only with `alone`
+    const double *gamma, *beta;  // beta only with `recomputable`
     Statistics statistics;
-    // Whether y came from x alone, with nothing added and at this level: then it can be made again, which
-    // is faster than to read it.
-    bool alone;
+    // Whether y was computed from x only, with no residual and at this level: then it can be computed again,
+    // which is faster than to read it.
+    bool recomputable;
     bool frozen, through_mean, through_variance;
     bool add_dx, add_dresidual;
     Activation activation;
     double slope;
-    double back;  // what x below 0 is multiplied by: 1/slope where x is leaky_relu's output, else 1
+    double inverse_slope;  // 1/slope where x holds the activation's output, else 1: see undo_activation
     int threads;
 };
 

@@ -1,5 +1,5 @@
 // The two passes of the backward: the sums of dz, dz*(x - mean) and dz^2 in float64, then dx in float32
-// or float64. dz is what arrives before the activation.
+// or float64. dz is the gradient with respect to the activation's input.
 #pragma once
 
 #include <cmath>
@@ -30,7 +30,7 @@ inline void store_sums(const Comoments& m, const BackwardCall& call, int64_t c) 
     call.dbeta[c] = m.plain;
 }
 
-// Sums lane by lane. The squares serve only to choose a format, so that float64 needs none.
+// Sums lane by lane. The squares serve only to choose a dtype: float64 needs no squares.
 template <class S>
 struct ComomentSums {
     Pack<double> plain[chains], product[chains], square[chains];
@@ -46,7 +46,7 @@ struct ComomentSums {
         if constexpr (!is_double<S>) square[k] = multiply_add(dz, dz, square[k]);
     }
 
-    // What a run reads, and what is fetched along; next_dy and next_x may be null.
+    // The memory that a run reads, and what is prefetched meanwhile; next_dy and next_x may be null.
     struct Run {
         const S *dy, *x;
         int64_t count;
@@ -55,28 +55,29 @@ struct ComomentSums {
 
     template <Activation kind, class Output>
     BACKNORM_INLINE void add_run(const Run& run, const Output& output, double mean, double slope,
-                                 double back) {
+                                 double inverse_slope) {
         const Pack<double> around = Pack<double>::all(mean);
         ComomentSums sums = *this;  // in registers, as in MomentSums
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
             fetch(plus(run.next_dy, i));
             fetch(plus(run.next_x, i));
-            const Pack<double> arrives = load<double>(run.dy + i);
+            const Pack<double> dy = load<double>(run.dy + i);
             const Pack<double> out = output.template of<double>(Whole{i});
-            const Pack<double> x = before<kind>(load<double>(run.x + i), back);
-            sums.add(k, arriving<kind>(arrives, out, slope), x - around);
+            const Pack<double> x = undo_activation<kind>(load<double>(run.x + i), inverse_slope);
+            sums.add(k, grad_through_activation<kind>(dy, out, slope), x - around);
         };
         int64_t i = 0;
         for (; i + chains * lanes <= run.count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k) full(k, i + k * lanes);
         for (; i + lanes <= run.count; i += lanes) full(0, i);
         if (i < run.count) {
-            const int rest = int(run.count - i);
-            const End end{run.count, rest};
-            const Pack<double> arrives = end.template read<double>(run.dy);
+            const int tail = int(run.count - i);
+            const End end{run.count, tail};
+            const Pack<double> dy = end.template read<double>(run.dy);
             const Pack<double> out = output.template of<double>(end);
-            sums.add(0, keep_end(arriving<kind>(arrives, out, slope), run.count, rest),
-                     keep_end(before<kind>(end.template read<double>(run.x), back) - around, run.count, rest));
+            const Pack<double> x = undo_activation<kind>(end.template read<double>(run.x), inverse_slope);
+            sums.add(0, keep_end(grad_through_activation<kind>(dy, out, slope), run.count, tail),
+                     keep_end(x - around, run.count, tail));
         }
         *this = sums;
     }
@@ -88,7 +89,7 @@ struct ComomentSums {
 
 // A channel's coefficients. In float64 dx = scale*((dz - b) - (x - mean)*c), where b is mean(dz),
 // with what the mean's low part says, and c is mean(dz*x_hat)*inv_std. In float32
-// dx = scale*dz + ((x - mean)*c + b), with b and c multiplied by -scale: a rounding less.
+// dx = scale*dz + ((x - mean)*c + b), with b and c multiplied by -scale: one rounding less.
 struct GradientChannel {
     double mean, scale, b, c;
 
@@ -102,8 +103,9 @@ struct GradientChannel {
         scale = (call.gamma ? call.gamma[channel] : 1.0) * s.inv_std[channel];
         c = dgamma / n * s.inv_std[channel];
         b = dbeta / n - s.mean_low[channel] * c;
-        fits_ = std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(c * scale) &&
-                keeps_digits(call.slope) && keeps_digits(call.back) && std::fabs(b * scale) <= largest_coefficient / 2 &&
+        fits_ = std::fabs(mean) <= largest_mean && in_float_range(scale) && in_float_range(c * scale) &&
+                in_float_range(call.slope) && in_float_range(call.inverse_slope) &&
+                std::fabs(b * scale) <= largest_coefficient / 2 &&
                 stays_small(c * scale, s.var[channel] * n) && stays_small(scale, square) &&
                 (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
     }
@@ -167,46 +169,46 @@ struct GradientRun {
     const S *dy, *x;
     S *dx, *dresidual;
     int64_t count;
-    double slope, back;  // of leaky_relu, see BackwardCall
+    double slope, inverse_slope;  // see BackwardCall
     bool through, add_dx, add_dresidual, streaming;
-    const S *next_dy = nullptr, *next_x = nullptr;  // fetched along: what is read next
+    const S *next_dy = nullptr, *next_x = nullptr;  // prefetched: what is read next
 };
 
 template <Activation kind, class S, class Output, class Coefficients>
 inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients at) {
     using T = typename Coefficients::value;
-    const double slope = run.slope, back = run.back;
+    const double slope = run.slope, inverse_slope = run.inverse_slope;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
         const Pack<T> out = output.template of<T>(Some{i, some});
-        const Pack<T> dz = arriving<kind>(load_part<T>(run.dy + i, some), out, slope);
+        const Pack<T> dz = grad_through_activation<kind>(load_part<T>(run.dy + i, some), out, slope);
         if (run.dresidual) {
             const Pack<T> old =
                 run.add_dresidual ? load_part<T>(run.dresidual + i, some) : Pack<T>::zero();
             store_part(run.dresidual + i, run.add_dresidual ? dz + old : dz, some);
         }
         if (!run.dx) return;
-        const auto x = [&] { return before<kind>(load_part<T>(run.x + i, some), back); };
+        const auto x = [&] { return undo_activation<kind>(load_part<T>(run.x + i, some), inverse_slope); };
         Pack<T> d = run.through ? at(dz, x(), i) : at.direct(dz, i);
         if (run.add_dx) d = d + load_part<T>(run.dx + i, some);
         store_part(run.dx + i, d, some);
     };
-    const auto arrived = [&](int64_t i) BACKNORM_LAMBDA {
-        return arriving<kind>(load<T>(run.dy + i), output.template of<T>(Whole{i}), slope);
+    const auto dz_at = [&](int64_t i) BACKNORM_LAMBDA {
+        return grad_through_activation<kind>(load<T>(run.dy + i), output.template of<T>(Whole{i}), slope);
     };
-    const auto entered = [&](int64_t i) BACKNORM_LAMBDA {
-        return before<kind>(load<T>(run.x + i), back);
+    const auto x_at = [&](int64_t i) BACKNORM_LAMBDA {
+        return undo_activation<kind>(load<T>(run.x + i), inverse_slope);
     };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
-        const Pack<T> dz = arrived(i);
+        const Pack<T> dz = dz_at(i);
         if (run.dresidual)
             store(run.dresidual + i, run.add_dresidual ? dz + load<T>(run.dresidual + i) : dz);
         if (!run.dx) return;
-        const Pack<T> d = run.through ? at(dz, entered(i), i) : at.direct(dz, i);
+        const Pack<T> d = run.through ? at(dz, x_at(i), i) : at.direct(dz, i);
         store(run.dx + i, run.add_dx ? d + load<T>(run.dx + i) : d);
     };
-    // A pack that overlaps its neighbour stores the same again; where results are added up, it must
-    // not, and past the cache it would have a line read back.
+    // The last pack may overlap its neighbour, and stores the same values again. Not where results are
+    // added to the output: they would be added twice. Nor past the cache: a line would have to be read back.
     const bool may_overlap =
         run.count >= lanes && !run.add_dx && !run.add_dresidual && !streaming;
     int64_t i = until_aligned(run.dx, run.count, streaming);
@@ -216,10 +218,10 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
         for (; i <= end; i += lanes) {
             fetch(plus(run.next_dy, i));
             fetch(plus(run.next_x, i));
-            stream(run.dx + i, at(arrived(i), entered(i), i));
+            stream(run.dx + i, at(dz_at(i), x_at(i), i));
         }
     else if (streaming)
-        for (; i <= end; i += lanes) stream(run.dx + i, at.direct(arrived(i), i));
+        for (; i <= end; i += lanes) stream(run.dx + i, at.direct(dz_at(i), i));
     else
         for (; i <= end; i += lanes) full(i);
     if (i < run.count && may_overlap) full(end);

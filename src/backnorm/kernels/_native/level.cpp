@@ -23,19 +23,19 @@ bool as_columns(const Call& call, const Operands& operands) {
 }
 
 template <class Body>
-void with_format(Format format, Body&& body) {
-    switch (format) {
-        case Format::float32: return body(float());
-        case Format::float64: return body(double());
-        case Format::bfloat16: return body(bfloat16());
-        case Format::float16: return body(float16());
+void with_dtype(Dtype dtype, Body&& body) {
+    switch (dtype) {
+        case Dtype::float32: return body(float());
+        case Dtype::float64: return body(double());
+        case Dtype::bfloat16: return body(bfloat16());
+        case Dtype::float16: return body(float16());
     }
 }
 
 void forward(const ForwardCall& call) {
     if (call.shape.size() == 0) return;
     const std::initializer_list<const Operand*> operands{&call.x, &call.y, &call.residual};
-    with_format(call.format, [&](auto s) {
+    with_dtype(call.dtype, [&](auto s) {
         if (as_columns(call, operands)) columns_forward<decltype(s)>(call);
         else planar_forward<decltype(s)>(call);
     });
@@ -46,7 +46,7 @@ void backward(const BackwardCall& call) {
     if (call.shape.size() == 0) return;
     const std::initializer_list<const Operand*> operands{&call.dy, &call.x, &call.y, &call.dx,
                                                          &call.dresidual};
-    with_format(call.format, [&](auto s) {
+    with_dtype(call.dtype, [&](auto s) {
         if (as_columns(call, operands)) columns_backward<decltype(s)>(call);
         else planar_backward<decltype(s)>(call);
     });

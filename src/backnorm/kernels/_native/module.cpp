@@ -1,7 +1,7 @@
 // The Python module: takes arrays through the buffer protocol, fills a call, runs it without the GIL.
 //
 // The callers (native_kernel.py) have checked and arranged everything: see _contract.py. The two
-// 16-bit formats come as unsigned integers, since NumPy exports no buffer of bfloat16.
+// 16-bit dtypes come as unsigned integers, since NumPy exports no buffer of bfloat16.
 #include <nanobind/nanobind.h>
 
 #include <memory>
@@ -57,30 +57,30 @@ Statistics statistics_of(const Buffer& rows) {
     return {p, p + c, p + 2 * c, p + 3 * c};
 }
 
-void forward(int level, int format, nb::handle x, nb::handle y, nb::handle residual,
+void forward(int level, int dtype, nb::handle x, nb::handle y, nb::handle residual,
              nb::handle gamma, nb::handle beta, nb::handle statistics, bool frozen, double eps,
              int activation, double slope) {
     const Buffer x_(x), y_(y, true), residual_(residual), gamma_(gamma), beta_(beta);
     const Buffer statistics_(statistics, !frozen);
-    const ForwardCall call{x_.shape(), Format(format), x_.operand(), y_.operand(),
+    const ForwardCall call{x_.shape(), Dtype(dtype), x_.operand(), y_.operand(),
                            residual_.operand(), gamma_.numbers(), beta_.numbers(),
-                           statistics_of(statistics_), frozen, eps, Activation(activation), slope,
+                           statistics_of(statistics_), frozen, eps, activation_of(activation), slope,
                            thread_count()};
     const nb::gil_scoped_release released;
     levels()[level]->forward(call);
 }
 
-void backward(int level, int format, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
+void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
               nb::handle dresidual, nb::handle sums, nb::handle gamma, nb::handle statistics,
               bool frozen, bool through_mean, bool through_variance, bool add_dx,
               bool add_dresidual, int activation, double slope) {
     const Buffer dy_(dy), x_(x), y_(y), dx_(dx, true), dresidual_(dresidual, true);
     const Buffer sums_(sums, true), gamma_(gamma), statistics_(statistics);
-    const BackwardCall call{x_.shape(), Format(format), dy_.operand(), x_.operand(), y_.operand(),
+    const BackwardCall call{x_.shape(), Dtype(dtype), dy_.operand(), x_.operand(), y_.operand(),
                             dx_.operand(), dresidual_.operand(), sums_.numbers(),
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
-                            add_dx, add_dresidual, Activation(activation), slope, 1.0, thread_count()};
+                            add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count()};
     const nb::gil_scoped_release released;
     levels()[level]->backward(call);
 }
@@ -131,6 +131,15 @@ nb::dict usage() {
     return result;
 }
 
+// {name: (code, invertible)}, for the test that compares it with the Python table.
+nb::dict activations() {
+    nb::dict result;
+#define BACKNORM_ENTRY(name, code, invertible) result[#name] = nb::make_tuple(code, invertible);
+    BACKNORM_ACTIVATIONS(BACKNORM_ENTRY)
+#undef BACKNORM_ENTRY
+    return result;
+}
+
 nb::tuple level_names() {
     nb::list names;
     for (const Level* const* level = levels(); *level; ++level) names.append((*level)->name);
@@ -143,6 +152,7 @@ nb::tuple level_names() {
 NB_MODULE(_native_ext, m) {
     nb::set_leak_warnings(false);  // tensors that live until the end keep their memory until then
     m.def("levels", &backnorm::level_names);
+    m.def("activations", &backnorm::activations);
     m.def("forward", &backnorm::forward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());

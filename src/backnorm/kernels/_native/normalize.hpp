@@ -10,18 +10,17 @@
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
-// A channel's coefficients: y = (x - mean)*scale + shift, where the shift takes in what the mean's
-// low part says.
+// A channel's coefficients: y = (x - mean)*scale + shift. The shift contains the mean's low part.
 struct NormalizeChannel {
     double mean, scale, shift, slope;
-    double squares;  // of all distances from the mean, where they are known
+    double squares;  // sum of (x - mean)^2; 0 with frozen statistics, where it is unknown
 
     template <class Call>  // of either direction
     NormalizeChannel(const Call& call, int64_t c) {
         const Statistics& s = call.statistics;
         mean = s.mean[c];
         scale = (call.gamma ? call.gamma[c] : 1.0) * s.inv_std[c];
-        // Where var + eps is 0, scale is infinite, and 0 times that no number.
+        // Where var + eps is 0, scale is infinite, and 0*scale would be NaN.
         const double low = s.mean_low[c] == 0.0 ? 0.0 : s.mean_low[c] * scale;
         shift = (call.beta ? call.beta[c] : 0.0) - low;
         slope = call.slope;
@@ -29,14 +28,14 @@ struct NormalizeChannel {
     }
 
     bool fits_float() const {
-        return std::fabs(mean) <= largest_mean && keeps_digits(scale) && keeps_digits(slope) &&
+        return std::fabs(mean) <= largest_mean && in_float_range(scale) && in_float_range(slope) &&
                std::fabs(for_float().shift) <= largest_coefficient / 2 && stays_small(scale, squares);
     }
-    // The mean rounded to float32, and what it lost moved to the shift.
+    // The mean rounded to float32, with the rounding error moved to the shift.
     NormalizeChannel for_float() const {
         NormalizeChannel k = *this;
         k.mean = double(float(mean));
-        if (k.mean != mean) k.shift += (k.mean - mean) * scale;  // else a shift of -0 stays what it is
+        if (k.mean != mean) k.shift += (k.mean - mean) * scale;  // if not, a shift of -0 must stay -0
         return k;
     }
     static constexpr int count = 3;
@@ -69,8 +68,7 @@ BACKNORM_INLINE auto each_normalize(const Columns& k) {
     return EachNormalize<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at};
 }
 
-// Streaming stores spare the read of the lines they overwrite, which pays for outputs that no cache
-// keeps.
+// Streaming stores avoid the read of the lines they overwrite, which pays for outputs larger than the caches.
 constexpr int64_t streaming_bytes = int64_t(8) << 20;
 
 template <class S>
@@ -78,7 +76,7 @@ inline bool worth_streaming(const Shape& shape) {
     return shape.size() * int64_t(sizeof(S)) >= streaming_bytes;
 }
 
-// How many values before p is aligned to sixteen of them; 0 when streaming stores are not wanted.
+// Number of values from p to the next address that is aligned to sixteen values; 0 without streaming stores.
 template <class S>
 BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming) {
     if (!streaming) return 0;
@@ -87,11 +85,14 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
     return head < count ? head : count;
 }
 
-// Coefficients come by value, and closures hold copies: no store can change them, so they stay in
-// registers. Arrays of them must be readable for sixteen values past the run's end. `next`, which may
-// be null, is what is read next: it is fetched along while this run is stored past the cache. The end of
-// a long run is a whole pack too, which overlaps its neighbour and stores the same again; not so past the
-// cache, where a line that is touched twice has to be read back, nor where y is x itself.
+// Coefficients are passed by value, and closures hold copies, so that they stay in registers: the compiler
+// loads what a reference points to again after every vector store, since that may alias anything. Arrays of
+// coefficients must be readable for sixteen values past the run's end. `next`, which may be null, is read
+// next: it is prefetched while this run is stored past the cache.
+//
+// The end of a long run is a whole pack too, which overlaps its neighbour and stores the same values again.
+// Not past the cache, where a line that is written twice has to be read back; nor where y is x itself, whose
+// values would be normalized twice.
 template <Activation kind, class S, class Coefficients>
 inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Coefficients at,
                           double slope, bool streaming,

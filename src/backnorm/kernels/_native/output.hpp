@@ -1,4 +1,4 @@
-// The output of the activation, from which its derivative is read: as it was kept, or made again from x.
+// The output of the activation, from which its derivative is read: as it was stored, or computed again from x.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,8 @@
 namespace backnorm {
 namespace BACKNORM_LEVEL {
 
-// Where sixteen values lie in a run: all of them, the first few of them, or those that load_end gives.
+// Which values of a run are read: sixteen, the first `count` of sixteen, as many as are left up to sixteen, or
+// those of load_end.
 struct Whole {
     int64_t at;
     template <class T, class S>
@@ -31,15 +32,15 @@ struct UpTo {
 };
 struct End {
     int64_t length;
-    int rest;
+    int tail;
     static constexpr int64_t at = 0;  // coefficients are the same all along
     template <class T, class S>
-    BACKNORM_INLINE Pack<T> read(const S* run) const { return load_end<T>(run, length, rest); }
+    BACKNORM_INLINE Pack<T> read(const S* run) const { return load_end<T>(run, length, tail); }
 };
 
-// Null where there is no activation.
+// y is null where there is no activation.
 template <class S>
-struct KeptOutput {
+struct StoredOutput {
     const S* y;
     template <class T, class Place>
     BACKNORM_INLINE Pack<T> of(const Place& place) const {
@@ -47,10 +48,10 @@ struct KeptOutput {
     }
 };
 
-// What was rounded to y, in the format that it was computed in. It is y itself, or lies on the same side of
-// the places where an activation has its corners.
+// The value that was rounded to y, in the dtype of the computation. It is y itself, or lies on the same side of
+// every kink of an activation.
 template <class S, class Coefficients>
-struct OutputAgain {
+struct RecomputedOutput {
     const S* x;
     Coefficients at;
     template <class T, class Place>
@@ -60,16 +61,16 @@ struct OutputAgain {
 };
 
 template <Activation kind, class S>
-constexpr bool can_make_again = kind != Activation::identity &&
+constexpr bool can_recompute = kind != Activation::identity &&
                                 (std::is_same<S, float>::value || std::is_same<S, double>::value);
 
-// Below, arrays may lie in a cache, from which they are read faster than they are made.
-constexpr int64_t least_bytes_made = int64_t(4) << 20;
+// Smaller arrays may lie in a cache, from which they are read faster than they are computed.
+constexpr int64_t least_bytes_recomputed = int64_t(4) << 20;
 
-// Whether the output is to be made again: only where each channel's was computed in the usual format.
+// Whether the output is computed again: only where that of every channel was computed in the usual dtype.
 template <class S>
-inline bool makes_again(const BackwardCall& call) {
-    if (!call.alone || !call.y || call.shape.size() * int64_t(sizeof(S)) < least_bytes_made) return false;
+inline bool recomputes(const BackwardCall& call) {
+    if (!call.recomputable || !call.y || call.shape.size() * int64_t(sizeof(S)) < least_bytes_recomputed) return false;
     if constexpr (std::is_same<S, double>::value) return true;
     for (int64_t c = 0; c < call.shape.channels; ++c)
         if (!NormalizeChannel(call, c).fits_float()) return false;
@@ -77,7 +78,7 @@ inline bool makes_again(const BackwardCall& call) {
 }
 
 template <class S>
-inline NormalizeChannel usual(const NormalizeChannel& channel) {
+inline NormalizeChannel in_usual_dtype(const NormalizeChannel& channel) {
     return is_double<S> ? channel : channel.for_float();
 }
 

@@ -1,4 +1,4 @@
-// Sixteen values at a time, as float64 or float32: loads from each storage format, arithmetic, stores.
+// Sixteen values at a time, as float64 or float32: loads from each storage dtype, arithmetic, stores.
 //
 // Sums are taken in float64; results are computed in float32 where a channel's numbers allow it (see
 // precision.hpp). A Pack is as many native vectors as sixteen values take, so one source serves
@@ -88,7 +88,7 @@ BACKNORM_INLINE void stream(S* p, const Pack<T>& value) {
         stream_piece<T>(p + k * width<T>, value.part[k]);
 }
 
-// Asks for memory that is wanted soon; null asks for nothing.
+// Prefetches memory that is read soon; null does nothing.
 template <class S>
 BACKNORM_INLINE void fetch(const S* p) {
     if (p) __builtin_prefetch(p);
@@ -123,18 +123,18 @@ BACKNORM_INLINE Pack<T> load_up_to(const S* p, int64_t left) {
     return left >= lanes ? load<T>(p) : load_part<T>(p, int(left));
 }
 
-// The sixteen values that end with the run's last one, of which only the last `rest` are new; of a
-// run of fewer than sixteen, the first `rest`.
+// The sixteen values that end with the run's last one, of which only the last `tail` are new; of a
+// run of fewer than sixteen, the first `tail`.
 template <class T, class S>
-BACKNORM_INLINE Pack<T> load_end(const S* run, int64_t count, int rest) {
-    return count >= lanes ? load<T>(run + count - lanes) : load_part<T>(run + count - rest, rest);
+BACKNORM_INLINE Pack<T> load_end(const S* run, int64_t count, int tail) {
+    return count >= lanes ? load<T>(run + count - lanes) : load_part<T>(run + count - tail, tail);
 }
-// 0 in all lanes but those that load_end says are new.
-BACKNORM_INLINE Pack<double> keep_end(Pack<double> p, int64_t count, int rest) {
+// 0 in all lanes but the new ones of load_end.
+BACKNORM_INLINE Pack<double> keep_end(Pack<double> p, int64_t count, int tail) {
     alignas(64) static constexpr int64_t zeros_ones_zeros[3 * lanes] = {
         0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
         -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    const int64_t* mask = zeros_ones_zeros + (count >= lanes ? rest : 2 * lanes - rest);
+    const int64_t* mask = zeros_ones_zeros + (count >= lanes ? tail : 2 * lanes - tail);
     using Bits = Vector<int64_t, width<double>>;
     BACKNORM_UNROLL for (int k = 0; k < Pack<double>::parts; ++k)
         p.part[k] = same_bits<Native<double>>(same_bits<Bits>(p.part[k]) &

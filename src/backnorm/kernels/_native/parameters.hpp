@@ -1,38 +1,38 @@
-// One value per channel as a framework keeps it: read as float64, written rounded once.
+// One value per channel in a framework's dtype: read as float64, rounded once when written.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "call.hpp"
-#include "formats.hpp"
+#include "dtypes.hpp"
 
 namespace backnorm {
 
 class Parameters {
   public:
-    Parameters(void* data, Format format) : data_(data), format_(format) {}
+    Parameters(void* data, Dtype dtype) : data_(data), dtype_(dtype) {}
 
     explicit operator bool() const { return data_ != nullptr; }
 
     double operator[](int64_t i) const {
-        switch (format_) {
-            case Format::float32: return static_cast<const float*>(data_)[i];
-            case Format::float64: return static_cast<const double*>(data_)[i];
-            case Format::bfloat16: return from_bfloat16(static_cast<const uint16_t*>(data_)[i]);
-            case Format::float16: return from_float16(static_cast<const uint16_t*>(data_)[i]);
+        switch (dtype_) {
+            case Dtype::float32: return static_cast<const float*>(data_)[i];
+            case Dtype::float64: return static_cast<const double*>(data_)[i];
+            case Dtype::bfloat16: return from_bfloat16(static_cast<const uint16_t*>(data_)[i]);
+            case Dtype::float16: return from_float16(static_cast<const uint16_t*>(data_)[i]);
         }
         return 0.0;
     }
     void set(int64_t i, double value) const {
-        switch (format_) {
-            case Format::float32: static_cast<float*>(data_)[i] = float(value); return;
-            case Format::float64: static_cast<double*>(data_)[i] = value; return;
-            case Format::bfloat16: static_cast<uint16_t*>(data_)[i] = to_bfloat16(float(value)); return;
-            case Format::float16: static_cast<uint16_t*>(data_)[i] = to_float16(float(value)); return;
+        switch (dtype_) {
+            case Dtype::float32: static_cast<float*>(data_)[i] = float(value); return;
+            case Dtype::float64: static_cast<double*>(data_)[i] = value; return;
+            case Dtype::bfloat16: static_cast<uint16_t*>(data_)[i] = to_bfloat16(float(value)); return;
+            case Dtype::float16: static_cast<uint16_t*>(data_)[i] = to_float16(float(value)); return;
         }
     }
-    // All of them; empty where there are none.
+    // All values; empty where there is no parameter.
     std::vector<double> read(int64_t count) const {
         std::vector<double> values;
         if (!data_) return values;
@@ -47,7 +47,7 @@ class Parameters {
 
   private:
     void* data_;
-    Format format_;
+    Dtype dtype_;
 };
 
 }  // namespace backnorm

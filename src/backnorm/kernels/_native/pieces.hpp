@@ -1,4 +1,4 @@
-// One native vector of float64 or float32: from and to memory in each storage format, at any address.
+// One native vector of float64 or float32: from and to memory in each storage dtype, at any address.
 //
 // Plain vector code does it everywhere; where a level has instructions that compilers do not find by
 // themselves (conversions from and to half the width, masks, streaming stores) they are named here,
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "formats.hpp"
+#include "dtypes.hpp"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -94,7 +94,7 @@ BACKNORM_INLINE Vector<float, Count> narrow(const Vector<double, Count>& v) {
         return __builtin_convertvector(v, Vector<float, Count>);
 }
 
-// ---- from float32 to the 16-bit formats and back; ties to even, NaN stays NaN
+// ---- from float32 to the 16-bit dtypes and back; ties to even, NaN stays NaN
 
 template <int Count>
 BACKNORM_INLINE Vector<uint32_t, Count> words_of(const Vector<uint16_t, Count>& v) {
@@ -183,7 +183,7 @@ BACKNORM_INLINE Vector<float, Count> from_float16(const Vector<uint16_t, Count>&
     }
 }
 
-// ---- a format's vector as it lies in memory, what it says, and what is written for a value
+// ---- a vector as it lies in memory, to the values that it stores and back
 
 template <class S>
 using Stored = std::conditional_t<std::is_floating_point<S>::value, S, uint16_t>;
@@ -191,7 +191,7 @@ template <class S, class T>
 using Raw = Vector<Stored<S>, width<T>>;
 
 template <class S, class T>
-BACKNORM_INLINE Native<T> said(const Raw<S, T>& v) {
+BACKNORM_INLINE Native<T> from_stored(const Raw<S, T>& v) {
     constexpr int count = width<T>;
     if constexpr (std::is_same<S, T>::value) return v;
     else if constexpr (std::is_same<S, float>::value) return widen<count>(v);
@@ -204,7 +204,7 @@ BACKNORM_INLINE Native<T> said(const Raw<S, T>& v) {
     }
 }
 template <class S, class T>
-BACKNORM_INLINE Raw<S, T> written(const Native<T>& v) {
+BACKNORM_INLINE Raw<S, T> to_stored(const Native<T>& v) {
     constexpr int count = width<T>;
     if constexpr (std::is_same<S, T>::value) return v;
     else {
@@ -219,16 +219,16 @@ BACKNORM_INLINE Raw<S, T> written(const Native<T>& v) {
 
 template <class T, class S>
 BACKNORM_INLINE Native<T> load_piece(const S* p) {
-    return said<S, T>(read<Raw<S, T>>(p));
+    return from_stored<S, T>(read<Raw<S, T>>(p));
 }
 template <class T, class S>
 BACKNORM_INLINE void store_piece(S* p, const Native<T>& v) {
-    const Raw<S, T> raw = written<S, T>(v);
+    const Raw<S, T> raw = to_stored<S, T>(v);
     std::memcpy(p, &raw, sizeof raw);
 }
 
 #if defined(__AVX2__)
-// All bits in the first `count` of eight words, none in the others.
+// All bits set in the first `count` of eight words, 0 in the others.
 BACKNORM_INLINE __m256i first_words(int count) {
     alignas(32) static constexpr int ones_then_zeros[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     return read<__m256i>(ones_then_zeros + 8 - count);
@@ -242,13 +242,13 @@ BACKNORM_INLINE Native<T> load_some(const S* p, int count) {
     if constexpr (std::is_same<S, float>::value) {
         if constexpr (std::is_same<T, float>::value)
             return Native<T>(_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1u), p));
-        else return said<S, T>(Raw<S, T>(_mm256_maskz_loadu_ps(__mmask8((1u << count) - 1u), p)));
+        else return from_stored<S, T>(Raw<S, T>(_mm256_maskz_loadu_ps(__mmask8((1u << count) - 1u), p)));
     } else
 #elif defined(__AVX2__)
     if constexpr (std::is_same<S, float>::value) {
         const __m256i mask = first_words(count);
         if constexpr (std::is_same<T, float>::value) return Native<T>(_mm256_maskload_ps(p, mask));
-        else return said<S, T>(Raw<S, T>(_mm_maskload_ps(p, _mm256_castsi256_si128(mask))));
+        else return from_stored<S, T>(Raw<S, T>(_mm_maskload_ps(p, _mm256_castsi256_si128(mask))));
     } else
 #endif
     {
@@ -264,13 +264,13 @@ BACKNORM_INLINE void store_some(S* p, const Native<T>& v, int count) {
         if constexpr (std::is_same<T, float>::value)
             _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1u), __m512(v));
         else
-            _mm256_mask_storeu_ps(p, __mmask8((1u << count) - 1u), __m256(written<S, T>(v)));
+            _mm256_mask_storeu_ps(p, __mmask8((1u << count) - 1u), __m256(to_stored<S, T>(v)));
     } else
 #elif defined(__AVX2__)
     if constexpr (std::is_same<S, float>::value) {
         const __m256i mask = first_words(count);
         if constexpr (std::is_same<T, float>::value) _mm256_maskstore_ps(p, mask, __m256(v));
-        else _mm_maskstore_ps(p, _mm256_castsi256_si128(mask), __m128(written<S, T>(v)));
+        else _mm_maskstore_ps(p, _mm256_castsi256_si128(mask), __m128(to_stored<S, T>(v)));
     } else
 #endif
     {
@@ -298,7 +298,7 @@ BACKNORM_INLINE void stream_raw(void* p, const __m512i& v) {
 #endif
 template <class T, class S>
 BACKNORM_INLINE void stream_piece(S* p, const Native<T>& v) {
-    const Raw<S, T> raw = written<S, T>(v);
+    const Raw<S, T> raw = to_stored<S, T>(v);
     if constexpr (sizeof raw == 16) stream_raw(p, same_bits<__m128i>(raw));
 #if defined(__AVX2__)
     else if constexpr (sizeof raw == 32) stream_raw(p, same_bits<__m256i>(raw));

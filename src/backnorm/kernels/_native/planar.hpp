@@ -1,6 +1,6 @@
-// Planar layouts (NCHW and anything with long runs per channel): one channel at a time per thread,
-// so that the second pass finds in cache what the first one read. Where channels are few, each is
-// cut into parts.
+// The walk over planar layouts (NCHW, and all others with long runs for each channel): a thread does both
+// passes over one channel before it takes the next one, so that the second pass finds in cache what the first
+// one read. Where channels are few, each is cut into parts.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ struct Block {
     int64_t outer, planes, inner, length;
 };
 
-// How a channel is cut into blocks, the units of what its parts are made of.
+// How a channel is cut into blocks. A part of a channel consists of whole blocks.
 class Blocks {
   public:
     static constexpr int64_t values = 2048;
@@ -44,7 +44,7 @@ class Blocks {
     int64_t outer_, inner_, planes_, pieces_;
 };
 
-// Channels that are fewer than this are cut into parts, as many as make up the number.
+// With fewer channels than this, channels are cut into parts, so that there are about as many pieces.
 constexpr int64_t enough_pieces = 16;
 
 inline int64_t parts_of(const Shape& shape, const Blocks& blocks) {
@@ -71,8 +71,8 @@ inline void each_run(const Shape& shape, int64_t begin, int64_t end, const Body&
         for (int64_t k = 0; k < b.planes; ++k) body(b.outer + k, b.inner, b.length);
     }
 }
-// The same from the end, to meet what a first walk left in cache, and with the blocks of a plane as
-// one run: where they are cut does not matter to results that are not sums.
+// From the last block to the first, since the blocks that the first pass read last are still in cache; and the
+// blocks of a plane as one run, since the cuts matter to sums only.
 template <class Body>
 inline void each_run_backwards(const Shape& shape, int64_t begin, int64_t end, const Body& body) {
     const Blocks blocks(shape);
@@ -86,18 +86,18 @@ inline void each_run_backwards(const Shape& shape, int64_t begin, int64_t end, c
     }
 }
 
-// Short planes would leave cache lines half written.
+// Streaming stores need whole cache lines, and short planes begin and end within a line.
 template <class S>
 inline bool planar_worth_streaming(const Shape& shape) {
     constexpr int64_t least_run_bytes = 2048;
     return worth_streaming<S>(shape) && shape.inner * int64_t(sizeof(S)) >= least_run_bytes;
 }
 
-// How many samples further on a run is fetched while one is summed: short ones end before the
-// processor has learnt where they lead.
+// While a run is summed, that of a later sample is prefetched, so many samples ahead: a short run ends before
+// the processor has recognized it as a stream.
 inline int64_t samples_ahead(const Shape& shape) { return 1 + 1024 / shape.inner; }
 
-// The same run of a later sample; null past the last.
+// The same run of sample o; null past the last sample.
 template <class S>
 inline const S* run_ahead(const Operand& a, int64_t outer, int64_t o, int64_t c, int64_t i) {
     return o < outer ? a.at<const S>(o, c) + i : nullptr;
@@ -126,7 +126,7 @@ inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int
     return m;
 }
 
-// The next channel of an operand, to be fetched while this one's result is streamed out: reads and
+// The next channel of an operand, to be prefetched while the result of this one is streamed out: reads and
 // writes then overlap, as they do in a copy. Null where a second-level cache would not hold it.
 template <class S>
 inline const S* next_channel(const Operand& a, const Shape& shape, int64_t o, int64_t c, int64_t i) {
@@ -175,46 +175,47 @@ inline void planar_forward(const ForwardCall& call) {
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
         store_moments(all, call.eps, call.statistics, c);
     }
-    each_part(call.shape, parts, threads,
-              [&](int64_t c, int64_t begin, int64_t end, int64_t) { normalize_blocks<S>(call, c, begin, end, streaming); });
+    each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
+        normalize_blocks<S>(call, c, begin, end, streaming);
+    });
 }
 
 // body(kind, output) with the activation, and output(outer, inner) for the output of a run.
 template <class S, class Body>
-inline void with_output(const BackwardCall& call, int64_t c, bool again, const Body& body) {
+inline void with_output(const BackwardCall& call, int64_t c, bool recompute, const Body& body) {
     with_activation(call.activation, [&](auto kind) {
-        if constexpr (can_make_again<decltype(kind)::value, S>)
-            if (again) {
-                const SameNormalize<S> at(usual<S>(NormalizeChannel(call, c)));
+        if constexpr (can_recompute<decltype(kind)::value, S>)
+            if (recompute) {
+                const SameNormalize<S> at(in_usual_dtype<S>(NormalizeChannel(call, c)));
                 return body(kind, [&](int64_t o, int64_t i) {
-                    return OutputAgain<S, SameNormalize<S>>{call.x.at<const S>(o, c) + i, at};
+                    return RecomputedOutput<S, SameNormalize<S>>{call.x.at<const S>(o, c) + i, at};
                 });
             }
         body(kind, [&](int64_t o, int64_t i) {
-            return KeptOutput<S>{call.y ? call.y.at<const S>(o, c) + i : nullptr};
+            return StoredOutput<S>{call.y ? call.y.at<const S>(o, c) + i : nullptr};
         });
     });
 }
 
 template <class S>
-inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool again, int64_t begin,
+inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool recompute, int64_t begin,
                               int64_t end) {
     const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
     ComomentSums<S> sums;
-    with_output<S>(call, c, again, [&](auto kind, const auto& output) {
+    with_output<S>(call, c, recompute, [&](auto kind, const auto& output) {
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
             sums.template add_run<decltype(kind)::value>(
                 {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, length,
                  run_ahead<S>(call.dy, outer, o + ahead, c, i),
                  run_ahead<S>(call.x, outer, o + ahead, c, i)},
-                output(o, i), call.statistics.mean[c], call.slope, call.back);
+                output(o, i), call.statistics.mean[c], call.slope, call.inverse_slope);
         });
     });
     return sums.totals();
 }
 
 template <class S>
-inline void gradient_blocks(const BackwardCall& call, int64_t c, bool again, double square,
+inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute, double square,
                             int64_t begin, int64_t end, bool streaming) {
     const GradientChannel channel(call, c, square);
     const bool through = call.through_mean || call.through_variance;
@@ -224,11 +225,11 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool again, dou
     in_precision<S>(channel.fits_float(), [&](auto t) {
         using T = decltype(t);
         const SameGradient<T> at(is_double<T> ? channel : channel.for_float());
-        with_output<S>(call, c, again, [&](auto kind, const auto& output) {
+        with_output<S>(call, c, recompute, [&](auto kind, const auto& output) {
             each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                          place(call.dx, o, i), place(call.dresidual, o, i),
-                                         length, call.slope, call.back,
+                                         length, call.slope, call.inverse_slope,
                                          through, call.add_dx, call.add_dresidual, streaming};
                 gradient_run<decltype(kind)::value>(run, output(o, i), at);
             });
@@ -242,18 +243,18 @@ inline void planar_backward(const BackwardCall& call) {
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
-    const bool results = call.dx || call.dresidual, again = makes_again<S>(call);
+    const bool results = call.dx || call.dresidual, recompute = recomputes<S>(call);
     if (parts == 1) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            const Comoments sums = comoments_of<S>(call, c, again, begin, end);
+            const Comoments sums = comoments_of<S>(call, c, recompute, begin, end);
             store_sums(sums, call, c);
-            if (results) gradient_blocks<S>(call, c, again, sums.square, begin, end, streaming);
+            if (results) gradient_blocks<S>(call, c, recompute, sums.square, begin, end, streaming);
         });
         return;
     }
     std::vector<Comoments> pieces(size_t(call.shape.channels * parts));
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
-        pieces[size_t(piece)] = comoments_of<S>(call, c, again, begin, end);
+        pieces[size_t(piece)] = comoments_of<S>(call, c, recompute, begin, end);
     });
     std::vector<double> squares(size_t(call.shape.channels));
     for (int64_t c = 0; c < call.shape.channels; ++c) {
@@ -264,7 +265,7 @@ inline void planar_backward(const BackwardCall& call) {
     }
     if (!results) return;
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-        gradient_blocks<S>(call, c, again, squares[size_t(c)], begin, end, streaming);
+        gradient_blocks<S>(call, c, recompute, squares[size_t(c)], begin, end, streaming);
     });
 }
 

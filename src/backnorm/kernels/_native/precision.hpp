@@ -1,9 +1,9 @@
-// In which format a channel's results are computed: float32 twice as fast, or float64.
+// The dtype in which a channel's results are computed: float32, which is twice as fast, or float64.
 //
 // Sums are always taken in float64. A result is a few roundings away from them, and with float32 it
 // keeps the budget (docs/numerics.md) unless coefficients leave float32's range, or the parts of the
-// gradient cancel. That is decided for each channel from its sums alone, so that no channel's bits
-// depend on another's values.
+// gradient cancel. The choice is made for each channel from its sums only, so that no channel's bits
+// depend on the values of another.
 #pragma once
 
 #include <cmath>
@@ -17,7 +17,7 @@ namespace BACKNORM_LEVEL {
 template <class S>
 constexpr bool is_double = std::is_same<S, double>::value;
 
-// What results in the storage format S are computed in, as a rule.
+// The usual dtype of the computation for results stored as S.
 template <class S>
 using Fast = std::conditional_t<is_double<S>, double, float>;
 
@@ -25,19 +25,19 @@ constexpr double largest_mean = 0x1p100;         // any float32 minus it is fini
 constexpr double largest_coefficient = 0x1p126;  // a sum of two of them is finite
 constexpr double smallest_coefficient = 0x1p-126;
 
-inline bool keeps_digits(double coefficient) {
+inline bool in_float_range(double coefficient) {
     const double size = std::fabs(coefficient);
     return size == 0.0 || (size >= smallest_coefficient && size <= largest_coefficient);
 }
 
-// Whether factor times any of some values, the squares of which sum up to `squares`, is at most half of
-// the largest coefficient.
+// Whether |factor*v| is at most half of the largest coefficient for all values v whose squares add up to
+// `squares`.
 inline bool stays_small(double factor, double squares) {
     constexpr double most = largest_coefficient / 2;
     return factor == 0.0 || factor * factor * squares <= most * most;
 }
 
-// Calls body(T()) with the format that results are computed in.
+// Calls body(T()) with the dtype of the computation.
 template <class S, class Body>
 inline void in_precision(bool fits_float, Body&& body) {
     if constexpr (!is_double<S>)
@@ -45,9 +45,9 @@ inline void in_precision(bool fits_float, Body&& body) {
     body(double());
 }
 
-// The squares of the gradient make up at least half of those of what arrives: then the roundings of
-// the parts, which are relative to the parts, are small against the gradient too. With a quarter, one
-// channel of 1100 with five values each was 2.5 units off instead of 2.3 (no fused multiply-add).
+// float32 only where the squares of dx are at least this share of the squares of scale*dz: then rounding errors,
+// which are relative to the parts of the gradient, are small relative to their sum too. With a quarter, one
+// channel of 1100 with five values each was 2.5 units off instead of 2.3 (without fused multiply-add).
 constexpr double least_share = 0.5;
 
 }  // namespace BACKNORM_LEVEL

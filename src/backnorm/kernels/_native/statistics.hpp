@@ -1,8 +1,8 @@
 // Mean and variance in one pass over memory.
 //
-// Values are widened to float64 and summed around a shift close to their mean, so that an offset
-// costs no digits, and squares neither overflow nor underflow for any float32. For float64 itself the
-// shift is the mean, from a pass of its own; for the others, that of the first values is close enough.
+// Values are widened to float64 and summed around a shift close to their mean, so that an offset costs no
+// precision, and squares neither overflow nor underflow for any float32. For float64 the shift is the mean,
+// computed by an additional pass; for narrower dtypes the mean of the first values is close enough.
 #pragma once
 
 #include <cmath>
@@ -63,11 +63,11 @@ struct MomentSums {
         second[k] = multiply_add(d, d, second[k]);
     }
 
-    // `next`, which may be null, is fetched along.
+    // `next`, which may be null, is prefetched.
     template <class S>
     BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift, const S* next = nullptr) {
         const Pack<double> around = Pack<double>::all(shift);
-        MomentSums sums = *this;  // in registers: for all the compiler knows x points at *this
+        MomentSums sums = *this;  // in registers: the compiler must assume that x points at *this
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k) {
@@ -76,8 +76,8 @@ struct MomentSums {
             }
         for (; i + lanes <= count; i += lanes) sums.add(0, load<double>(x + i) - around);
         if (i < count) {
-            const int rest = int(count - i);
-            sums.add(0, keep_end(load_end<double>(x, count, rest) - around, count, rest));
+            const int tail = int(count - i);
+            sums.add(0, keep_end(load_end<double>(x, count, tail) - around, count, tail));
         }
         *this = sums;
     }

@@ -15,13 +15,13 @@ namespace nb = nanobind;
 namespace backnorm {
 namespace {
 
-// How the framework hands out its tensors; set once, when its adapter is imported.
+// The framework's exchange of tensors; set once, when its adapter is imported.
 const dlpack::Exchange* exchange = nullptr;
 
 bool use_exchange(nb::handle capsule) {
-    void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
-    if (!found) throw nb::python_error();
-    auto* api = static_cast<const dlpack::Exchange*>(found);
+    void* pointer = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
+    if (!pointer) throw nb::python_error();
+    auto* api = static_cast<const dlpack::Exchange*>(pointer);
     while (api && api->version.major != dlpack::known_major) api = api->previous;
     exchange = api;
     return api != nullptr;
@@ -33,12 +33,12 @@ dlpack::Tensor tensor_of(nb::handle object) {
     return t;
 }
 
-std::optional<Format> format_of(const dlpack::Tensor& t) {
+std::optional<Dtype> dtype_of(const dlpack::Tensor& t) {
     if (t.dtype.lanes != 1) return {};
-    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 32) return Format::float32;
-    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 64) return Format::float64;
-    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 16) return Format::float16;
-    if (t.dtype.code == dlpack::bfloat_code && t.dtype.bits == 16) return Format::bfloat16;
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 32) return Dtype::float32;
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 64) return Dtype::float64;
+    if (t.dtype.code == dlpack::float_code && t.dtype.bits == 16) return Dtype::float16;
+    if (t.dtype.code == dlpack::bfloat_code && t.dtype.bits == 16) return Dtype::bfloat16;
     return {};
 }
 
@@ -46,13 +46,13 @@ void* start_of(const dlpack::Tensor& t) { return static_cast<char*>(t.data) + t.
 
 // Arguments checked by `accepts`: one value per channel, or None.
 Parameters parameters_of(nb::handle object) {
-    if (object.is_none()) return {nullptr, Format::float64};
+    if (object.is_none()) return {nullptr, Dtype::float64};
     const dlpack::Tensor t = tensor_of(object);
-    return {start_of(t), *format_of(t)};
+    return {start_of(t), *dtype_of(t)};
 }
 
-// What is in the place of a tensor of x's shape: nothing where it is None or, with `fits` made false, where
-// kernels cannot take its strides.
+// The operand of a tensor of x's shape: empty where the tensor is None. Where kernels cannot take its strides
+// the operand is empty too, and `fits` becomes false.
 Operand operand_of(nb::handle object, const Arrangement& arrangement, bool& fits) {
     if (object.is_none()) return {};
     const auto place = arrangement.place(tensor_of(object));
@@ -62,28 +62,28 @@ Operand operand_of(nb::handle object, const Arrangement& arrangement, bool& fits
 
 int threads_up_to(int most) { return std::min(most, thread_count()); }
 
-// Whether the engine computes this: formats, shapes and sizes fit. What it leaves is the framework's, and so
-// are tensors that have no strides.
+// Whether the engine computes this: dtypes, shapes and sizes fit. All other calls are left to the framework, and
+// so are tensors without strides.
 bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle running_mean,
              nb::handle running_var, bool training) {
     const dlpack::Tensor x = tensor_of(x_);
     if (x.device.type != dlpack::cpu || x.axes < 2 || x.axes > most_axes) return false;
-    const auto format = format_of(x);
+    const auto dtype = dtype_of(x);
     int64_t size = 1;
     for (int axis = 0; axis < x.axes; ++axis) size *= x.shape[axis];
-    if (!format || size == 0) return false;
-    std::optional<Format> kept;
+    if (!dtype || size == 0) return false;
+    std::optional<Dtype> parameters;
     for (const nb::handle& each : {gamma, beta, running_mean, running_var}) {
         if (each.is_none()) continue;
         const dlpack::Tensor p = tensor_of(each);
         const bool plain = p.device.type == dlpack::cpu && p.axes == 1 &&
                            p.shape[0] == x.shape[channel_axis] && (p.strides[0] == 1 || p.shape[0] == 1);
-        const auto its = format_of(p);
-        if (!plain || !its || (kept && *kept != *its)) return false;
-        kept = its;
+        const auto own = dtype_of(p);
+        if (!plain || !own || (parameters && *parameters != *own)) return false;
+        parameters = own;
     }
-    const bool narrow = *format == Format::float16 || *format == Format::bfloat16;
-    if (kept && *kept != *format && !(narrow && *kept == Format::float32)) return false;
+    const bool narrow = *dtype == Dtype::float16 || *dtype == Dtype::bfloat16;
+    if (parameters && *parameters != *dtype && !(narrow && *parameters == Dtype::float32)) return false;
     if (running_mean.is_none() != running_var.is_none()) return false;
     return training ? size > x.shape[channel_axis] : !running_mean.is_none();
 }
@@ -106,7 +106,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     const Shape& shape = arrangement.shape();
     bool fits = true;
     ForwardTensors t{shape,
-                     *format_of(input),
+                     *dtype_of(input),
                      operand_of(x, arrangement, fits),
                      operand_of(y, arrangement, fits),
                      operand_of(residual, arrangement, fits),
@@ -118,7 +118,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
                      nullptr,
                      !training,
                      eps,
-                     Activation(activation),
+                     activation_of(activation),
                      slope,
                      threads_up_to(threads)};
     if (!fits) return nb::none();
@@ -135,12 +135,12 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
 bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
-              bool alone, bool from_output, int activation, double slope, int threads) {
+              bool recomputable, bool from_output, int activation, double slope, int threads) {
     const dlpack::Tensor input = tensor_of(x);
     const Arrangement arrangement(input);
     bool fits = true;
     const BackwardTensors t{arrangement.shape(),
-                            *format_of(input),
+                            *dtype_of(input),
                             operand_of(dy, arrangement, fits),
                             operand_of(x, arrangement, fits),
                             operand_of(y, arrangement, fits),
@@ -155,9 +155,9 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
                             !training,
                             training && through_mean,
                             training && through_variance,
-                            alone,
+                            recomputable,
                             from_output,
-                            Activation(activation),
+                            activation_of(activation),
                             slope,
                             threads_up_to(threads)};
     if (!fits) return false;
@@ -171,7 +171,7 @@ bool in_place(nb::handle x) {
     const dlpack::Tensor t = tensor_of(x);
     return distinct(t) && Arrangement(t).place(t);
 }
-// Whether x_hat can be worked out from y.
+// Whether x_hat can be computed from y.
 bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta) {
     return invertible(parameters_of(gamma), parameters_of(beta), tensor_of(x).shape[channel_axis]);
 }

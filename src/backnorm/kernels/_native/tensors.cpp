@@ -1,6 +1,8 @@
 #include "tensors.hpp"
 
 #include <cmath>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace backnorm {
@@ -33,13 +35,14 @@ void update(const ForwardTensors& t, const Statistics& s) {
     }
 }
 
-// The output before its activation is z = gamma*x_hat + beta, so that x_hat = (z - beta)/gamma: z takes
-// the place of x, beta that of the mean and 1/gamma that of inv_std; what is left of the slope of y over x
-// goes to gamma.
-struct OfOutput {
+// What a backward pass from the output is given. The input of the activation is z = gamma*x_hat + beta, so
+// that x_hat = (z - beta)/gamma: z takes the place of x, beta that of the mean and 1/gamma that of inv_std.
+// The derivative of z by x is gamma*inv_std, of which the kernels compute gamma' * (1/gamma): gamma' is
+// gamma*gamma*inv_std.
+struct FromOutput {
     std::vector<double> rows, gamma;
 
-    explicit OfOutput(const BackwardTensors& t) {
+    explicit FromOutput(const BackwardTensors& t) {
         const int64_t channels = t.shape.channels;
         const Statistics old = rows_of(t.statistics, channels);
         rows.resize(size_t(4 * channels));
@@ -58,11 +61,21 @@ struct OfOutput {
 
 }  // namespace
 
-// The output rounds gamma*x_hat + beta, so x_hat comes back with |beta/gamma| + |x_hat| units of rounding:
-// up to this quotient that is about what the largest x_hat of a channel has anyway.
+// The output is gamma*x_hat + beta, rounded, so that x_hat computed from it has an error of |beta/gamma| + |x_hat|
+// units of rounding. Up to this quotient that is about the error of a channel's largest x_hat in any case.
 constexpr double most_shift = 4.0;
 // Below, outputs may be subnormal in float32.
 constexpr double least_scale = 0x1p-60;
+
+Activation activation_of(int code) {
+    switch (code) {
+#define BACKNORM_CASE(name, code, invertible) \
+    case code: return Activation::name;
+        BACKNORM_ACTIVATIONS(BACKNORM_CASE)
+#undef BACKNORM_CASE
+    }
+    throw std::invalid_argument("no activation has the code " + std::to_string(code));
+}
 
 bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels) {
     for (int64_t c = 0; c < channels; ++c) {
@@ -78,7 +91,7 @@ void run(const Level& level, const ForwardTensors& t) {
     const Statistics s = rows_of(t.statistics, channels);
     const std::vector<double> gamma = t.gamma.read(channels), beta = t.beta.read(channels);
     if (t.frozen) freeze(t, s);
-    level.forward({t.shape, t.format, t.x, t.y, t.residual, start(gamma), start(beta), s, t.frozen, t.eps,
+    level.forward({t.shape, t.dtype, t.x, t.y, t.residual, start(gamma), start(beta), s, t.frozen, t.eps,
                    t.activation, t.slope, t.threads});
     if (!t.frozen) update(t, s);
 }
@@ -87,18 +100,18 @@ void run(const Level& level, const BackwardTensors& t) {
     const size_t channels = size_t(t.shape.channels);
     std::vector<double> dgamma(channels), dbeta(channels);
     const std::vector<double> beta = t.beta.read(t.shape.channels);
-    const auto call = [&](const double* gamma, double* rows, bool alone, double back) {
-        level.backward({t.shape, t.format, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
-                        gamma, start(beta), rows_of(rows, t.shape.channels), alone, t.frozen, t.through_mean,
-                        t.through_variance, false, false, t.activation, t.slope, back, t.threads});
+    const auto call = [&](const double* gamma, double* rows, bool recomputable, double inverse_slope) {
+        level.backward({t.shape, t.dtype, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
+                        gamma, start(beta), rows_of(rows, t.shape.channels), recomputable, t.frozen, t.through_mean,
+                        t.through_variance, false, false, t.activation, t.slope, inverse_slope, t.threads});
     };
     if (t.from_output) {
-        OfOutput of(t);
-        const double back = t.activation == Activation::leaky_relu ? 1.0 / t.slope : 1.0;
-        call(of.gamma.data(), of.rows.data(), false, back);
+        if (!is_invertible(t.activation)) throw std::invalid_argument("the activation is not invertible");
+        FromOutput from(t);
+        call(from.gamma.data(), from.rows.data(), false, 1.0 / t.slope);
     } else {
         const std::vector<double> gamma = t.gamma.read(t.shape.channels);
-        call(start(gamma), t.statistics, t.alone, 1.0);
+        call(start(gamma), t.statistics, t.recomputable, 1.0);
     }
     t.dgamma.write(dgamma);
     t.dbeta.write(dbeta);

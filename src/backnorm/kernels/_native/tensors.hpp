@@ -1,5 +1,5 @@
 // Calls on a framework's tensors. Gamma and beta, their gradients and running statistics are in the
-// framework's own formats.
+// framework's dtypes.
 #pragma once
 
 #include "call.hpp"
@@ -9,7 +9,7 @@ namespace backnorm {
 
 struct ForwardTensors {
     Shape shape;
-    Format format;
+    Dtype dtype;
     Operand x, y, residual;
     Parameters gamma, beta;
     Parameters running_mean, running_var;  // frozen: read; else: updated, if there
@@ -25,20 +25,20 @@ void run(const Level& level, const ForwardTensors& tensors);
 
 struct BackwardTensors {
     Shape shape;
-    Format format;
+    Dtype dtype;
     Operand dy, x, y, dx, dresidual;
     Parameters gamma, beta, dgamma, dbeta;
     double* statistics;
     bool frozen, through_mean, through_variance;
-    bool alone;        // see BackwardCall
-    bool from_output;  // x holds the output, from which what was normalized is worked out
+    bool recomputable;        // see BackwardCall
+    bool from_output;  // x holds the output, from which x_hat is computed
     Activation activation;
     double slope;
     int threads;
 };
 void run(const Level& level, const BackwardTensors& tensors);
 
-// Whether what was normalized can be worked out from the output without losing digits that count.
+// Whether x_hat can be computed from the output without a loss of precision.
 bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels);
 
 }  // namespace backnorm

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import fx, nn
-from torch.nn import functional
 
-from backnorm.torch.conversion import calls, layers, overwriting, stand_ins
-from backnorm.torch.conversion.layers import Act, FusionResult
+from backnorm.torch.conversion import activations, calls, layers, overwriting, stand_ins
+from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.tracing import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
+
+    from backnorm.torch.conversion.activations import Act
 
 __all__ = ["fuse", "restore"]
 
@@ -37,8 +38,6 @@ PLAN: Final = "_backnorm_plan"
 ADDS: Final = (operator.add, stand_ins.iadd, torch.add)
 FRESH: Final = (*ADDS, operator.sub, operator.mul, operator.truediv, torch.cat)
 """Functions whose result is never a view of an operand."""
-
-RELUS: Final = (functional.relu, torch.relu, torch.relu_, functional.relu_)
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def _replace(graph: fx.Graph, match: Match, around: tuple[str, ...]) -> None:
     then noticed by `calls.run`.
     """
     norm, last = match.nodes[0], match.nodes[-1]
-    act = match.act or layers.IDENTITY
+    act = match.act or activations.IDENTITY
     with graph.inserting_before(last):
         layer = graph.create_node("get_attr", str(norm.target))
         is_module = match.act is not None and last.op == "call_module"
@@ -261,28 +260,14 @@ def _is_sum(node: fx.Node, norm: fx.Node) -> bool:
     )
 
 
-def _activation(  # noqa: PLR0911 - a table of patterns
-    module: nn.Module, node: fx.Node, x: fx.Node
-) -> Act | None:
+def _activation(module: nn.Module, node: fx.Node, x: fx.Node) -> Act | None:
     """Return the activation that a node computes of x; None if the engine cannot compute it."""
     if not node.args or node.args[0] is not x:
         return None
     if node.op == "call_module":
         alone = len(node.args) == 1 and not node.kwargs
         return layers.activation_of(_called(module, node)) if alone else None
-    others = {name: value for name, value in node.kwargs.items() if name != "inplace"}
-    if node.op == "call_method":
-        return Act("relu") if node.target in ("relu", "relu_") and len(node.args) == 1 else None
-    if node.op != "call_function":
-        return None
-    if node.target in RELUS and not others:
-        return Act("relu")
-    if node.target is functional.relu6 and not others:
-        return Act("relu6")
-    if node.target is functional.leaky_relu:
-        slope = node.args[1] if len(node.args) > 1 else others.get("negative_slope", 0.01)
-        return layers.leaky(slope)
-    return None
+    return activations.of_call(node.target, node.args[1:], node.kwargs)
 
 
 def _disturbed(module: nn.Module, norm: fx.Node, last: fx.Node, pattern: list[fx.Node]) -> str:
@@ -312,7 +297,7 @@ def _changed(module: nn.Module, last: fx.Node, act: Act) -> str:
     activations in place keep theirs as well. Stock relu6 and leaky_relu keep their input, and then
     a forward may write to their output, or to a view of it.
     """
-    if act.name == "relu" or _changes(module, last):
+    if activations.SPELLINGS[act.name].keeps_output or _changes(module, last):
         return ""
     seen, reached = set(), [last]
     while reached:

@@ -5,24 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch.nn import functional
 
 from backnorm.torch.conversion import layers, overwriting
+from backnorm.torch.conversion.activations import Act
+from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from torch import nn
 
-__all__ = ["FUNCTIONS", "run"]
+__all__ = ["run"]
 
-FUNCTIONS: Final[Mapping[str, Callable[..., torch.Tensor]]] = {
-    "identity": lambda y: y,
-    "relu": functional.relu,
-    "relu6": functional.relu6,
-    "leaky_relu": functional.leaky_relu,
-}
 PLAIN: Final = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
@@ -53,7 +46,7 @@ def run(  # noqa: PLR0917 - generated code calls it
         For normalization in place: the module that makes x, then those that read y. They may have
         been replaced since.
     """
-    act = layers.Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
+    act = Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
     if act is not None and type(norm) in PLAIN and _is_bare(norm) and _fits(residual, x):
         return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
             x,
@@ -67,7 +60,7 @@ def run(  # noqa: PLR0917 - generated code calls it
         y = y + residual
     if module is not None:
         return module(y)  # type: ignore[no-any-return]
-    return functional.leaky_relu(y, slope) if name == "leaky_relu" else FUNCTIONS[name](y)
+    return ACTIVATIONS[name].apply(y, slope)
 
 
 def _is_bare(norm: nn.Module) -> bool:

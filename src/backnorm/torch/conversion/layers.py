@@ -7,22 +7,21 @@ layers, one layer under two names.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 from torch.nn.utils.parametrize import is_parametrized
 
+from backnorm.torch.conversion import activations
 from backnorm.torch.engine import modules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backnorm._types import Activation
+    from backnorm.torch.conversion.activations import Act
 
 __all__ = [
-    "IDENTITY",
-    "Act",
     "FusionResult",
     "activation_of",
     "class_name",
@@ -46,16 +45,6 @@ class FusionResult:
     in_place: bool = False
     why: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """An activation that the engine knows."""
-
-    name: Activation
-    slope: float = 0.01
-
-
-IDENTITY: Final = Act("identity")
 
 OURS: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
     nn.BatchNorm1d: modules.BatchNorm1d,
@@ -129,19 +118,7 @@ def activation_of(module: nn.Module | None) -> Act | None:
     """Return the activation that a module computes; None if the engine cannot compute it."""
     if module is None or has_hooks(module) or "forward" in vars(module):
         return None
-    if type(module) is nn.ReLU:
-        return Act("relu")
-    if type(module) is nn.ReLU6:
-        return Act("relu6")
-    if type(module) is nn.LeakyReLU:
-        return leaky(module.negative_slope)
-    return None
-
-
-def leaky(slope: Any) -> Act | None:
-    """Return leaky_relu with that slope; None if the engine does not support the slope."""
-    known = isinstance(slope, float | int) and 0.0 < slope < float("inf")
-    return Act("leaky_relu", float(slope)) if known else None
+    return activations.of_module(module)
 
 
 def to_ours(module: nn.Module) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
+from backnorm.kernels.activations import INVERTIBLE
 from backnorm.torch.conversion import layers, stand_ins
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import fx
 
-    from backnorm.torch.conversion.layers import Act
+    from backnorm.torch.conversion.activations import Act
 
 __all__ = ["around", "why_not"]
 
@@ -63,7 +64,7 @@ def why_not(before: nn.Module | None, act: Act | None, after: Sequence[nn.Module
     after
         The modules that read y; None for an unknown one. In a Sequential the first layer counts.
     """
-    if act is not None and act.name not in ("identity", "leaky_relu"):
+    if act is not None and act.name not in INVERTIBLE:
         return f"not in place: {act.name} cannot be undone"
     maker = _end(before, -1)
     if maker is None or type(maker) not in NOT_KEEPING:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from torch import nn
 
-from backnorm.torch.conversion import layers, overwriting
+from backnorm.torch.conversion import activations, layers, overwriting
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from backnorm.torch.conversion.layers import Act, FusionResult
+    from backnorm.torch.conversion.activations import Act
+    from backnorm.torch.conversion.layers import FusionResult
 
 __all__ = ["fuse", "restore"]
 
@@ -65,7 +66,7 @@ def fuse(
         why = overwriting.why_not(before, act, [after]) if inplace else ""
         in_place = inplace and not why
         if act is not None or in_place:
-            layers.to_act(norm, act or layers.IDENTITY, inplace=in_place)
+            layers.to_act(norm, act or activations.IDENTITY, inplace=in_place)
         if acts and act is None and not inplace:
             why = "no activation follows"
         results[norm] = layers.FusionResult(act.name if act else "", in_place, why)
@@ -79,9 +80,9 @@ def _fusible(module: nn.Module | None, then: nn.Module | None) -> Act | None:
     Stock relu and activations in place keep their output as well: fusing them changes nothing.
     """
     act = layers.activation_of(module)
-    if act is None or act.name == "relu" or layers.writes(module) or not layers.writes(then):
+    if act is None or layers.writes(module) or not layers.writes(then):
         return act
-    return None
+    return act if activations.SPELLINGS[act.name].keeps_output else None
 
 
 def _placeholder(act: nn.Module) -> nn.Identity:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from backnorm.results import StatisticsRow
+from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["Channels", "Steps", "gradient_tangent", "second", "tangent"]
-
-RELU6_LIMIT = 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +97,7 @@ def tangent(
         z_step = z_step + per_channel(steps.bias.double(), z_step)
     if steps.residual is not None:
         z_step = z_step + steps.residual.double()
-    return arriving(z_step, y, options)
+    return grad_through_activation(z_step, y, options)
 
 
 def gradient_tangent(
@@ -114,8 +113,10 @@ def gradient_tangent(
     dx = scale * project(dz), with scale = weight*inv_std, so its step has two terms: the step of
     scale times the projection, and scale times the step of the projection.
     """
-    dz = arriving(dy.double(), y, options)
-    dz_step = torch.zeros_like(dz) if dy_step is None else arriving(dy_step.double(), y, options)
+    dz = grad_through_activation(dy.double(), y, options)
+    dz_step = torch.zeros_like(dz)
+    if dy_step is not None:
+        dz_step = grad_through_activation(dy_step.double(), y, options)
     x_step = torch.zeros_like(dz) if steps.x is None else steps.x.double()
     x_hat_step = k.inv_std * k.project(x_step)
     inner, inner_step, scale_step = k.project(dz), k.project(dz_step), torch.zeros_like(k.inv_std)
@@ -138,7 +139,7 @@ def second(
     """Return the gradients of dy, x and the weight, given those of their gradients in `outer`."""
     # Letters and equations as in docs/mathematics.md: F = sum(u*dx) + a*dweight + b*dbias is the
     # loss of the second backward pass.
-    dz = arriving(dy.double(), y, options)
+    dz = grad_through_activation(dy.double(), y, options)
     u = torch.zeros_like(dz) if outer.x is None else outer.x.double()
     for_dy = tangent(outer, k, y, options)  # Eq. (24): forward mode in the direction (u, a, b)
     # Eq. (25): of the three gradients only dx holds the weight, as a factor.
@@ -156,19 +157,14 @@ def second(
     return for_dy, for_x * k.inv_std, for_weight
 
 
-def arriving(values: torch.Tensor, y: torch.Tensor | None, options: CallOptions) -> torch.Tensor:
-    """Return values times the activation's derivative, read from its output y.
-
-    Where the derivative is 0 the result is set to 0, not multiplied: an infinite value stays out.
-    """
-    if options.activation == "identity" or y is None:
+def grad_through_activation(
+    values: torch.Tensor, y: torch.Tensor | None, options: CallOptions
+) -> torch.Tensor:
+    """Return values times the activation's derivative, read from its output y."""
+    if y is None:
         return values
-    if options.activation == "leaky_relu":
-        return torch.where(y > 0, values, values * options.negative_slope)
-    inside = y > 0
-    if options.activation == "relu6":
-        inside = inside & (y < RELU6_LIMIT)
-    return torch.where(inside, values, torch.zeros_like(values))
+    grad_through = ACTIVATIONS[options.activation].grad_through
+    return grad_through(values, y, options.negative_slope)
 
 
 def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

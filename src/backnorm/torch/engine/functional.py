@@ -10,6 +10,7 @@ import torch
 
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
+from backnorm.kernels import activations
 from backnorm.torch.engine import kernels, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
 from backnorm.torch.engine.kernels import CallOptions
@@ -58,7 +59,7 @@ def batch_norm(
     eps
         Added to the variance, inside the root. [x]^2
     activation
-        "identity", "relu", "relu6" or "leaky_relu", applied last.
+        Applied last, for example "relu"; `backnorm.kernels.activations.NAMES` are all of them.
     negative_slope
         Slope of leaky_relu below 0.
     residual
@@ -67,9 +68,9 @@ def batch_norm(
         Which statistics the gradient goes through: "both" is the exact gradient, the others are
         what some implementations compute instead. See `backnorm.batch_norm_backward`.
     inplace
-        Let y take the memory of input, and compute the gradient from y. The activation must be
-        identity or leaky_relu, without a residual. If a weight is too small to divide by, y gets
-        separate memory after all, and the first such call warns.
+        Let y take the memory of input, and compute the gradient from y. The activation must be one
+        of `backnorm.kernels.activations.INVERTIBLE`, without a residual. If a weight is too small
+        to divide by, y gets separate memory after all, and the first such call warns.
 
     Returns
     -------
@@ -133,7 +134,7 @@ def _check_extras(
     *,
     inplace: bool,
 ) -> None:
-    _check.name_of("activation", activation, _check.ACTIVATIONS)
+    _check.name_of("activation", activation, activations.NAMES)
     _check.name_of("through", through, _check.THROUGHS)
     _check.slope(negative_slope)
     if residual is not None:
@@ -141,8 +142,9 @@ def _check_extras(
             raise ShapeError.same_as("residual", residual.shape, "input", x.shape)
         if residual.dtype != x.dtype:
             raise DtypeError.same_as("residual", residual.dtype, "input", x.dtype)
-    if inplace and (residual is not None or activation not in ("identity", "leaky_relu")):
-        raise RangeError.not_in_place(activation, has_residual=residual is not None)
+    has_residual = residual is not None
+    if inplace and (has_residual or activation not in activations.INVERTIBLE):
+        raise RangeError.not_in_place(activation, activations.INVERTIBLE, has_residual=has_residual)
 
 
 Parameters = tuple[torch.Tensor | None, ...]

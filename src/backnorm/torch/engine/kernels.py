@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from backnorm.kernels import native_kernel
+from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.kernels.memory import LARGE
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def forward(
         training,
         momentum,
         eps,
-        native_kernel.ACTIVATIONS[activation],
+        ACTIVATIONS[activation].code,
         slope,
         torch.get_num_threads(),
     )
@@ -197,7 +198,7 @@ def backward(
         through == "both" or through == "variance",  # noqa: PLR1714
         recomputable,
         from_output,
-        native_kernel.ACTIVATIONS[activation],
+        ACTIVATIONS[activation].code,
         slope,
         torch.get_num_threads(),
     )

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from backnorm import _check
 from backnorm.errors import RangeError
+from backnorm.kernels import activations
 from backnorm.torch.engine.functional import batch_norm
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ class _Act(_Engine):
         **others: Any,
     ) -> None:
         super().__init__(num_features, *arguments, **others)
-        _check.name_of("activation", activation, _check.ACTIVATIONS)
-        if inplace and activation not in ("identity", "leaky_relu"):
-            raise RangeError.not_in_place(activation, has_residual=False)
+        _check.name_of("activation", activation, activations.NAMES)
+        if inplace and activation not in activations.INVERTIBLE:
+            raise RangeError.not_in_place(activation, activations.INVERTIBLE, has_residual=False)
         self.activation: Activation = activation
         self.negative_slope = _check.slope(negative_slope)
         self.inplace = inplace
@@ -110,7 +111,8 @@ class _Act(_Engine):
 
     def extra_repr(self) -> str:
         """Return the arguments of the constructor."""
-        slope = f", negative_slope={self.negative_slope}" * (self.activation == "leaky_relu")
+        has_slope = activations.ACTIVATIONS[self.activation].has_slope
+        slope = f", negative_slope={self.negative_slope}" * has_slope
         inplace = ", inplace=True" * self.inplace
         return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}"
 
@@ -139,7 +141,7 @@ class BatchNormAct2d(_Act, nn.BatchNorm2d):
     num_features, eps, momentum, affine, track_running_stats, device, dtype
         As in torch.nn.BatchNorm2d.
     activation
-        "identity", "relu", "relu6" or "leaky_relu".
+        One of `backnorm.kernels.activations.NAMES`.
     negative_slope
         Slope of leaky_relu below 0.
     inplace

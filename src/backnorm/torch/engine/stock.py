@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.formula import average, per_channel
 
 if TYPE_CHECKING:
@@ -42,13 +43,7 @@ def batch_norm(
         z = _cut(x, weight, bias, options)
     if residual is not None:
         z = z + residual
-    if options.activation == "relu":
-        return functional.relu(z)
-    if options.activation == "relu6":
-        return functional.relu6(z)
-    if options.activation == "leaky_relu":
-        return functional.leaky_relu(z, options.negative_slope)
-    return z
+    return ACTIVATIONS[options.activation].apply(z, options.negative_slope)
 
 
 def _cut(

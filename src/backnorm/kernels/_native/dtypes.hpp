@@ -1,4 +1,4 @@
-// The 16-bit formats, one value at a time: from float32 with ties to even, and back. NaN stays NaN.
+// The 16-bit dtypes, one value at a time: from float32 with ties to even, and back. NaN stays NaN.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct float16 { uint16_t bits; };
 
 template <class To, class From>
 BACKNORM_INLINE To same_bits(const From& from) {
-    static_assert(sizeof(To) == sizeof(From), "a cast keeps every bit");
+    static_assert(sizeof(To) == sizeof(From), "both types must have the same size");
     To to;
     std::memcpy(&to, &from, sizeof to);
     return to;
@@ -21,20 +21,20 @@ BACKNORM_INLINE To same_bits(const From& from) {
 
 inline uint16_t to_float16(float value) {
     const uint32_t all = same_bits<uint32_t>(value), sign = (all >> 16) & 0x8000u;
-    const uint32_t rest = all & 0x7fffffffu;
+    const uint32_t magnitude = all & 0x7fffffffu;
     uint32_t half;
-    if (rest > 0x7f800000u) half = 0x7e00u | ((rest >> 13) & 0x3ffu);
-    else if (rest >= 0x477ff000u) half = 0x7c00u;  // 65520 and more round to infinity
-    else if (rest < 0x38800000u)  // subnormal: adding 0.5 leaves the rounded units in the low bits
-        half = same_bits<uint32_t>(same_bits<float>(rest) + 0.5f) - 0x3f000000u;
-    else half = (rest - 0x38000000u + 0xfffu + ((rest >> 13) & 1u)) >> 13;
+    if (magnitude > 0x7f800000u) half = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
+    else if (magnitude >= 0x477ff000u) half = 0x7c00u;  // 65520 and more round to infinity
+    else if (magnitude < 0x38800000u)  // subnormal: adding 0.5 leaves the rounded units in the low bits
+        half = same_bits<uint32_t>(same_bits<float>(magnitude) + 0.5f) - 0x3f000000u;
+    else half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
     return uint16_t(sign | half);
 }
 inline float from_float16(uint16_t half) {
-    const uint32_t sign = uint32_t(half & 0x8000u) << 16, rest = half & 0x7fffu;
-    if (rest >= 0x7c00u) return same_bits<float>(sign | 0x7f800000u | ((rest & 0x3ffu) << 13));
+    const uint32_t sign = uint32_t(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
+    if (magnitude >= 0x7c00u) return same_bits<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
     // Subnormal and normal alike: the bits as a tiny float32, scaled up by 2^112 exactly.
-    return same_bits<float>(sign | same_bits<uint32_t>(same_bits<float>(rest << 13) * 0x1p112f));
+    return same_bits<float>(sign | same_bits<uint32_t>(same_bits<float>(magnitude << 13) * 0x1p112f));
 }
 
 inline uint16_t to_bfloat16(float value) {

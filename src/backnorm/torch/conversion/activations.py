@@ -1,0 +1,108 @@
+"""The activations as PyTorch's modules, functions and methods compute them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from backnorm.kernels import activations
+from backnorm.kernels.activations import ByActivation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from backnorm._types import Activation
+
+__all__ = ["IDENTITY", "SPELLINGS", "Act", "of_call", "of_module"]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An activation that the engine knows."""
+
+    name: Activation
+    slope: float = 0.01
+
+
+IDENTITY: Final = Act("identity")
+
+
+class Spelling(NamedTuple):
+    """How a model of PyTorch calls an activation.
+
+    Attributes
+    ----------
+    module
+        Its class in torch.nn.
+    settings
+        Attributes of the module with the values for which it computes that activation.
+    calls
+        Functions, and names of methods. Their first argument is z, the next one the slope where
+        the activation has one, the last one may be `inplace`.
+    keeps_output
+        Whether PyTorch's own needs its output for backward, as the engine's does. The output of
+        any other may be overwritten, as long as it is not fused.
+    """
+
+    module: type[nn.Module]
+    settings: Mapping[str, float]
+    calls: tuple[Callable[..., torch.Tensor] | str, ...]
+    keeps_output: bool = False
+
+
+SPELLINGS: Final = ByActivation(
+    {
+        "relu": Spelling(
+            nn.ReLU,
+            {},
+            (functional.relu, torch.relu, torch.relu_, functional.relu_, "relu", "relu_"),
+            keeps_output=True,
+        ),
+        "relu6": Spelling(nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)),
+        "leaky_relu": Spelling(nn.LeakyReLU, {}, (functional.leaky_relu,)),
+    }
+)
+"""Every activation but identity, which no model calls."""
+
+
+def of_module(module: nn.Module) -> Act | None:
+    """Return what a module computes, if it is an activation of the engine."""
+    for name, spelling in SPELLINGS.items():
+        if type(module) is spelling.module:
+            settings = {key: getattr(module, key) for key in spelling.settings}
+            return _act(name, vars(module)) if settings == spelling.settings else None
+    return None
+
+
+def of_call(target: Any, others: tuple[Any, ...], keywords: Mapping[str, Any]) -> Act | None:
+    """Return what a call computes, if it is an activation of the engine.
+
+    Parameters
+    ----------
+    target
+        The function, or the name of the method.
+    others, keywords
+        Its arguments after the first.
+    """
+    for name, spelling in SPELLINGS.items():
+        if target in spelling.calls:
+            settings = {key: value for key, value in keywords.items() if key != "inplace"}
+            if activations.ACTIVATIONS[name].has_slope and others:
+                settings["negative_slope"], *others = others  # type: ignore[assignment]
+            act = _act(name, settings)
+            known = settings.keys() <= {"negative_slope"} and all(type(x) is bool for x in others)
+            return act if known else None
+    return None
+
+
+def _act(name: str, settings: Mapping[str, Any]) -> Act | None:
+    """Return an activation with the slope of its settings, if the engine has that."""
+    if not activations.ACTIVATIONS[name].has_slope:
+        return Act(name)  # type: ignore[arg-type] # a key of the table
+    slope = settings.get("negative_slope", 0.01)
+    known = isinstance(slope, float | int) and 0.0 < slope < float("inf")
+    return Act(name, float(slope)) if known else None  # type: ignore[arg-type]
