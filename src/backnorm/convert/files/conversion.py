@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, SupportsIndex
@@ -21,16 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
-
-ALIASES: Final = {"onnx": "onnx-15"}
-"""What stands for the newest of several dialects."""
-
-MODE: Final = "use_global_stats"
-"""Caffe's and MXNet's option for which statistics normalize. What is converted is the layer as it
-is deployed, by its running statistics, whatever the network that trains it says here."""
 
 PROBE_VALUES: Final = 64
 """Per channel: enough that the largest difference is found to within a few percent."""
@@ -70,7 +64,7 @@ class LayerChange:
     largest: float
 
 
-def with_options(model: ModelFile, settings: Sequence[tuple[str, str, Option]]) -> ModelFile:
+def with_options(model: ModelFile, settings: Sequence[tuple[str, str, FileOption]]) -> ModelFile:
     """Say of layers what their file does not tell, such as eps.
 
     Parameters
@@ -230,8 +224,8 @@ def convert_model(
         raise FileError.no_layers(model.path.name, len(model.others))
     file = Path(path)
     kind = format_of(file, format)
-    wanted = ALIASES.get(dialect, dialect)
-    row_of(wanted)  # one that there is not is an error of its own
+    wanted = _newest(dialect)
+    row_of(wanted)  # refuses a name that the registry does not have
     if wanted not in kind.dialects:
         raise FileError.wrong_dialect(file.name, kind.name, wanted, kind.dialects)
     pairs = [_convert(model, layer, wanted, n, allow_loss=allow_loss) for layer in model.layers]
@@ -242,17 +236,28 @@ def convert_model(
     return converted, tuple(change for _, change in pairs)
 
 
+def _newest(dialect: str) -> str:
+    """Return a dialect by its name, or the newest version for a name such as "onnx"."""
+    versions = [name for name in DIALECTS if re.fullmatch(rf"{re.escape(dialect)}-\d+", name)]
+    return dialect if dialect in DIALECTS or not versions else versions[-1]
+
+
 def _convert(
     model: ModelFile, layer: NormLayer, wanted: str, n: SupportsIndex | None, *, allow_loss: bool
 ) -> tuple[NormLayer, LayerChange]:
-    """Convert one layer; the arrays of one that is of the dialect already stay, bit by bit."""
+    """Convert one layer; a layer that has the dialect already keeps its arrays, bitwise identical.
+
+    What is converted is the layer as it is deployed, by its running statistics. So the option that
+    chooses the statistics, which is about the network in training, is left out.
+    """
     state = {field: _wide(array) for field, array in layer.state.items()}
-    options = {name: value for name, value in layer.options.items() if name != MODE}
+    mode = row_of(layer.dialect).statistics.known.name
+    options = {name: value for name, value in layer.options.items() if name != mode}
     try:
-        done = convert_state(
+        conversion = convert_state(
             state, layer.dialect, wanted, n=n, allow_loss=allow_loss, source_options=options
         )
-        new = NormLayer(layer.name, wanted, done.state, _given(done.options))
+        new = NormLayer(layer.name, wanted, conversion.state, _scalars(conversion.options))
         largest = _difference(replace(layer, state=state, options=options), new)
     except BacknormError as error:
         raise ConversionError.of_layer(Path(model.path).name, layer.name, error) from error
@@ -260,8 +265,8 @@ def _convert(
         layer.name,
         layer.dialect,
         wanted,
-        next(array.size for field, array in done.state.items() if "mean" in field),
-        tuple(loss.what for loss in done.losses),
+        new.channels,
+        tuple(loss.what for loss in conversion.losses),
         _not_default(wanted, new.options),
         largest,
     )
@@ -270,12 +275,12 @@ def _convert(
 
 
 def _wide(array: AnyArray) -> AnyArray:
-    """Return an array in a format that the conversion computes in: bfloat16 is none."""
+    """Return an array in a dtype that the conversion computes in: float32 for a narrower one."""
     narrow = array.dtype.kind not in "iuf" or array.dtype == np.float16
     return array.astype(np.float32) if narrow else array
 
 
-def _given(options: Mapping[str, object]) -> dict[str, Option]:
+def _scalars(options: Mapping[str, object]) -> dict[str, FileOption]:
     return {
         name: value
         for name, value in options.items()
@@ -283,7 +288,7 @@ def _given(options: Mapping[str, object]) -> dict[str, Option]:
     }
 
 
-def _not_default(dialect: str, options: Mapping[str, Option]) -> dict[str, Option]:
+def _not_default(dialect: str, options: Mapping[str, FileOption]) -> dict[str, FileOption]:
     row = row_of(dialect)
     known = [row.momentum.known, row.eps.known, row.fixed_gamma.known]
     known += [*row.gamma_options.known, *row.beta_options.known]
@@ -293,12 +298,11 @@ def _not_default(dialect: str, options: Mapping[str, Option]) -> dict[str, Optio
 
 def _difference(before: NormLayer, after: NormLayer) -> float:
     """Return the largest difference of the eval output, in units of the largest output."""
-    mean = next(np.asarray(a) for field, a in after.state.items() if "mean" in field)
     rng = np.random.default_rng(0)
-    x = rng.normal(scale=PROBE_SPREAD, size=(PROBE_VALUES, mean.size)).astype(np.float32)
-    wanted, got = _eval(before, x), _eval(after, x)
-    size = np.abs(wanted).max(initial=0.0)
-    return float(np.abs(got - wanted).max(initial=0.0) / size) if size else 0.0
+    x = rng.normal(scale=PROBE_SPREAD, size=(PROBE_VALUES, after.channels)).astype(np.float32)
+    y_before, y_after = _eval(before, x), _eval(after, x)
+    size = np.abs(y_before).max(initial=0.0)
+    return float(np.abs(y_after - y_before).max(initial=0.0) / size) if size else 0.0
 
 
 def _eval(layer: NormLayer, x: AnyArray) -> AnyArray:

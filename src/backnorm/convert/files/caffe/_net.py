@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm.convert.files.caffe._prototxt import Message
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["NetLayer", "float32", "layers_of_prototxt", "scale_of"]
 
@@ -42,7 +42,7 @@ class NetLayer:
     type: str
     bottoms: tuple[str, ...] = ()
     tops: tuple[str, ...] = ()
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, FileOption] = field(default_factory=dict)
     per_channel: bool = True
 
 
@@ -136,7 +136,7 @@ def _words(message: Message, name: str) -> list[str]:
     return [value for value in message.get(name, []) if isinstance(value, str)]
 
 
-def _value(file: str, place: str, option: str, word: str) -> Option:
+def _value(file: str, place: str, option: str, word: str) -> FileOption:
     if option == "use_global_stats":
         if word not in {"true", "false", "1", "0", "t", "f", "True", "False"}:
             raise FileError.malformed(file, place, "be true or false", word)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from backnorm.convert.files._slots import Slot
     from backnorm.convert.files.caffe._wire import Span
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["FORMAT"]
 
@@ -142,7 +142,7 @@ def _layers(wire: Wire) -> Iterator[_Stored]:
 def _layer(wire: Wire, layer: Span, *, v1: bool) -> _Stored:
     place = f"the layer at byte {layer.start}"
     texts: dict[int, list[str]] = {NAME: [""], TYPE: [""], BOTTOM: [], TOP: []}
-    options: dict[str, Option] = {}
+    options: dict[str, FileOption] = {}
     blobs: list[Slot] = []
     per_channel = True
     name_field, blobs_field = (V1_NAME, V1_BLOBS) if v1 else (NAME, BLOBS)
@@ -163,9 +163,9 @@ def _layer(wire: Wire, layer: Span, *, v1: bool) -> _Stored:
     return _Stored(net, tuple(blobs))
 
 
-def _norm_options(wire: Wire, message: Span, place: str) -> dict[str, Option]:
+def _norm_options(wire: Wire, message: Span, place: str) -> dict[str, FileOption]:
     wire.expect(message, BYTES, place)
-    options: dict[str, Option] = {}
+    options: dict[str, FileOption] = {}
     for span in wire.fields(message.start, message.end, place):
         if span.number == GLOBAL:
             wire.expect(span, VARINT, f"{place}, use_global_stats")
