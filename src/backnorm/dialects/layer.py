@@ -12,7 +12,7 @@ from backnorm import _check
 from backnorm.dialects.gradients import gradients
 from backnorm.dialects.passes import Moment, Pass, by_batch, by_constants
 from backnorm.dialects.registry import row_of
-from backnorm.dialects.semantics import Batch, shares, updated
+from backnorm.dialects.semantics import BatchStatistics, shares, updated
 from backnorm.dialects.settings import require, settings_of
 from backnorm.dialects.state_arrays import arrays_of, fresh, read
 from backnorm.errors import RangeError, ShapeError
@@ -221,7 +221,7 @@ class BatchNorm:
             return Pass(by_constants(self._now(), x, axis), "blend", batch, share)
         return Pass(fwd, "batch", batch, share)
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: BatchStatistics) -> None:
         running = updated(self._row, self._settings, self._stored.running, batch)
         self._stored = self._stored.after(self._row, self._settings, running)
 

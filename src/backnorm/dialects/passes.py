@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from backnorm.dialects.semantics import (
-    Batch,
+    BatchStatistics,
     changes_root,
     eps_used,
     gamma_used,
@@ -52,11 +52,11 @@ class Pass(NamedTuple):
 
     fwd: Forward
     kind: Literal["batch", "blend", "frozen", "identity"]
-    batch: Batch | None = None
+    batch: BatchStatistics | None = None
     share: float = 0.0
 
 
-def by_batch(layer: Moment, x: AnyArray, axis: int) -> tuple[Forward, Batch]:
+def by_batch(layer: Moment, x: AnyArray, axis: int) -> tuple[Forward, BatchStatistics]:
     """Normalize by the statistics of the batch, and return them.
 
     Where the framework takes the root of something else than var + eps, the engine is given that
@@ -65,12 +65,12 @@ def by_batch(layer: Moment, x: AnyArray, axis: int) -> tuple[Forward, Batch]:
     eps = eps_used(layer.row, layer.settings, x.dtype)
     if not changes_root(layer.row, eps, x.dtype, frozen=False):
         fwd = _engine(layer, x, axis, None, None, eps)
-        return fwd, Batch(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
+        return fwd, BatchStatistics(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
     own = batch_norm(x, channel_axis=axis, eps=eps)
     root = root_used(layer.row, own.var, eps, x.dtype, frozen=False)
     fwd = _engine(layer, x, axis, own.mean, root, 0.0)
     fwd = replace(fwd, saved=fwd.saved._replace(frozen=False))
-    return fwd, Batch(own.mean, own.var, fwd.inv_std, own.n)
+    return fwd, BatchStatistics(own.mean, own.var, fwd.inv_std, own.n)
 
 
 def by_constants(layer: Moment, x: AnyArray, axis: int) -> Forward:

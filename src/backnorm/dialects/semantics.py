@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backnorm.dialects.settings import Settings
 
 __all__ = [
-    "Batch",
+    "BatchStatistics",
     "Running",
     "changes_root",
     "correction",
@@ -51,7 +51,7 @@ class Running:
     count: int
 
 
-class Batch(NamedTuple):
+class BatchStatistics(NamedTuple):
     """What a forward pass measured: biased variance, its inverse root, values per channel."""
 
     mean: Float64Array
@@ -115,7 +115,7 @@ def shares(row: Row, settings: Settings, count: int) -> tuple[float, float]:
     return settings.keep, 1.0 - settings.keep
 
 
-def updated(row: Row, settings: Settings, running: Running, batch: Batch) -> Running:
+def updated(row: Row, settings: Settings, running: Running, batch: BatchStatistics) -> Running:
     """Return the running statistics after one more batch.
 
     stored <- old share * stored + new share * statistics of the batch.
@@ -132,7 +132,7 @@ def _weighed(old: float, stored: Float64Array, new: float, value: Float64Array) 
     return new * value if old == 0.0 else old * stored + new * value
 
 
-def _variance(row: Row, settings: Settings, batch: Batch) -> Float64Array:
+def _variance(row: Row, settings: Settings, batch: BatchStatistics) -> Float64Array:
     """Return the batch's variance as the dialect stores it."""
     var = batch.var
     if row.variance_from.known == "inv_std":
