@@ -84,6 +84,21 @@ def dialects_with(column: str, value: object) -> list[str]:
     ]
 
 
+LAW = ("storage", "running_var", "copied_updates", "normalizes_with")
+"""The columns that tell how running statistics are kept, but for when."""
+
+
+def same_law(dialect: str) -> str:
+    """The dialects that keep their running statistics as this one does, as a finding lists them."""
+
+    def law(name: str) -> tuple[object, ...]:
+        row = row_of(name)
+        in_backward = row.updates_in.known == "backward"
+        return (in_backward, *(getattr(row, column).known for column in LAW))
+
+    return ", ".join(name for name in DIALECTS if law(name) == law(dialect))
+
+
 __all__ = [
     "DIALECTS",
     "GOLDEN",
@@ -95,6 +110,7 @@ __all__ = [
     "dialects_with",
     "make",
     "names",
+    "same_law",
     "trained",
     "with_parameters",
 ]

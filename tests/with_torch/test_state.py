@@ -12,8 +12,8 @@ from torch import nn  # noqa: E402
 
 import backnorm as bn  # noqa: E402
 import backnorm.torch  # noqa: E402
+from dialects.layers import dialects_with, same_law  # noqa: E402
 
-LIKE_TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
 
 
 def codes(module: Any) -> list[str]:
@@ -71,19 +71,20 @@ def test_the_running_law_is_that_of_torch(module: Any, momentum: float, train: b
     assert record.state == (
         f"running_mean = {1 - momentum:g}*running_mean + {momentum:g}*mean; "
         f"running_var = {1 - momentum:g}*running_var + {momentum:g}*unbiased variance; "
-        f"num_batches_tracked goes up by 1. The same as in: {LIKE_TORCH}."
+        f"num_batches_tracked goes up by 1. The same as in: {same_law('torch')}."
     )
 
 
 @pytest.mark.parametrize("module", [nn.BatchNorm2d, bn.torch.BatchNorm2d])
 def test_the_cumulative_average_is_that_of_torch(module: Any) -> None:
-    """momentum=None is known of torch alone."""
+    """momentum=None, in the dialects that have it."""
     record = bn.audit(module(3, momentum=None))
     assert (record.sound, of_state(record)) == (True, [])
     assert record.state == (
         "running_mean = the plain average of each batch's mean; "
         "running_var = the plain average of each batch's unbiased variance; "
-        "num_batches_tracked goes up by 1. The same as in: torch."
+        "num_batches_tracked goes up by 1. "
+        f"The same as in: {', '.join(dialects_with('momentum_none', 'cumulative'))}."
     )
 
 
@@ -127,5 +128,5 @@ def test_the_parts_of_a_module_are_followed(train: bool) -> None:  # noqa: FBT00
     assert record.state == (
         "0.running_mean = 0.9*0.running_mean + 0.1*mean; "
         "0.running_var = 0.9*0.running_var + 0.1*unbiased variance; "
-        f"0.num_batches_tracked goes up by 1. The same as in: {LIKE_TORCH}."
+        f"0.num_batches_tracked goes up by 1. The same as in: {same_law('torch')}."
     )
