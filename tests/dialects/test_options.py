@@ -86,7 +86,7 @@ WRONG: dict[str, tuple[dict[str, Any], BacknormError]] = {
         {"dialect": "tf-fused", "data_format": "HWC"},
         option("data_format", "be 'NHWC' or 'NCHW' or 'NDHWC' or 'NCDHW'", "HWC", "tf-fused"),
     ),
-    "an axis that is no number": (
+    "an axis that is not a number": (
         {"dialect": "mxnet", "axis": "C"},
         option("axis", "be a whole number", "C", "mxnet"),
     ),

@@ -55,9 +55,7 @@ def _sample(description: Path) -> Sample:
 
 FILES = {
     sample.path.name: sample
-    for sample in map(
-        _sample, sorted([*SAMPLES.glob(f"*{ENDING}"), *GOLDENS.glob(f"*/*{ENDING}")])
-    )
+    for sample in map(_sample, sorted([*SAMPLES.glob(f"*{ENDING}"), *GOLDENS.glob(f"*/*{ENDING}")]))
 }
 """All samples, by the names of their files."""
 

@@ -47,7 +47,7 @@ def test_a_format_is_registered_under_its_name(format_: str) -> None:
 def test_a_format_that_needs_the_network_is_not_made_anew(format_: str, tmp_path: Path) -> None:
     """What cannot be made is refused with what can."""
     ones = np.ones(3, np.float32)
-    state = {name: ones for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    state = dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), ones)
     path = models.new_file(tmp_path, format_)
     model = files.ModelFile(path, format_, (files.NormLayer("bn", "keras", state),))
     with pytest.raises(FileError, match=rf"^{path.name}"):

@@ -20,6 +20,7 @@ from files.documented import DOCUMENTED
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 @pytest.mark.parametrize("name", models.RECORDED)
 def test_what_was_read_computes_what_was_recorded(name: str) -> None:
     """By the textbook's formula, from the arrays and options of the file alone."""
@@ -152,9 +153,7 @@ EXCUSES = {
 
 
 @pytest.mark.parametrize("format_", models.NEW)
-def test_eps_is_in_a_new_file_where_the_documentation_says_so(
-    format_: str, tmp_path: Path
-) -> None:
+def test_eps_is_in_a_new_file_where_the_documentation_says_so(format_: str, tmp_path: Path) -> None:
     """Read back, it is what was converted, in the precision of float32."""
     models.need(format_)
     model, path = models.read("symbol-0000.params"), models.new_file(tmp_path, format_)

@@ -195,7 +195,7 @@ def test_external_data_elsewhere_is_refused(location: str, tmp_path: Path) -> No
 
 
 def test_external_data_behind_a_link_is_refused(tmp_path: Path) -> None:
-    """A link beside the model that leads out of its folder is no way out either."""
+    """A link beside the model that leads out of its folder is refused too."""
     inner = tmp_path / "inner"
     inner.mkdir()
     path = external(inner, "link.bin")

@@ -26,6 +26,7 @@ LAYER = {name: np.ones(C, np.float32) for name in ("gamma", "beta")} | {
     name: np.ones(C, np.float32) for name in ("moving_mean", "moving_variance")
 }
 
+
 def keras_model(path: Path, **others: np.ndarray) -> files.ModelFile:
     """One layer in Keras's names, and others."""
     return files.ModelFile(path, "npz", (files.NormLayer("bn", "keras", LAYER),), others)

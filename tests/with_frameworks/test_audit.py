@@ -20,6 +20,7 @@ from backnorm.host.calls import FRAMEWORKS, tinygrad
 
 pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks has it")
 
+
 def _documented() -> dict[str, dict[str, str]]:
     """For each framework that docs/frameworks.md has audited in this interpreter, its layers.
 

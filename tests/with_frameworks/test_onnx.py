@@ -19,9 +19,7 @@ from backnorm.dialects import DIALECTS, row_of  # noqa: E402
 from backnorm.testing.budget import FRAMEWORK_PARTS, parts  # noqa: E402
 
 C = 5
-OPSETS = {
-    name: int(name.removeprefix("onnx-")) for name in DIALECTS if name.startswith("onnx-")
-}
+OPSETS = {name: int(name.removeprefix("onnx-")) for name in DIALECTS if name.startswith("onnx-")}
 NAMES = {name: [array.name for array in row_of(name).arrays.known] for name in OPSETS}
 SHAPES = [(16, C), (3, C, 4, 5), (2, C, 3, 2, 4)]
 

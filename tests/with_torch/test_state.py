@@ -15,7 +15,6 @@ import backnorm.torch  # noqa: E402
 from dialects.layers import dialects_with, same_law  # noqa: E402
 
 
-
 def codes(module: Any) -> list[str]:
     """Return the codes of the findings about its state."""
     return of_state(bn.audit(module))

@@ -150,7 +150,7 @@ KINDS: Final[dict[LossName, LossKind]] = {
         happens=lambda c: c.there.statistics == "untracked",
     ),
     "batch in eval": LossKind(
-        "in eval one of the two layers normalizes by the batch, the other by the running statistics",
+        "one of the two layers normalizes by the batch in eval, the other by running statistics",
         refused=True,
         advice="Give both the same in source_options and target_options.",
         rows=lambda a, b: "batch" in _statistics(a) | _statistics(b),
@@ -229,14 +229,14 @@ KINDS: Final[dict[LossName, LossKind]] = {
         ),
     ),
     "new gamma": LossKind(
-        "the absence of gamma: the target layer trains one, and ones are written",
+        "the absence of gamma: the target layer has gamma, and ones are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "gamma") or a.fixed_gamma.known.name is not None,
         happens=lambda c: c.state.gamma is None and c.there.gamma and not c.there.fixed_gamma,
     ),
     "new beta": LossKind(
-        "the absence of beta: the target layer trains one, and zeros are written",
+        "the absence of beta: the target layer has beta, and zeros are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "beta"),

@@ -126,7 +126,9 @@ class SortedArrays:
     others: Mapping[str, AnyArray]
 
 
-def find_layers(arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS) -> SortedArrays:
+def find_layers(
+    arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS
+) -> SortedArrays:
     """Sort named arrays into normalization layers and other arrays.
 
     Parameters

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "KerasLayer", "layers_of"]
 
 OPTIONS: Final = ("epsilon", "momentum", "center", "scale")
-"""Of BatchNormalization, those that a converted layer depends on."""
+"""The options of BatchNormalization that a converted layer depends on."""
 
 NORMS: Final = (
     "BatchNormalization",

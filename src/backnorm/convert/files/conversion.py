@@ -1,4 +1,4 @@
-"""Carry the normalization layers of a whole model from one dialect to another."""
+"""Convert the normalization layers of a whole model from one dialect to another."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
 
 PROBE_VALUES: Final = 64
-"""Per channel: enough that the largest difference is found to within a few percent."""
+"""Per channel: enough to find the largest difference to within a few percent."""
 
 PROBE_SPREAD: Final = 3.0
-"""Standard deviations around the running mean: what a trained network's layer gets to see."""
+"""Standard deviations around the running mean: the inputs that a trained layer meets."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """What became of one layer.
+    """How one layer was converted.
 
     Attributes
     ----------
@@ -44,12 +44,12 @@ class LayerChange:
     source, target
         Its dialects.
     channels
-        How many it has.
+        The number of channels.
     lost
-        What could not be carried, a sentence each.
+        What the conversion did not carry, a sentence each.
     options
-        The options of the target's layer that are not its defaults: where the target's file does
-        not hold them, the network has to be built with them.
+        The options of the target's layer that differ from its defaults: where the target's file
+        does not hold them, build the network with them.
     largest
         The largest difference between both layers' eval output on a random probe, in units of the
         largest output.
@@ -65,14 +65,14 @@ class LayerChange:
 
 
 def with_options(model: ModelFile, settings: Sequence[tuple[str, str, FileOption]]) -> ModelFile:
-    """Say of layers what their file does not tell, such as eps.
+    """Set options of layers that their file does not tell, such as eps.
 
     Parameters
     ----------
     model
         What was read.
     settings
-        Pattern for the layers' names, option in the dialect's own name, value; later ones win.
+        Pattern for the layers' names, option in the dialect's name, value; later ones win.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def with_options(model: ModelFile, settings: Sequence[tuple[str, str, FileOption
 
 
 def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
-    """Say whose layers they are, where a file looks alike for several.
+    """Set the dialect of the layers, where files of several dialects look alike.
 
     MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
     variance, or not.
@@ -128,7 +128,7 @@ def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
     Raises
     ------
     UnknownNameError
-        If there is no such dialect, or its arrays have other names.
+        If the dialect does not exist, or its arrays have other names.
 
     Examples
     --------
@@ -169,20 +169,20 @@ def convert_model(
     n: SupportsIndex | None = None,
     allow_loss: bool = False,
 ) -> tuple[ModelFile, tuple[LayerChange, ...]]:
-    """Convert all normalization layers, and carry all else.
+    """Convert all normalization layers, and carry all other arrays.
 
     Within one format and dialect everything is carried, to the byte. Into another format go the
-    layers, under the target's names, and all other arrays under the names and in the shapes that
-    they have; a network's structure does not.
+    layers, under the target's names, and all other arrays, with their names and shapes; the
+    structure of the network does not.
 
     Parameters
     ----------
     model
         What was read.
     path
-        Where the result is meant to go; its ending tells the format.
+        Where the result will be written; its ending tells the format.
     dialect
-        Whose layers they are to become.
+        The dialect to convert to; "onnx" stands for its newest version.
     format
         The target's format, where the ending does not tell it.
     n, allow_loss
@@ -191,7 +191,7 @@ def convert_model(
     Returns
     -------
     tuple of ModelFile and tuple of LayerChange
-        What to write, and what became of each layer.
+        What to write, and how each layer was converted.
 
     Raises
     ------
@@ -199,15 +199,15 @@ def convert_model(
         If something would be lost that matters, or a layer's options or arrays do not fit, naming
         the layer.
     FileError
-        If the target's format cannot hold layers of that dialect, or there is no layer.
+        If the target's format cannot hold layers of that dialect, or the model has no layer.
     NotInstalledError
-        If the target's format needs a library that is not there.
+        If the target's format needs a library that is not installed.
     UnknownNameError
-        If there is no such dialect.
+        If the dialect does not exist.
 
     Notes
     -----
-    Accuracy: tests/files/test_goldens.py holds it to what the frameworks themselves recorded.
+    Accuracy: tests/files/test_recorded.py holds it to what the frameworks themselves recorded.
 
     Examples
     --------

@@ -104,7 +104,7 @@ def _scattered(contents: _Contents) -> tuple[str, ...]:
 
 
 def _options(layers: Iterable[KerasLayer]) -> dict[str, Mapping[str, FileOption]]:
-    """Return the options by the layers' names, and by the last part of a name where it is unique."""
+    """Return the options by the layers' names, and by the last part of a name if it is unique."""
     known = {layer.name: layer.options for layer in layers}
     lasts = Counter(map(_last, known))
     return {_last(name): value for name, value in known.items() if lasts[_last(name)] == 1} | known

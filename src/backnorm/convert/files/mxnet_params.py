@@ -31,7 +31,7 @@ __all__ = ["FORMAT"]
 
 LIST_MAGIC: Final = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-"""The first number of an array. Any other number counts the axes, as the first versions wrote it."""
+"""The first number of an array. Any other number counts the axes, as in the first versions."""
 
 DTYPES: Final = {
     0: "float32",

@@ -65,9 +65,7 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
     arrays = {name: array_in(path.name, name, data, slot) for name, slot in slots.items()}
     by_name = find_layers(arrays)
     places = {where: slots[key] for where, key in by_name.keys.items()}
-    return ModelFile(
-        path, "safetensors", by_name.layers, by_name.others, (), Slots(data, places)
-    )
+    return ModelFile(path, "safetensors", by_name.layers, by_name.others, (), Slots(data, places))
 
 
 def _slot(file: str, name: str, entry: dict[str, Any], base: int) -> Slot:

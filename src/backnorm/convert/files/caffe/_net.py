@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["NetLayer", "float32", "layers_of_prototxt", "scale_of"]
 
 OPTIONS: Final = ("eps", "moving_average_fraction", "use_global_stats")
-"""Of BatchNorm, those that a converted layer depends on."""
+"""The options of BatchNorm that a converted layer depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _layer(file: str, layer: Message) -> NetLayer:
 
 
 def _part(layer: Message, name: str) -> Message:
-    """Return a message in a message; an empty one where there is none."""
+    """Return a message in a message, or an empty message where it is missing."""
     return next((part for part in layer.get(name, []) if isinstance(part, dict)), {})
 
 
