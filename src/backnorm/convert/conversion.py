@@ -118,28 +118,30 @@ def convert_state(
     (0.001, ['divisor'])
     """
     # 1. Check the arguments, and read what the source's state means.
-    here, there = row_of(source), row_of(target)
+    source_row, target_row = row_of(source), row_of(target)
     _check.name_of("preserve", preserve, PRESERVES)
     count = _values(n)
-    settings = settings_of(here, _given("source_options", source_options), complete=False)
-    if math.isnan(settings.eps):
-        raise RangeError.option_missing(str(here.eps.known.name), source)
-    canonical = to_canonical(here, settings, state)
+    source_settings = settings_of(
+        source_row, _given("source_options", source_options), complete=False
+    )
+    if math.isnan(source_settings.eps):
+        raise RangeError.option_missing(str(source_row.eps.known.name), source)
+    canonical = to_canonical(source_row, source_settings, state)
     # 2. Choose the target's options; `preserve` decides which variance it gets.
-    options = {**_options(there, canonical), **_given("target_options", target_options)}
-    wanted = settings_of(there, options)
-    carried = Carried(here, there, settings, wanted, canonical)
+    options = {**_options(target_row, canonical), **_given("target_options", target_options)}
+    target_settings = settings_of(target_row, options)
+    carried = Carried(source_row, target_row, source_settings, target_settings, canonical)
     if preserve == "estimator":
         carried = carried._replace(state=_restated(carried, count))
     # 3. List what would be lost, and refuse what matters.
-    refuse_negative_root(here, carried.state)
+    refuse_negative_root(source_row, carried.state)
     losses = losses_of(carried, count)
     for loss in losses:
         if loss.refused and not allow_loss:
             raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
     # 4. Move the difference of the two eps into the variance, and write.
     moved = replace(carried.state, var=_with_eps(carried))
-    return Conversion(from_canonical(there, wanted, moved), options, losses)
+    return Conversion(from_canonical(target_row, target_settings, moved), options, losses)
 
 
 def _given(name: str, options: Mapping[str, OptionValue] | None) -> Mapping[str, OptionValue]:
@@ -165,7 +167,7 @@ def _with_eps(carried: Carried) -> Float64Array:
     where it is more than rounding. Where eps does not grow, a variance below 0 stays as it is:
     MXNet leaves it behind in a constant channel, and eval uses var + eps alone.
     """
-    grows = carried.there.eps - carried.state.eps
+    grows = carried.target_settings.eps - carried.state.eps
     var = carried.state.var - grows
     return np.maximum(var, 0.0) if grows > 0.0 else var
 
@@ -179,7 +181,7 @@ def _restated(carried: Carried, n: int | None) -> Canonical:
     var = state.var - (eps if state.var_holds_eps else 0.0)
     var = var * (1.0 if n is None else estimator_factor(carried, n))
     holds = carried.target.storage.known == "averages, eps in the variance"
-    return replace(state, var=var + (carried.there.eps if holds else 0.0))
+    return replace(state, var=var + (carried.target_settings.eps if holds else 0.0))
 
 
 def _options(row: Row, canonical: Canonical) -> dict[str, OptionValue]:

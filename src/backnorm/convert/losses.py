@@ -65,8 +65,8 @@ class Carried(NamedTuple):
 
     source: Row
     target: Row
-    here: Settings
-    there: Settings
+    source_settings: Settings
+    target_settings: Settings
     state: Canonical
 
 
@@ -109,8 +109,8 @@ def _below_zero(c: Carried) -> bool:
     An earlier conversion to a smaller eps added the difference to the variance and rounded the sum
     to the state's dtype; taking the difference out again may leave that rounding below 0.
     """
-    grows = c.there.eps - c.state.eps
-    rounding = float(np.finfo(c.state.dtype).eps) * c.there.eps
+    grows = c.target_settings.eps - c.state.eps
+    rounding = float(np.finfo(c.state.dtype).eps) * c.target_settings.eps
     return grows > 0.0 and bool((c.state.var - grows < -rounding).any())
 
 
@@ -136,7 +136,8 @@ KINDS: Final[dict[LossName, LossKind]] = {
         happens=_always,
     ),
     "eps floor": LossKind(
-        "the running variance is smaller than the amount by which eps must grow, to {there.eps:g}",
+        "the running variance is smaller than the amount by which eps must grow, "
+        "to {target_settings.eps:g}",
         refused=True,
         advice="Pass allow_loss=True to end at a variance of 0, or another eps in target_options.",
         rows=lambda _a, _b: True,  # target_options may ask for any eps
@@ -147,7 +148,7 @@ KINDS: Final[dict[LossName, LossKind]] = {
         refused=True,
         advice="Give the target layer running statistics in target_options.",
         rows=lambda _, b: "untracked" in _statistics(b),
-        happens=lambda c: c.there.statistics == "untracked",
+        happens=lambda c: c.target_settings.statistics == "untracked",
     ),
     "batch in eval": LossKind(
         "one of the two layers normalizes by the batch in eval, the other by running statistics",
@@ -155,8 +156,9 @@ KINDS: Final[dict[LossName, LossKind]] = {
         advice="Give both the same in source_options and target_options.",
         rows=lambda a, b: "batch" in _statistics(a) | _statistics(b),
         happens=lambda c: (
-            c.there.statistics != "untracked"
-            and (c.here.statistics == "batch") != (c.there.statistics == "batch")
+            c.target_settings.statistics != "untracked"
+            and (c.source_settings.statistics == "batch")
+            != (c.target_settings.statistics == "batch")
         ),
     ),
     "divisor": LossKind(
@@ -201,7 +203,7 @@ KINDS: Final[dict[LossName, LossKind]] = {
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: a.fixed_gamma.known.name is not None,
-        happens=lambda c: c.here.fixed_gamma and _not_one(c.state.stored_gamma),
+        happens=lambda c: c.source_settings.fixed_gamma and _not_one(c.state.stored_gamma),
     ),
     "sign of gamma": LossKind(
         "the sign of the stored gamma, of which {source.name} uses the absolute value",
@@ -217,7 +219,10 @@ KINDS: Final[dict[LossName, LossKind]] = {
         refused=True,
         advice="Give the target layer a gamma to train in target_options.",
         rows=lambda _, b: _options(b, "gamma") or b.fixed_gamma.known.name is not None,
-        happens=lambda c: _not_one(c.state.gamma) and (not c.there.gamma or c.there.fixed_gamma),
+        happens=lambda c: (
+            _not_one(c.state.gamma)
+            and (not c.target_settings.gamma or c.target_settings.fixed_gamma)
+        ),
     ),
     "beta": LossKind(
         "beta differs from 0, and the target layer lacks beta",
@@ -225,7 +230,7 @@ KINDS: Final[dict[LossName, LossKind]] = {
         advice="Give the target layer a beta in target_options.",
         rows=lambda _, b: _options(b, "beta"),
         happens=lambda c: (
-            not c.there.beta and c.state.beta is not None and bool(c.state.beta.any())
+            not c.target_settings.beta and c.state.beta is not None and bool(c.state.beta.any())
         ),
     ),
     "new gamma": LossKind(
@@ -233,14 +238,16 @@ KINDS: Final[dict[LossName, LossKind]] = {
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "gamma") or a.fixed_gamma.known.name is not None,
-        happens=lambda c: c.state.gamma is None and c.there.gamma and not c.there.fixed_gamma,
+        happens=lambda c: (
+            c.state.gamma is None and c.target_settings.gamma and not c.target_settings.fixed_gamma
+        ),
     ),
     "new beta": LossKind(
         "the absence of beta: the target layer has beta, and zeros are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "beta"),
-        happens=lambda c: c.state.beta is None and c.there.beta,
+        happens=lambda c: c.state.beta is None and c.target_settings.beta,
     ),
 }
 """Every kind of loss. Two rows between which the table has no loss convert without any."""

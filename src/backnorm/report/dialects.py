@@ -86,7 +86,7 @@ PLACES: Final = {
     ", {state.divisor:g},": "",
     ", {state.updates}": "",
     ", {state.finetuned}": "",
-    ", to {there.eps:g}": "",
+    ", to {target_settings.eps:g}": "",
 }
 """What stands in the page where a loss has the numbers of its conversion."""
 
