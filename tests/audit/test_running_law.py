@@ -27,9 +27,9 @@ from backnorm.audit.specimens.moving import Averaging
 from backnorm.audit.specimens.running import Sums
 from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
+from dialects.layers import same_law
 
-UNBIASED = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
-BIASED = "keras, flax, onnx-9, onnx-14, onnx-15, paddle, mindspore"
+UNBIASED, BIASED = same_law("torch"), same_law("keras")
 
 STATES = {
     "averages, biased": (
@@ -71,14 +71,14 @@ STATES = {
             "running_var = 0.9*running_var + 0.1*biased variance, divided by 1 - 0.9^k; "
             "hidden_mean = 0.9*hidden_mean + 0.1*mean; "
             "hidden_var = 0.9*hidden_var + 0.1*biased variance; count grows by 1. "
-            "Dialects with this law: haiku, equinox-batch."
+            f"Dialects with this law: {same_law('haiku')}."
         ),
     ),
     "sums": (
         Sums(),
         (
             "mean = 0.999*mean + mean; variance = 0.999*variance + unbiased variance; "
-            "scale_factor = 0.999*scale_factor + 1. Dialects with this law: caffe."
+            f"scale_factor = 0.999*scale_factor + 1. Dialects with this law: {same_law('caffe')}."
         ),
     ),
     "blend": (
@@ -86,7 +86,7 @@ STATES = {
         (
             "running_mean = 0.9*running_mean + 0.1*mean; the first batch is copied; "
             "running_var = 0.9*running_var + 0.1*biased variance; the first batch is copied; "
-            "updates grows by 1. Dialects with this law: equinox-ema."
+            f"updates grows by 1. Dialects with this law: {same_law('equinox-ema')}."
         ),
     ),
     "deviation": (

@@ -9,19 +9,8 @@ import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import RECORDED_OUTPUT, parts
+from dialects.layers import DIALECTS, REQUIRED_OPTIONS
 from dialects.test_goldens import cases, golden_of, name_of
-
-TARGETS = {
-    "torch": {},
-    "keras": {"axis": 1},
-    "flax": {"axis": 1},
-    "onnx-15": {},
-    "mxnet": {},
-    "caffe": {},
-    "haiku": {"data_format": "channels_first", "decay_rate": 0.9},
-    "equinox-batch": {},
-}
-"""Each with the channels where the recorded arrays have them."""
 
 CAFFE = [
     case
@@ -38,12 +27,14 @@ MXNET = [
 
 
 def assert_same_output(done: bn.convert.Conversion, target: str, x: Any, recorded: Any) -> None:
-    """Compare the target layer's output in eval."""
+    """Compare the target layer's output in eval, with the channels where the target has them."""
     layer = bn.BatchNorm(x.shape[1], dialect=target, **done.options).load_state(done.state)
-    assert parts(layer.eval().forward(x), recorded) <= RECORDED_OUTPUT
+    axis = layer._settings.channel_axis
+    y = layer.eval().forward(np.moveaxis(x, 1, axis))
+    assert parts(np.moveaxis(y, axis, 1), recorded) <= RECORDED_OUTPUT
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", DIALECTS)
 @pytest.mark.parametrize("case", CAFFE, ids=name_of)
 def test_caffes_state_gives_its_output_elsewhere(case: dict[str, Any], target: str) -> None:
     """The blobs after training, and what Caffe made of them in the phase TEST."""
@@ -63,12 +54,15 @@ def test_caffes_state_gives_its_output_elsewhere(case: dict[str, Any], target: s
         target,
         allow_loss=True,
         source_options=options,
-        target_options=TARGETS[target],
+        target_options=REQUIRED_OPTIONS[target],
     )
+    if "eps floor" in {loss.name for loss in done.losses}:
+        assert not state["variance"].any()  # and the target's least eps is larger: y moves
+        return
     assert_same_output(done, target, golden[f"step{last}_x"], golden[f"step{last}_y"])
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", DIALECTS)
 @pytest.mark.parametrize("case", MXNET, ids=name_of)
 def test_mxnets_state_gives_its_output_elsewhere(case: dict[str, Any], target: str) -> None:
     """Frozen statistics, by mode or by use_global_stats, and with gamma fixed or not."""
@@ -85,6 +79,6 @@ def test_mxnets_state_gives_its_output_elsewhere(case: dict[str, Any], target: s
         target,
         n=int(np.prod(case["shape"])),
         source_options=case["params"],
-        target_options=TARGETS[target],
+        target_options=REQUIRED_OPTIONS[target],
     )
     assert_same_output(done, target, golden["step0_x"], golden["step0_y"])

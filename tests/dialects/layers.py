@@ -10,6 +10,8 @@ import numpy as np
 
 import backnorm as bn
 from backnorm.dialects import DIALECTS, row_of
+from backnorm.dialects.columns import REQUIRED, Choice
+from backnorm.dialects.settings import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +20,23 @@ C = 4
 
 GOLDENS = Path(__file__).parent / "goldens"
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    name: json.loads((GOLDENS / f"{name}.json").read_text())["options"] for name in DIALECTS
+GOLDEN: Mapping[str, Mapping[str, Any]] = {
+    name: json.loads((GOLDENS / f"{name}.json").read_text()) for name in DIALECTS
 }
-"""What a layer with gamma and beta needs to be told, as its golden has it."""
+"""What is expected of each dialect, written by hand."""
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {name: GOLDEN[name]["options"] for name in DIALECTS}
+"""The options with which a layer has gamma and beta."""
+
+REQUIRED_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    dialect: {
+        name: OPTIONS[dialect][name]
+        for name, option in options_of(row_of(dialect)).items()
+        if option.default is REQUIRED
+    }
+    for dialect in DIALECTS
+}
+"""The options without a default, as the golden has them."""
 
 
 def make(dialect: str, **more: Any) -> bn.BatchNorm:
@@ -59,4 +74,43 @@ def trained(dialect: str, dtype: str = "f4") -> bn.BatchNorm:
     return with_parameters(layer)
 
 
-__all__ = ["DIALECTS", "OPTIONS", "C", "batch", "make", "names", "trained", "with_parameters"]
+def dialects_with(column: str, value: object) -> list[str]:
+    """The dialects whose rows have that value in a column, or among the meanings of an option."""
+    facts = {name: getattr(row_of(name), column).value for name in DIALECTS}
+    return [
+        name
+        for name, fact in facts.items()
+        if fact == value or (isinstance(fact, Choice) and value in fact.meaning.values())
+    ]
+
+
+LAW = ("storage", "running_var", "copied_updates", "normalizes_with")
+"""The columns that tell how running statistics are kept, but for when."""
+
+
+def same_law(dialect: str) -> str:
+    """The dialects that keep their running statistics as this one does, as a finding lists them."""
+
+    def law(name: str) -> tuple[object, ...]:
+        row = row_of(name)
+        in_backward = row.updates_in.known == "backward"
+        return (in_backward, *(getattr(row, column).known for column in LAW))
+
+    return ", ".join(name for name in DIALECTS if law(name) == law(dialect))
+
+
+__all__ = [
+    "DIALECTS",
+    "GOLDEN",
+    "GOLDENS",
+    "OPTIONS",
+    "REQUIRED_OPTIONS",
+    "C",
+    "batch",
+    "dialects_with",
+    "make",
+    "names",
+    "same_law",
+    "trained",
+    "with_parameters",
+]

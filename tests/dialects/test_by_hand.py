@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,8 +12,12 @@ import backnorm as bn
 from backnorm.dialects import DIALECTS, row_of
 from backnorm.dialects.settings import settings_of
 from backnorm.testing.budget import SHOWN_DIGITS, parts
+from dialects.layers import GOLDENS
 
-FILES = sorted((Path(__file__).parent / "goldens").glob("*.json"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = sorted(GOLDENS.glob("*.json"))
 
 
 def example(path: Path) -> dict[str, Any]:

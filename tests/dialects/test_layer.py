@@ -12,7 +12,7 @@ import backnorm as bn
 from backnorm.dialects import DIALECTS, UNKNOWN, row_of
 from backnorm.errors import BacknormError, DtypeError, RangeError, ShapeError, UnknownNameError
 from backnorm.testing.budget import DIFFERENCE_STEP, DIFFERENCES, SAME_OUTPUT, assert_bits, parts
-from dialects.layers import C, batch, make, names, trained, with_parameters
+from dialects.layers import C, batch, dialects_with, make, names, trained, with_parameters
 
 ONES = np.ones((8, C), "f4")
 
@@ -122,8 +122,8 @@ def test_nothing_is_written_into_an_argument(dialect: str) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_every_format_is_computed_in_its_own(dialect: str, dtype: str) -> None:
-    """y and dx have the format of x; statistics are float32, and float64 for a float64 x."""
+def test_every_dtype_is_computed_in_itself(dialect: str, dtype: str) -> None:
+    """y and dx have the dtype of x; statistics are float32, and float64 for a float64 x."""
     layer = make(dialect)
     y = layer.forward(batch(0, dtype))
     g = layer.backward(np.ones_like(y))
@@ -147,18 +147,16 @@ def test_the_channels_are_where_the_framework_has_them(dialect: str) -> None:
 # --- one value per channel --------------------------------------------------------------------
 
 ONE = np.full((1, C), 3, "f4")
-REFUSED = [name for name in DIALECTS if row_of(name).one_value.value == "refused"]
-PLAIN = [name for name in DIALECTS if row_of(name).one_value.value == "zero variance"]
+BLENDING = dialects_with("normalizes_with", "blend")
 
 
 def test_every_answer_to_one_value_has_a_test() -> None:
-    """Those below, and the unknown one."""
-    assert {"torch", "tinygrad", "mlx", "inplace-abn"} <= set(REFUSED)
+    """Those below."""
     answers = {row_of(name).one_value.value for name in DIALECTS}
     assert answers == {"refused", "zero variance", "identity", "nan", UNKNOWN}
 
 
-@pytest.mark.parametrize("dialect", REFUSED)
+@pytest.mark.parametrize("dialect", dialects_with("one_value", "refused"))
 def test_one_value_is_refused(dialect: str) -> None:
     """In training; eval takes it."""
     layer = trained(dialect)
@@ -167,7 +165,9 @@ def test_one_value_is_refused(dialect: str) -> None:
     assert layer.eval().forward(ONE).shape == ONE.shape
 
 
-@pytest.mark.parametrize("dialect", sorted(set(PLAIN) - {"equinox-ema"}))
+@pytest.mark.parametrize(
+    "dialect", sorted(set(dialects_with("one_value", "zero variance")) - set(BLENDING))
+)
 def test_one_value_normalizes_to_beta(dialect: str) -> None:
     """Its variance is 0, and so is dx."""
     layer = trained(dialect)
@@ -177,7 +177,7 @@ def test_one_value_normalizes_to_beta(dialect: str) -> None:
     assert np.isfinite(layer.state()[names(dialect)["var"]]).all()
 
 
-@pytest.mark.parametrize("dialect", ["cudnn", "mxnet-cudnn"])
+@pytest.mark.parametrize("dialect", dialects_with("one_value", "nan"))
 def test_one_value_leaves_nan_in_the_running_variance(dialect: str) -> None:
     """As an unbiased variance of one value is 0/0."""
     layer = trained(dialect)
@@ -185,9 +185,10 @@ def test_one_value_leaves_nan_in_the_running_variance(dialect: str) -> None:
     assert np.isnan(layer.state()[names(dialect)["var"]]).all()
 
 
-def test_one_value_passes_through_paddle() -> None:
+@pytest.mark.parametrize("dialect", dialects_with("one_value", "identity"))
+def test_one_value_passes_through(dialect: str) -> None:
     """y is x, dx is dy, the parameters get 0, and the statistics stay."""
-    layer = trained("paddle")
+    layer = trained(dialect)
     before = layer.state()
     assert_bits(layer.forward(ONE), ONE)
     g = layer.backward(7 * ONE)
@@ -197,12 +198,13 @@ def test_one_value_passes_through_paddle() -> None:
     assert same(layer.state(), before)
 
 
-def test_what_mindspore_does_with_one_value_is_not_known() -> None:
-    """So it is not made up."""
-    fact = row_of("mindspore").one_value
-    error = RangeError.unknown_fact("mindspore", "one_value", fact.evidence)
+@pytest.mark.parametrize("dialect", dialects_with("one_value", UNKNOWN))
+def test_an_unknown_answer_to_one_value_is_not_made_up(dialect: str) -> None:
+    """The layer refuses, and says what evidence is missing."""
+    fact = row_of(dialect).one_value
+    error = RangeError.unknown_fact(dialect, "one_value", fact.evidence)
     with pytest.raises(RangeError, match=message(error)):
-        make("mindspore").forward(ONE)
+        make(dialect).forward(ONE)
 
 
 # --- Caffe ------------------------------------------------------------------------------------
@@ -310,10 +312,12 @@ def test_mxnet_rounds_var_plus_eps_of_float16_in_eval_too() -> None:
     assert parts(layer.output_var, np.full(C, 1.001**-0.5)) <= SAME_OUTPUT
 
 
-@pytest.mark.parametrize(("dialect", "name"), [("mxnet", "dgamma"), ("equinox-ema", "dx")])
+@pytest.mark.parametrize("name", ["dx", "dgamma", "dbeta"])
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_buffer_for_nothing_is_refused(dialect: str, name: str) -> None:
     """Also where the gradient is not the engine's: gamma is fixed, or a blend normalizes."""
-    layer = bn.BatchNorm(C, dialect=dialect)
+    fixed = row_of(dialect).fixed_gamma.known.name
+    layer = make(dialect, **({fixed: True} if fixed else {}))
     layer.forward(batch())
     buffer = np.zeros((8, C) if name == "dx" else C, "f4")
     error = RangeError.useless_buffer(f"{name}", f"{name}='null'")
@@ -366,11 +370,14 @@ def test_torch_counts_its_batches_and_can_average_them_plainly() -> None:
     assert layer.load_state(state).state()["num_batches_tracked"].item() == 0
 
 
-@pytest.mark.parametrize("dialect", ["torch", "tinygrad", "mlx"])
+@pytest.mark.parametrize("dialect", dialects_with("statistics", "untracked"))
 def test_without_running_statistics_eval_takes_those_of_the_batch(dialect: str) -> None:
-    """track_running_stats=False keeps gamma and beta alone."""
-    layer = make(dialect, track_running_stats=False)
-    assert list(layer.state()) == ["weight", "bias"]
+    """The option that turns them off leaves gamma and beta alone in the state."""
+    choice = row_of(dialect).statistics.known
+    off = next(value for value, meaning in choice.meaning.items() if meaning == "untracked")
+    layer = make(dialect, **{str(choice.name): off})
+    name = names(dialect)
+    assert list(layer.state()) == [name["gamma"], name["beta"]]
     y = layer.forward(batch())
     assert_bits(layer.eval().forward(batch()), y)
 
@@ -450,8 +457,8 @@ def test_a_state_that_does_not_fit_is_refused_whole(state: Any, error: BacknormE
 
 
 @pytest.mark.parametrize("count", [None, "3", [10**400]])
-def test_a_count_that_is_no_number_is_refused(count: Any) -> None:
-    """Like an array that is none."""
+def test_a_count_that_is_not_a_number_is_refused(count: Any) -> None:
+    """As any array that does not hold numbers."""
     layer = make("torch")
     error = DtypeError.not_numbers("state['num_batches_tracked']", count)
     with pytest.raises(DtypeError, match=message(error)):
@@ -465,7 +472,7 @@ def test_axes_of_length_one_are_free() -> None:
 
 
 def test_backward_needs_a_forward_pass() -> None:
-    """And its dy, and buffers by name."""
+    """Also a dy that fits, and buffers by name."""
     layer = make("torch")
     with pytest.raises(RangeError, match=message(RangeError.no_forward())):
         layer.backward(ONES)
@@ -480,21 +487,11 @@ def test_backward_needs_a_forward_pass() -> None:
         layer.backward(ONES)
 
 
-OVERLAPS = [
-    (dialect, mode, name, other)
-    for dialect, mode in (
-        ("torch", "train"),
-        ("mxnet", "train"),
-        ("mxnet", "eval"),
-        ("mxnet-cudnn", "eval"),
-        ("inplace-abn", "train"),
-        ("equinox-ema", "train"),
-    )
-    for name, other in (("dx", "x"), ("dx", "dy"), ("dx", "y"), ("dbeta", "into.dgamma"))
-]
-
-
-@pytest.mark.parametrize(("dialect", "mode", "name", "other"), OVERLAPS)
+@pytest.mark.parametrize(
+    ("name", "other"), [("dx", "x"), ("dx", "dy"), ("dx", "y"), ("dbeta", "into.dgamma")]
+)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_buffer_that_is_another_array_is_refused(
     dialect: str, mode: str, name: str, other: str
 ) -> None:
@@ -525,9 +522,10 @@ def test_one_buffer_for_two_gradients_is_refused_with_a_fixed_gamma(request_: An
     assert (buffer == 7).all()
 
 
-def test_a_buffer_over_an_input_is_refused_where_y_is_x() -> None:
-    """Paddle's one value per channel, which passes through."""
-    layer, dy = trained("paddle"), 7 * ONE
+@pytest.mark.parametrize("dialect", dialects_with("one_value", "identity"))
+def test_a_buffer_over_an_input_is_refused_where_y_is_x(dialect: str) -> None:
+    """One value per channel, which passes through."""
+    layer, dy = trained(dialect), 7 * ONE
     layer.forward(ONE)
     with pytest.raises(RangeError, match=message(RangeError.overlap("into.dx", "dy"))):
         layer.backward(dy, into=bn.Gradients(dx=dy))

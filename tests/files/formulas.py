@@ -1,4 +1,7 @@
-"""What the layers of a model file compute in eval, by the textbook's formula alone."""
+"""What the layers of a model file compute in eval, by the textbook's formula alone.
+
+The names of arrays and options come from the rows, which the goldens of the dialects prove.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backnorm.dialects import row_of
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from backnorm.convert.files import ModelFile, NormLayer
+    from backnorm.dialects.columns import Option
 
-NAMES: Mapping[str, tuple[str, str, str, str, str, float]] = {
-    "torch": ("weight", "bias", "running_mean", "running_var", "eps", 1e-5),
-    "keras": ("gamma", "beta", "moving_mean", "moving_variance", "epsilon", 1e-3),
-    "flax": ("scale", "bias", "mean", "var", "epsilon", 1e-5),
-    "onnx-15": ("scale", "B", "input_mean", "input_var", "epsilon", 1e-5),
-    "mxnet": ("gamma", "beta", "moving_mean", "moving_var", "eps", 1e-3),
-    "caffe": ("gamma", "beta", "mean", "variance", "eps", 1e-5),
-}
-"""gamma, beta, mean, variance and eps in each dialect, and the default of eps."""
+
+def option(layer: NormLayer, option: Option) -> object:
+    """What a layer was told, or the default."""
+    return layer.options.get(str(option.name), option.default)
 
 
 def layer_output(layer: NormLayer, x: np.ndarray) -> np.ndarray:
     """gamma*(x - mean)/sqrt(var + eps) + beta in float64, the channels on axis 1."""
-    gamma, beta, mean, var, eps, default = NAMES[layer.dialect]
-    state = {key: array.astype(np.float64) for key, array in layer.state.items()}
-    divisor = float(state["scale_factor"][0]) if layer.dialect == "caffe" else 1.0
+    row = row_of(layer.dialect)
     shape = (1, -1, *[1] * (x.ndim - 2))
-    x_hat = (x - state[mean].reshape(shape) / divisor) / np.sqrt(
-        state[var].reshape(shape) / divisor + float(layer.options.get(eps, default))
-    )
-    fixed = layer.dialect == "mxnet" and layer.options.get("fix_gamma", True)
-    if gamma in state and not fixed:
-        x_hat = x_hat * state[gamma].reshape(shape)
-    return x_hat + (state[beta].reshape(shape) if beta in state else 0.0)
+    by_role = {
+        array.role: layer.state[array.name].astype(np.float64).reshape(shape)
+        for array in row.arrays.known
+        if array.name in layer.state
+    }
+    divisor = by_role.get("divisor", 1.0)
+    eps = float(str(option(layer, row.eps.known)))
+    x_hat = (x - by_role["mean"] / divisor) / np.sqrt(by_role["var"] / divisor + eps)
+    if not option(layer, row.fixed_gamma.known):
+        x_hat = x_hat * by_role.get("gamma", 1.0)
+    return x_hat + by_role.get("beta", 0.0)
 
 
 def output(model: ModelFile, x: np.ndarray) -> np.ndarray:

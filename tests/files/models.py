@@ -1,7 +1,15 @@
-"""The model files of these tests, each with what the framework that wrote it computed."""
+"""The model files of these tests, each with what the framework that wrote it computed.
+
+A sample is a file that a framework wrote and, beside it, a file of the same name with
+``.sample.json`` behind: which arrays hold an input and the output that the framework computed
+(``arrays``, ``x``, ``y``), the options that the file does not tell (``options``), and the file that
+describes the network (``net``).
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,89 +17,84 @@ import numpy as np
 import pytest
 
 from backnorm.convert import files
-from backnorm.convert.files.registry import FORMATS
+from backnorm.convert.files.registry import FORMATS, format_of
 
 if TYPE_CHECKING:
     from backnorm.convert.files import ModelFile
 
 SAMPLES = Path(__file__).parent / "samples"
 GOLDENS = Path(__file__).parents[1] / "dialects" / "goldens"
+ENDING = ".sample.json"
 
 
-class Recorded(NamedTuple):
-    """A file, what its framework computed, and what the file does not tell."""
+class Sample(NamedTuple):
+    """A file, its format, the record of what its framework computed, what the file does not tell.
+
+    ``recorded`` is None where the file alone does not determine the output.
+    """
 
     path: Path
     format: str
-    arrays: Path
-    x: str
-    y: str
-    settings: tuple[tuple[str, str, float], ...] = ()
+    recorded: tuple[Path, str, str] | None
+    options: tuple[tuple[str, str, float], ...]
+    net: Path | None
 
 
-def _sample(name: str, framework: str, format_: str, *settings: tuple[str, str, float]) -> Recorded:
-    return Recorded(SAMPLES / name, format_, SAMPLES / "recorded.npz", "x", framework, settings)
+def _sample(description: Path) -> Sample:
+    path = description.with_name(description.name.removesuffix(ENDING))
+    said = json.loads(description.read_text())
+    folder = path.parent
+    return Sample(
+        path,
+        next(name for name, home in FORMATS.items() if path.suffix in home.suffixes),
+        (folder / said["arrays"], said["x"], said["y"]) if "arrays" in said else None,
+        tuple(map(tuple, said.get("options", ()))),
+        folder / said["net"] if "net" in said else None,
+    )
 
 
-def _caffe(name: str, step: int) -> Recorded:
-    folder = GOLDENS / "caffe"
-    x, y = f"step{step}_x", f"step{step}_y"
-    return Recorded(folder / f"{name}.caffemodel", "caffemodel", folder / f"{name}.npz", x, y)
-
-
-def _mxnet(name: str, arrays: str, *settings: tuple[str, str, float]) -> Recorded:
-    folder = GOLDENS / "mxnet_params"
-    return Recorded(folder / name, "mxnet", folder / arrays, "x", "y", settings)
-
-
-RECORDED = {
-    "c046m.caffemodel": _caffe("c046m", 4),
-    "c047m.caffemodel": _caffe("c047m", 5),
-    "c048m.caffemodel": _caffe("c048m", 6),
-    "symbol.params": _mxnet("symbol-0000.params", "symbol_io.npz"),
-    "gluon.params": _mxnet(
-        "gluon.params", "gluon_io.npz", ("2", "eps", 1e-4), ("2", "fix_gamma", True)
-    ),
-    "torch.pt": _sample("torch.pt", "torch", "torch", ("0", "eps", 1e-3)),
-    "torch_checkpoint.pt": _sample("torch_checkpoint.pt", "torch", "torch", ("0", "eps", 1e-3)),
-    "torch.safetensors": _sample("torch.safetensors", "torch", "safetensors", ("0", "eps", 1e-3)),
-    "keras.keras": _sample("keras.keras", "keras", "keras"),
-    "keras.h5": _sample("keras.h5", "keras", "h5"),
-    "flax.msgpack": _sample("flax.msgpack", "flax", "msgpack", ("BatchNorm_0", "epsilon", 1e-4)),
-    "onnx.onnx": _sample("onnx.onnx", "onnx", "onnx"),
+FILES = {
+    sample.path.name: sample
+    for sample in map(_sample, sorted([*SAMPLES.glob(f"*{ENDING}"), *GOLDENS.glob(f"*/*{ENDING}")]))
 }
-"""Files that a framework wrote, by name."""
+"""All samples, by the names of their files."""
+
+RECORDED = [name for name, sample in FILES.items() if sample.recorded]
+"""Those with an output."""
+
+
+def installed(format_: str) -> bool:
+    """Whether the library of a format is there."""
+    library = FORMATS[format_].library
+    return not library or importlib.util.find_spec(library) is not None
+
+
+NEW = [name for name in FORMATS if not installed(name) or format_of(Path(), name).makes_new]
+"""The formats of which a new file can be made; those without their library are skipped later."""
 
 
 def need(format_: str) -> None:
-    """Skip where the library of a format is not there."""
-    if FORMATS[format_].library:
-        pytest.importorskip(
-            FORMATS[format_].library,
-            reason=f"{FORMATS[format_].library} is not installed; make test has it",
-        )
+    """Skip where the library of a format is missing."""
+    if not installed(format_):
+        pytest.skip(f"{FORMATS[format_].library} is not installed; make test has it")
 
 
 def read(name: str) -> ModelFile:
-    """Read a recorded file, in the order of its network."""
-    case = RECORDED[name]
-    need(case.format)
-    model = files.with_options(files.read(case.path), case.settings)
-    if case.format == "h5":  # in the order of the groups, which is that of the alphabet backwards
-        model = files.ModelFile(**{**_fields(model), "layers": _by_gamma(model)})
-    return model
+    """Read a sample, and add the options that it does not tell."""
+    sample = FILES[name]
+    need(sample.format)
+    return files.with_options(files.read(sample.path), sample.options)
 
 
-def _fields(model: ModelFile) -> dict[str, object]:
-    return {name: getattr(model, name) for name in model.__dataclass_fields__}
-
-
-def _by_gamma(model: ModelFile) -> tuple[files.NormLayer, ...]:
-    return tuple(sorted(model.layers, key=lambda layer: "gamma" not in layer.state))
+def new_file(folder: Path, format_: str) -> Path:
+    """Where to write a new file of a format."""
+    return folder / f"t{FORMATS[format_].suffixes[0]}"
 
 
 def arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the recorded input and output."""
-    case = RECORDED[name]
-    with np.load(case.arrays) as stored:
-        return stored[case.x], stored[case.y]
+    recorded = FILES[name].recorded
+    assert recorded
+    path, x, y = recorded
+    with np.load(path) as stored:
+        return stored[x], stored[y]

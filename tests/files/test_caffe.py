@@ -102,7 +102,7 @@ def test_a_scale_layer_that_reads_the_norm_alone_is_its_own(name: str, tmp_path:
 
 @pytest.mark.parametrize("name", ALONE)
 def test_any_other_scale_layer_is_left_alone(name: str, tmp_path: Path) -> None:
-    """Something else sees the norm's output without gamma, or gamma is no row of channels."""
+    """Something else sees the norm's output without gamma, or gamma is not a row of channels."""
     model = read(tmp_path, *ALONE[name])
     assert set(model.layers[0].state) == {"mean", "variance", "scale_factor"}
     assert model.layers[0].options["scale"] is False

@@ -15,18 +15,16 @@ from files import models
 if TYPE_CHECKING:
     from pathlib import Path
 
-SAME = {"keras.keras": "keras", "torch.pt": "torch", "onnx.onnx": "onnx", "flax.msgpack": "flax"}
 
-
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", models.RECORDED)
 def test_within_one_format_and_dialect_everything_is_carried(name: str, tmp_path: Path) -> None:
     """To the byte, the network's structure with it."""
     model = models.read(name)
     path = tmp_path / model.path.name
-    converted, changes = files.convert_model(model, path, SAME[name])
+    converted, changes = files.convert_model(model, path, model.layers[0].dialect)
     files.write(path, converted)
     assert path.read_bytes() == model.path.read_bytes()
-    assert [(change.lost, change.largest) for change in changes] == [((), 0.0)] * len(changes)
+    assert [change.largest for change in changes] == [0.0] * len(model.layers)
 
 
 def test_options_are_shown_where_they_are_not_the_defaults(tmp_path: Path) -> None:
@@ -64,7 +62,7 @@ def test_narrow_arrays_are_computed_with_as_float32(dtype: str, tmp_path: Path) 
 
 def test_a_probe_finds_a_difference(tmp_path: Path) -> None:
     """Ones in place of MXNet's unused gamma change nothing; a gamma that is used would."""
-    model = models.read("symbol.params")
+    model = models.read("symbol-0000.params")
     _, changes = files.convert_model(model, tmp_path / "t.npz", "flax")
     assert max(change.largest for change in changes) <= SAME_OUTPUT
     assert "a stored gamma that is not 1" in changes[1].lost[0]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from backnorm.convert import files
 from backnorm.convert.files import _hdf5
+from backnorm.convert.files.registry import FORMATS
 from backnorm.errors import BacknormError
 
 if TYPE_CHECKING:
@@ -119,27 +120,27 @@ def read_damaged(path: Path, data: bytes) -> None:
     assert peak < BYTES
 
 
-QUICK = ["c046m.caffemodel", "symbol.params", "torch.safetensors", "flax.msgpack", "onnx.onnx"]
-ARCHIVES = ["torch.pt", "keras.keras", "arrays.npz"]
+ARCHIVES = [name for name, file in models.FILES.items() if zipfile.is_zipfile(file.path)]
+NETS = [name for name, file in models.FILES.items() if file.net]
 
 
-def sample(name: str, folder: Path) -> Path:
-    """Return a file of that name; .npz is written here."""
-    if name != "arrays.npz":
-        models.need(models.RECORDED[name].format)
-        return models.RECORDED[name].path
-    converted, _ = files.convert_model(models.read("gluon.params"), folder / name, "mxnet")
-    files.write(folder / name, converted)
-    return folder / name
+def sample(name: str) -> tuple[Path, int]:
+    """A sample, and how often to damage it: HDF5 starts a process for each reading."""
+    models.need(models.FILES[name].format)
+    process = FORMATS[models.FILES[name].format].library == "h5py"
+    return models.FILES[name].path, 30 if process else 150
 
 
-@pytest.mark.parametrize("name", [*QUICK, *ARCHIVES[:1], *ARCHIVES[2:]])
-def test_damaged_bytes_give_an_error_of_ours(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", models.FILES)
+def test_damaged_bytes_give_an_error_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Flipped, overwritten, cut, doubled and dropped bytes, one to four of them."""
-    path = sample(name, tmp_path)
+    monkeypatch.setattr(_hdf5, "SECONDS", HDF5_SECONDS)
+    path, examples = sample(name)
     data = path.read_bytes()
 
-    @settings(max_examples=150)
+    @settings(max_examples=examples)
     @given(st.lists(EDITS, min_size=1, max_size=4))
     def check(edits: list[Edit]) -> None:
         read_damaged(tmp_path / f"damaged{path.suffix}", damaged(data, edits))
@@ -151,11 +152,10 @@ def test_damaged_bytes_give_an_error_of_ours(name: str, tmp_path: Path) -> None:
 def test_damaged_members_give_an_error_of_ours(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same inside of an archive that is sound."""
+    """The same inside an archive whose checksums are right."""
     monkeypatch.setattr(_hdf5, "SECONDS", HDF5_SECONDS)
-    path = sample(name, tmp_path)
+    path, examples = sample(name)
     data = path.read_bytes()
-    examples = 30 if name == "keras.keras" else 150
 
     @settings(max_examples=examples)
     @given(st.lists(EDITS, min_size=1, max_size=4))
@@ -165,45 +165,22 @@ def test_damaged_members_give_an_error_of_ours(
     check()
 
 
-@pytest.mark.parametrize("name", ["keras.h5", "keras.weights.h5"])
-def test_damaged_hdf5_gives_an_error_of_ours(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fewer of them: each is read in a process of its own."""
-    monkeypatch.setattr(_hdf5, "SECONDS", HDF5_SECONDS)
-    models.need("h5")
-    data = (models.SAMPLES / name).read_bytes()
-
-    @settings(max_examples=30)
-    @given(st.lists(EDITS, min_size=1, max_size=4))
-    def check(edits: list[Edit]) -> None:
-        read_damaged(tmp_path / "damaged.h5", damaged(data, edits))
-
-    check()
-
-
-@pytest.mark.parametrize("name", ["net.prototxt", "net-symbol.json"])
+@pytest.mark.parametrize("name", NETS)
 def test_damaged_descriptions_give_an_error_of_ours(name: str, tmp_path: Path) -> None:
     """What describes the network is as little to be trusted as the parameters."""
-    folder = models.GOLDENS
-    parameters, net = {
-        "net.prototxt": (folder / "caffe/c046m.caffemodel", folder / "caffe/c046m.prototxt"),
-        "net-symbol.json": (
-            folder / "mxnet_params/symbol-0000.params",
-            folder / "mxnet_params/symbol-symbol.json",
-        ),
-    }[name]
+    parameters, net = models.FILES[name].path, models.FILES[name].net
+    assert net
     data = net.read_bytes()
 
     @settings(max_examples=150)
     @given(st.lists(EDITS, min_size=1, max_size=4))
     def check(edits: list[Edit]) -> None:
-        (tmp_path / name).write_bytes(damaged(data, edits))
+        (tmp_path / net.name).write_bytes(damaged(data, edits))
         words = ""
         try:
-            files.read(parameters, net=tmp_path / name)
+            files.read(parameters, net=tmp_path / net.name)
         except BacknormError as error:
             words = str(error)
-        assert not words or name in words or parameters.name in words
+        assert not words or net.name in words or parameters.name in words
 
     check()

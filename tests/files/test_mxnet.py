@@ -71,7 +71,7 @@ def test_every_spelling_is_known(names: str, options: dict[str, object], tmp_pat
 
 def test_the_symbol_file_tells_the_options() -> None:
     """Those that are given; the operator's own defaults hold for the rest."""
-    first, second = models.read("symbol.params").layers
+    first, second = models.read("symbol-0000.params").layers
     assert first.options == {"eps": 2e-5, "momentum": 0.9, "fix_gamma": False}
     assert second.options == {}
 
@@ -80,11 +80,11 @@ def test_a_symbol_file_that_is_named_goes_before_names(tmp_path: Path) -> None:
     """Here the network calls the parameters as it likes."""
     text = (models.GOLDENS / "mxnet_params/symbol-symbol.json").read_text()
     (tmp_path / "net.json").write_text(text.replace("bn1_beta", "offset"))
-    data = models.RECORDED["symbol.params"].path.read_bytes()
+    data = models.FILES["symbol-0000.params"].path.read_bytes()
     new = data.replace(b"\x0c\0\0\0\0\0\0\0arg:bn1_beta", b"\x0a\0\0\0\0\0\0\0arg:offset")
     (tmp_path / "m.params").write_bytes(new)
     model = files.read(tmp_path / "m.params", net=tmp_path / "net.json")
-    want = models.read("symbol.params").layers[1].state["beta"]
+    want = models.read("symbol-0000.params").layers[1].state["beta"]
     np.testing.assert_array_equal(model.layers[1].state["beta"], want, strict=True)
 
 
@@ -104,7 +104,7 @@ def test_a_wrong_symbol_file_is_refused(old: str, new: str, message: str, tmp_pa
     assert old in text
     (tmp_path / "net.json").write_text(text.replace(old, new))
     with pytest.raises(FileError, match=r"^net\.json.*" + message):
-        files.read(models.RECORDED["symbol.params"].path, net=tmp_path / "net.json")
+        files.read(models.FILES["symbol-0000.params"].path, net=tmp_path / "net.json")
 
 
 def test_a_sparse_array_is_refused(tmp_path: Path) -> None:

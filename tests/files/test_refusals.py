@@ -32,8 +32,8 @@ def npz(folder: Path, **arrays: np.ndarray) -> Path:
 @pytest.mark.parametrize("parts", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_refused(name: str, parts: float, tmp_path: Path) -> None:
     """Whatever the format, and nothing is said to be in it that is not."""
-    path = models.RECORDED[name].path
-    models.need(models.RECORDED[name].format)
+    path = models.FILES[name].path
+    models.need(models.FILES[name].format)
     cut = tmp_path / path.name
     cut.write_bytes(path.read_bytes()[: int(parts * path.stat().st_size)])
     with pytest.raises(FileError, match=rf"^{re.escape(path.name)}"):
@@ -88,7 +88,7 @@ def test_a_missing_array_of_the_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         FileError, match=r"layer bn1, beta is not in the file, which has only bn0_beta"
     ):
-        files.read(models.RECORDED["symbol.params"].path, net=tmp_path / "net.json")
+        files.read(models.FILES["symbol-0000.params"].path, net=tmp_path / "net.json")
 
 
 HUGE = 1 << 60
@@ -104,7 +104,7 @@ def test_a_header_of_params_that_claims_too_much_is_refused(tmp_path: Path) -> N
 
 def test_a_blob_that_claims_too_much_is_refused(tmp_path: Path) -> None:
     """Caffe's shape of 2^60 elements over six values."""
-    data = models.RECORDED["c046m.caffemodel"].path.read_bytes()
+    data = models.FILES["c046m.caffemodel"].path.read_bytes()
     at = data.index(b":\x03\x0a\x01\x06")  # the blob's shape: one length, 6
     longer = b":\x0b\x0a\x09" + b"\x80" * 8 + b"\x10"
     message = data[: at + 5]
@@ -197,7 +197,7 @@ def test_external_data_elsewhere_is_refused(location: str, tmp_path: Path) -> No
 
 
 def test_external_data_behind_a_link_is_refused(tmp_path: Path) -> None:
-    """A link beside the model that leads out of its folder is no way out either."""
+    """A link beside the model that leads out of its folder is refused too."""
     inner = tmp_path / "inner"
     inner.mkdir()
     path = external(inner, "link.bin")

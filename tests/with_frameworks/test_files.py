@@ -67,7 +67,7 @@ def torch_net(folder: Path, name: str) -> tuple[Path, np.ndarray]:
 
 
 def keras_net(folder: Path, name: str) -> tuple[Path, np.ndarray]:
-    """The same in Keras, the second norm inside a network of its own."""
+    """The same in Keras, the second norm inside a nested network."""
     norms = [
         keras.layers.BatchNormalization(name=n, epsilon=e) for n, e in (("a", 2e-3), ("b", 1e-3))
     ]

@@ -15,15 +15,12 @@ from onnx.backend.test.case.node import collect_testcases  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 import backnorm as bn  # noqa: E402
+from backnorm.dialects import DIALECTS, row_of  # noqa: E402
 from backnorm.testing.budget import FRAMEWORK_PARTS, parts  # noqa: E402
 
 C = 5
-OPSETS = {"onnx-9": 9, "onnx-14": 14, "onnx-15": 15}
-NAMES = {
-    "onnx-9": ("scale", "B", "mean", "var"),
-    "onnx-14": ("scale", "B", "input_mean", "input_var"),
-    "onnx-15": ("scale", "B", "input_mean", "input_var"),
-}
+OPSETS = {name: int(name.removeprefix("onnx-")) for name in DIALECTS if name.startswith("onnx-")}
+NAMES = {name: [array.name for array in row_of(name).arrays.known] for name in OPSETS}
 SHAPES = [(16, C), (3, C, 4, 5), (2, C, 3, 2, 4)]
 
 

@@ -12,8 +12,7 @@ from torch import nn  # noqa: E402
 
 import backnorm as bn  # noqa: E402
 import backnorm.torch  # noqa: E402
-
-LIKE_TORCH = "mxnet-cudnn, torch, tf-fused, chainer, tinygrad, mlx, inplace-abn"
+from dialects.layers import dialects_with, same_law  # noqa: E402
 
 
 def codes(module: Any) -> list[str]:
@@ -71,13 +70,13 @@ def test_the_running_law_is_that_of_torch(module: Any, momentum: float, train: b
     assert record.state == (
         f"running_mean = {1 - momentum:g}*running_mean + {momentum:g}*mean; "
         f"running_var = {1 - momentum:g}*running_var + {momentum:g}*unbiased variance; "
-        f"num_batches_tracked grows by 1. Dialects with this law: {LIKE_TORCH}."
+        f"num_batches_tracked grows by 1. Dialects with this law: {same_law('torch')}."
     )
 
 
 @pytest.mark.parametrize("module", [nn.BatchNorm2d, bn.torch.BatchNorm2d])
 def test_the_cumulative_average_is_that_of_torch(module: Any) -> None:
-    """momentum=None is known of torch alone."""
+    """momentum=None, in the dialects that have it."""
     record = bn.audit(module(3, momentum=None))
     assert (record.sound, of_state(record)) == (True, [])
     assert record.state == (
@@ -127,5 +126,5 @@ def test_the_parts_of_a_module_are_followed(train: bool) -> None:  # noqa: FBT00
     assert record.state == (
         "0.running_mean = 0.9*0.running_mean + 0.1*mean; "
         "0.running_var = 0.9*0.running_var + 0.1*unbiased variance; "
-        f"0.num_batches_tracked grows by 1. Dialects with this law: {LIKE_TORCH}."
+        f"0.num_batches_tracked grows by 1. Dialects with this law: {same_law('torch')}."
     )

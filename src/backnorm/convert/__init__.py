@@ -1,4 +1,4 @@
-"""States from one dialect to another, through one that belongs to none."""
+"""Convert states from one dialect to another, by way of a state in no framework's terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one state that all dialects are converted through, and the ways into and out of it."""
+"""The canonical state that every conversion goes through, and the ways into and out of it."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ __all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canonical:
-    """What a state means, in no framework's words.
+    """What a state means, in no framework's terms.
 
     Attributes
     ----------
     mean, var
-        What eval normalizes with, shape (C,), float64; eval adds eps to var. [x], [x]^2
+        The statistics that eval normalizes with, shape (C,), float64. [x], [x]^2
     var_is
         Which estimate the running variance is.
     var_holds_eps
-        Whether eps is in it already, as NVIDIA's Caffe has it.
+        Whether var contains eps already, as in NVIDIA's Caffe.
     eps
         What eval adds to var. [x]^2
     gamma, beta
-        What x_hat is multiplied by and what is added, float64; None stands for 1 and for 0.
+        The factor of x_hat and the term added to it, float64; None stands for 1 and for 0.
     stored_gamma
-        The array that gamma follows from, used or not; None where there is none.
+        The array that gamma follows from, used or not; None where the layer lacks it.
     keep
-        The weight of the old statistics; None for a plain mean, NaN where that is not known.
+        The weight of the old statistics; None for a plain mean, NaN where it is unknown.
     updates
-        How many updates there were; None where that is not known.
+        The number of updates; None where it is unknown.
     divisor
         What divided the stored sums; None where averages were stored.
     unread
-        Whether there were sums that a divisor of 0 keeps from being read.
+        Whether there are sums that cannot be read because their divisor is 0.
     finetuned
-        Chainer's count of calls of another kind.
+        Chainer's count of calls with finetune=True.
     dtype
-        The format of the arrays, float32 at least.
+        The dtype of the arrays, float32 at least.
     """
 
     mean: Float64Array
@@ -75,15 +75,15 @@ class Canonical:
 
 
 def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike]) -> Canonical:
-    """Say what a state means.
+    """Return what a state means.
 
     Raises
     ------
     ConversionError
-        A layer without running statistics, a state that is NaN or infinite somewhere, or one
-        whose sums have a negative divisor.
+        A layer without running statistics, a state with a value that is NaN or infinite, or a
+        state whose sums have a negative divisor.
     UnknownNameError, RangeError, ShapeError, DtypeError
-        Arrays that are too many, too few, or do not fit.
+        An array too many or too few, or an array that does not fit.
     """
     if settings.statistics == "untracked":
         raise ConversionError.no_statistics(row.name)
@@ -92,6 +92,8 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
         for name, value in _check.mapping("state", state).items()
     }
     _refuse_not_finite(row, arrays)
+    # The framework's arrays by their roles, then the statistics and gamma that follow from them:
+    # sums are divided, hidden averages freed of their start, gamma taken by its rule.
     stored = read(row, settings, arrays, channels(row, arrays))
     if stored.divisor < 0.0:
         raise ConversionError.negative_divisor(row.name, _name(row, "divisor"), stored.divisor)
@@ -117,7 +119,7 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
 
 
 def _keep_as_given(row: Row, settings: Settings) -> float | None:
-    """Return the weight of the old before any rounding: to float32 the target may not round it."""
+    """Return the weight of the old statistics unrounded; only the source rounds it to float32."""
     momentum: Any = settings.options.get(str(row.momentum.known.name), math.nan)
     if momentum is None:
         return None
@@ -127,7 +129,7 @@ def _keep_as_given(row: Row, settings: Settings) -> float | None:
 def _updates(row: Row, stored: Stored) -> int | None:
     """Return how many updates there were, if the state tells.
 
-    A count of 0 tells nothing by itself: it is what a file gets whose writer did not know.
+    A count of 0 alone does not tell it: a writer that does not know the count writes 0 too.
     """
     roles = {array.role for array in row.arrays.known}
     if "first" in roles:
@@ -151,6 +153,7 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
     ConversionError
         A gamma that the framework cannot write.
     """
+    # The inverse of `to_canonical`: what the target divides by when it reads is multiplied in here.
     count = _count(row, settings, canonical)
     factor = 1.0
     if row.storage.known == "sums and their divisor":
@@ -175,7 +178,7 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
 
 
 def channels(row: Row, state: Mapping[str, AnyArray]) -> int:
-    """Return the number of channels that a state is of."""
+    """Return the number of channels of a state."""
     names = {array.name for array in row.arrays.known if array.shape == "C"}
     sizes = [value.size for name, value in state.items() if name in names]
     return sizes[0] if sizes else 1
@@ -190,7 +193,7 @@ def _refuse_not_finite(row: Row, state: Mapping[str, AnyArray]) -> None:
 
 
 def refuse_negative_root(row: Row, canonical: Canonical) -> None:
-    """Raise where the root of var + eps does not exist: no target could have that output.
+    """Raise where var + eps is negative and has no root: no target could have that output.
 
     Raises
     ------
@@ -223,10 +226,11 @@ def _gamma(row: Row, settings: Settings, canonical: Canonical) -> Float64Array:
 
 
 def _count(row: Row, settings: Settings, canonical: Canonical) -> int:
-    """Return the count to store: the source's, or one that makes the averages those stored.
+    """Return the count to store: the source's, or a count with which eval reads the same averages.
 
-    Averages freed of their start need a count above 0 unless they are still at that start. Without
-    one of the source's it is the least that frees them completely: 1 - keep^count = 1.
+    Averages freed of their start need a count above 0 unless they are still at that start. Where
+    the source does not tell the count, the least count that frees them completely is stored:
+    1 - keep^count = 1.
     """
     known = canonical.updates
     if row.storage.known != "hidden averages and their count":

@@ -1,4 +1,4 @@
-"""The public conversion: check, say what it means, see what is lost, write."""
+"""The public conversion: check, read what the state means, list what is lost, write."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Conversion:
         The arrays of the target, under its framework's names.
     options
         The options of the target layer, under its framework's names: eps, momentum, which of
-        gamma and beta there are. Where its channels are is the model's affair and not among them.
+        gamma and beta exist. The channel axis is not among them: it depends on the model.
     losses
-        What was not carried.
+        What the conversion did not carry.
     """
 
     state: dict[str, AnyArray]
@@ -61,7 +61,7 @@ def convert_state(
     source_options: Mapping[str, OptionValue] | None = None,
     target_options: Mapping[str, OptionValue] | None = None,
 ) -> Conversion:
-    """Write the state of one dialect's layer as that of another: same output in eval.
+    """Write the state of one dialect's layer as another dialect's, with the same output in eval.
 
     With (mean, var, eps, gamma, beta) what eval computes with, y = gamma*(x - mean)/sqrt(var + eps)
     + beta is the same before and after. Where the target cannot have the source's eps, the
@@ -75,17 +75,17 @@ def convert_state(
     source, target
         Names of dialects.
     n
-        How many values per channel the running variance was taken over, where that is known.
+        The number of values per channel that the running variance was taken over, if known.
     allow_loss
         Whether to go on where something that matters is lost.
     preserve
         "output" carries the running variance as it is. "estimator" multiplies it by n/(n - 1) or
-        (n - 1)/n where the target keeps another estimate, as if it had been trained there: the
-        output in eval then moves with it.
+        (n - 1)/n where the target keeps the other estimate, as if the layer had been trained there:
+        the output in eval then moves with it.
     source_options
-        Options of the layer that the state is from, where they are not the defaults.
+        Options of the source layer that differ from the defaults.
     target_options
-        Options that the target layer is to have; all others follow from the source.
+        Options that the target layer must have; all others follow from the source.
 
     Returns
     -------
@@ -95,17 +95,17 @@ def convert_state(
     Raises
     ------
     ConversionError
-        Something would be lost that matters, and neither n nor allow_loss says that it may; the
-        target cannot write a value; or the source's var + eps, or its divisor, is negative.
+        Something that matters would be lost, and neither n nor allow_loss permits it; the target
+        cannot store a value; or the source's var + eps, or its divisor, is negative.
     UnknownNameError, RangeError, ShapeError, DtypeError
         Dialects, options or arrays that do not exist or do not fit.
 
     Notes
     -----
     Source: the rows in ``backnorm.dialects``, and `backnorm.convert.losses`.
-    Accuracy: float64 inside, rounded once to the format of the state
+    Accuracy: float64 inside, rounded once to the dtype of the state
     (tests/convert/test_every_pair.py).
-    Cost: some passes over arrays of shape (C,).
+    Cost: a few passes over arrays of shape (C,).
 
     Examples
     --------
@@ -117,25 +117,31 @@ def convert_state(
     >>> done.options["momentum"], [loss.name for loss in done.losses]
     (0.001, ['divisor'])
     """
-    here, there = row_of(source), row_of(target)
+    # 1. Check the arguments, and read what the source's state means.
+    source_row, target_row = row_of(source), row_of(target)
     _check.name_of("preserve", preserve, PRESERVES)
     count = _values(n)
-    settings = settings_of(here, _given("source_options", source_options), complete=False)
-    if math.isnan(settings.eps):
-        raise RangeError.option_missing(str(here.eps.known.name), source)
-    canonical = to_canonical(here, settings, state)
-    options = {**_options(there, canonical), **_given("target_options", target_options)}
-    wanted = settings_of(there, options)
-    carried = Carried(here, there, settings, wanted, canonical)
+    source_settings = settings_of(
+        source_row, _given("source_options", source_options), complete=False
+    )
+    if math.isnan(source_settings.eps):
+        raise RangeError.option_missing(str(source_row.eps.known.name), source)
+    canonical = to_canonical(source_row, source_settings, state)
+    # 2. Choose the target's options; `preserve` decides which variance it gets.
+    options = {**_options(target_row, canonical), **_given("target_options", target_options)}
+    target_settings = settings_of(target_row, options)
+    carried = Carried(source_row, target_row, source_settings, target_settings, canonical)
     if preserve == "estimator":
         carried = carried._replace(state=_restated(carried, count))
-    refuse_negative_root(here, carried.state)
+    # 3. List what would be lost, and refuse what matters.
+    refuse_negative_root(source_row, carried.state)
     losses = losses_of(carried, count)
     for loss in losses:
         if loss.refused and not allow_loss:
             raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
+    # 4. Move the difference of the two eps into the variance, and write.
     moved = replace(carried.state, var=_with_eps(carried))
-    return Conversion(from_canonical(there, wanted, moved), options, losses)
+    return Conversion(from_canonical(target_row, target_settings, moved), options, losses)
 
 
 def _given(name: str, options: Mapping[str, OptionValue] | None) -> Mapping[str, OptionValue]:
@@ -155,30 +161,31 @@ def _values(n: SupportsIndex | None) -> int | None:
 
 
 def _with_eps(carried: Carried) -> Float64Array:
-    """Return the variance that goes with the target's eps.
+    """Return the variance that goes with the target's eps: var + eps stays the same.
 
-    A larger eps may ask for one below 0: it ends at 0, which is the loss "eps floor" where it is
-    more than rounding. Where eps does not grow a variance below 0, as MXNet leaves it behind in a
-    constant channel, stays what it is: var + eps is what counts.
+    A larger eps may ask for a variance below 0. It then ends at 0, which is the loss "eps floor"
+    where it is more than rounding. Where eps does not grow, a variance below 0 stays as it is:
+    MXNet leaves it behind in a constant channel, and eval uses var + eps alone.
     """
-    grows = carried.there.eps - carried.state.eps
+    grows = carried.target_settings.eps - carried.state.eps
     var = carried.state.var - grows
     return np.maximum(var, 0.0) if grows > 0.0 else var
 
 
 def _restated(carried: Carried, n: int | None) -> Canonical:
-    """Return the meaning with the variance as the target estimates it."""
+    """Return the canonical state with the variance as the target estimates it."""
     state, eps = carried.state, carried.state.eps
     if n is None and state.var_is != carried.target.running_var.known:
         raise RangeError.values_per_channel(n)
+    # The factor belongs to the variance alone: an eps inside it is taken out first and put back.
     var = state.var - (eps if state.var_holds_eps else 0.0)
     var = var * (1.0 if n is None else estimator_factor(carried, n))
     holds = carried.target.storage.known == "averages, eps in the variance"
-    return replace(state, var=var + (carried.there.eps if holds else 0.0))
+    return replace(state, var=var + (carried.target_settings.eps if holds else 0.0))
 
 
 def _options(row: Row, canonical: Canonical) -> dict[str, OptionValue]:
-    """Return the options of a target layer that follow from what is carried."""
+    """Return the options of a target layer that follow from the canonical state."""
     options: dict[str, Any] = {
         str(row.eps.known.name): max(canonical.eps, row.eps_floor.known),
         **_momentum(row, canonical.keep),
@@ -187,17 +194,19 @@ def _options(row: Row, canonical: Canonical) -> dict[str, OptionValue]:
     of_gamma = {option.name for option in row.gamma_options.known}
     of_beta = {option.name for option in row.beta_options.known}
     for name in sorted(str(name) for name in of_gamma | of_beta):
-        # What both need is there for either; the rest for its own, and rests where there is none.
+        # An option shared by gamma and beta (PyTorch's affine) is true if either exists; any other
+        # option follows its parameter. One that only refines a shared option that is false
+        # (PyTorch's bias without affine) keeps its default, true.
         needed_by = [has["gamma"]] * (name in of_gamma) + [has["beta"]] * (name in of_beta)
-        idle = name in of_beta - of_gamma and bool(of_gamma & of_beta) and not any(has.values())
-        options[name] = any(needed_by) or idle
+        refines = name in of_beta - of_gamma and bool(of_gamma & of_beta)
+        options[name] = any(needed_by) or (refines and not any(has.values()))
     if row.fixed_gamma.known.name is not None:
         options[row.fixed_gamma.known.name] = not has["gamma"]
     return options
 
 
 def _momentum(row: Row, keep: float | None) -> dict[str, float | None]:
-    """Return the target's momentum; nothing where the source has none that the target knows."""
+    """Return the target's momentum; nothing where the target cannot express the source's."""
     name = str(row.momentum.known.name)
     if keep is None:
         return {name: None} if row.momentum_none.known == "cumulative" else {}

@@ -1,4 +1,4 @@
-"""What cannot be carried from one dialect to another, as a table."""
+"""A table of what cannot be carried from one dialect to another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backnorm.dialects.columns import Row, Statistics
     from backnorm.dialects.settings import Settings
 
-__all__ = ["KINDS", "Carried", "Kind", "Loss", "losses_between", "losses_of"]
+__all__ = ["KINDS", "Carried", "Loss", "LossKind", "losses_between", "losses_of"]
 
 LossName: TypeAlias = Literal[
     "estimator",
@@ -39,19 +39,19 @@ LossName: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One thing that a conversion did not carry.
+    """Something that a conversion did not carry.
 
     Attributes
     ----------
     name
-        Which; the key in `KINDS`.
+        The key in `KINDS`.
     what
-        What it was, in a sentence.
+        What was not carried, in a sentence.
     refused
         Whether the conversion is refused for it, unless allow_loss is given.
     factor
-        Of "estimator", where n is known: what the running variance would have to be multiplied by
-        to be the target's own estimate.
+        Of "estimator", where n is known: the factor that turns the running variance into the
+        target's estimate.
     """
 
     name: LossName
@@ -61,16 +61,16 @@ class Loss:
 
 
 class Carried(NamedTuple):
-    """A conversion about to be made: both rows, both layers' settings, what is carried."""
+    """A conversion before it is written: both rows, both layers' settings, the canonical state."""
 
     source: Row
     target: Row
-    here: Settings
-    there: Settings
+    source_settings: Settings
+    target_settings: Settings
     state: Canonical
 
 
-class Kind(NamedTuple):
+class LossKind(NamedTuple):
     """A kind of loss: between which rows it is possible, and in which conversions it happens."""
 
     what: str
@@ -89,13 +89,13 @@ def _always(_: Carried) -> bool:
 
 
 def _options(row: Row, name: Literal["gamma", "beta"]) -> bool:
-    """Tell whether a layer of the dialect can be without gamma, or beta."""
+    """Tell whether a layer of the dialect may lack gamma, or beta."""
     options = row.gamma_options.known if name == "gamma" else row.beta_options.known
     return bool(options)
 
 
 def _statistics(row: Row) -> set[Statistics]:
-    """Return what can normalize in a layer of the dialect."""
+    """Return the statistics that can normalize in a layer of the dialect."""
     return set(row.statistics.known.meaning.values())
 
 
@@ -104,19 +104,20 @@ def _not_one(values: AnyArray | None) -> bool:
 
 
 def _below_zero(c: Carried) -> bool:
-    """Tell whether the target's larger eps asks for a variance below 0, by more than rounding.
+    """Tell whether the target's larger eps asks for a variance below 0 by more than rounding.
 
-    What was moved into the variance for a smaller eps comes back rounded to the state's format.
+    An earlier conversion to a smaller eps added the difference to the variance and rounded the sum
+    to the state's dtype; taking the difference out again may leave that rounding below 0.
     """
-    grows = c.there.eps - c.state.eps
-    rounding = float(np.finfo(c.state.dtype).eps) * c.there.eps
+    grows = c.target_settings.eps - c.state.eps
+    rounding = float(np.finfo(c.state.dtype).eps) * c.target_settings.eps
     return grows > 0.0 and bool((c.state.var - grows < -rounding).any())
 
 
 _ALLOW: Final = "Pass allow_loss=True if that does not matter."
 
-KINDS: Final[dict[LossName, Kind]] = {
-    "estimator": Kind(
+KINDS: Final[dict[LossName, LossKind]] = {
+    "estimator": LossKind(
         "the running variance is {source.running_var.value}, and {target.name} keeps it "
         "{target.running_var.value}",
         refused=True,
@@ -124,8 +125,8 @@ KINDS: Final[dict[LossName, Kind]] = {
         rows=lambda a, b: a.running_var.known != b.running_var.known,
         happens=_always,
     ),
-    "eps in variance": Kind(
-        "one of {source.name} and {target.name} keeps eps in the running variance, the other not",
+    "eps in variance": LossKind(
+        "{source.name} and {target.name} differ in whether the running variance contains eps",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: (
@@ -134,54 +135,55 @@ KINDS: Final[dict[LossName, Kind]] = {
         ),
         happens=_always,
     ),
-    "eps floor": Kind(
-        "the running variance is smaller than what eps has to grow by, to {there.eps:g}",
+    "eps floor": LossKind(
+        "the running variance is smaller than the amount by which eps must grow, "
+        "to {target_settings.eps:g}",
         refused=True,
-        advice="Pass allow_loss=True to have it end at 0, or another eps in target_options.",
+        advice="Pass allow_loss=True to end at a variance of 0, or another eps in target_options.",
         rows=lambda _a, _b: True,  # target_options may ask for any eps
         happens=_below_zero,
     ),
-    "running statistics": Kind(
-        "the running statistics: the target layer keeps none, and normalizes by the batch in eval",
+    "running statistics": LossKind(
+        "the running statistics: the target layer does not keep any and uses the batch's in eval",
         refused=True,
         advice="Give the target layer running statistics in target_options.",
         rows=lambda _, b: "untracked" in _statistics(b),
-        happens=lambda c: c.there.statistics == "untracked",
+        happens=lambda c: c.target_settings.statistics == "untracked",
     ),
-    "batch in eval": Kind(
-        "one of the source and the target layer normalizes by the batch in eval, the other by the "
-        "running statistics",
+    "batch in eval": LossKind(
+        "one of the two layers normalizes by the batch in eval, the other by running statistics",
         refused=True,
         advice="Give both the same in source_options and target_options.",
         rows=lambda a, b: "batch" in _statistics(a) | _statistics(b),
         happens=lambda c: (
-            c.there.statistics != "untracked"
-            and (c.here.statistics == "batch") != (c.there.statistics == "batch")
+            c.target_settings.statistics != "untracked"
+            and (c.source_settings.statistics == "batch")
+            != (c.target_settings.statistics == "batch")
         ),
     ),
-    "divisor": Kind(
+    "divisor": LossKind(
         "the divisor of the sums, {state.divisor:g}, by which the next update weighs the old",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: _has(a, "divisor") and not _has(b, "divisor"),
         happens=lambda c: c.state.divisor not in {0.0, 1.0},
     ),
-    "unread sums": Kind(
-        "the divisor is 0, so that {source.name} reads 0 for mean and variance, but there are sums",
+    "unread sums": LossKind(
+        "the sums, which {source.name} reads as 0 because their divisor is 0",
         refused=True,
         advice="If the file is NVIDIA's, take caffe-nvidia as source; else pass allow_loss=True.",
         rows=lambda a, _: _has(a, "divisor"),
         happens=lambda c: c.state.divisor == 0.0 and c.state.unread,
     ),
-    "updates": Kind(
+    "updates": LossKind(
         "the count of updates, {state.updates}",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: _has(a, "count") and not _has(b, "count"),
         happens=lambda c: bool(c.state.updates),
     ),
-    "plain mean": Kind(
-        "that the statistics are the plain mean of all batches",
+    "plain mean": LossKind(
+        "the rule that the statistics are the plain mean of all batches",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: (
@@ -189,22 +191,22 @@ KINDS: Final[dict[LossName, Kind]] = {
         ),
         happens=lambda c: c.state.keep is None,
     ),
-    "finetuning": Kind(
+    "finetuning": LossKind(
         "the count of finetuning calls, {state.finetuned}",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: _has(a, "finetuned") and not _has(b, "finetuned"),
         happens=lambda c: c.state.finetuned != 0,
     ),
-    "unused gamma": Kind(
-        "a stored gamma that is not 1, which {source.name} does not use; ones are written",
+    "unused gamma": LossKind(
+        "a stored gamma other than 1 that {source.name} does not use; ones are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: a.fixed_gamma.known.name is not None,
-        happens=lambda c: c.here.fixed_gamma and _not_one(c.state.stored_gamma),
+        happens=lambda c: c.source_settings.fixed_gamma and _not_one(c.state.stored_gamma),
     ),
-    "sign of gamma": Kind(
-        "the sign of the stored gamma, whose size alone {source.name} uses",
+    "sign of gamma": LossKind(
+        "the sign of the stored gamma, of which {source.name} uses the absolute value",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, b: a.gamma_rule.known != "stored" and b.gamma_rule.known == "stored",
@@ -212,38 +214,43 @@ KINDS: Final[dict[LossName, Kind]] = {
             c.state.stored_gamma is not None and bool((c.state.stored_gamma < 0).any())
         ),
     ),
-    "gamma": Kind(
-        "gamma is not 1, and the target layer has none or holds it at 1",
+    "gamma": LossKind(
+        "gamma differs from 1, and the target layer lacks gamma or holds it at 1",
         refused=True,
-        advice="Give the target layer a gamma of its own in target_options.",
+        advice="Give the target layer a gamma to train in target_options.",
         rows=lambda _, b: _options(b, "gamma") or b.fixed_gamma.known.name is not None,
-        happens=lambda c: _not_one(c.state.gamma) and (not c.there.gamma or c.there.fixed_gamma),
+        happens=lambda c: (
+            _not_one(c.state.gamma)
+            and (not c.target_settings.gamma or c.target_settings.fixed_gamma)
+        ),
     ),
-    "beta": Kind(
-        "beta is not 0, and the target layer has none",
+    "beta": LossKind(
+        "beta differs from 0, and the target layer lacks beta",
         refused=True,
         advice="Give the target layer a beta in target_options.",
         rows=lambda _, b: _options(b, "beta"),
         happens=lambda c: (
-            not c.there.beta and c.state.beta is not None and bool(c.state.beta.any())
+            not c.target_settings.beta and c.state.beta is not None and bool(c.state.beta.any())
         ),
     ),
-    "new gamma": Kind(
-        "that there is no gamma to train: ones are written",
+    "new gamma": LossKind(
+        "the absence of gamma: the target layer has gamma, and ones are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "gamma") or a.fixed_gamma.known.name is not None,
-        happens=lambda c: c.state.gamma is None and c.there.gamma and not c.there.fixed_gamma,
+        happens=lambda c: (
+            c.state.gamma is None and c.target_settings.gamma and not c.target_settings.fixed_gamma
+        ),
     ),
-    "new beta": Kind(
-        "that there is no beta to train: zeros are written",
+    "new beta": LossKind(
+        "the absence of beta: the target layer has beta, and zeros are written",
         refused=False,
         advice=_ALLOW,
         rows=lambda a, _: _options(a, "beta"),
-        happens=lambda c: c.state.beta is None and c.there.beta,
+        happens=lambda c: c.state.beta is None and c.target_settings.beta,
     ),
 }
-"""Every kind of loss. Between rows where none is possible, nothing is lost."""
+"""Every kind of loss. Two rows between which the table has no loss convert without any."""
 
 
 def losses_between(source: Row, target: Row) -> tuple[LossName, ...]:
@@ -253,19 +260,19 @@ def losses_between(source: Row, target: Row) -> tuple[LossName, ...]:
 
 def losses_of(carried: Carried, n: int | None) -> tuple[Loss, ...]:
     """Return what this conversion does not carry."""
-    lost = []
+    losses = []
     for name in losses_between(carried.source, carried.target):
         kind = KINDS[name]
         if not kind.happens(carried):
             continue
         what = kind.what.format(**carried._asdict())
         factor = estimator_factor(carried, n) if name == "estimator" and n else None
-        lost.append(Loss(name, what, kind.refused and factor is None, factor))
-    return tuple(lost)
+        losses.append(Loss(name, what, kind.refused and factor is None, factor))
+    return tuple(losses)
 
 
 def estimator_factor(carried: Carried, n: int) -> float:
-    """Return what makes the source's estimate of the variance that of the target."""
+    """Return the factor between the source's estimate of the variance and the target's."""
     if carried.state.var_is == carried.target.running_var.known:
         return 1.0
     return n / (n - 1) if carried.state.var_is == "biased" else (n - 1) / n

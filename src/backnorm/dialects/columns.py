@@ -35,30 +35,30 @@ OptionValue: TypeAlias = bool | float | str | tuple[float, ...] | None
 
 
 class Mark(Enum):
-    """Values that stand for the absence of one."""
+    """Marks that stand where a value is missing."""
 
     UNKNOWN = "UNKNOWN"
     REQUIRED = "required"
 
 
 UNKNOWN: Final = Mark.UNKNOWN
-"""There is no evidence. What needs the fact refuses."""
+"""Evidence is missing. What needs the fact refuses."""
 
 REQUIRED: Final = Mark.REQUIRED
-"""An option without a default: the framework wants it said."""
+"""An option without a default: the framework asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact(Generic[T]):
-    """What a column says, and how one knows.
+    """What a column says, and the evidence for it.
 
     Attributes
     ----------
     value
-        What is so, or UNKNOWN.
+        What the framework does, or UNKNOWN.
     evidence
         The framework's file (versions are in `Row.source`) and the golden that proves it; of an
-        unknown fact, what is missing.
+        unknown fact, the evidence that is missing.
     """
 
     value: T | Literal[Mark.UNKNOWN]
@@ -73,7 +73,7 @@ class Fact(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An argument of the framework's layer; name None stands for something that has no argument."""
+    """An argument of the framework's layer; name None stands for a rule that has no argument."""
 
     name: str | None
     default: OptionValue | Literal[Mark.REQUIRED]
@@ -81,7 +81,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """An option with few values, and what each means; without a meaning a value is its own."""
+    """An option with few values, and what each means; without meanings a value means itself."""
 
     name: str | None
     default: OptionValue
@@ -90,7 +90,7 @@ class Choice(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The requests that a framework knows for each gradient, in the engine's words."""
+    """The requests that a framework takes for each gradient, in the engine's words."""
 
     dx: str
     dgamma: str
@@ -110,10 +110,10 @@ Role: TypeAlias = Literal[
     "first",
     "one",
 ]
-"""What an array of a state is for. `mean` and `var` are what is updated; `average_mean` and
-`average_var` what is read, where that is kept beside it; `divisor` divides both; `count` counts
-updates; `finetuned` counts another kind of call, and is carried along; `first` is true before the
-first update; `one` is always 1."""
+"""What an array of a state is for. An update changes `mean` and `var`; eval reads `average_mean`
+and `average_var`, where the framework stores them too; `divisor` divides mean and var; `count`
+counts updates; `finetuned` counts another kind of call, and is carried along; `first` is true until
+the first update; `one` is always 1."""
 
 Storage: TypeAlias = Literal[
     "averages",
@@ -121,12 +121,13 @@ Storage: TypeAlias = Literal[
     "sums and their divisor",
     "hidden averages and their count",
 ]
-"""What is kept: averages; averages of mean and variance + eps; weighted sums that a third array
-divides; averages that start at a constant, and are freed of it by 1 - keep^count when read."""
+"""What is stored: averages; averages of mean and of variance + eps; weighted sums that a third
+array divides; averages that start at a constant, from which dividing by 1 - keep^count frees them.
+"""
 
 Statistics: TypeAlias = Literal["mode", "batch", "frozen", "untracked"]
-"""Which statistics normalize: as train() and eval() say, those of the batch, the running ones, or
-those of the batch with no running ones kept at all."""
+"""Which statistics normalize: those that train() or eval() choose; always the batch's; always the
+running ones; always the batch's, and running statistics do not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,11 @@ class Array:
     role
         What it is for.
     dtype
-        Its format; None stands for that of the parameters.
+        Its dtype; None stands for the dtype of the parameters.
     shape
-        "C" or one value, as the framework keeps it: () or (1,).
+        "C", or the shape in which the framework stores one value: () or (1,).
     optional
-        Whether a state without it can be loaded, as one from before it existed.
+        Whether a state without it can be loaded: older versions did not have it.
     """
 
     name: str
@@ -212,33 +213,33 @@ ABOUT: Final[dict[str, str]] = {
     "momentum": "the option that weighs old statistics against new ones",
     "momentum_weighs": "what that number is the weight of",
     "momentum_none": "what momentum=None does",
-    "momentum_width": "the format that the number is rounded to before it is used",
+    "momentum_width": "the dtype that the number is rounded to before it is used",
     "storage": "what the arrays of the running statistics hold",
     "running_var": "whether the running variance is divided by n (biased) or n - 1 (unbiased)",
     "variance_from": "whether it is the variance itself, or 1/inv_std^2 - eps",
     "initial": "mean and variance as stored before the first update",
     "copied_updates": "how many first updates replace the old values instead of weighing them",
     "updates_in": "when the statistics change",
-    "statistics": "which statistics normalize, and the option that says otherwise",
+    "statistics": "which statistics normalize, and the option that changes it",
     "normalizes_with": "in training: the batch's own statistics, or a blend with the running ones",
     "one_value": "training with one value per channel",
     "frozen_gradient": "the gradient where running statistics normalize",
     "eps": "the option that is added to the variance, inside the root",
-    "eps_floor": "the least eps there is",
+    "eps_floor": "the least eps",
     "eps_below_floor": "what happens to a smaller one",
-    "eps_width": "the format that eps is rounded to; input: with a 16-bit x also var + eps",
+    "eps_width": "the dtype that eps is rounded to; input: with a 16-bit x also var + eps",
     "zero_root": "inv_std in training where var + eps is 0",
     "affine_in": "where gamma and beta live",
     "gamma_options": "the options that must all be true for gamma to exist",
     "beta_options": "the options that must all be true for beta to exist",
     "gamma_rule": "how gamma follows from what is stored",
     "fixed_gamma": "the option that holds gamma at 1",
-    "axis": "the channel axis, and the option that says so",
+    "axis": "the channel axis, and the option that sets it",
     "in_place": "the option that stores y in x",
-    "learning_rates": "the option that would train the statistics; all but 0 is refused",
-    "silent_options": "options that change nothing of what is computed here",
-    "requests": "what may be asked for each gradient",
-    "extra_outputs": "what the forward pass gives besides y",
+    "learning_rates": "the option that would train the statistics; only 0 is accepted",
+    "silent_options": "options that do not change what is computed here",
+    "requests": "the requests that each gradient takes",
+    "extra_outputs": "what the forward pass returns besides y",
     "arrays": "the state, in the framework's names",
 }
 """What each fact of a row is about, in the order of the table."""

@@ -1,4 +1,4 @@
-"""Gradients of a dialect: the engine's where it has them, and those that it has not."""
+"""Gradients of a dialect: the engine's, and those that the engine does not have."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ Asked: TypeAlias = "dict[str, Request]"
 
 
 def gradients(layer: Moment, last: Pass, dy: AnyArray, asked: Asked, into: Gradients) -> Gradients:
-    """Return the gradients of a forward pass; all is checked before anything is written."""
+    """Return the gradients of a forward pass; everything is checked before anything is written."""
     own = _own(layer, last, asked, into)
     _refuse_overlap(last.fwd, dy, into)
     fwd = last.fwd if last.kind != "frozen" else _for_frozen_gradient(layer.row, last.fwd)
-    found = Gradients()
+    from_engine = Gradients()
     if last.kind != "identity":
-        # What is not the engine's to give is left out of the call, but for the sums.
+        # The engine skips the gradients that are computed here. It writes dgamma all the same: the
+        # gradient of a stored gamma follows from it by the chain rule.
         left_out: Asked = dict.fromkeys(own, "null")
         passed = {**asked, **left_out}
         buffers = {name: None if name in own else getattr(into, name) for name in asked}
-        found = batch_norm_backward(
+        from_engine = batch_norm_backward(
             dy,
             fwd,
             dx=passed["dx"],
@@ -44,19 +45,19 @@ def gradients(layer: Moment, last: Pass, dy: AnyArray, asked: Asked, into: Gradi
             dbeta=passed["dbeta"],
             into=Gradients(**buffers),
         )
-    done: dict[str, AnyArray | None] = {}
+    computed: dict[str, AnyArray | None] = {}
     for name, (buffer, owner) in own.items():
-        done[name] = None
+        computed[name] = None
         if asked[name] != "null":
-            value = _own_value(layer, name, last, dy, fwd, found)
-            done[name] = _delivered(asked[name], value, buffer, owner)
-    return replace(found, **done)
+            value = _own_value(layer, name, last, dy, fwd, from_engine)
+            computed[name] = _delivered(asked[name], value, buffer, owner)
+    return replace(from_engine, **computed)
 
 
 def _own(
     layer: Moment, last: Pass, asked: Asked, into: Gradients
 ) -> dict[str, tuple[AnyArray | None, AnyArray]]:
-    """Return the gradients that are not the engine's: their buffers, and what they are of."""
+    """Return the gradients that the engine does not compute: their buffers, and their arrays."""
     rule, stored = layer.row.gamma_rule.known, layer.stored
     owners = {"dx": last.fwd.saved.x, "dgamma": stored.gamma, "dbeta": stored.beta}
     own = {
@@ -74,7 +75,7 @@ def _own(
 def _refuse_overlap(fwd: Forward, dy: AnyArray, into: Gradients) -> None:
     """Raise if a buffer shares memory with an input or with another, whoever computes them.
 
-    What is no array is left to the check of its own gradient.
+    A buffer that is not an array is left to the check of its gradient.
     """
     buffers = {f"into.{name}": getattr(into, name) for name in ("dx", "dgamma", "dbeta")}
     arrays: dict[str, AnyArray | None] = {
@@ -84,16 +85,16 @@ def _refuse_overlap(fwd: Forward, dy: AnyArray, into: Gradients) -> None:
 
 
 def _own_value(  # noqa: PLR0917 - private
-    layer: Moment, name: str, last: Pass, dy: AnyArray, fwd: Forward, found: Gradients
+    layer: Moment, name: str, last: Pass, dy: AnyArray, fwd: Forward, from_engine: Gradients
 ) -> AnyArray:
-    """Compute a gradient that is not the engine's."""
+    """Compute a gradient that the engine does not have."""
     if name == "dx":
         return dy if last.batch is None else _blended(dy, fwd, last.batch.mean, last.share)
     stored = layer.stored.gamma if name == "dgamma" else layer.stored.beta
-    assert stored is not None  # noqa: S101 - _own names none without
-    if found.dgamma is None or name == "dbeta":
-        return np.zeros_like(stored)  # it does not take part
-    value: AnyArray = found.dgamma * gamma_slope(layer.row, stored)
+    assert stored is not None  # noqa: S101 - _own leaves out a gradient without an array
+    if from_engine.dgamma is None or name == "dbeta":
+        return np.zeros_like(stored)  # the parameter does not take part
+    value: AnyArray = from_engine.dgamma * gamma_slope(layer.row, stored)
     return value
 
 
@@ -152,7 +153,7 @@ def _accepted(
 def _delivered(
     request: Request, value: AnyArray, buffer: AnyArray | None, owner: AnyArray
 ) -> AnyArray | None:
-    """Write or add a gradient as requested, in the format of the array that it belongs to."""
+    """Write or add a gradient as requested, in the dtype of the array that it belongs to."""
     if request == "null":
         return None
     if buffer is None:

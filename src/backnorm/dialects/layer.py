@@ -12,7 +12,7 @@ from backnorm import _check
 from backnorm.dialects.gradients import gradients
 from backnorm.dialects.passes import Moment, Pass, by_batch, by_constants
 from backnorm.dialects.registry import row_of
-from backnorm.dialects.semantics import Batch, shares, updated
+from backnorm.dialects.semantics import BatchStatistics, shares, updated
 from backnorm.dialects.settings import require, settings_of
 from backnorm.dialects.state_arrays import arrays_of, fresh, read
 from backnorm.errors import RangeError, ShapeError
@@ -40,19 +40,19 @@ class BatchNorm:
     num_features
         The number of channels C.
     dialect
-        One of those that ``backnorm dialects`` lists.
+        A name that ``backnorm dialects`` lists.
     **options
-        The framework's own, by their own names; the table of dialects has their defaults.
+        The framework's, by its names; the table of dialects has their defaults.
 
     Attributes
     ----------
     dialect, num_features, options
-        As given, the defaults filled in.
+        As given, with the defaults filled in.
     training
         Whether the statistics of the batch normalize, where the options leave that open.
     output_mean, output_var
         What the framework returns beside y, under MXNet's names; None where it returns nothing.
-        What the second holds, the table says: MXNet's holds inv_std.
+        The table says what the second holds: MXNet's holds inv_std.
 
     Raises
     ------
@@ -62,11 +62,11 @@ class BatchNorm:
     Notes
     -----
     Source: the rows in ``backnorm.dialects``, each with its evidence.
-    Accuracy: the engine's, not the framework's: what the frameworks lose is not imitated
-    (tests/dialects/test_goldens.py has both side by side). Formats that a framework keeps its
-    numbers in are: MXNet's momentum and Caffe's eps are float32.
+    Accuracy: the engine's, not the framework's: the precision that a framework loses is not
+    imitated (tests/dialects/test_goldens.py has both side by side). The dtypes in which a framework
+    stores its numbers are: MXNet's momentum and Caffe's eps are float32.
     Parameters and statistics start as float32 and become float64 with the first float64 x;
-    loaded ones keep their format.
+    loaded arrays keep their dtype.
     The options come by keyword and not as one argument, so that a call reads as it does in the
     framework. They are checked against the row: a misspelt one is an error, as it would be with
     named parameters, which this cannot have since each dialect brings its own.
@@ -115,7 +115,7 @@ class BatchNorm:
         return arrays_of(self._row, self._settings, self._stored)
 
     def load_state(self, state: Mapping[str, npt.ArrayLike]) -> Self:
-        """Replace all arrays by copies of those given, which keep their formats.
+        """Replace all arrays by copies of the given arrays, which keep their dtypes.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class BatchNorm:
         return self
 
     def forward(self, x: AnyArray) -> AnyArray:
-        """Return y, shape and format of x; with in_place=True stored in x itself.
+        """Return y, with the shape and dtype of x; with in_place=True it is stored in x itself.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class BatchNorm:
             One value per channel, where the framework refuses that.
         """
         x, axis = self._checked(x)
-        self._stored = self._stored.in_format(x.dtype if x.dtype == np.float64 else np.float16)
+        self._stored = self._stored.in_dtype(x.dtype if x.dtype == np.float64 else np.float16)
         if self._settings.fixed_gamma and self._stored.gamma is not None:
             self._stored = replace(self._stored, gamma=np.ones_like(self._stored.gamma))
         if not self._uses_batch():
@@ -162,22 +162,22 @@ class BatchNorm:
         Parameters
         ----------
         dy
-            Gradient with respect to y, shape and format of y.
+            Gradient with respect to y, with the shape and dtype of y.
         dx, dgamma, dbeta
-            "write", "add" to the buffer, or "null" for none.
+            "write", "add" to the buffer, or "null" to leave it out.
         into
-            Buffers, for those that are to be stored in given memory.
+            Buffers for the gradients that are to be stored in given memory.
 
         Returns
         -------
         Gradients
-            None for what was not asked for, or does not exist. With a fixed gamma dgamma is 0
-            for "write" and left alone for "add".
+            None for a gradient that was not requested or does not exist. With a fixed gamma dgamma
+            is 0 for "write" and left alone for "add".
 
         Raises
         ------
         ShapeError, DtypeError, RangeError, UnknownNameError
-            As `backnorm.batch_norm_backward`; or no forward pass, or none that has a gradient.
+            As `backnorm.batch_norm_backward`; or without a forward pass that has a gradient.
         """
         last = self._pass
         if last is None:
@@ -221,14 +221,14 @@ class BatchNorm:
             return Pass(by_constants(self._now(), x, axis), "blend", batch, share)
         return Pass(fwd, "batch", batch, share)
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: BatchStatistics) -> None:
         running = updated(self._row, self._settings, self._stored.running, batch)
         self._stored = self._stored.after(self._row, self._settings, running)
 
     def _keep_outputs(self, fwd: Forward) -> None:
         second = fwd.inv_std if self._row.extra_outputs.known == "mean and inv_std" else fwd.var
-        format_ = self._stored.mean.dtype
-        self.output_mean, self.output_var = fwd.mean.astype(format_), second.astype(format_)
+        dtype = self._stored.mean.dtype
+        self.output_mean, self.output_var = fwd.mean.astype(dtype), second.astype(dtype)
 
 
 def _features(value: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from backnorm.dialects.semantics import (
-    Batch,
+    BatchStatistics,
     changes_root,
     eps_used,
     gamma_used,
@@ -42,35 +42,38 @@ class Pass(NamedTuple):
     fwd
         What the engine returned.
     kind
-        What normalized: the batch, a blend of it with the running statistics, those alone; or
-        nothing, and y is x.
+        What normalized: the batch, a blend of the batch and the running statistics, the running
+        statistics alone, or nothing (y is x).
     batch
-        The statistics of the batch; None where they are not to be learned from.
+        The statistics of the batch; None where the running statistics do not learn from it.
     share
         The weight of the batch in what normalized.
     """
 
     fwd: Forward
     kind: Literal["batch", "blend", "frozen", "identity"]
-    batch: Batch | None = None
+    batch: BatchStatistics | None = None
     share: float = 0.0
 
 
-def by_batch(layer: Moment, x: AnyArray, axis: int) -> tuple[Forward, Batch]:
+def by_batch(layer: Moment, x: AnyArray, axis: int) -> tuple[Forward, BatchStatistics]:
     """Normalize by the statistics of the batch, and return them.
 
-    Where the framework takes the root of something else than var + eps, the engine is given that
-    as constant, and then told that it is none.
+    The engine computes 1/sqrt(var + eps). A framework that rounds var + eps first, or gives 0 for a
+    root of 0, is computed in two steps: the engine measures the batch, then it normalizes by what
+    the framework takes the root of.
     """
     eps = eps_used(layer.row, layer.settings, x.dtype)
     if not changes_root(layer.row, eps, x.dtype, frozen=False):
         fwd = _engine(layer, x, axis, None, None, eps)
-        return fwd, Batch(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
-    own = batch_norm(x, channel_axis=axis, eps=eps)
-    root = root_used(layer.row, own.var, eps, x.dtype, frozen=False)
-    fwd = _engine(layer, x, axis, own.mean, root, 0.0)
+        return fwd, BatchStatistics(fwd.mean, fwd.var, fwd.inv_std, fwd.n)
+    measured = batch_norm(x, channel_axis=axis, eps=eps)
+    root = root_used(layer.row, measured.var, eps, x.dtype, frozen=False)
+    fwd = _engine(layer, x, axis, measured.mean, root, 0.0)
+    # The statistics were given, so the engine took them for constants; they depend on x, and the
+    # backward pass has to go through them.
     fwd = replace(fwd, saved=fwd.saved._replace(frozen=False))
-    return fwd, Batch(own.mean, own.var, fwd.inv_std, own.n)
+    return fwd, BatchStatistics(measured.mean, measured.var, fwd.inv_std, measured.n)
 
 
 def by_constants(layer: Moment, x: AnyArray, axis: int) -> Forward:
@@ -105,7 +108,7 @@ def _engine(  # noqa: PLR0917 - private
 
 
 def _wide(parameter: AnyArray | None, x: AnyArray) -> AnyArray | None:
-    """Widen what is narrower than x, which is exact: the engine refuses to guess."""
+    """Widen a parameter that is narrower than x, which is exact; the engine refuses to guess."""
     if parameter is None:
         return None
     return parameter.astype(np.promote_types(parameter.dtype, x.dtype), copy=False)

@@ -1,4 +1,4 @@
-"""Which dialects there are. A new one is a file with its row, and its name in the list below."""
+"""The dialects. A new dialect is a file with its row, and its name in the list below."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def row_of(name: str) -> Row:
     Raises
     ------
     UnknownNameError
-        There is no dialect of that name.
+        No dialect has that name.
     """
     if name not in DIALECTS:
         raise UnknownNameError.choice("dialect", name, DIALECTS)

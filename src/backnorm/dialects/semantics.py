@@ -1,6 +1,6 @@
 """What the columns compute: the update of running statistics, and the rules of eps and gamma.
 
-All that differs between dialects is in their rows; nothing here asks which dialect it is.
+Everything in which dialects differ is in their rows; nothing here asks which dialect it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backnorm.dialects.settings import Settings
 
 __all__ = [
-    "Batch",
+    "BatchStatistics",
     "Running",
     "changes_root",
     "correction",
@@ -51,8 +51,8 @@ class Running:
     count: int
 
 
-class Batch(NamedTuple):
-    """What a forward pass measured: biased variance, its inverse root, values per channel."""
+class BatchStatistics(NamedTuple):
+    """What a forward pass measured: n is the number of values per channel, var is biased."""
 
     mean: Float64Array
     var: Float64Array
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
 
 
 def eps_used(row: Row, settings: Settings, dtype: np.dtype[Any]) -> float:
-    """Return eps as it enters the root: rounded to the format that the framework keeps it in."""
+    """Return eps as it enters the root: rounded to the dtype in which the framework stores it."""
     width = row.eps_width.known
     if width == "float64":
         return settings.eps
@@ -69,9 +69,9 @@ def eps_used(row: Row, settings: Settings, dtype: np.dtype[Any]) -> float:
 
 
 def changes_root(row: Row, eps: float, dtype: np.dtype[Any], *, frozen: bool) -> bool:
-    """Tell whether the root is taken of something else than var + eps.
+    """Tell whether the framework takes the root of something else than var + eps.
 
-    Rounding it to float32 is not imitated: it moves y by less than rounding y does.
+    Rounding var + eps to float32 is not imitated: it moves y by less than rounding y does.
     """
     narrow = dtype.itemsize < np.dtype(np.float32).itemsize
     rounds = row.eps_width.known == "input" and narrow
@@ -81,7 +81,7 @@ def changes_root(row: Row, eps: float, dtype: np.dtype[Any], *, frozen: bool) ->
 def root_used(
     row: Row, var: Float64Array, eps: float, dtype: np.dtype[Any], *, frozen: bool
 ) -> Float64Array:
-    """Return what the root is taken of; infinity stands for an inv_std of 0."""
+    """Return what the framework takes the root of; infinity stands for an inv_std of 0."""
     root = var + eps
     if row.eps_width.known == "input":
         root = root.astype(dtype).astype(np.float64)
@@ -100,12 +100,12 @@ def gamma_used(row: Row, settings: Settings, stored: AnyArray | None) -> AnyArra
 
 
 def gamma_slope(row: Row, stored: AnyArray) -> AnyArray | float:
-    """Return the derivative of that factor by what is stored."""
+    """Return the derivative of that factor with respect to the stored gamma."""
     return 1.0 if row.gamma_rule.known == "stored" else np.sign(stored)
 
 
 def shares(row: Row, settings: Settings, count: int) -> tuple[float, float]:
-    """Return the weights of the old and of the new statistics in the update after `count` ones."""
+    """Return the weights of old and new statistics in the update that follows `count` updates."""
     if count < row.copied_updates.known:
         return 0.0, 1.0
     if settings.keep is None:
@@ -115,7 +115,7 @@ def shares(row: Row, settings: Settings, count: int) -> tuple[float, float]:
     return settings.keep, 1.0 - settings.keep
 
 
-def updated(row: Row, settings: Settings, running: Running, batch: Batch) -> Running:
+def updated(row: Row, settings: Settings, running: Running, batch: BatchStatistics) -> Running:
     """Return the running statistics after one more batch.
 
     stored <- old share * stored + new share * statistics of the batch.
@@ -128,11 +128,11 @@ def updated(row: Row, settings: Settings, running: Running, batch: Batch) -> Run
 
 
 def _weighed(old: float, stored: Float64Array, new: float, value: Float64Array) -> Float64Array:
-    """Weigh old and new. What has no weight is not read: it may never have been written."""
+    """Weigh old and new. Old statistics of weight 0 are not read: memory may be uninitialized."""
     return new * value if old == 0.0 else old * stored + new * value
 
 
-def _variance(row: Row, settings: Settings, batch: Batch) -> Float64Array:
+def _variance(row: Row, settings: Settings, batch: BatchStatistics) -> Float64Array:
     """Return the batch's variance as the dialect stores it."""
     var = batch.var
     if row.variance_from.known == "inv_std":

@@ -1,4 +1,4 @@
-"""What the options of a layer mean: the framework's words in, the house's words out."""
+"""What the options of a layer mean: the framework's words in, backnorm's words out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Settings", "options_of", "require", "settings_of"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A layer's options in the house's words.
+    """A layer's options in backnorm's words.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class Settings:
     eps
         As given, or raised to the floor. [x]^2
     keep
-        The weight of the old statistics; None for the plain mean of all batches; NaN where a
-        framework without a default was not told.
+        The weight of the old statistics; None for the plain mean of all batches; NaN where the
+        framework has no default and the option is missing.
     channel_axis, statistics, in_place
-        Where the channels are; which statistics normalize; whether y takes the place of x.
+        The axis of the channels; which statistics normalize; whether y is stored in x.
     gamma, beta, fixed_gamma
-        Whether there is one; whether gamma is held at 1.
+        Whether the layer has it; whether gamma is held at 1.
     """
 
     options: dict[str, OptionValue]
@@ -50,7 +50,7 @@ class Settings:
 
 
 NEEDED: Final = ("momentum_weighs", "storage", "running_var", "eps_floor", "arrays", "statistics")
-"""What a dialect cannot be used without; the rest is asked for where it matters."""
+"""The facts without which a dialect cannot be used; others are required where they matter."""
 
 
 def require(row: Row, *names: str) -> None:
@@ -63,18 +63,18 @@ def require(row: Row, *names: str) -> None:
 
 def options_of(row: Row) -> dict[str, Option | Choice[Any]]:
     """Return every option of a row by its name, in the order of the columns."""
-    found: dict[str, Option | Choice[Any]] = {}
+    options: dict[str, Option | Choice[Any]] = {}
     for field in fields(row):
         fact = getattr(row, field.name)
         value = fact.value if isinstance(fact, Fact) else None
         for option in value if isinstance(value, tuple) else (value,):
             if isinstance(option, (Option, Choice)) and option.name is not None:
-                found[option.name] = option
-    return found
+                options[option.name] = option
+    return options
 
 
 def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool = True) -> Settings:
-    """Check the options of a layer against its row, and say what they mean.
+    """Check the options of a layer against its row, and return what they mean.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool 
     options
         Under the framework's own names.
     complete
-        Whether an option without a default must be given. A stored state can be read without.
+        Whether an option without a default must be given. A stored state can be read without it.
 
     Raises
     ------
     UnknownNameError, RangeError
-        An option that the framework has not, or a value that it cannot have.
+        An option that the framework lacks, or a value that the option cannot have.
     """
     require(row, *NEEDED)
     known = options_of(row)
@@ -123,7 +123,7 @@ def settings_of(row: Row, options: Mapping[str, OptionValue], *, complete: bool 
 
 
 def _number(value: Any) -> float:
-    """Return a real number; NaN stands for what is none, or too large for a float."""
+    """Return a real number, or NaN for anything else and for what a float cannot hold."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     try:
         return float(value) if real else math.nan
@@ -171,7 +171,7 @@ def _axis(row: Row, filled: Mapping[str, Any]) -> int:
 def _meaning(row: Row, choice: Choice[Any], filled: Mapping[str, Any]) -> Any:
     """Return what the value of a choice means."""
     value = choice.default if choice.name is None else filled[choice.name]
-    # 1 == True in Python, and is no more an answer to a yes-or-no question than "yes" is.
+    # 1 == True in Python, but a framework that asks for True does not ask for 1.
     if isinstance(value, (bool, str, type(None))) and value in choice.meaning:
         return choice.meaning[value]
     words = " or ".join(map(repr, choice.meaning))

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from backnorm.dialects.columns import Array, Row
     from backnorm.dialects.settings import Settings
 
-__all__ = ["Stored", "arrays_of", "fresh", "kept", "read"]
+__all__ = ["Stored", "arrays_of", "arrays_present", "fresh", "read"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A layer's state in the house's words.
+    """A layer's state in backnorm's words.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class Stored:
     gamma, beta
         As stored, shape (C,); None where the layer has none.
     average_mean, average_var
-        What eval reads, where the framework keeps that beside it.
+        What eval reads, where the framework stores it beside mean and var.
     divisor, count, finetuned
-        As the roles of the same names in `_columns`.
+        As the roles of the same names in `columns`.
     """
 
     mean: AnyArray
@@ -62,7 +62,7 @@ class Stored:
         return effective(row, settings, self.running)
 
     def after(self, row: Row, settings: Settings, running: Running) -> Stored:
-        """Return the state with new statistics, rounded to the format that holds them."""
+        """Return the state with new statistics, rounded to the dtype that holds them."""
         mean, var = running.mean.astype(self.mean.dtype), running.var.astype(self.var.dtype)
         new = replace(
             self, mean=mean, var=var, divisor=_single(running.divisor, mean), count=running.count
@@ -76,8 +76,8 @@ class Stored:
             average_var=averages[1].astype(var.dtype),
         )
 
-    def in_format(self, dtype: npt.DTypeLike) -> Stored:
-        """Return the state with all arrays in the wider of their format and this one."""
+    def in_dtype(self, dtype: npt.DTypeLike) -> Stored:
+        """Return the state with each array in the wider of its dtype and this dtype."""
         changed: dict[str, Any] = {}
         for role in ("mean", "var", "gamma", "beta", "average_mean", "average_var"):
             value = getattr(self, role)
@@ -87,11 +87,11 @@ class Stored:
 
 
 def _single(divisor: float, like: AnyArray) -> float:
-    """Return the divisor as an array of that format holds it."""
+    """Return the divisor as an array of that dtype holds it."""
     return float(np.asarray(divisor).astype(like.dtype))
 
 
-def kept(row: Row, settings: Settings) -> tuple[Array, ...]:
+def arrays_present(row: Row, settings: Settings) -> tuple[Array, ...]:
     """Return the arrays that a layer with these options has."""
     absent = set()
     if not settings.gamma:
@@ -120,8 +120,7 @@ def fresh(row: Row, settings: Settings, c: int) -> Stored:
 
 
 def arrays_of(row: Row, settings: Settings, stored: Stored) -> dict[str, AnyArray]:
-    """Return the state as the framework keeps it; every array is a copy."""
-    format_ = stored.mean.dtype
+    """Return the state as the framework stores it; every array is a copy."""
     values: dict[str, Any] = {
         "divisor": stored.divisor,
         "count": stored.count,
@@ -129,29 +128,28 @@ def arrays_of(row: Row, settings: Settings, stored: Stored) -> dict[str, AnyArra
         "first": stored.count == 0,
         "one": 1.0,
     }
-    found = {}
-    for array in kept(row, settings):
+    arrays = {}
+    for array in arrays_present(row, settings):
         if array.shape == "C":
-            found[array.name] = np.array(getattr(stored, array.role))
+            arrays[array.name] = np.array(getattr(stored, array.role))
         else:
-            found[array.name] = np.full(
-                array.shape, values[array.role], dtype=array.dtype or format_
-            )
-    return found
+            dtype = array.dtype or stored.mean.dtype
+            arrays[array.name] = np.full(array.shape, values[array.role], dtype=dtype)
+    return arrays
 
 
 def read(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike], c: int) -> Stored:
-    """Return what a state in the framework's names holds, once each array fits.
+    """Read a state in the framework's names, after checking that each array fits.
 
     Raises
     ------
     UnknownNameError, RangeError
         An array too many or too few.
     ShapeError, DtypeError
-        One that does not fit, or no state at all.
+        An array that does not fit, or something other than a state.
     """
     _check.mapping("state", state)
-    wanted = {array.name: array for array in kept(row, settings)}
+    wanted = {array.name: array for array in arrays_present(row, settings)}
     for name in state:
         if name not in wanted:
             raise UnknownNameError.stored(str(name), row.name, tuple(wanted))

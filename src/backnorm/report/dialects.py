@@ -15,7 +15,7 @@ from backnorm.report.formulas import formulas
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from backnorm.convert.losses import Kind
+    from backnorm.convert.losses import LossKind
     from backnorm.dialects import Row
 
 __all__ = ["to_details", "to_page", "to_table"]
@@ -86,7 +86,7 @@ PLACES: Final = {
     ", {state.divisor:g},": "",
     ", {state.updates}": "",
     ", {state.finetuned}": "",
-    ", to {there.eps:g}": "",
+    ", to {target_settings.eps:g}": "",
 }
 """What stands in the page where a loss has the numbers of its conversion."""
 
@@ -251,7 +251,7 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("_", "\\_")
 
 
-def _loss_line(name: str, kind: Kind) -> str:
+def _loss_line(name: str, kind: LossKind) -> str:
     what = kind.what
     for place, words in PLACES.items():
         what = what.replace(place, words)

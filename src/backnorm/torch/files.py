@@ -14,7 +14,7 @@ import torch
 
 from backnorm.convert.files import _zip
 from backnorm.convert.files._dtypes import dtype_named
-from backnorm.convert.files._flat import DIALECTS, find_layers, spelled, spelling_of
+from backnorm.convert.files._flat import DIALECTS, find_layers, spelled
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files.record import ModelFile
 from backnorm.convert.files.registry import Format, register
@@ -119,8 +119,7 @@ def _array(file: str, name: str, tensor: torch.Tensor) -> AnyArray:
 def write(model: ModelFile) -> bytes:
     """Overwrite the tensors of the checkpoint that was read, or write a new state_dict."""
     if not isinstance(model.content, _Checkpoint):
-        dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-        arrays = spelled(model, spelling_of(dialect))
+        arrays = spelled(model)
         return _saved({n: _tensor(model.path.name, n, array) for n, array in arrays.items()})
     loaded = _loaded(model.path.name, model.content.data)
     changed = False

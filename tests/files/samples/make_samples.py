@@ -85,7 +85,7 @@ class Net(nn.Module):
 
 
 def flax_files(x: np.ndarray) -> np.ndarray:
-    """.msgpack."""
+    """.msgpack, and .npz with the names of its tree."""
     net = Net()
     variables = jax.tree.map(np.asarray, net.init(jax.random.key(0), x))
     for name in ("BatchNorm_0", "BatchNorm_1"):
@@ -94,6 +94,7 @@ def flax_files(x: np.ndarray) -> np.ndarray:
             variables["params"][name][field] = draw(kind)
         variables["batch_stats"][name] = {"mean": draw("mean"), "var": draw("var")}
     (HERE / "flax.msgpack").write_bytes(flax.serialization.to_bytes(variables))
+    np.savez(HERE / "flax.npz", **flax.traverse_util.flatten_dict(variables, sep="/"))
     return np.asarray(net.apply(variables, x)[0])
 
 

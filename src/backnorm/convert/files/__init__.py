@@ -1,4 +1,4 @@
-"""Model files of many frameworks: the normalization layers read and written, the rest carried."""
+"""Model files of many frameworks: normalization layers are converted, all else is carried."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read(
     format: str | None = None,  # noqa: A002 - the word for it
     net: str | os.PathLike[str] | None = None,
 ) -> ModelFile:
-    """Read a model file: its normalization layers, and all else.
+    """Read a model file: its normalization layers, and all other arrays.
 
     No code that the file brings along is run, and no other file is opened on its word.
 
@@ -64,9 +64,9 @@ def read(
     FileError
         If it cannot be read, naming the file, the layer and the field.
     NotInstalledError
-        If the format's library is not there.
+        If the format's library is not installed.
     UnknownNameError
-        If there is no such format.
+        If no format has that name.
 
     Notes
     -----
@@ -99,12 +99,12 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     """Write a model file, whole or not at all.
 
     A model that was read goes back into its own bytes: the layers' arrays in their places, in the
-    number format they had there, and all else as it was.
+    dtype they had there, and all else as it was.
 
     Parameters
     ----------
     path
-        The file; one that is there is replaced.
+        The file; an existing file is replaced.
     model
         What to write, in ``model.format``.
 
@@ -113,11 +113,11 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     FileError
         If the format cannot hold it, or the operating system refuses; nothing is changed then.
     NotInstalledError
-        If the format's library is not there.
+        If the format's library is not installed.
 
     Notes
     -----
-    The bytes go to a temporary file beside, to the disk, and only then to the name.
+    The bytes go to a temporary file beside it, then to the disk, and only then to the name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What must hold for the arrays of every layer that is read, whatever the format."""
+"""Check the arrays of every layer that is read, whatever the format."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from backnorm.dialects import row_of
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from backnorm._types import AnyArray
     from backnorm.convert.files.record import ModelFile
 
 __all__ = ["check_layers"]
 
-COUNTERS: Final = ("num_batches_tracked", "scale_factor")
-"""Fields with one value for the whole layer."""
-
-VARIANCES: Final = ("input_var", "moving_var", "moving_variance", "running_var", "var", "variance")
-
-FORMATS: Final = ("bfloat16", "float16", "float32", "float64")
+DTYPES: Final = ("bfloat16", "float16", "float32", "float64")
 
 MXNET_BELOW_ZERO: Final = 1e-3
 """How far below 0, in units of eps, MXNet leaves the variance of a constant channel: it computes
-1/inv_std^2 - eps, and the eps inside inv_std is rounded to the format of the data, at worst to
-float16, whose 11 digits are good to 2^-11 = 4.9e-4."""
+1/inv_std^2 - eps, and the eps inside inv_std is rounded to the dtype of the data, at worst to
+float16, whose precision of 11 bits rounds by up to 2^-11 = 4.9e-4."""
 
 MXNET_LARGEST_EPS: Final = 1e-3
-"""Its default, and more than anybody passes."""
+"""MXNet's default; users pass smaller values."""
 
 
 def check_layers(model: ModelFile) -> None:
@@ -46,27 +40,24 @@ def check_layers(model: ModelFile) -> None:
         Naming the file, the layer and the field.
     """
     for layer in model.layers:
-        c = _channels(layer.state)
+        columns = {column.name: column for column in row_of(layer.dialect).arrays.known}
+        c = layer.channels
         for field, array in layer.state.items():
             place = f"layer {layer.name}, {field}"
-            if field in COUNTERS:
+            if columns[field].shape != "C":  # one value for the whole layer
                 if array.size != 1:
                     raise FileError.wrong_length(model.path.name, place, array.shape, 1)
                 continue
-            if array.dtype.name not in FORMATS:
-                raise FileError.unknown_dtype(model.path.name, place, array.dtype, FORMATS)
+            if array.dtype.name not in DTYPES:
+                raise FileError.unknown_dtype(model.path.name, place, array.dtype, DTYPES)
             if array.shape != (c,):
                 raise FileError.wrong_length(model.path.name, place, array.shape, c)
-            if field in VARIANCES:
+            if columns[field].role == "var":
                 _check_variance(model.path.name, place, array)
 
 
-def _channels(state: Mapping[str, AnyArray]) -> int:
-    return next(array.size for field, array in state.items() if field in VARIANCES)
-
-
 def _check_variance(file: str, place: str, array: AnyArray) -> None:
-    """Refuse what is below zero by more than MXNet's rounding, in whose file it may be by now."""
+    """Refuse a variance below zero by more than MXNet's rounding, whatever file it is in by now."""
     least = -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS
     with np.errstate(invalid="ignore"):  # a NaN of the signalling kind
         values = array.astype(np.float64)

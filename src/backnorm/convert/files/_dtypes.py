@@ -1,4 +1,4 @@
-"""Names of number formats that NumPy alone does not have."""
+"""Dtypes that NumPy alone does not have."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def dtype_named(name: str) -> np.dtype:
     Returns
     -------
     numpy.dtype
-        Its dtype; those that NumPy does not have come from ml_dtypes.
+        The dtype; ml_dtypes provides those that NumPy does not have.
 
     Raises
     ------
     NotInstalledError
-        If it needs ml_dtypes and that is not there.
+        If it needs ml_dtypes, which is not installed.
     """
     if name not in BEYOND_NUMPY:
         return np.dtype(name)
@@ -45,5 +45,5 @@ def dtype_named(name: str) -> np.dtype:
 
 
 def widened(array: AnyArray) -> AnyArray:
-    """Return an array as float32 where NumPy does not have its format; float32 holds its values."""
+    """Return an array as float32 where NumPy does not have its dtype; float32 holds its values."""
     return array.astype(np.float32) if array.dtype.name in BEYOND_NUMPY else array

@@ -1,6 +1,7 @@
-"""Find the normalization layers in files that hold nothing but named arrays.
+"""Find the normalization layers in files that hold named arrays and nothing else.
 
-How a framework spells the names tells its layers: the spellings below are looked for in turn.
+Each framework spells the names in its way: the spellings below are looked for in turn. What a
+layer's arrays are called, and which of them it may lack, stands in the row of its dialect.
 """
 
 from __future__ import annotations
@@ -10,24 +11,25 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from backnorm.convert.files.record import NormLayer
+from backnorm.dialects import row_of
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import ModelFile, Option
+    from backnorm.convert.files.record import FileOption, ModelFile
 
 __all__ = [
     "DIALECTS",
     "SPELLINGS",
-    "Found",
+    "SortedArrays",
     "Spelling",
     "distinct",
     "find_layers",
     "options_by",
     "spelled",
-    "spelling_of",
+    "spellings_of",
 ]
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class Spelling:
     keys
         For each field of the state the name in the file, with {} for the layer's.
     needed
-        The fields without which it is no such layer.
+        The fields that every such layer has.
     """
 
     dialect: str
@@ -52,78 +54,62 @@ class Spelling:
     needed: tuple[str, ...]
 
 
-def _fields(dialect: str, pattern: str, needed: int, names: str, last: str = "") -> Spelling:
-    """Spell all fields alike; needed counts from the end of names."""
-    fields = names.split()
-    keys = {field: pattern.replace("*", field) for field in fields}
-    keys |= {field: pattern.replace("*", field) for field in last.split()}
-    return Spelling(dialect, keys, tuple(fields[len(fields) - needed :]))
+def _spelling(
+    dialect: str, fixed: str, moving: str = "", renamed: Mapping[str, str] | None = None
+) -> Spelling:
+    """Spell every array of a dialect.
+
+    Parameters
+    ----------
+    dialect
+        Whose arrays.
+    fixed, moving
+        The name in the file, with {} for the layer's and * for the array's; the second is for mean
+        and variance, where they are spelled otherwise.
+    renamed
+        The arrays that go by another name.
+    """
+    row = row_of(dialect)
+    may_lack = {"gamma": row.gamma_options.known, "beta": row.beta_options.known}
+    keys, needed = {}, []
+    for array in row.arrays.known:
+        pattern = moving if moving and array.role in {"mean", "var"} else fixed
+        keys[array.name] = pattern.replace("*", (renamed or {}).get(array.name, array.name))
+        if not array.optional and not may_lack.get(array.role):
+            needed.append(array.name)
+    return Spelling(dialect, keys, tuple(needed))
 
 
 _GLUON: Final = {"moving_mean": "running_mean", "moving_var": "running_var"}
 
-
-def _mxnet(layer: str, argument: str = "", auxiliary: str = "", *, gluon: bool) -> Spelling:
-    """MXNet's parameters: Gluon stores the moving statistics as running ones."""
-    places = {"gamma": argument, "beta": argument, "moving_mean": auxiliary}
-    places["moving_var"] = auxiliary
-    keys = {
-        field: place + layer + (_GLUON.get(field, field) if gluon else field)
-        for field, place in places.items()
-    }
-    return Spelling("mxnet", keys, tuple(keys))
-
-
 SPELLINGS: Final[tuple[Spelling, ...]] = (
-    _mxnet("{}_", "arg:", "aux:", gluon=False),
-    _mxnet("{}_", "arg:", "aux:", gluon=True),
-    _mxnet("{}.", gluon=True),
-    _mxnet("{}_", gluon=True),
-    _mxnet("{}_", gluon=False),
-    _fields("caffe", "{}.*", 3, "gamma beta mean variance scale_factor"),
-    _fields("keras", "{}/*", 2, "gamma beta moving_mean moving_variance"),
-    _fields("onnx-15", "{}.*", 4, "scale B input_mean input_var"),
-    _fields("torch", "{}.*", 2, "weight bias running_mean running_var", "num_batches_tracked"),
-    Spelling(
-        "flax",
-        {
-            "scale": "params/{}/scale",
-            "bias": "params/{}/bias",
-            "mean": "batch_stats/{}/mean",
-            "var": "batch_stats/{}/var",
-        },
-        ("mean", "var"),
-    ),
-    _fields("flax", "{}/*", 2, "scale bias mean var"),
+    _spelling("mxnet", "{}.*", renamed=_GLUON),
+    _spelling("mxnet", "{}_*", renamed=_GLUON),
+    _spelling("mxnet", "{}_*"),
+    _spelling("mxnet", "arg:{}_*", "aux:{}_*", renamed=_GLUON),
+    _spelling("mxnet", "arg:{}_*", "aux:{}_*"),
+    _spelling("caffe", "{}.*"),
+    _spelling("keras", "{}/*"),
+    _spelling("onnx-15", "{}.*"),
+    _spelling("torch", "{}.*"),
+    _spelling("flax", "params/{}/*", "batch_stats/{}/*"),
+    _spelling("flax", "{}/*"),
 )
-"""In this order: what needs more comes before what a part of it would do for."""
+"""A spelling that needs more arrays comes before one that needs a part of them. New files take the
+first of their dialect."""
 
-DIALECTS: Final = ("torch", "keras", "flax", "mxnet", "caffe", "onnx-15")
-"""Those with a spelling, the first where none is named."""
-
-
-def spelling_of(dialect: str) -> Spelling:
-    """Return how new files spell a dialect's names."""
-    plain = {"{}.gamma"} if dialect == "mxnet" else set()
-    return next(
-        spelling
-        for spelling in SPELLINGS
-        if spelling.dialect == dialect and plain <= set(spelling.keys.values())
-    )
+DIALECTS: Final = tuple(dict.fromkeys(spelling.dialect for spelling in SPELLINGS))
+"""Those with a spelling."""
 
 
-ABSENT: Final[dict[str, dict[str, str]]] = {
-    "torch": {"weight": "affine", "bias": "bias"},
-    "keras": {"gamma": "scale", "beta": "center"},
-    "flax": {"scale": "use_scale", "bias": "use_bias"},
-    "caffe": {"gamma": "scale", "beta": "bias_term"},
-}
-"""For arrays that a layer may lack, the option that tells whether it does."""
+def spellings_of(dialect: str) -> tuple[Spelling, ...]:
+    """Return how files spell a dialect's names, new files first."""
+    return tuple(spelling for spelling in SPELLINGS if spelling.dialect == dialect)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found among named arrays.
+class SortedArrays:
+    """Named arrays, sorted into normalization layers and other arrays.
 
     Attributes
     ----------
@@ -132,7 +118,7 @@ class Found:
     keys
         For each layer's name and field, the name in the file.
     others
-        The rest.
+        All other arrays, by their names in the file.
     """
 
     layers: tuple[NormLayer, ...]
@@ -140,33 +126,35 @@ class Found:
     others: Mapping[str, AnyArray]
 
 
-def find_layers(arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS) -> Found:
-    """Sort named arrays into normalization layers and the rest.
+def find_layers(
+    arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS
+) -> SortedArrays:
+    """Sort named arrays into normalization layers and other arrays.
 
     Parameters
     ----------
     arrays
         All arrays, by their names in the file.
     spellings
-        What to look for.
+        The names to look for.
 
     Returns
     -------
-    Found
+    SortedArrays
         Each array in one place.
     """
     keys: dict[tuple[str, str], str] = {}
     layers: dict[str, str] = {}
     taken: set[str] = set()
     for spelling in spellings:
-        for layer, there in _layers_of(arrays.keys() - taken, arrays, spelling):
+        for layer, names in _layers_of(arrays.keys() - taken, arrays, spelling):
             if layer not in layers:
                 layers[layer] = spelling.dialect
-                keys |= {(layer, field): key for field, key in there.items()}
-                taken.update(there.values())
+                keys |= {(layer, field): key for field, key in names.items()}
+                taken.update(names.values())
     order = {key: index for index, key in enumerate(arrays)}
     first = {layer: min(order[k] for (n, _), k in keys.items() if n == layer) for layer in layers}
-    return Found(
+    return SortedArrays(
         tuple(
             NormLayer(
                 layer,
@@ -181,8 +169,10 @@ def find_layers(arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = 
     )
 
 
-def options_by(dialect: str, state: Mapping[str, AnyArray]) -> dict[str, Option]:
+def options_by(dialect: str, state: Mapping[str, AnyArray]) -> dict[str, FileOption]:
     """Return the options that follow from which arrays a layer has.
+
+    Where an array exists if several options are all true, the last of them is about it alone.
 
     Parameters
     ----------
@@ -196,13 +186,19 @@ def options_by(dialect: str, state: Mapping[str, AnyArray]) -> dict[str, Option]
     dict
         Those that tell of gamma and beta.
     """
-    return {option: field in state for field, option in ABSENT.get(dialect, {}).items()}
+    row = row_of(dialect)
+    options = {"gamma": row.gamma_options.known, "beta": row.beta_options.known}
+    return {
+        str(options[array.role][-1].name): array.name in state
+        for array in row.arrays.known
+        if options.get(array.role)
+    }
 
 
 def _layers_of(
     free: set[str], arrays: Mapping[str, AnyArray], spelling: Spelling
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each layer of one spelling whose needed arrays are all there, and the names of its own."""
+    """Yield each layer that has all arrays a spelling needs, and its arrays' names in the file."""
     last = spelling.needed[-1]
     before, _, after = spelling.keys[last].partition("{}")
     alone = key_of(spelling, last, "")
@@ -215,20 +211,18 @@ def _layers_of(
 
 
 def key_of(spelling: Spelling, field: str, layer: str) -> str:
-    """Return the name in the file; a file of nothing but one layer has no name for that."""
+    """Return the name in the file; a file that holds one layer alone may not name it."""
     before, _, after = spelling.keys[field].partition("{}")
     return before + (layer + after if layer else after[1:])
 
 
-def spelled(model: ModelFile, spelling: Spelling) -> dict[str, AnyArray]:
-    """Name all arrays of a model, those of its layers as a framework does.
+def spelled(model: ModelFile) -> dict[str, AnyArray]:
+    """Name all arrays of a model, those of its layers as their framework does.
 
     Parameters
     ----------
     model
-        With layers of the spelling's dialect.
-    spelling
-        How to name them.
+        With layers of `DIALECTS`.
 
     Returns
     -------
@@ -240,12 +234,12 @@ def spelled(model: ModelFile, spelling: Spelling) -> dict[str, AnyArray]:
     FileError
         If two arrays go by one name.
     """
-    own = (
-        (key_of(spelling, field, layer.name), array)
+    of_layers = (
+        (key_of(spellings_of(layer.dialect)[0], field, layer.name), array)
         for layer in model.layers
         for field, array in layer.state.items()
     )
-    return distinct(model.path.name, chain(own, model.others.items()))
+    return distinct(model.path.name, chain(of_layers, model.others.items()))
 
 
 def distinct(file: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:
@@ -266,7 +260,7 @@ def distinct(file: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:
     Raises
     ------
     FileError
-        Naming what is there twice: one would silently take the place of the other.
+        Naming what stands there twice: the second would silently replace the first.
     """
     collected: dict[str, T] = {}
     for name, content in named:

@@ -1,4 +1,4 @@
-"""What a format's library raises on a damaged file becomes one kind of error."""
+"""Turn whatever a format's library raises on a damaged file into one kind of error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["guard"]
 def guard(file: str, library: str) -> Iterator[None]:
     """Turn all that a library raises into a FileError that names the file and the library.
 
-    Libraries promise no kind of exception for a damaged file: h5py alone has been seen to raise
+    Libraries do not promise a type of exception for a damaged file: h5py alone has raised
     OSError, KeyError, ValueError, TypeError, RuntimeError and UnicodeDecodeError.
     """
     try:

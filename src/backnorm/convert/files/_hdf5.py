@@ -1,7 +1,7 @@
-"""What an HDF5 file holds, found out by a process of its own.
+"""The structure of an HDF5 file, read in a separate process.
 
-The HDF5 library trusts its files: on a few damaged bytes it has been seen to loop without an end. A
-child process reads the structure, with a limit on its time, and says where each array lies; the
+The HDF5 library trusts its files: on a few damaged bytes it has looped without an end. A child
+process reads the structure, with a limit on its time, and says where each array lies; the
 values are read here, from the bytes themselves.
 """
 
@@ -44,9 +44,9 @@ class Index:
     scattered
         The paths of arrays that are compressed or in several pieces.
     config
-        The attribute ``model_config`` of the file; None where there is none.
+        The attribute ``model_config`` of the file; None where the file lacks it.
     named
-        Whether the arrays go by their own names, as Keras 2 has it, and not by numbers.
+        Whether the arrays have names, as in Keras 2, and not numbers.
     """
 
     slots: Mapping[str, Slot]
@@ -56,7 +56,7 @@ class Index:
 
 
 def index_of(file: str, data: bytes) -> Index:
-    """Find out what a file holds.
+    """Read the structure of a file.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def index_of(file: str, data: bytes) -> Index:
     Returns
     -------
     Index
-        Where everything is.
+        Where each array lies.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Run as a process of its own: an HDF5 file on stdin, its structure as JSON on stdout.
+"""Run as a separate process: an HDF5 file on stdin, its structure as JSON on stdout.
 
-It needs h5py and nothing of backnorm. A link is refused, also one within the file: Keras makes
-none.
+It needs h5py and nothing of backnorm. A link is refused, also a link within the file: Keras does
+not write links.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import h5py
 __all__ = ["structure"]
 
 MOST_OBJECTS: Final = 1_000_000
-"""Damaged groups can hold each other; without an end to the count the walk would have none."""
+"""Damaged groups can contain each other; without this limit the walk would not end."""
 
 SPARE_MEMORY: Final = 1 << 31
 """Addresses for the interpreter, NumPy and HDF5: 0.16 GiB were measured, and a BLAS of many threads
@@ -23,7 +23,7 @@ takes more."""
 
 
 def structure(data: bytes) -> dict[str, Any]:
-    """Return all arrays and where they lie, or what is wrong.
+    """Return all arrays and where they lie, or what is wrong with the file.
 
     Parameters
     ----------
@@ -37,20 +37,20 @@ def structure(data: bytes) -> dict[str, Any]:
         ``config``, and ``named``, whether arrays go by their own names; or ``outside`` (path and
         what leads there); or ``error``.
     """
-    found: dict[str, Any] = {"arrays": [], "scattered": [], "config": None, "named": False}
+    contents: dict[str, Any] = {"arrays": [], "scattered": [], "config": None, "named": False}
     try:
         with h5py.File.in_memory(data) as file:
             if "model_config" in file.attrs:
                 config = file.attrs["model_config"]
-                found["config"] = config.decode() if isinstance(config, bytes) else str(config)
-            found["named"] = "layer_names" in file.attrs or "model_weights" in file
-            outside = _walk(file, found)
+                contents["config"] = config.decode() if isinstance(config, bytes) else str(config)
+            contents["named"] = "layer_names" in file.attrs or "model_weights" in file
+            outside = _walk(file, contents)
     except Exception as error:  # noqa: BLE001 - of any kind, and all of them say the same
         return {"error": f"{type(error).__name__}: {error}"}
-    return {"outside": outside} if outside else found
+    return {"outside": outside} if outside else contents
 
 
-def _walk(file: Any, found: dict[str, Any]) -> tuple[str, str] | None:
+def _walk(file: Any, contents: dict[str, Any]) -> tuple[str, str] | None:
     waiting = [("", file)]
     seen = 0
     while waiting and seen <= MOST_OBJECTS:
@@ -67,22 +67,22 @@ def _walk(file: Any, found: dict[str, Any]) -> tuple[str, str] | None:
             elif isinstance(child, h5py.Dataset):
                 if child.external or child.is_virtual:
                     return here, "values in another file"
-                _note(found, here, child)
+                _note(contents, here, child)
     if waiting:
         message = f"more than {MOST_OBJECTS} objects"
         raise ValueError(message)
     return None
 
 
-def _note(found: dict[str, Any], path: str, dataset: Any) -> None:
-    """Say where a dataset lies; one of no values lies nowhere."""
+def _note(contents: dict[str, Any], path: str, dataset: Any) -> None:
+    """Note where a dataset lies; a dataset without values lies nowhere."""
     offset, size = dataset.id.get_offset(), dataset.id.get_storage_size()
     if offset is None and dataset.size:
-        found["scattered"].append(path)
+        contents["scattered"].append(path)
         return
     start = offset or 0
     shape = [int(length) for length in dataset.shape or (0,)]
-    found["arrays"].append((path, dataset.dtype.str, shape, start, start + size))
+    contents["arrays"].append((path, dataset.dtype.str, shape, start, start + size))
 
 
 def _limit_memory(size: int) -> None:

@@ -13,12 +13,12 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["OPTIONS", "KerasLayer", "layers_of"]
 
 OPTIONS: Final = ("epsilon", "momentum", "center", "scale")
-"""Of BatchNormalization, those that a converted layer depends on."""
+"""The options of BatchNormalization that a converted layer depends on."""
 
 NORMS: Final = (
     "BatchNormalization",
@@ -45,7 +45,7 @@ class KerasLayer:
 
     name: str
     path: str
-    options: Mapping[str, Option]
+    options: Mapping[str, FileOption]
 
 
 def layers_of(file: str, config: Mapping[str, Any]) -> Iterator[KerasLayer]:
@@ -114,8 +114,8 @@ def _snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _options(file: str, name: str, config: Mapping[str, Any]) -> dict[str, Option]:
-    options: dict[str, Option] = {}
+def _options(file: str, name: str, config: Mapping[str, Any]) -> dict[str, FileOption]:
+    options: dict[str, FileOption] = {}
     for key in OPTIONS:
         value = config.get(key)
         if key in config:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["Node", "nodes_of", "symbol_beside"]
 
@@ -45,7 +45,7 @@ class Node:
 
     name: str
     parameters: Mapping[str, str]
-    options: Mapping[str, Option]
+    options: Mapping[str, FileOption]
 
 
 def symbol_beside(path: Path) -> Path:
@@ -108,7 +108,7 @@ def _node(file: str, node: dict[str, Any], nodes: list[dict[str, Any]]) -> Node:
     )
 
 
-def _value(file: str, place: str, key: str, text: str) -> Option:
+def _value(file: str, place: str, key: str, text: str) -> FileOption:
     if key in FLAGS:
         if text not in {"True", "False", "true", "false", "1", "0"}:
             raise FileError.malformed(file, place, "be True or False", text[:40])

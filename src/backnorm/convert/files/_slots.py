@@ -26,7 +26,7 @@ class Slot:
     Attributes
     ----------
     dtype
-        Its format, with the order of its bytes.
+        Its dtype, with the order of its bytes.
     shape
         Its shape.
     pieces
@@ -69,7 +69,7 @@ def array_in(file: str, place: str, data: bytes, slot: Slot) -> AnyArray:
     Returns
     -------
     numpy.ndarray
-        In its own shape and format, in the machine's order of bytes.
+        With its shape and dtype, in the machine's order of bytes.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def write_over(model: ModelFile, slots: Slots) -> bytes:
 
 
 def stored(file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Sequence[int]) -> bytes:
-    """Return an array as bytes in the format that a file has it in.
+    """Return an array as bytes in the dtype that the file has.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def stored(file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Seque
     array
         The values.
     dtype, shape
-        How the file has them.
+        Those of the array in the file.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def stored(file: str, place: str, array: AnyArray, dtype: np.dtype, shape: Seque
     Raises
     ------
     FileError
-        If the shape differs, or a value is too large for the format.
+        If the shape differs, or a value is too large for the dtype.
     """
     if array.size != math.prod(shape):
         raise FileError.no_room(file, place, f"{array.size} values for {math.prod(shape)}")

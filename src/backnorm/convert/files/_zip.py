@@ -1,4 +1,4 @@
-"""Zip archives: read into memory under limits, nothing ever unpacked to the disk."""
+"""Zip archives: read into memory under limits, and never unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["check_members", "check_name", "members", "replaced"]
 
 LARGEST_RATIO: Final = 100
-"""Weights shrink by a tenth or so; what shrinks to a hundredth is no model."""
+"""Weights shrink by a tenth or so; data that shrinks to a hundredth does not hold weights."""
 
 ALWAYS_ALLOWED: Final = 1 << 24
-"""Bytes unpacked, however small the archive: arrays of zeros do shrink."""
+"""Bytes unpacked, however small the archive: arrays of zeros shrink to almost nothing."""
 
 
 def check_members(file: str, data: bytes) -> None:
@@ -111,10 +111,13 @@ def replaced(data: bytes, contents: Mapping[str, bytes]) -> bytes:
     Returns
     -------
     bytes
-        The new archive: the same members, in the same order, compressed or not as before.
+        The new archive: the same members, in the same order, compressed or not as before. Where
+        every content is the old one, the bytes that were given.
     """
     new = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(new, "w") as archive:
+        if all(old.read(name) == content for name, content in contents.items()):
+            return data
         archive.comment = old.comment
         for entry in old.infolist():
             content = contents.get(entry.filename)

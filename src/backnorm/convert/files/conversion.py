@@ -1,8 +1,9 @@
-"""Carry the normalization layers of a whole model from one dialect to another."""
+"""Convert the normalization layers of a whole model from one dialect to another."""
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, SupportsIndex
@@ -21,27 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
 
-ALIASES: Final = {"onnx": "onnx-15"}
-"""What stands for the newest of several dialects."""
-
-MODE: Final = "use_global_stats"
-"""Caffe's and MXNet's option for which statistics normalize. What is converted is the layer as it
-is deployed, by its running statistics, whatever the network that trains it says here."""
-
 PROBE_VALUES: Final = 64
-"""Per channel: enough that the largest difference is found to within a few percent."""
+"""Per channel: enough to find the largest difference to within a few percent."""
 
 PROBE_SPREAD: Final = 3.0
-"""Standard deviations around the running mean: what a trained network's layer gets to see."""
+"""Standard deviations around the running mean: the inputs that a trained layer meets."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """What became of one layer.
+    """How one layer was converted.
 
     Attributes
     ----------
@@ -50,12 +44,12 @@ class LayerChange:
     source, target
         Its dialects.
     channels
-        How many it has.
+        The number of channels.
     lost
-        What could not be carried, a sentence each.
+        What the conversion did not carry, a sentence each.
     options
-        The options of the target's layer that are not its defaults: where the target's file does
-        not hold them, the network has to be built with them.
+        The options of the target's layer that differ from its defaults: where the target's file
+        does not hold them, build the network with them.
     largest
         The largest difference between both layers' eval output on a random probe, in units of the
         largest output.
@@ -70,15 +64,15 @@ class LayerChange:
     largest: float
 
 
-def with_options(model: ModelFile, settings: Sequence[tuple[str, str, Option]]) -> ModelFile:
-    """Say of layers what their file does not tell, such as eps.
+def with_options(model: ModelFile, settings: Sequence[tuple[str, str, FileOption]]) -> ModelFile:
+    """Set options of layers that their file does not tell, such as eps.
 
     Parameters
     ----------
     model
         What was read.
     settings
-        Pattern for the layers' names, option in the dialect's own name, value; later ones win.
+        Pattern for the layers' names, option in the dialect's name, value; later ones win.
 
     Returns
     -------
@@ -114,7 +108,7 @@ def with_options(model: ModelFile, settings: Sequence[tuple[str, str, Option]]) 
 
 
 def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
-    """Say whose layers they are, where a file looks alike for several.
+    """Set the dialect of the layers, where files of several dialects look alike.
 
     MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
     variance, or not.
@@ -134,7 +128,7 @@ def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
     Raises
     ------
     UnknownNameError
-        If there is no such dialect, or its arrays have other names.
+        If the dialect does not exist, or its arrays have other names.
 
     Examples
     --------
@@ -175,20 +169,20 @@ def convert_model(
     n: SupportsIndex | None = None,
     allow_loss: bool = False,
 ) -> tuple[ModelFile, tuple[LayerChange, ...]]:
-    """Convert all normalization layers, and carry all else.
+    """Convert all normalization layers, and carry all other arrays.
 
     Within one format and dialect everything is carried, to the byte. Into another format go the
-    layers, under the target's names, and all other arrays under the names and in the shapes that
-    they have; a network's structure does not.
+    layers, under the target's names, and all other arrays, with their names and shapes; the
+    structure of the network does not.
 
     Parameters
     ----------
     model
         What was read.
     path
-        Where the result is meant to go; its ending tells the format.
+        Where the result will be written; its ending tells the format.
     dialect
-        Whose layers they are to become.
+        The dialect to convert to; "onnx" stands for its newest version.
     format
         The target's format, where the ending does not tell it.
     n, allow_loss
@@ -197,7 +191,7 @@ def convert_model(
     Returns
     -------
     tuple of ModelFile and tuple of LayerChange
-        What to write, and what became of each layer.
+        What to write, and how each layer was converted.
 
     Raises
     ------
@@ -205,15 +199,15 @@ def convert_model(
         If something would be lost that matters, or a layer's options or arrays do not fit, naming
         the layer.
     FileError
-        If the target's format cannot hold layers of that dialect, or there is no layer.
+        If the target's format cannot hold layers of that dialect, or the model has no layer.
     NotInstalledError
-        If the target's format needs a library that is not there.
+        If the target's format needs a library that is not installed.
     UnknownNameError
-        If there is no such dialect.
+        If the dialect does not exist.
 
     Notes
     -----
-    Accuracy: tests/files/test_goldens.py holds it to what the frameworks themselves recorded.
+    Accuracy: tests/files/test_recorded.py holds it to what the frameworks themselves recorded.
 
     Examples
     --------
@@ -230,8 +224,8 @@ def convert_model(
         raise FileError.no_layers(model.path.name, len(model.others))
     file = Path(path)
     kind = format_of(file, format)
-    wanted = ALIASES.get(dialect, dialect)
-    row_of(wanted)  # one that there is not is an error of its own
+    wanted = _newest(dialect)
+    row_of(wanted)  # refuses a name that the registry does not have
     if wanted not in kind.dialects:
         raise FileError.wrong_dialect(file.name, kind.name, wanted, kind.dialects)
     pairs = [_convert(model, layer, wanted, n, allow_loss=allow_loss) for layer in model.layers]
@@ -242,17 +236,28 @@ def convert_model(
     return converted, tuple(change for _, change in pairs)
 
 
+def _newest(dialect: str) -> str:
+    """Return a dialect by its name, or the newest version for a name such as "onnx"."""
+    versions = [name for name in DIALECTS if re.fullmatch(rf"{re.escape(dialect)}-\d+", name)]
+    return dialect if dialect in DIALECTS or not versions else versions[-1]
+
+
 def _convert(
     model: ModelFile, layer: NormLayer, wanted: str, n: SupportsIndex | None, *, allow_loss: bool
 ) -> tuple[NormLayer, LayerChange]:
-    """Convert one layer; the arrays of one that is of the dialect already stay, bit by bit."""
+    """Convert one layer; a layer that has the dialect already keeps its arrays, bitwise identical.
+
+    What is converted is the layer as it is deployed, by its running statistics. So the option that
+    chooses the statistics, which is about the network in training, is left out.
+    """
     state = {field: _wide(array) for field, array in layer.state.items()}
-    options = {name: value for name, value in layer.options.items() if name != MODE}
+    mode = row_of(layer.dialect).statistics.known.name
+    options = {name: value for name, value in layer.options.items() if name != mode}
     try:
-        done = convert_state(
+        conversion = convert_state(
             state, layer.dialect, wanted, n=n, allow_loss=allow_loss, source_options=options
         )
-        new = NormLayer(layer.name, wanted, done.state, _given(done.options))
+        new = NormLayer(layer.name, wanted, conversion.state, _scalars(conversion.options))
         largest = _difference(replace(layer, state=state, options=options), new)
     except BacknormError as error:
         raise ConversionError.of_layer(Path(model.path).name, layer.name, error) from error
@@ -260,8 +265,8 @@ def _convert(
         layer.name,
         layer.dialect,
         wanted,
-        next(array.size for field, array in done.state.items() if "mean" in field),
-        tuple(loss.what for loss in done.losses),
+        new.channels,
+        tuple(loss.what for loss in conversion.losses),
         _not_default(wanted, new.options),
         largest,
     )
@@ -270,12 +275,12 @@ def _convert(
 
 
 def _wide(array: AnyArray) -> AnyArray:
-    """Return an array in a format that the conversion computes in: bfloat16 is none."""
+    """Return an array in a dtype that the conversion computes in: float32 for a narrower one."""
     narrow = array.dtype.kind not in "iuf" or array.dtype == np.float16
     return array.astype(np.float32) if narrow else array
 
 
-def _given(options: Mapping[str, object]) -> dict[str, Option]:
+def _scalars(options: Mapping[str, object]) -> dict[str, FileOption]:
     return {
         name: value
         for name, value in options.items()
@@ -283,7 +288,7 @@ def _given(options: Mapping[str, object]) -> dict[str, Option]:
     }
 
 
-def _not_default(dialect: str, options: Mapping[str, Option]) -> dict[str, Option]:
+def _not_default(dialect: str, options: Mapping[str, FileOption]) -> dict[str, FileOption]:
     row = row_of(dialect)
     known = [row.momentum.known, row.eps.known, row.fixed_gamma.known]
     known += [*row.gamma_options.known, *row.beta_options.known]
@@ -293,9 +298,8 @@ def _not_default(dialect: str, options: Mapping[str, Option]) -> dict[str, Optio
 
 def _difference(before: NormLayer, after: NormLayer) -> float:
     """Return the largest difference of the eval output, in units of the largest finite output."""
-    mean = next(np.asarray(a) for field, a in after.state.items() if "mean" in field)
     rng = np.random.default_rng(0)
-    x = rng.normal(scale=PROBE_SPREAD, size=(PROBE_VALUES, mean.size)).astype(np.float32)
+    x = rng.normal(scale=PROBE_SPREAD, size=(PROBE_VALUES, after.channels)).astype(np.float32)
     wanted, got = _eval(before, x), _eval(after, x)
     differ = got != wanted  # the same infinity on both sides is the same: inf - inf would be NaN
     size = np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)

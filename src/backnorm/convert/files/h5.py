@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from backnorm.convert.files._dtypes import widened
-from backnorm.convert.files._flat import SPELLINGS, distinct, find_layers
+from backnorm.convert.files._flat import distinct, find_layers, spellings_of
 from backnorm.convert.files._hdf5 import index_of, json_of
 from backnorm.convert.files._keras_config import layers_of
 from backnorm.convert.files._slots import Slots, array_in, write_over
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.convert.files._hdf5 import Index
     from backnorm.convert.files._keras_config import KerasLayer
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["FORMAT", "with_config"]
 
-KERAS: Final = tuple(spelling for spelling in SPELLINGS if spelling.dialect == "keras")
-
 FIELDS: Final = ("gamma", "beta", "moving_mean", "moving_variance")
-"""In the order in which Keras 3 numbers a layer's variables, those that are missing left out."""
+"""The order in which Keras 3 numbers a layer's variables; it skips those that the layer lacks."""
 
 NUMBERED: Final = re.compile(r"(?P<layer>(?:.*/)?batch_normalization(?:_\d+)?)/vars/\d+")
 
@@ -74,27 +72,28 @@ def _named(path: Path, contents: _Contents) -> ModelFile:
     short = {_short(name): name for name in contents.arrays}
     if len(short) < len(contents.arrays):
         raise FileError.malformed(path.name, "", "name each array differently", "a name twice")
-    found = find_layers({key: contents.arrays[name] for key, name in short.items()}, KERAS)
-    layers, notes = _told(path.name, found.layers, contents.index.config)
-    places = {where: contents.index.slots[short[key]] for where, key in found.keys.items()}
+    arrays = {key: contents.arrays[name] for key, name in short.items()}
+    by_name = find_layers(arrays, spellings_of("keras"))
+    layers, notes = _with_options(path.name, by_name.layers, contents.index.config)
+    places = {where: contents.index.slots[short[key]] for where, key in by_name.keys.items()}
     notes += _scattered(contents)
-    return ModelFile(path, "h5", layers, found.others, notes, Slots(contents.data, places))
+    return ModelFile(path, "h5", layers, by_name.others, notes, Slots(contents.data, places))
 
 
-def _told(
+def _with_options(
     file: str, layers: tuple[NormLayer, ...], config: str | None
 ) -> tuple[tuple[NormLayer, ...], tuple[str, ...]]:
-    """Give layers the options of the configuration, and say where it does not tell any."""
+    """Give layers the options of the configuration, and note the layers that it does not name."""
     if config is None:
         return layers, _NO_EPSILON
     known = _options(layers_of(file, json_of(file, "model_config", config)))
-    told, notes = [], []
+    complete, notes = [], []
     for layer in layers:
         options = known.get(layer.name, known.get(_last(layer.name)))
         if options is None:
             notes.append(f"{layer.name} is not in model_config: the default of epsilon is assumed")
-        told.append(replace(layer, options={**layer.options, **(options or {})}))
-    return tuple(told), tuple(notes)
+        complete.append(replace(layer, options={**layer.options, **(options or {})}))
+    return tuple(complete), tuple(notes)
 
 
 def _scattered(contents: _Contents) -> tuple[str, ...]:
@@ -104,8 +103,8 @@ def _scattered(contents: _Contents) -> tuple[str, ...]:
     )
 
 
-def _options(layers: Iterable[KerasLayer]) -> dict[str, Mapping[str, Option]]:
-    """Return the options by the layers' names, and by the last part of those that are alone."""
+def _options(layers: Iterable[KerasLayer]) -> dict[str, Mapping[str, FileOption]]:
+    """Return the options by the layers' names, and by the last part of a name if it is unique."""
     known = {layer.name: layer.options for layer in layers}
     lasts = Counter(map(_last, known))
     return {_last(name): value for name, value in known.items() if lasts[_last(name)] == 1} | known
@@ -116,7 +115,7 @@ def _last(name: str) -> str:
 
 
 def _short(name: str) -> str:
-    """Return a variable's own name: what Keras puts before it, and the :0 behind, left out."""
+    """Return a variable's name without what Keras puts before it and without the :0 behind."""
     parts = name.removeprefix("model_weights/").split("/")
     half = len(parts) // 2
     while half and parts[:half] != parts[half : 2 * half]:
@@ -168,7 +167,7 @@ def _by_path(
     Returns
     -------
     ModelFile
-        With all arrays in one place or the other.
+        With each array in a layer or among the others.
 
     Raises
     ------
@@ -239,25 +238,25 @@ def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make one of weights, which Keras loads by name."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    own = (
+    of_layers = (
         (f"{layer.name}/{field}", (layer.name, array))
         for layer in model.layers
         for field, array in layer.state.items()
     )
-    rest = ((name, (name.partition("/")[0], array)) for name, array in model.others.items())
+    of_others = ((name, (name.partition("/")[0], array)) for name, array in model.others.items())
     groups: dict[str, dict[str, AnyArray]] = {}
-    for name, (of, array) in distinct(model.path.name, chain(own, rest)).items():
-        groups.setdefault(of, {})[name] = array
+    for name, (group, array) in distinct(model.path.name, chain(of_layers, of_others)).items():
+        groups.setdefault(group, {})[name] = array
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in groups]
         file.attrs["backend"] = b"numpy"
         file.attrs["keras_version"] = b"2.0.0"
         for name, arrays in groups.items():
-            group = file.create_group(name or "norm")
-            group.attrs["weight_names"] = [key.encode() for key in arrays]
+            node = file.create_group(name or "norm")
+            node.attrs["weight_names"] = [key.encode() for key in arrays]
             for key, array in arrays.items():
-                group.create_dataset(key, data=np.ascontiguousarray(widened(array)))
+                node.create_dataset(key, data=np.ascontiguousarray(widened(array)))
     return stream.getvalue()
 
 

@@ -28,8 +28,8 @@ WEIGHTS: Final = "model.weights.h5"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Archive:
-    """The archive that was read, and the places in its weights."""
+class _KerasArchive:
+    """The bytes of the archive that was read, and where its weights lie."""
 
     data: bytes
     weights: Slots
@@ -44,17 +44,17 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
     config = json_of(path.name, CONFIG, parts[CONFIG])
     model = with_config(path, parts[WEIGHTS], config, WEIGHTS)
     assert isinstance(model.content, Slots)  # noqa: S101 - it was made a line above
-    return replace(model, content=_Archive(data, model.content))
+    return replace(model, content=_KerasArchive(data, model.content))
 
 
 def write(model: ModelFile) -> bytes:
     """Write over the weights in the archive that was read."""
-    if not isinstance(model.content, _Archive):
+    if not isinstance(model.content, _KerasArchive):
         raise FileError.needs_architecture(model.path.name, ".keras", "an .h5 file")
     weights = write_over(model, model.content.weights)
     return _zip.replaced(model.content.data, {WEIGHTS: weights})
 
 
-FORMAT: Final = Format("keras", ("keras",), read, write)
+FORMAT: Final = Format("keras", ("keras",), read, write, makes_new=False)
 
 register(FORMAT)

@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 
 from backnorm.convert.files._dtypes import BEYOND_NUMPY, dtype_named
-from backnorm.convert.files._flat import SPELLINGS, find_layers, spelled, spelling_of
+from backnorm.convert.files._flat import find_layers, spelled, spellings_of
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files._slots import Slot, array_in, stored
 from backnorm.convert.files.record import ModelFile
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT"]
 
-FLAX: Final = tuple(spelling for spelling in SPELLINGS if spelling.dialect == "flax")
-
 ARRAY: Final = 1
 """Flax's number for the extension that holds an array."""
 
@@ -43,7 +41,7 @@ DEEPEST: Final = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tree:
-    """What was read, and by layer and field the keys that lead to each array."""
+    """The bytes that were read, and by layer and field the keys that lead to each array."""
 
     data: bytes
     paths: Mapping[tuple[str, str], tuple[Any, ...]]
@@ -63,9 +61,9 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
             notes.append(f"{name} is in pieces; it is carried through in this format only")
         else:
             arrays[name] = _array(path.name, name, leaf)
-    found = find_layers(arrays, FLAX)
-    places = {where: paths[key] for where, key in found.keys.items()}
-    return ModelFile(path, "msgpack", found.layers, found.others, tuple(notes), _Tree(data, places))
+    by_name = find_layers(arrays, spellings_of("flax"))
+    tree = _Tree(data, {where: paths[key] for where, key in by_name.keys.items()})
+    return ModelFile(path, "msgpack", by_name.layers, by_name.others, tuple(notes), tree)
 
 
 def _unpacked(file: str, data: bytes) -> Any:
@@ -75,7 +73,7 @@ def _unpacked(file: str, data: bytes) -> Any:
 
 
 def _leaves(file: str, tree: Any) -> Iterator[tuple[tuple[Any, ...], bytes | None]]:
-    """Yield each array's keys and bytes; None for one in pieces. Other leaves are let be."""
+    """Yield each array's keys and bytes; None for one in pieces. Other leaves are passed over."""
     waiting: list[tuple[tuple[Any, ...], Any]] = [((), tree)]
     while waiting:
         keys, node = waiting.pop()
@@ -133,8 +131,7 @@ def write(model: ModelFile) -> bytes:
 
 def _new(model: ModelFile) -> bytes:
     tree: dict[str, Any] = {}
-    arrays = spelled(model, spelling_of("flax"))
-    for name, array in arrays.items():
+    for name, array in spelled(model).items():
         *groups, last = name.split("/")
         node = tree
         for group in groups:

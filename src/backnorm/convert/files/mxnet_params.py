@@ -1,7 +1,7 @@
 """MXNet: .params, with the -symbol.json beside it where there is one.
 
-A list of dense arrays, each with a header of its own, and then their names. Which of MXNet's
-spellings the names follow (symbol or Gluon) is found out from them.
+A list of dense arrays, a header before each, and then their names. Whether the names follow MXNet's
+symbols or Gluon is told from the names themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.convert.files._dtypes import dtype_named
-from backnorm.convert.files._flat import SPELLINGS, Found, find_layers, spelled
+from backnorm.convert.files._flat import SortedArrays, find_layers, spelled, spellings_of
 from backnorm.convert.files._mxnet_symbol import nodes_of, symbol_beside
 from backnorm.convert.files._slots import Slot, Slots, array_in, write_over
 from backnorm.convert.files.record import ModelFile, NormLayer
@@ -31,7 +31,7 @@ __all__ = ["FORMAT"]
 
 LIST_MAGIC: Final = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-"""First number of an array; any other is the number of axes, as the first versions wrote it."""
+"""The first number of an array. Any other number counts the axes, as in the first versions."""
 
 DTYPES: Final = {
     0: "float32",
@@ -48,11 +48,8 @@ DTYPES: Final = {
 
 MOST_AXES: Final = 32
 
-MXNET: Final = tuple(spelling for spelling in SPELLINGS if spelling.dialect == "mxnet")
-GLUON: Final = next(s for s in MXNET if s.keys["moving_mean"] == "{}.running_mean")
-
 GLUON_DEFAULTS: Final = {"eps": 1e-5, "fix_gamma": False}
-"""What ``gluon.nn.BatchNorm`` passes to the operator, whose own defaults are others."""
+"""What ``gluon.nn.BatchNorm`` passes to the operator in place of the operator's defaults."""
 
 
 class _Cursor:
@@ -83,11 +80,11 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:
     beside = net or symbol_beside(path)
     notes: tuple[str, ...] = ()
     if net is not None or beside.is_file():
-        found = _by_symbol(path.name, arrays, nodes_of(beside))
+        by_name = _by_symbol(path.name, arrays, nodes_of(beside))
     else:
-        found, notes = _by_names(arrays, beside.name)
-    places = {where: slots[key] for where, key in found.keys.items()}
-    return ModelFile(path, "mxnet", found.layers, found.others, notes, Slots(data, places))
+        by_name, notes = _by_names(arrays, beside.name)
+    places = {where: slots[key] for where, key in by_name.keys.items()}
+    return ModelFile(path, "mxnet", by_name.layers, by_name.others, notes, Slots(data, places))
 
 
 def _slots(cursor: _Cursor) -> dict[str, Slot]:
@@ -125,7 +122,7 @@ def _slot(cursor: _Cursor, place: str) -> Slot:
         if storage != 0:
             raise FileError.malformed(cursor.file, place, "be dense", f"storage type {storage}")
     shape = _shape(cursor, place, magic)
-    if not shape and magic != V3:  # no array at all, and nothing more is written of it
+    if not shape and magic != V3:  # MXNet writes nothing more of an array without values
         return Slot(np.dtype("<f4"), (0,), ())
     cursor.take("ii", place)  # the device it was on
     (number,) = cursor.take("i", place)
@@ -151,20 +148,20 @@ def _shape(cursor: _Cursor, place: str, magic: int) -> tuple[int, ...]:
     return shape
 
 
-def _by_names(arrays: dict[str, AnyArray], symbol: str) -> tuple[Found, tuple[str, ...]]:
+def _by_names(arrays: dict[str, AnyArray], symbol: str) -> tuple[SortedArrays, tuple[str, ...]]:
     """Go by the names alone; say which options that leaves open."""
-    found = find_layers(arrays, MXNET)
+    by_name = find_layers(arrays, spellings_of("mxnet"))
     layers = []
     notes = []
-    for layer in found.layers:
-        gluon = "running" in found.keys[layer.name, "moving_mean"]
+    for layer in by_name.layers:
+        gluon = "running" in by_name.keys[layer.name, "moving_mean"]
         layers.append(replace(layer, options=GLUON_DEFAULTS if gluon else {}))
         says = "Gluon's defaults, eps=1e-05 and fix_gamma=False," if gluon else "the defaults"
         notes.append(f"{layer.name}: no {symbol} beside; {says} are taken for granted")
-    return replace(found, layers=tuple(layers)), tuple(notes)
+    return replace(by_name, layers=tuple(layers)), tuple(notes)
 
 
-def _by_symbol(file: str, arrays: dict[str, AnyArray], nodes: list[Node]) -> Found:
+def _by_symbol(file: str, arrays: dict[str, AnyArray], nodes: list[Node]) -> SortedArrays:
     """Go by the network: its names are those of the file but for ``arg:`` and ``aux:``."""
     plain = {name.removeprefix("arg:").removeprefix("aux:"): name for name in arrays}
     keys: dict[tuple[str, str], str] = {}
@@ -179,14 +176,14 @@ def _by_symbol(file: str, arrays: dict[str, AnyArray], nodes: list[Node]) -> Fou
         layers.append(NormLayer(node.name, "mxnet", state, node.options))
     taken = set(keys.values())
     others = {name: array for name, array in arrays.items() if name not in taken}
-    return Found(tuple(layers), keys, others)
+    return SortedArrays(tuple(layers), keys, others)
 
 
 def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make one with Gluon's names."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    arrays = spelled(model, GLUON)
+    arrays = spelled(model)
     parts = [struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays))]
     parts += [_array(model.path.name, name, array) for name, array in arrays.items()]
     parts.append(struct.pack("<Q", len(arrays)))

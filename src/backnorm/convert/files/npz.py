@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 
 from backnorm.convert.files import _zip
 from backnorm.convert.files._dtypes import widened
-from backnorm.convert.files._flat import DIALECTS, find_layers, spelled, spelling_of
+from backnorm.convert.files._flat import DIALECTS, find_layers, spelled
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files._slots import Slot, array_in, stored
 from backnorm.convert.files.record import ModelFile
@@ -35,8 +35,8 @@ LONGEST_HEADER: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Archive:
-    """What was read, and the member that each layer's array came from."""
+class _NpzArchive:
+    """The bytes that were read, and the member that each layer's array came from."""
 
     data: bytes
     keys: Mapping[tuple[str, str], str]
@@ -49,9 +49,9 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
         for name, content in _zip.members(path.name, data).items()
         if name.endswith(ENDING)
     }
-    found = find_layers(arrays)
-    content = _Archive(data, found.keys)
-    return ModelFile(path, "npz", found.layers, found.others, (), content)
+    by_name = find_layers(arrays)
+    content = _NpzArchive(data, by_name.keys)
+    return ModelFile(path, "npz", by_name.layers, by_name.others, (), content)
 
 
 def read_npy(file: str, name: str, content: bytes) -> AnyArray:
@@ -92,7 +92,7 @@ def _header(stream: io.BytesIO) -> tuple[Any, bool, np.dtype]:
 
 def write(model: ModelFile) -> bytes:
     """Write over the layers' members of the file that was read, or make a new file."""
-    if not isinstance(model.content, _Archive):
+    if not isinstance(model.content, _NpzArchive):
         return _new(model)
     old = _zip.members(model.path.name, model.content.data)
     contents = {}
@@ -116,10 +116,9 @@ def _over(file: str, place: str, array: AnyArray, member: bytes) -> bytes:
 
 def _new(model: ModelFile) -> bytes:
     """Write the members one by one: np.savez takes names as arguments, and `file` is its own."""
-    dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for name, array in spelled(model, spelling_of(dialect)).items():
+        for name, array in spelled(model).items():
             if array.dtype.hasobject:
                 raise FileError.runs_code(model.path.name, name, f"an array of {array.dtype}")
             _zip.check_name(model.path.name, name + ENDING)

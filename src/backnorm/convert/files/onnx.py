@@ -20,6 +20,7 @@ from backnorm.convert.files._onnx_tensor import read_tensor
 from backnorm.convert.files._slots import stored
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import Format, register
+from backnorm.dialects import DIALECTS, row_of
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
@@ -27,23 +28,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["FORMAT"]
 
 OPERATOR: Final = "BatchNormalization"
 
 FIELDS: Final = {
-    "onnx-9": ("scale", "B", "mean", "var"),
-    "onnx-14": ("scale", "B", "input_mean", "input_var"),
-    "onnx-15": ("scale", "B", "input_mean", "input_var"),
+    name: tuple(array.name for array in row_of(name).arrays.known)
+    for name in DIALECTS
+    if name.startswith("onnx-")
 }
-"""A node's inputs after the data, in each version of the operator."""
+"""A node's inputs after the data, in each version of the operator, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parsed:
-    """What was read, from where, and the initializer of each layer's field."""
+    """The bytes that were read, their path, and the initializer of each layer's field."""
 
     data: bytes
     path: Path
@@ -102,7 +103,7 @@ def _opset(dialect: str) -> int:
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the nodes of the graph, each under its name, or else under that of its output."""
+    """Yield the normalization nodes of the graph, each under its name or its output's."""
     used: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if node.op_type == OPERATOR and node.domain in {"", "ai.onnx"}:
@@ -112,8 +113,8 @@ def _named(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, node
 
 
-def _options(file: str, name: str, node: Any) -> dict[str, Option]:
-    options: dict[str, Option] = {}
+def _options(file: str, name: str, node: Any) -> dict[str, FileOption]:
+    options: dict[str, FileOption] = {}
     for attribute in node.attribute:
         if attribute.name in {"epsilon", "momentum"}:
             if attribute.type != onnx.AttributeProto.FLOAT:
@@ -124,7 +125,7 @@ def _options(file: str, name: str, node: Any) -> dict[str, Option]:
 
 
 def write(model: ModelFile) -> bytes:
-    """Write over the initializers of the model that was read, or make one of the layers alone."""
+    """Write over the initializers of the model that was read, or make a model of the layers."""
     if not isinstance(model.content, _Parsed):
         return _new(model)
     parsed = _parsed(model.path.name, model.content.data)
@@ -157,7 +158,7 @@ def _write_over(path: Path, place: str, array: AnyArray, tensor: Any) -> bool:
 
 
 def _new(model: ModelFile) -> bytes:
-    """Make a model in which each layer has an input and an output of its own."""
+    """Make a model in which each layer has its input and its output."""
     file = model.path.name
     nodes, inputs, outputs, tensors = [], [], [], []
     for layer in model.layers:
@@ -195,6 +196,6 @@ def _tensor(file: str, name: str, array: AnyArray) -> TensorProto:
         return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
-FORMAT: Final = Format("onnx", ("onnx-15", "onnx-14", "onnx-9"), read, write)
+FORMAT: Final = Format("onnx", tuple(reversed(FIELDS)), read, write)
 
 register(FORMAT)

@@ -1,9 +1,11 @@
-"""What a model file is to backnorm: normalization layers, and all else."""
+"""A model file as backnorm sees it: normalization layers, and all other arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from backnorm.dialects import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,10 +13,10 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
 
-__all__ = ["ModelFile", "NormLayer", "Option"]
+__all__ = ["FileOption", "ModelFile", "NormLayer"]
 
-Option = bool | float | int | str
-"""The value of a layer's option, such as its eps."""
+FileOption: TypeAlias = bool | float | int | str
+"""The value of a layer's option as a file holds it, such as eps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +38,13 @@ class NormLayer:
     name: str
     dialect: str
     state: Mapping[str, AnyArray]
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, FileOption] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels: what the running variance has values for."""
+        (name,) = (array.name for array in row_of(self.dialect).arrays.known if array.role == "var")
+        return self.state[name].size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +54,7 @@ class ModelFile:
     Attributes
     ----------
     path
-        Where it was read from, or is meant to go.
+        Where it was read from, or where it will be written.
     format
         Its format, such as "safetensors".
     layers
@@ -54,7 +62,7 @@ class ModelFile:
     others
         All other arrays, by the file's names for them.
     notes
-        What was left alone, and what was taken for granted because the file does not tell it.
+        What was left alone, and what was assumed because the file does not tell it.
     """
 
     path: Path
@@ -63,4 +71,4 @@ class ModelFile:
     others: Mapping[str, AnyArray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     content: object = field(default=None, repr=False)
-    """What the format's own writer needs to carry the rest through; None for a new file."""
+    """What the format's writer needs to carry everything else; None for a new file."""

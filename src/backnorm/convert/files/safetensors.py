@@ -15,7 +15,7 @@ import safetensors
 from safetensors.numpy import save
 
 from backnorm.convert.files._dtypes import dtype_named
-from backnorm.convert.files._flat import DIALECTS, find_layers, spelled, spelling_of
+from backnorm.convert.files._flat import DIALECTS, find_layers, spelled
 from backnorm.convert.files._guard import guard
 from backnorm.convert.files._slots import Slot, Slots, array_in, write_over
 from backnorm.convert.files.record import ModelFile
@@ -48,7 +48,10 @@ DTYPES: Final = {
 """The header's name for each type."""
 
 METADATA: Final = "__metadata__"
-"""The one entry of the header that is no array."""
+"""The entry of the header that describes the file and not an array."""
+
+PYTORCH: Final = {"format": "pt"}
+"""What libraries that load PyTorch's models ask the header for."""
 
 
 def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - no net here
@@ -60,9 +63,9 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
     header.pop(METADATA, None)
     slots = {name: _slot(path.name, name, entry, 8 + length) for name, entry in header.items()}
     arrays = {name: array_in(path.name, name, data, slot) for name, slot in slots.items()}
-    found = find_layers(arrays)
-    places = {where: slots[key] for where, key in found.keys.items()}
-    return ModelFile(path, "safetensors", found.layers, found.others, (), Slots(data, places))
+    by_name = find_layers(arrays)
+    places = {where: slots[key] for where, key in by_name.keys.items()}
+    return ModelFile(path, "safetensors", by_name.layers, by_name.others, (), Slots(data, places))
 
 
 def _slot(file: str, name: str, entry: dict[str, Any], base: int) -> Slot:
@@ -77,13 +80,12 @@ def write(model: ModelFile) -> bytes:
     """Write over the file that was read, or make a new one."""
     if isinstance(model.content, Slots):
         return write_over(model, model.content)
-    dialect = model.layers[0].dialect if model.layers else DIALECTS[0]
-    arrays = spelled(model, spelling_of(dialect))
+    arrays = spelled(model)
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES.values():
             raise FileError.unknown_dtype(model.path.name, name, array.dtype, DTYPES.values())
     whole = {name: np.array(array, order="C") for name, array in arrays.items()}
-    return save(whole, {"format": "pt"} if dialect == "torch" else None)
+    return save(whole, PYTORCH if {layer.dialect for layer in model.layers} <= {"torch"} else None)
 
 
 FORMAT: Final = Format("safetensors", DIALECTS, read, write)

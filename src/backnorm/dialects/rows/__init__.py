@@ -1,4 +1,4 @@
-"""One file a framework: what its batch normalization computes, as data."""
+"""One file a dialect: what a framework's batch normalization computes, as data."""
 
 from __future__ import annotations
 

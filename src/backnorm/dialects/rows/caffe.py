@@ -21,22 +21,22 @@ CAFFE: Final = Row(
         "The first two blobs are sums of weighted statistics: divide them by the third.",
         (
             "A third blob of 0 makes mean and variance 0, and y = x/sqrt(eps). Layers that were"
-            " never trained have it; so may files of NVIDIA's Caffe, which does not use it."
+            " never trained have a 0 there; so may files of NVIDIA's Caffe, which does not use it."
         ),
         (
-            "use_global_stats, once set, holds in both phases: false in the phase TEST goes on "
-            "changing the blobs."
+            "use_global_stats, once set, holds in both phases: with false the phase TEST changes "
+            "the blobs too."
         ),
         (
-            "gamma and beta are in a Scale layer of its own, whose bias_term is false by "
-            "default; scale=True here stands for one with bias_term: true, as networks have it."
+            "gamma and beta are in a separate Scale layer, whose bias_term is false by default; "
+            "scale=True here stands for a Scale layer with bias_term: true, as networks have it."
         ),
         (
-            "A learning rate for a blob aborts, but for layers with exactly three param "
-            "entries: those are set to 0 while an old prototxt is read."
+            "A learning rate for a blob aborts. Only where a layer of an old prototxt has exactly "
+            "three param entries does the reader set them to 0."
         ),
         "eps and the fraction are float32 in the protocol.",
-        "The in-place form keeps a copy of x_hat in Caffe, and one of x here.",
+        "The in-place form keeps a copy of x_hat in Caffe, and a copy of x here.",
     ),
     momentum=Fact(Option("moving_average_fraction", 0.999), f"{_PROTO}; {_GOLDEN}"),
     momentum_weighs=Fact("old", f"{_LAYER}, Forward_cpu; {_GOLDEN}"),

@@ -21,12 +21,12 @@ CAFFE_NVIDIA: Final = Row(
             "The running variance has eps in it already, and eval adds eps again. The CUDA "
             "engine stores a biased variance without eps, the cuDNN engine an unbiased one."
         ),
-        "The third blob is 1 and no divisor: BVLC's Caffe divides by it.",
-        "The first two updates copy, also after a file was loaded: their count is no blob.",
+        "The third blob is 1 and not a divisor: BVLC's Caffe divides by it.",
+        "The first two updates copy, also after a file was loaded: no blob holds their count.",
         "use_global_stats is read and ignored: the phase alone decides.",
         (
             "The backward pass has no branch for running statistics: in the phase TEST it reads"
-            " x_hat of the last training pass. There is no such gradient here."
+            " x_hat of the last training pass. The layer here refuses that gradient."
         ),
         (
             "Learning rates are overwritten: 0 for the statistics, 1 for gamma and beta. The "

@@ -21,12 +21,12 @@ EQUINOX_EMA: Final = replace(
     traps=(
         (
             "Training normalizes by the running statistics with this batch blended in, so that "
-            "only the share 1 - momentum of the gradient goes through the batch's own."
+            "only the share 1 - momentum of the gradient goes through the batch's statistics."
         ),
         "It is the default when mode is not given, with a warning.",
         (
-            "The first call takes the batch's statistics whole; before it there are none, and "
-            "eval reads memory that was never written."
+            "The first call takes the batch's statistics whole; before it eval reads memory that "
+            "was never written."
         ),
         (
             "It works on one sample inside vmap, with the channels first. Here x is the whole "

@@ -20,7 +20,7 @@ FLAX: Final = Row(
         "The running variance is biased.",
         (
             "The batch variance is max(0, E[x^2] - E[x]^2) by default: with a mean far from 0 "
-            "it loses its digits, and where it is cut to 0 its gradient is 0. "
+            "it loses precision, and where it is cut to 0 its gradient is 0. "
             "use_fast_variance=False avoids that; here it is computed without cancellation "
             "either way."
         ),

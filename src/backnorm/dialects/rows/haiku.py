@@ -24,19 +24,19 @@ HAIKU: Final = Row(
             "decay^t). Without an update mean and variance are 0, and y = x/sqrt(eps)."
         ),
         (
-            "The variance is E[x^2] - E[x]^2 in the format of x, not cut at 0: a mean far from "
+            "The variance is E[x^2] - E[x]^2 in the dtype of x, not cut at 0: a mean far from "
             "0 gives NaN there. Here it is computed without cancellation."
         ),
         (
             "scale, offset and the averages have the shape (1, ..., 1, C) there, (C,) here; "
             "either is loaded."
         ),
-        "All is computed in the format of x, bfloat16 too.",
+        "Everything is computed in the dtype of x, bfloat16 too.",
     ),
     momentum=Fact(Option("decay_rate", REQUIRED), f"{_MODULE}; {_GOLDEN}"),
     momentum_weighs=Fact("old", f"{_EMA}; {_GOLDEN}"),
     momentum_none=Fact("refused", _MODULE),
-    momentum_width=Fact("float64", f"{_EMA}: converted to the format of the value; {_LIVE}"),
+    momentum_width=Fact("float64", f"{_EMA}: converted to the dtype of the value; {_LIVE}"),
     storage=Fact("hidden averages and their count", f"{_EMA}; {_GOLDEN}; {_LIVE}"),
     running_var=Fact("biased", f"{_MODULE}; {_GOLDEN}; {_LIVE}"),
     variance_from=Fact("deviations", _MODULE),
@@ -50,7 +50,7 @@ HAIKU: Final = Row(
     eps=Fact(Option("eps", 1e-5), f"{_MODULE}; {_LIVE}"),
     eps_floor=Fact(0.0, f"{_MODULE}: none"),
     eps_below_floor=Fact("refused", f"{_MODULE}: a root of what is negative"),
-    eps_width=Fact("input", f"{_MODULE}: converted to the format of the variance"),
+    eps_width=Fact("input", f"{_MODULE}: converted to the dtype of the variance"),
     zero_root=Fact("infinite", f"{_MODULE}: no special case"),
     affine_in=Fact("same layer", _MODULE),
     gamma_options=Fact((Option("create_scale", REQUIRED),), _MODULE),

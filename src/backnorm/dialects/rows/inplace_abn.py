@@ -18,16 +18,16 @@ INPLACE_ABN: Final = Row(
     source="inplace_abn at b50bfe9c: inplace_abn, src; read, not run",
     traps=(
         (
-            "gamma is abs(weight) + eps: a negative weight means another function than in "
-            "BatchNorm or in ABN of the same package, and no gamma below eps can be written."
+            "gamma is abs(weight) + eps: with a negative weight the function differs from "
+            "BatchNorm and from ABN of the same package, and a gamma below eps cannot be written."
         ),
         (
             "The activation (leaky_relu with slope 0.01 by default) is part of that layer. The "
-            "layer here stops before it, and a converted state needs it after the target."
+            "layer here stops before it; after a conversion, put it behind the target layer."
         ),
         "There x is always overwritten, and recovered from y in the backward pass; here x stays.",
         "momentum is the weight of the new, whatever its documentation said.",
-        "One value per channel is refused; there is no second derivative.",
+        "One value per channel is refused; a second derivative is missing.",
     ),
     momentum=Fact(Option("momentum", 0.1), f"{_MODULE}; {_GOLDEN}"),
     momentum_weighs=Fact("new", f"{_SOURCE}; {_GOLDEN}"),

@@ -23,15 +23,15 @@ KERAS: Final = Row(
         ),
         (
             "trainable=False means the running statistics, also with training=True. Keras 1 and"
-            " 2 went on with those of the batch."
+            " 2 normalized by the batch all the same."
         ),
         (
             "The torch and NumPy backends compute E[x^2] - E[x]^2 in float32: with a mean far "
             "from 0 they give other variances than the TensorFlow and JAX backends, even "
             "negative ones."
         ),
-        "A float64 layer computes in float32 all the same: x is cast to it first. Not imitated.",
-        "With a mask the count has 1e-7 added to it.",
+        "A float64 layer computes in float32: it casts x first. The layer here does not.",
+        "With a mask Keras adds 1e-7 to the count of values.",
     ),
     momentum=Fact(Option("momentum", 0.99), f"{_LAYER}; {_LIVE}"),
     momentum_weighs=Fact("old", f"{_LAYER}, call; {_LIVE}"),

@@ -37,7 +37,7 @@ MINDSPORE: Final = Row(
         Choice("use_batch_statistics", None, {None: "mode", True: "batch", False: "frozen"}), _CELL
     ),
     normalizes_with=Fact("batch", "the CPU kernel, oneDNN"),
-    one_value=Fact(UNKNOWN, "not read: oneDNN normalizes to beta, what the cell does is not known"),
+    one_value=Fact(UNKNOWN, "not read: oneDNN normalizes to beta; what the cell does is unknown"),
     frozen_gradient=Fact("constants", "BatchNormGrad with is_training=False"),
     eps=Fact(Option("eps", 1e-5), f"{_CELL}; {_GOLDEN}"),
     eps_floor=Fact(0.0, f"{_CELL}: none was read"),

@@ -16,7 +16,7 @@ ONNX_15: Final = replace(
     traps=(
         *ONNX_14.traps,
         (
-            "scale and B, and the statistics, may have formats of their own since this opset; "
+            "scale and B, and the statistics, may differ from x in dtype since this opset; "
             "with a 16-bit x they should be float32."
         ),
     ),

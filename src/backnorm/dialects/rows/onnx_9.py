@@ -20,14 +20,14 @@ ONNX_9: Final = replace(
     title="ONNX opset 9, BatchNormalization",
     source="onnx at f7546912: onnx/defs/nn; onnxruntime at 0606f7d6",
     traps=(
-        "There is no training_mode: a node with more than one output is in training.",
+        "The operator has no training_mode: a node with more than one output is in training.",
         "The text does not say which variance is kept; onnxruntime keeps the biased one.",
         "The fourth and fifth outputs are the mean and, in onnxruntime, 1/std of the batch.",
         (
             "The reference evaluator blends in the statistics of the batch even in inference "
-            "(issue 5799 there): it is no judge of this opset."
+            "(issue 5799 there), so this opset is not compared with it."
         ),
-        "Opset 7 also knows spatial=0, one statistic per position: that is no batch norm here.",
+        "Opset 7 also has spatial=0, one statistic per position, which is not batch norm here.",
     ),
     momentum=Fact(ONNX_14.momentum.value, _SPEC),
     momentum_weighs=Fact("old", f"{_SPEC}; {_RUNTIME}"),

@@ -18,14 +18,15 @@ TF_FUSED: Final = Row(
     source="tensorflow at 057091db: core/kernels, python/ops; read, not run",
     traps=(
         (
-            "exponential_avg_factor is the weight of the new and is 1 by default: what comes "
-            "back are the statistics of the batch, not running ones."
+            "exponential_avg_factor is the weight of the new and is 1 by default: the function "
+            "then returns the statistics of the batch, not running ones."
         ),
         (
-            "What comes back is unbiased, what normalizes is biased. Keras on top of it is "
-            "therefore unbiased on images and biased on matrices, which take another path."
+            "The variance it returns is unbiased, the variance it normalizes with is biased. Keras "
+            "on top of it is therefore unbiased on images and biased on matrices, which take "
+            "another path."
         ),
-        "It returns new statistics and keeps none: here the layer's state takes them.",
+        "It returns the new statistics and does not store them: here the layer's state takes them.",
         "eps below 1.001e-5 is raised to it.",
         "With one value per channel the CPU gives finite statistics, the GPU NaN.",
         "The reserved output is the variance on the CPU and 1/std through cuDNN.",
@@ -37,7 +38,7 @@ TF_FUSED: Final = Row(
     storage=Fact("averages", f"{_KERNEL}, CPU; {_GOLDEN}"),
     running_var=Fact("unbiased", f"{_KERNEL}, CPU: rest_size_adjust; {_GOLDEN}"),
     variance_from=Fact("deviations", f"{_KERNEL}, CPU"),
-    initial=Fact((0.0, 1.0), "as Keras makes them; the function has no state of its own"),
+    initial=Fact((0.0, 1.0), "as Keras makes them; the function keeps no state"),
     copied_updates=Fact(0, f"{_KERNEL}, CPU; {_GOLDEN}"),
     updates_in=Fact("returned", f"{_NN}: outputs"),
     statistics=Fact(

@@ -18,7 +18,7 @@ TINYGRAD: Final = Row(
     traps=(
         "momentum is the weight of the new; the running variance is unbiased.",
         "One value per channel divides by zero in Python: it is refused.",
-        "Training is a global switch, Tensor.training, and no mode of the layer.",
+        "Training is a global switch, Tensor.training, and not a mode of the layer.",
         "track_running_stats=False has no buffers and normalizes by the batch in eval too.",
     ),
     momentum=Fact(Option("momentum", 0.1), f"{_NN}; {_GOLDEN}"),

@@ -22,13 +22,13 @@ TORCH: Final = Row(
             "momentum is the weight of the new statistics; Keras, Flax, MXNet and Caffe mean "
             "the old."
         ),
-        "The running variance is unbiased, the one that normalizes is biased.",
+        "The running variance is unbiased, the variance that normalizes is biased.",
         "momentum=None takes the plain mean of all batches, by num_batches_tracked.",
         "num_batches_tracked is missing in old checkpoints; it is then 0.",
         "track_running_stats=False has no buffers and normalizes by the batch in eval too.",
         "requires_grad=False on gamma and beta does not freeze the statistics: eval() does.",
         "One value per channel is refused in training, and so is an eps of 0.",
-        "An empty batch passes through there and is still counted. Here it is refused.",
+        "PyTorch passes an empty batch through and counts it. Here it is refused.",
         "bfloat16 parameters come with bfloat16 running statistics.",
     ),
     momentum=Fact(Option("momentum", 0.1), f"{_MODULE}; {_LIVE}"),

@@ -1,4 +1,4 @@
-"""Caffe's `.caffemodel`, and what it is made of: the wire format, blobs, and the network's text."""
+"""Caffe's `.caffemodel`: the format itself, and its parts (wire format, blobs, network text)."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm.convert.files.caffe._prototxt import Message
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["NetLayer", "float32", "layers_of_prototxt", "scale_of"]
 
 OPTIONS: Final = ("eps", "moving_average_fraction", "use_global_stats")
-"""Of BatchNorm, those that a converted layer depends on."""
+"""The options of BatchNorm that a converted layer depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class NetLayer:
     type: str
     bottoms: tuple[str, ...] = ()
     tops: tuple[str, ...] = ()
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, FileOption] = field(default_factory=dict)
     per_channel: bool = True
 
 
@@ -128,7 +128,7 @@ def _layer(file: str, layer: Message) -> NetLayer:
 
 
 def _part(layer: Message, name: str) -> Message:
-    """Return a message in a message; an empty one where there is none."""
+    """Return a message in a message, or an empty message where it is missing."""
     return next((part for part in layer.get(name, []) if isinstance(part, dict)), {})
 
 
@@ -136,7 +136,7 @@ def _words(message: Message, name: str) -> list[str]:
     return [value for value in message.get(name, []) if isinstance(value, str)]
 
 
-def _value(file: str, place: str, option: str, word: str) -> Option:
+def _value(file: str, place: str, option: str, word: str) -> FileOption:
     if option == "use_global_stats":
         if word not in {"true", "false", "1", "0", "t", "f", "True", "False"}:
             raise FileError.malformed(file, place, "be true or false", word)

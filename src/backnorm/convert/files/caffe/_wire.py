@@ -1,7 +1,7 @@
 """The wire format of protocol buffers: fields as spans of the bytes, so that nothing is lost.
 
-Caffe's messages are older than any description that could be shipped, and its forks have fields of
-their own. Reading spans, and writing over them, carries every field through byte for byte.
+Forks of Caffe add fields that no shipped description of the messages would know. Reading spans, and
+writing over them, carries every field through byte for byte.
 """
 
 from __future__ import annotations

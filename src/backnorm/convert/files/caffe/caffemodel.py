@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from backnorm.convert.files._slots import Slot
     from backnorm.convert.files.caffe._wire import Span
-    from backnorm.convert.files.record import Option
+    from backnorm.convert.files.record import FileOption
 
 __all__ = ["FORMAT"]
 
@@ -54,7 +54,7 @@ SCALE_FIELDS: Final = ("gamma", "beta")
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _FileLayer:
     """A layer of the file: what it says of itself, and where its blobs lie."""
 
     net: NetLayer
@@ -122,7 +122,7 @@ def _slots_of(
     return fields
 
 
-def _rest(stored: Sequence[_Stored], taken: set[int]) -> dict[str, Slot]:
+def _rest(stored: Sequence[_FileLayer], taken: set[int]) -> dict[str, Slot]:
     """Name the blobs that belong to no normalization, by their layer and number."""
     return {
         f"{layer.net.name}.{index}": slot
@@ -132,17 +132,17 @@ def _rest(stored: Sequence[_Stored], taken: set[int]) -> dict[str, Slot]:
     }
 
 
-def _layers(wire: Wire) -> Iterator[_Stored]:
+def _layers(wire: Wire) -> Iterator[_FileLayer]:
     for span in wire.fields(0, len(wire.data), "the network"):
         if span.number in (LAYER, V1_LAYER):
             wire.expect(span, BYTES, "the network, layer")
             yield _layer(wire, span, v1=span.number == V1_LAYER)
 
 
-def _layer(wire: Wire, layer: Span, *, v1: bool) -> _Stored:
+def _layer(wire: Wire, layer: Span, *, v1: bool) -> _FileLayer:
     place = f"the layer at byte {layer.start}"
     texts: dict[int, list[str]] = {NAME: [""], TYPE: [""], BOTTOM: [], TOP: []}
-    options: dict[str, Option] = {}
+    options: dict[str, FileOption] = {}
     blobs: list[Slot] = []
     per_channel = True
     name_field, blobs_field = (V1_NAME, V1_BLOBS) if v1 else (NAME, BLOBS)
@@ -160,12 +160,12 @@ def _layer(wire: Wire, layer: Span, *, v1: bool) -> _Stored:
             per_channel = _is_per_channel(wire, span, f"layer {texts[NAME][-1]}, scale_param")
     name, type_, bottoms, tops = texts.values()
     net = NetLayer(name[-1], type_[-1], tuple(bottoms), tuple(tops), options, per_channel)
-    return _Stored(net, tuple(blobs))
+    return _FileLayer(net, tuple(blobs))
 
 
-def _norm_options(wire: Wire, message: Span, place: str) -> dict[str, Option]:
+def _norm_options(wire: Wire, message: Span, place: str) -> dict[str, FileOption]:
     wire.expect(message, BYTES, place)
-    options: dict[str, Option] = {}
+    options: dict[str, FileOption] = {}
     for span in wire.fields(message.start, message.end, place):
         if span.number == GLOBAL:
             wire.expect(span, VARINT, f"{place}, use_global_stats")
