@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 import backnorm as bn  # noqa: E402
 import backnorm.torch  # noqa: E402
-from dialects.layers import dialects_with, same_law  # noqa: E402
+from dialects.layers import same_law  # noqa: E402
 
 
 def codes(module: Any) -> list[str]:
