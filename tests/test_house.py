@@ -216,18 +216,13 @@ def test_a_public_module_says_what_it_shows(path: Path) -> None:
     assert [n for n in names if n.startswith("_") and n != "__version__"] == []
 
 
-REMAINING = {"Batch", "Kind", "Option", "_Archive"}
-"""Temporary: names that other parts of the same work make unique. Empty it, then remove it."""
-
-
 def test_a_name_means_one_thing() -> None:
     """No class and no alias of a type has the name of another in the package."""
     homes: dict[str, list[str]] = {}
     for path in SOURCES:
         for name in named_at_top(ast.parse(path.read_text())):
             homes.setdefault(name, []).append(name_of(path))
-    twice = {name: where for name, where in homes.items() if len(where) > 1}
-    assert {name: twice[name] for name in twice.keys() - REMAINING} == {}
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 
 def test_imports_form_no_circle() -> None:

@@ -31,7 +31,7 @@ class Act:
 IDENTITY: Final = Act("identity")
 
 
-class Spelling(NamedTuple):
+class ActivationSpelling(NamedTuple):
     """How a model of PyTorch calls an activation.
 
     Attributes
@@ -56,14 +56,14 @@ class Spelling(NamedTuple):
 
 SPELLINGS: Final = ByActivation(
     {
-        "relu": Spelling(
+        "relu": ActivationSpelling(
             nn.ReLU,
             {},
             (functional.relu, torch.relu, torch.relu_, functional.relu_, "relu", "relu_"),
             keeps_output=True,
         ),
-        "relu6": Spelling(nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)),
-        "leaky_relu": Spelling(nn.LeakyReLU, {}, (functional.leaky_relu,)),
+        "relu6": ActivationSpelling(nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)),
+        "leaky_relu": ActivationSpelling(nn.LeakyReLU, {}, (functional.leaky_relu,)),
     }
 )
 """Every activation but identity, which no model calls."""
