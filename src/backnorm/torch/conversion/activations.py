@@ -62,7 +62,9 @@ SPELLINGS: Final = ByActivation(
             (functional.relu, torch.relu, torch.relu_, functional.relu_, "relu", "relu_"),
             keeps_output=True,
         ),
-        "relu6": ActivationSpelling(nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)),
+        "relu6": ActivationSpelling(
+            nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)
+        ),
         "leaky_relu": ActivationSpelling(nn.LeakyReLU, {}, (functional.leaky_relu,)),
     }
 )
