@@ -44,7 +44,7 @@ def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> S
     SubjectError
         If nothing here knows what the object is.
     UnknownNameError
-        If there is no such kind.
+        If the kind is unknown.
     """
     return subjects_of(candidate, AuditRequest(kind=kind, name=name))[0]
 
@@ -71,7 +71,7 @@ def layers_of(framework: str, modes: Modes) -> tuple[Subject, ...]:
     Returns
     -------
     tuple of Subject
-        In the order of its own list.
+        In the order of the framework's list.
 
     Raises
     ------

@@ -25,8 +25,8 @@ FRAMEWORKS = (
 
 
 def calls_of(framework):
-    """Return the file of a framework; None where there is none."""
+    """Return the module of a framework, or None if this package has no such file."""
     if framework not in FRAMEWORKS:
         return None
-    # By whichever name this package goes: another interpreter gives it one of its own.
+    # Another interpreter loads this package under another name, so the name is not fixed.
     return importlib.import_module("%s.%s" % (__name__, framework))

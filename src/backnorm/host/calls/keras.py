@@ -49,7 +49,7 @@ LAYERS = (
     ("RMSNormalization", "rms", {}),
 )
 """Names, kinds and arguments. UnitNormalization divides by a norm, SpectralNormalization normalizes
-weights, and Normalization has constants: they are none of the five kinds."""
+weights, and Normalization has constants: they do not belong to the five kinds."""
 
 
 def layers():

@@ -52,7 +52,7 @@ LAYERS = (
     ("RMSNorm", "rms", {"normalized_shape": 6}),
 )
 """Names, kinds and arguments. SyncBatchNorm runs on several GPUs only, and the local response
-normalizations divide by sums over neighbours: they are none of the five kinds."""
+normalizations divide by sums over neighbours: they do not belong to the five kinds."""
 
 OWN = ("backnorm.torch", "backnorm.torch.engine.modules")
 """Layers that come with the audit: what reports call the package, and where they are. They are
@@ -65,7 +65,7 @@ OWN_LAYERS = (
     ("BatchNormAct2d", "batch", {"num_features": 4, "activation": "identity", "inplace": True}),
     ("FrozenBatchNorm2d", "batch", {"num_features": 4}),
 )
-"""The same of them: with an activation, a layer is no plain normalization."""
+"""Names in backnorm.torch, and arguments: only layers that normalize and nothing else."""
 
 
 def base():
