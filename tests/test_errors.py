@@ -315,7 +315,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.unknown_fact("mindspore", "one_value", "not read"),
         (
-            "one_value of mindspore is unknown. There is no evidence for it: not read. Choose "
+            "one_value of mindspore is unknown. Evidence is missing: not read. Choose "
             "another dialect, or add the evidence to its row."
         ),
     ),

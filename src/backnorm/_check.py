@@ -13,6 +13,8 @@ from backnorm._types import AnyArray, Request, Through
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from backnorm._types import Float64Array, Shape
@@ -27,7 +29,6 @@ __all__ = [
     "dtype_name",
     "eps",
     "like",
-    "limit",
     "mapping",
     "name_of",
     "no_overlap",
@@ -36,7 +37,7 @@ __all__ = [
     "per_channel",
     "running_statistics",
     "slope",
-    "threads",
+    "whole_number",
 ]
 
 T = TypeVar("T")
@@ -177,26 +178,17 @@ def _number(value: object) -> float:
         return math.nan
 
 
-def threads(value: SupportsIndex) -> int:
-    """Return a number of threads, at least 1."""
+def whole_number(
+    value: SupportsIndex | None, least: int, refusal: Callable[[object], RangeError]
+) -> int:
+    """Return a whole number, `least` or greater; raise the refusal of any other value."""
     try:
-        count = operator.index(value)
+        number = operator.index(value)  # type: ignore[arg-type] # None is refused as any other
     except TypeError:
-        raise RangeError.threads(value) from None
-    if count < 1:
-        raise RangeError.threads(value)
-    return count
-
-
-def limit(value: SupportsIndex) -> int:
-    """Return a number of bytes, 0 or greater."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        raise RangeError.cache_limit(value) from None
-    if size < 0:
-        raise RangeError.cache_limit(value)
-    return size
+        raise refusal(value) from None
+    if number < least:
+        raise refusal(value)
+    return number
 
 
 def mapping(name: str, value: Mapping[str, T] | None) -> Mapping[str, T]:

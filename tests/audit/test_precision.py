@@ -170,7 +170,7 @@ def test_without_a_law_nothing_is_compared() -> None:
         assert "no exact result" in probe(record, code).what
 
 
-def test_half_formats_are_looked_at_where_they_are_taken() -> None:
+def test_half_dtypes_are_looked_at_where_they_are_taken() -> None:
     """float16 overflows at 65504: so do the squares of a usual x, unless they are wider."""
     record = audit(AllInHalf)
     assert codes(record) == ["N04"]

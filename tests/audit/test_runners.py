@@ -30,7 +30,7 @@ def test_a_runner_says_what_it_can() -> None:
     assert can == [{"state"}, {"state", "higher"}, {"state", "float16"}]
 
 
-def test_a_pair_is_run_in_the_half_formats_that_it_names() -> None:
+def test_a_pair_is_run_in_the_half_dtypes_that_it_names() -> None:
     """Its own arrays are float16; those that come and go are float32."""
     half = as_subject(AllInHalf).runner.variant("float16")
     x = np.array([[1.0], [3.0]], np.float32).reshape(2, 1, 1, 1)

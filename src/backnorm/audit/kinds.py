@@ -57,7 +57,7 @@ class Geometry:
         return np.ascontiguousarray(split).reshape(self.shape)
 
     def spread(self, parameter: AnyArray | None, default: float) -> Float64Array:
-        """Rows of a parameter, one value for each element of x; `default` where there is none."""
+        """Rows of a parameter, one value for each element of x; `default` without a parameter."""
         if parameter is None:
             return self.rows(np.full(self.shape, default))
         return self.rows(np.broadcast_to(parameter.reshape(self.parameter_view), self.shape))

@@ -48,7 +48,7 @@ class Subject:
     dtypes
         Formats to audit it in; the report shows the coefficients of the first.
     call
-        Whether it was asked to train or to evaluate; None where there is no such choice.
+        Whether it was asked to train or to evaluate; None if both are the same.
     groups
         Number of groups of channels; 0 when that is to be found out.
     expected
@@ -68,13 +68,13 @@ class Subject:
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
-        """Return y, or raise SubjectError if it is no finite array of x's shape."""
+        """Return y, or raise SubjectError if it is not a finite array of x's shape."""
         with told(self.name):
             y = self.runner.forward(x, gamma, beta)
         return _sane(self.name, "y", y, x.shape)
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
-        """Return y and the gradients, or raise SubjectError if one is no finite array."""
+        """Return y and the gradients, or raise SubjectError if one is not a finite array."""
         with told(self.name):
             run = self.runner.run(x, gamma, beta, dy)
         return Run(

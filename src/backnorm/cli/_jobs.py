@@ -51,7 +51,7 @@ class AuditJob:
         What to call that model with: of each argument its shape, and for integers the number that
         they are below.
     environment
-        Environment variables that the target needs, in a process of its own.
+        Environment variables that the target needs, in a separate process.
     quick
         Whether to look at the gradient alone.
     """

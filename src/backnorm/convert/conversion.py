@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -149,15 +148,8 @@ def _given(name: str, options: Mapping[str, OptionValue] | None) -> Mapping[str,
 
 
 def _values(n: SupportsIndex | None) -> int | None:
-    if n is None:
-        return None
-    try:
-        count = operator.index(n)
-    except TypeError:
-        raise RangeError.values_per_channel(n) from None
-    if count < 2:  # noqa: PLR2004 - one value has no unbiased variance
-        raise RangeError.values_per_channel(n)
-    return count
+    """Return n; at least 2, since one value has no unbiased variance."""
+    return None if n is None else _check.whole_number(n, 2, RangeError.values_per_channel)
 
 
 def _with_eps(carried: Carried) -> Float64Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -88,7 +87,7 @@ class BatchNorm:
         self._row = row_of(dialect)
         self._settings = settings_of(self._row, options)
         self.dialect = dialect
-        self.num_features = _features(num_features)
+        self.num_features = _check.whole_number(num_features, 1, RangeError.features)
         self.options = dict(self._settings.options)
         self.training = True
         self.output_mean: AnyArray | None = None
@@ -229,13 +228,3 @@ class BatchNorm:
         second = fwd.inv_std if self._row.extra_outputs.known == "mean and inv_std" else fwd.var
         dtype = self._stored.mean.dtype
         self.output_mean, self.output_var = fwd.mean.astype(dtype), second.astype(dtype)
-
-
-def _features(value: int) -> int:
-    try:
-        c = operator.index(value)
-    except TypeError:
-        raise RangeError.features(value) from None
-    if c < 1:
-        raise RangeError.features(value)
-    return c

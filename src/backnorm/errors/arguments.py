@@ -464,7 +464,7 @@ class RangeError(BacknormError, ValueError):
             f"{column} of {dialect}",
             "a known fact",
             "UNKNOWN",
-            f"There is no evidence for it: {evidence}.",
+            f"Evidence is missing: {evidence}.",
             "Choose another dialect, or add the evidence to its row.",
             problem=f"{column} of {dialect} is unknown.",
         )

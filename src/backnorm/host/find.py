@@ -25,7 +25,7 @@ class NotFound(Exception):
 def find(target, near=()):
     """Import what a target names: package.module:Name, package.module.Name, or path/file.py:Name.
 
-    ``near`` are words that are targets too, for the advice where there is no such module.
+    ``near`` are words that are targets too, for the advice where the module does not exist.
     """
     place, colon, name = target.rpartition(":")
     if not colon:

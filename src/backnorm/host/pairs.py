@@ -18,7 +18,7 @@ and, where the defaults do not suit, with any of the attributes ``kind``, ``samp
 
 A pair that can differentiate its own gradient has a method ``higher(x, gamma, beta, dy, along)``,
 see `runners`. Numbers and arrays that an object keeps in attributes are its state. An attribute
-``training``, or two methods ``train`` and ``eval``, set its mode. An attribute ``half_formats``
+``training``, or two methods ``train`` and ``eval``, set its mode. An attribute ``half_dtypes``
 names dtypes, such as float16, that it takes as well, and is to be looked at in.
 
 Plain: Python 3.6 and NumPy, and nothing of backnorm.
@@ -52,7 +52,7 @@ class PairRunner:
 
     def __init__(self, pair, train=None, dtype=""):
         self.pair, self.train, self.dtype = pair, train, dtype
-        half = [name for name in getattr(pair, "half_formats", ()) if name in HALF]
+        half = [name for name in getattr(pair, "half_dtypes", ()) if name in HALF]
         offers = ["state"] + (["higher"] if callable(getattr(pair, "higher", None)) else [])
         self.can = offers + half
 

@@ -88,7 +88,7 @@ def _compact(array):
 
 
 def unpack(body):
-    """Return the message in the bytes of a frame, or raise ValueError if they are none."""
+    """Return the message in the bytes of a frame, or raise ValueError if they do not hold one."""
     (length,) = struct.unpack_from(">I", body)
     at = [4 + length]
 
@@ -245,7 +245,7 @@ class _Host:
 
 
 def words_of(error):
-    """Return what an error says; MXNet puts a traceback of its own before it."""
+    """Return what an error says; MXNet puts a traceback before it."""
     lines = str(error).strip().splitlines()
     if not lines or not lines[0].startswith("Traceback"):
         return str(error)

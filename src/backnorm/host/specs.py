@@ -5,16 +5,16 @@ the subject (see `runners`), and ``can``, what that offers beyond the two passes
 
 How a framework is called stands in its file in ``calls/``, which has
 
-- ``FRAMEWORK``, its import name, and ``base``, a function that names the framework which
-  differentiates (itself, or for Flax JAX);
-- ``layers()``, all its normalization layers: (name, kind, candidate, arguments);
+- ``layers()``, all its normalization layers: (name, kind, candidate, arguments), see
+  `calls.listed`;
 - ``layer_classes()``, the classes of layers;
 - ``layer(candidate, kind, train)``, the layer spec of a layer in one mode, see below;
 - ``differentiate(call, leaves, constants, dy)``, y and the gradients of sum(y*dy) by name; without
   dy only y;
 - ``higher(call, leaves, constants, dy, along)``, if there is a way: of the gradient g by x, that of
   sum(along[0]*g), and so on, in the end by all leaves and dy, by name;
-- where they are needed: ``build(cls, arguments)``, if a class is not just called;
+- where they are needed: ``base()``, which names the framework that differentiates, if that is
+  another one, as JAX is for Flax; ``build(cls, arguments)``, if a class is not just called;
   ``function(candidate)``, what to call and what to read its arguments from, if that is not the
   candidate; ``name_of(candidate)``; ``VARIANTS``, see `runners.LayerRunner`; ``BACKENDS`` and
   ``VARIABLE``, packages that it runs on, and the environment variable which chooses one.
@@ -100,7 +100,7 @@ def _recognises(calls, candidate):
 
 
 def _function_of(calls, candidate):
-    """Return what to call and what to read its arguments from; None where it is no function."""
+    """Return what to call and what to read its arguments from; None if it is not a function."""
     if hasattr(calls, "function"):
         return calls.function(candidate)
     return None if isinstance(candidate, type) else (candidate, candidate)
@@ -112,7 +112,7 @@ def _of_calls(calls, candidate, asked):
     classes, given = tuple(calls.layer_classes()), asked.get("arguments")
     if isinstance(candidate, type) and issubclass(candidate, classes):
         candidate = _build(calls, candidate, given, kind)
-    base = calls_of(calls.base()) or calls
+    base = calls_of(calls.base()) if hasattr(calls, "base") else calls
     made = []
     for mode in _modes(asked, getattr(candidate, "training", True) is not False):
         train = mode == "train"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backnorm import _check
+from backnorm.errors import RangeError
 from backnorm.kernels import native_kernel
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def set_cache_limit(limit: SupportsIndex) -> None:
     >>> import backnorm as bn
     >>> bn.set_cache_limit(1 << 30)
     """
-    native_kernel.set_cache_limit(_check.limit(limit))
+    native_kernel.set_cache_limit(_check.whole_number(limit, 0, RangeError.cache_limit))
 
 
 def usage() -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backnorm import _check
+from backnorm.errors import RangeError
 from backnorm.kernels import native_kernel
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def set_num_threads(n: SupportsIndex) -> None:
     >>> bn.get_num_threads()
     1
     """
-    native_kernel.set_thread_count(_check.threads(n))
+    native_kernel.set_thread_count(_check.whole_number(n, 1, RangeError.threads))
 
 
 def get_num_threads() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -184,18 +184,9 @@ def backward(
     >>> g.dgamma.tolist(), g.dbeta.tolist()
     ([2.0], [4.0])
     """
-    fwd = forward(
-        x, channel_axis=channel_axis, eps=eps, running_mean=running_mean, running_var=running_var
-    )
-    parts = backward_parts(
-        dy,
-        x,
-        gamma,
-        channel_axis=channel_axis,
-        eps=eps,
-        running_mean=running_mean,
-        running_var=running_var,
-    )
+    statistics: dict[str, Any] = {"running_mean": running_mean, "running_var": running_var}
+    fwd = forward(x, channel_axis=channel_axis, eps=eps, **statistics)
+    parts = backward_parts(dy, x, gamma, channel_axis=channel_axis, eps=eps, **statistics)
     dx = parts.direct
     if through in ("both", "mean"):
         dx = dx + parts.mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,9 +93,8 @@ def double_backward(
     """
     x, dy = widen(x), widen(dy)
     frozen = running_mean is not None
-    fwd = forward(
-        x, channel_axis=channel_axis, eps=eps, running_mean=running_mean, running_var=running_var
-    )
+    statistics: dict[str, Any] = {"running_mean": running_mean, "running_var": running_var}
+    fwd = forward(x, channel_axis=channel_axis, eps=eps, **statistics)
     ddx = np.zeros_like(x) if ddx is None else widen(ddx)
     ddgamma = np.zeros_like(fwd.inv_std) if ddgamma is None else widen(ddgamma)
     scale = fwd.inv_std if gamma is None else widen(gamma) * fwd.inv_std
@@ -105,14 +104,7 @@ def double_backward(
 
     def dx_of(x_hat_weight: AnyArray) -> AnyArray:
         """Gradient of sum(x_hat_weight*x_hat) with respect to x."""
-        gradients = backward(
-            x_hat_weight,
-            x,
-            channel_axis=channel_axis,
-            eps=eps,
-            running_mean=running_mean,
-            running_var=running_var,
-        )
+        gradients = backward(x_hat_weight, x, channel_axis=channel_axis, eps=eps, **statistics)
         return np.asarray(gradients.dx)
 
     by_gamma = total(ddx * dx_of(dy), channel_axis)
@@ -130,8 +122,7 @@ def double_backward(
         beta_tangent=ddbeta,
         channel_axis=channel_axis,
         eps=eps,
-        running_mean=running_mean,
-        running_var=running_var,
+        **statistics,
     )
     return SecondGradients(
         x=dx_of(by_x_hat) + by_inv_std, dy=by_dy, gamma=None if gamma is None else by_gamma

@@ -48,7 +48,7 @@ def to_github(records: Sequence[Record]) -> str:
     annotations of each kind for a step; hence an annotation is for a target, not for a finding.
     """
     lines = [_command(record) for record in records if record.findings or not record.clean]
-    return "\n".join([*lines, summary(records)]) + "\n"
+    return "\n".join([*lines, *summary(records)]) + "\n"
 
 
 def _command(record: Record) -> str:

@@ -71,7 +71,7 @@ def to_html(records: Sequence[Record]) -> str:
             "header",
             {},
             element("h1", {}, "Audit of normalization layers"),
-            element("p", {"id": "summary"}, summary(records)),
+            element("p", {"id": "summary"}, "\n".join(summary(records))),
             element("p", {"class": "muted"}, f"backnorm {__version__}, {versions}"),
         ),
         element(

@@ -57,13 +57,18 @@ def to_text(
     below = (*_notes(records), *_details(records, width)) if verbose else ("",)
     hidden = not verbose and any(record.findings for record in records)
     hint = ["Pass -v to read the findings in full."] if hidden else []
-    for line in (*below, *hint, summary(records), *_impossible(records)):
+    for line in (*below, *hint, *summary(records)):
         console.print(Text(line), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
 
-def summary(records: Sequence[Record]) -> str:
-    """Return one line: how many layers are sound, and how many have other findings."""
+def summary(records: Sequence[Record]) -> list[str]:
+    """Return a line of verdicts, and one of the probes that were not possible, if any."""
+    return [_verdicts(records), *_impossible(records)]
+
+
+def _verdicts(records: Sequence[Record]) -> str:
+    """Say how many layers are sound, and how many have other findings."""
     audited = [record for record in records if record.audited]
     sound = sum(record.sound for record in audited)
     unsound = len(audited) - sound

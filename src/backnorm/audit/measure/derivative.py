@@ -60,7 +60,7 @@ class Comparison:
     resolution
         Whether the subject computes finely enough for a small step.
     skipped
-        Share of the elements at which y has a kink, so that there is no derivative.
+        Share of the elements at which y has a kink, where no derivative exists.
     unrepeated
         Largest difference of y between two calls on the same input, relative to y.
     """

@@ -36,7 +36,7 @@ class Slopes:
         Largest difference by each argument, relative to the size of the gradient by it. Arguments
         without a smooth direction are left out.
     kinked
-        How many directions met a kink or a jump, where there is no slope.
+        How many directions met a kink or a jump, where no slope exists.
     """
 
     errors: Mapping[str, float]

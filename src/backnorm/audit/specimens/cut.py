@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["BothCut", "MeanCut", "MeanCutInSquare", "SquareCutOnly", "VarianceCut"]
 
 
-class MeanCut:
+class MeanCut(Plain):
     """The mean is taken for a constant."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -27,10 +25,8 @@ class MeanCut:
         return dx, *parts.parameters(dy, cache)
 
 
-class VarianceCut:
+class VarianceCut(Plain):
     """The variance is taken for a constant."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -38,10 +34,8 @@ class VarianceCut:
         return dx, *parts.parameters(dy, cache)
 
 
-class BothCut:
+class BothCut(Plain):
     """Both statistics are taken for constants."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -63,10 +57,8 @@ class MeanCutInSquare:
         return parts.direct(dy, cache) + through_square, *parts.parameters(dy, cache)
 
 
-class SquareCutOnly:
+class SquareCutOnly(MeanCutInSquare):
     """var = E[x^2] - E[x]^2 with a constant E[x]^2; the mean that is subtracted is not constant."""
-
-    forward = staticmethod(MeanCutInSquare.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:

@@ -22,15 +22,13 @@ def _normalized(
     return parts.normalize(x, gamma, beta, mean, 1 / np.sqrt(var + parts.EPS))
 
 
-class OnePass:
+class OnePass(Plain):
     """var = E[x^2] - E[x]^2 in the dtype of x."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
         mean = parts.mean_of(x)
         return _normalized(x, gamma, beta, mean, parts.mean_of(x**2) - mean**2)
-
-    backward = staticmethod(Plain.backward)
 
 
 class OnePassWide:
@@ -48,14 +46,12 @@ class OnePassWide:
         return dx.astype(dy.dtype), dgamma, dbeta
 
 
-class Shifted:
+class Shifted(Plain):
     """E[d^2] - E[d]^2 with d = x - x[0], in the dtype of x, where no mean is large."""
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
         return OnePass.forward(x - x[:1, :, :1, :1], gamma, beta)
-
-    backward = staticmethod(Plain.backward)
 
 
 class Scaled:
@@ -80,19 +76,16 @@ class Scaled:
         return dx / size, dgamma, dbeta
 
 
-class AllInHalf:
+class AllInHalf(Plain):
     """Where x is float16, so are the squares and their sum, which overflows at 65504."""
 
-    half_formats = ("float16",)
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
+    half_dtypes = ("float16",)
 
 
 class WideInHalf:
     """x and dy are float16; all computation is in float32."""
 
-    half_formats = ("float16",)
+    half_dtypes = ("float16",)
 
     @staticmethod
     def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Any]:

@@ -66,10 +66,8 @@ class FusedAffine:
         return dx, (da * cache.inv_std).ravel(), db.ravel()
 
 
-class AllTerms:
+class AllTerms(Plain):
     """The textbook chain, with the term through sum(x - mean), which is 0."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -82,10 +80,8 @@ class AllTerms:
         return dx, *parts.parameters(dy, cache)
 
 
-class TermDropped:
+class TermDropped(Plain):
     """The same chain without the term through sum(x - mean)."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -97,10 +93,8 @@ class TermDropped:
         return dx, *parts.parameters(dy, cache)
 
 
-class MeanCutInVariance:
+class MeanCutInVariance(Plain):
     """var = mean((x - stop(mean))^2): d(var)/dx = 2*(x - mean)/n with or without the stop."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -112,10 +106,8 @@ class MeanCutInVariance:
         return dx, *parts.parameters(dy, cache)
 
 
-class Unbiased:
+class Unbiased(UnbiasedThenBiased):
     """The variance is divided by n - 1, in both passes."""
-
-    forward = staticmethod(UnbiasedThenBiased.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -125,10 +117,8 @@ class Unbiased:
         return dx, *parts.parameters(dy, cache)
 
 
-class EpsOutside:
+class EpsOutside(EpsOutsideThenInside):
     """1/(sqrt(var) + eps) with the gradient that belongs to it."""
-
-    forward = staticmethod(EpsOutsideThenInside.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -138,10 +128,8 @@ class EpsOutside:
         return dx, *parts.parameters(dy, cache)
 
 
-class Blend:
+class Blend(RunningInTraining):
     """Running statistics, just updated, normalize in training, with the gradient of the blend."""
-
-    forward = staticmethod(RunningInTraining.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:

@@ -47,10 +47,8 @@ class CaffeWithZero:
         return Plain.backward(dy, parts.Cache(x_hat, x_hat, inv_std, beta, gamma))
 
 
-class EpsOutsideWithZero:
+class EpsOutsideWithZero(EpsOutsideThenInside):
     """1/(sqrt(var) + eps), and no path through a root that is 0."""
-
-    forward = staticmethod(EpsOutsideThenInside.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -61,20 +59,16 @@ class EpsOutsideWithZero:
         return dx, *parts.parameters(dy, cache)
 
 
-class MemoryTrusted:
+class MemoryTrusted(Plain):
     """The backward pass reads dy in memory order, and takes its axes for the axes of x."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return Plain.backward(dy.ravel(order="K").reshape(dy.shape), cache)
 
 
-class MemoryAsked:
+class MemoryAsked(Plain):
     """The same, after dy was made contiguous."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -107,10 +101,8 @@ class AnyAxes:
         return _of_any_axes(dy, cache, dy.size / dy.shape[1])
 
 
-class TwoAxesCounted:
+class TwoAxesCounted(AnyAxes):
     """The same, but n counts samples and two axes of positions only."""
-
-    forward = staticmethod(AnyAxes.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Any) -> GradientTuple:
@@ -141,10 +133,8 @@ class Clipped:
         return dx * within, dgamma, dbeta
 
 
-class ClippedForward:
+class ClippedForward(Clipped):
     """x is clipped, but the gradient is the gradient by the clipped x."""
-
-    forward = staticmethod(Clipped.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Any) -> GradientTuple:

@@ -54,11 +54,8 @@ def third(
     return {name: value.imag / STEP for name, value in derivatives.items()}
 
 
-class ThreeOrders:
+class ThreeOrders(Plain):
     """Second and third derivative with all terms."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(
@@ -70,11 +67,8 @@ class ThreeOrders:
         return third(x, along, gamma, dy)
 
 
-class TwoOrders:
+class TwoOrders(Plain):
     """The third is refused."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(
@@ -85,11 +79,8 @@ class TwoOrders:
         return ThreeOrders.higher(x, gamma, beta, dy, along)
 
 
-class FrozenOrders:
+class FrozenOrders(Frozen):
     """The statistics are constants: the derivative by x is 0, which is right."""
-
-    forward = staticmethod(Frozen.forward)
-    backward = staticmethod(Frozen.backward)
 
     @staticmethod
     def higher(
@@ -102,11 +93,8 @@ class FrozenOrders:
         return {"gamma": (scaled * dy).sum(parts.AXES), "dy": cache.gamma * scaled}
 
 
-class SavedConstants:
+class SavedConstants(Plain):
     """The backward pass is differentiated with the saved x_hat and inv_std as constants."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(
@@ -119,11 +107,8 @@ class SavedConstants:
         return {"dy": by_dy, "gamma": (by_dy * dy).sum(parts.AXES) / gamma}
 
 
-class TermLeftOut:
+class TermLeftOut(Plain):
     """The second derivative lacks the term in which the last x_hat of dx moves."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(
@@ -136,11 +121,8 @@ class TermLeftOut:
         return {**derivatives, "x": derivatives["x"] + missing}
 
 
-class InnerMeanConstant:
+class InnerMeanConstant(Plain):
     """The mean in the variance is a constant: dx is right, its derivative is wrong."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(
@@ -152,11 +134,8 @@ class InnerMeanConstant:
         return {**derivatives, "x": derivatives["x"] - missing}
 
 
-class SavedInSecond:
+class SavedInSecond(Plain):
     """The second order is right; the third takes what the first saved for constants."""
-
-    forward = staticmethod(Plain.forward)
-    backward = staticmethod(Plain.backward)
 
     @staticmethod
     def higher(

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class UnbiasedThenBiased:
+class UnbiasedThenBiased(Plain):
     """The forward pass divides by n - 1, the backward pass by n."""
 
     @staticmethod
@@ -36,20 +36,16 @@ class UnbiasedThenBiased:
         inv_std = 1 / np.sqrt(x.var(parts.AXES, ddof=1, keepdims=True) + parts.EPS)
         return parts.normalize(x, gamma, beta, parts.mean_of(x), inv_std)
 
-    backward = staticmethod(Plain.backward)
 
-
-class GammaForgotten:
+class GammaForgotten(Plain):
     """dx starts from dy where it should start from gamma*dy."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         return Plain.backward(dy, replace(cache, gamma=np.ones_like(cache.gamma)))
 
 
-class EpsOutsideThenInside:
+class EpsOutsideThenInside(Plain):
     """The forward pass divides by sqrt(var) + eps; the gradient is the one for sqrt(var + eps)."""
 
     @staticmethod
@@ -57,10 +53,8 @@ class EpsOutsideThenInside:
         inv_std = 1 / (x.std(parts.AXES, keepdims=True) + parts.EPS)
         return parts.normalize(x, gamma, beta, parts.mean_of(x), inv_std)
 
-    backward = staticmethod(Plain.backward)
 
-
-class RunningInTraining:
+class RunningInTraining(Plain):
     """Running statistics, just updated, normalize in training; the gradient is the batch's."""
 
     @staticmethod
@@ -69,20 +63,15 @@ class RunningInTraining:
         var = 0.9 * parts.RUNNING_VAR + 0.1 * x.var(parts.AXES, keepdims=True)
         return parts.normalize(x, gamma, beta, mean, 1 / np.sqrt(var + parts.EPS))
 
-    backward = staticmethod(Plain.backward)
 
-
-class EvalThenTraining:
+class EvalThenTraining(Frozen):
     """The forward pass for evaluation, followed by the backward pass for training."""
 
-    forward = staticmethod(Frozen.forward)
     backward = staticmethod(Plain.backward)
 
 
-class VarianceNotDivided:
+class VarianceNotDivided(Plain):
     """The sum in the path through the variance is not divided by n."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -92,10 +81,8 @@ class VarianceNotDivided:
         return dx, *parts.parameters(dy, cache)
 
 
-class MeanNotDivided:
+class MeanNotDivided(Plain):
     """The sum in the path through the mean is not divided by n."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -104,10 +91,8 @@ class MeanNotDivided:
         return dx, *parts.parameters(dy, cache)
 
 
-class GammaSign:
+class GammaSign(Plain):
     """dgamma has the wrong sign."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -115,10 +100,8 @@ class GammaSign:
         return dx, -(dy * cache.x_hat).sum(parts.AXES), dbeta
 
 
-class InputForgotten:
+class InputForgotten(Plain):
     """dgamma is the sum of dy: x_hat is missing."""
-
-    forward = staticmethod(Plain.forward)
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
@@ -126,10 +109,8 @@ class InputForgotten:
         return dx, dbeta, dbeta
 
 
-class BetaForgotten:
-    """There is no dbeta."""
-
-    forward = staticmethod(Plain.forward)
+class BetaForgotten(Plain):
+    """dbeta is missing."""
 
     @staticmethod
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:

@@ -5,7 +5,7 @@
 
 import importlib
 
-__all__ = ["FRAMEWORKS", "calls_of"]
+__all__ = ["FRAMEWORKS", "calls_of", "listed"]
 
 FRAMEWORKS = (
     "torch",
@@ -30,3 +30,12 @@ def calls_of(framework):
         return None
     # Another interpreter loads this package under another name, so the name is not fixed.
     return importlib.import_module("%s.%s" % (__name__, framework))
+
+
+def listed(title, owner, rows):
+    """Return (name, kind, class, arguments) of each row whose class the owner has.
+
+    Versions of a framework differ in the layers that they have.
+    """
+    known = ((name, kind, getattr(owner, name, None), given) for name, kind, given in rows)
+    return [(title + "." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]

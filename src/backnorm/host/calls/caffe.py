@@ -5,27 +5,9 @@ import tempfile
 
 from .. import defaults
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "NORM",
-    "TOO_MANY_AXES",
-    "CaffeLayer",
-    "base",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "caffe"
-
+__all__ = ["LAYERS", "NORM", "TOO_MANY_AXES", "CaffeLayer", "layer", "layer_classes", "layers"]
 
 TOO_MANY_AXES = "MVN takes 4 axes at most"
-
-
-def base():
-    """Caffe differentiates."""
-    return "caffe"
 
 
 def layer_classes():

@@ -10,24 +10,9 @@ import numpy as np
 from .. import defaults
 from ..names import role_of
 from ..runners import first_of
+from . import listed
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "base",
-    "differentiate",
-    "higher",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "chainer"
-
-
-def base():
-    """Chainer differentiates."""
-    return "chainer"
+__all__ = ["LAYERS", "differentiate", "higher", "layer", "layer_classes", "layers"]
 
 
 def layer_classes():
@@ -43,16 +28,14 @@ LAYERS = (
     ("LayerNormalization", "layer", [6]),
     ("GroupNormalization", "group", [2, 4]),
 )
-"""Names, kinds and arguments. DecorrelatedBatchNormalization is none of the five kinds."""
+"""Names, kinds and arguments. DecorrelatedBatchNormalization does not belong to the five kinds."""
 
 
 def layers():
     """Return all normalization layers."""
     from chainer import links
 
-    known = ((name, kind, getattr(links, name, None), given) for name, kind, given in LAYERS)
-    found = ((n, kind, cls, given) for n, kind, cls, given in known if cls is not None)
-    return [("chainer.links." + n, kind, cls, given) for n, kind, cls, given in found]
+    return listed("chainer.links", links, LAYERS)
 
 
 def layer(candidate, kind, train):

@@ -3,17 +3,7 @@
 from .. import defaults
 from ..names import mode_arguments
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "NAMES",
-    "base",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "equinox"
+__all__ = ["LAYERS", "NAMES", "base", "layer", "layer_classes", "layers"]
 
 
 def base():

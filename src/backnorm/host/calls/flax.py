@@ -3,17 +3,7 @@
 from .. import defaults
 from ..names import mode_arguments, role_of
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "base",
-    "build",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "flax"
+__all__ = ["LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
 
 def base():

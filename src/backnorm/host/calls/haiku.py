@@ -4,19 +4,9 @@ import functools
 
 from .. import defaults
 from ..names import mode_arguments, role_of
+from . import listed
 
-__all__ = [
-    "BOTH",
-    "FRAMEWORK",
-    "LAYERS",
-    "base",
-    "build",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "haiku"
+__all__ = ["BOTH", "LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
 
 def base():
@@ -47,8 +37,7 @@ def layers():
     """Return all normalization layers."""
     import haiku
 
-    known = ((name, kind, getattr(haiku, name, None), given) for name, kind, given in LAYERS)
-    return [("haiku." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]
+    return listed("haiku", haiku, LAYERS)
 
 
 def build(cls, arguments):

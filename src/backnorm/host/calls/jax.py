@@ -6,27 +6,11 @@ import numpy as np
 
 from ..runners import first_of
 
-__all__ = [
-    "FRAMEWORK",
-    "base",
-    "differentiate",
-    "double",
-    "higher",
-    "layer_classes",
-    "layers",
-    "take_step",
-]
-
-FRAMEWORK = "jax"
-
-
-def base():
-    """JAX differentiates."""
-    return "jax"
+__all__ = ["differentiate", "double", "higher", "layer_classes", "layers", "take_step"]
 
 
 def layer_classes():
-    """JAX has no layers of its own."""
+    """JAX itself has no layers."""
     return ()
 
 
@@ -100,7 +84,7 @@ def _slope_along(function, direction):
 
 
 def take_step(step, constants, leaves, dy, train):
-    """Return the state after a call. A backward pass has none of its own."""
+    """Return the state after a call. A backward pass does not change it."""
 
     def moved(arrays):
         return step(arrays, train)

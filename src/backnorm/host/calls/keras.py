@@ -6,19 +6,7 @@ Plain: see `backnorm.host.specs`.
 from .. import defaults
 from ..names import mode_arguments, role_of
 
-__all__ = [
-    "BACKENDS",
-    "FRAMEWORK",
-    "LAYERS",
-    "VARIABLE",
-    "base",
-    "build",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "keras"
+__all__ = ["BACKENDS", "LAYERS", "VARIABLE", "base", "build", "layer", "layer_classes", "layers"]
 
 BACKENDS = ("jax", "tensorflow", "torch")
 """Packages that Keras can run on and that differentiate."""

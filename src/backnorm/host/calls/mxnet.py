@@ -11,9 +11,7 @@ from ..runners import first_of
 
 __all__ = [
     "BLOCKS",
-    "FRAMEWORK",
     "OPERATORS",
-    "base",
     "differentiate",
     "grouped",
     "higher",
@@ -21,13 +19,6 @@ __all__ = [
     "layer_classes",
     "layers",
 ]
-
-FRAMEWORK = "mxnet"
-
-
-def base():
-    """MXNet differentiates."""
-    return "mxnet"
 
 
 def layer_classes():
@@ -51,7 +42,7 @@ OPERATORS = (
     ("LayerNorm", "layer", {}),
     ("InstanceNorm", "instance", {}),
 )
-"""Names, kinds and arguments. L2Normalization and LRN are none of the five kinds."""
+"""Names, kinds and arguments. L2Normalization and LRN do not belong to the five kinds."""
 
 
 def layers():

@@ -8,24 +8,9 @@ import copy
 from .. import defaults
 from ..names import role_of
 from ..runners import first_of
+from . import listed
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "base",
-    "differentiate",
-    "higher",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "paddle"
-
-
-def base():
-    """PaddlePaddle differentiates."""
-    return "paddle"
+__all__ = ["LAYERS", "differentiate", "higher", "layer", "layer_classes", "layers"]
 
 
 def layer_classes():
@@ -54,10 +39,7 @@ def layers():
     """Return all normalization layers."""
     from paddle import nn
 
-    known = ((name, kind, getattr(nn, name, None), given) for name, kind, given in LAYERS)
-    return [
-        ("paddle.nn." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None
-    ]
+    return listed("paddle.nn", nn, LAYERS)
 
 
 def layer(candidate, kind, train):

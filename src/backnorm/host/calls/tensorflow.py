@@ -5,23 +5,7 @@ Its layers are those of Keras.
 
 from ..runners import first_of
 
-__all__ = [
-    "FRAMEWORK",
-    "base",
-    "channels_last",
-    "differentiate",
-    "higher",
-    "layer_classes",
-    "layers",
-    "take_step",
-]
-
-FRAMEWORK = "tensorflow"
-
-
-def base():
-    """TensorFlow differentiates."""
-    return "tensorflow"
+__all__ = ["channels_last", "differentiate", "higher", "layer_classes", "layers", "take_step"]
 
 
 def layer_classes():

@@ -10,25 +10,9 @@ import numpy as np
 
 from .. import defaults
 from ..runners import first_of
+from . import listed
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYERS",
-    "base",
-    "differentiate",
-    "higher",
-    "layer",
-    "layer_classes",
-    "layers",
-]
-
-FRAMEWORK = "tinygrad"
-
-
-def base():
-    """tinygrad differentiates."""
-    return "tinygrad"
-
+__all__ = ["LAYERS", "differentiate", "higher", "layer", "layer_classes", "layers"]
 
 LAYERS = (
     ("BatchNorm", "batch", [4]),
@@ -52,8 +36,7 @@ def layers():
     """Return all normalization layers."""
     from tinygrad import nn
 
-    known = ((name, kind, getattr(nn, name, None), given) for name, kind, given in LAYERS)
-    return [("tinygrad.nn." + n, k, cls, given) for n, k, cls, given in known if cls is not None]
+    return listed("tinygrad.nn", nn, LAYERS)
 
 
 def layer(candidate, kind, train):

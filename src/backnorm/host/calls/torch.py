@@ -7,6 +7,7 @@ import functools
 import importlib
 
 from ..names import name_of as full_name_of
+from . import listed
 from .torch_modules import ModuleRunner, in_mode, parameter_names, parameter_shape, stored_shape
 from .torch_tensors import (
     VARIANTS,
@@ -19,12 +20,10 @@ from .torch_tensors import (
 )
 
 __all__ = [
-    "FRAMEWORK",
     "LAYERS",
     "OWN",
     "OWN_LAYERS",
     "VARIANTS",
-    "base",
     "build",
     "differentiate",
     "function",
@@ -35,8 +34,6 @@ __all__ = [
     "name_of",
     "take_step",
 ]
-
-FRAMEWORK = "torch"
 
 TRACKED = {"num_features": 4, "affine": True, "track_running_stats": True}
 
@@ -68,11 +65,6 @@ OWN_LAYERS = (
 """Names in backnorm.torch, and arguments: only layers that normalize and nothing else."""
 
 
-def base():
-    """PyTorch differentiates."""
-    return "torch"
-
-
 def layer_classes():
     """Return the classes of layers."""
     import torch
@@ -84,17 +76,12 @@ def layers():
     """Return all normalization layers."""
     from torch import nn
 
-    found = _listed("torch.nn", nn, LAYERS)
+    found = listed("torch.nn", nn, LAYERS)
     name, place = OWN
     try:
-        return found + _listed(name, importlib.import_module(place), OWN_LAYERS)
+        return found + listed(name, importlib.import_module(place), OWN_LAYERS)
     except ImportError:
         return found
-
-
-def _listed(title, owner, rows):
-    known = ((name, kind, getattr(owner, name, None), given) for name, kind, given in rows)
-    return [(title + "." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]
 
 
 def build(cls, arguments):

@@ -32,7 +32,7 @@ the audit took (36 s for 3 s, PyTorch 2.13).
 
 
 def gradients(call, leaves, dy, way):
-    """Return y and the gradients by the leaves; y alone without a dy, or if there are none."""
+    """Return y and the gradients by the leaves; y alone without a dy, or without leaves."""
     import torch
 
     with alike(way[1]):
@@ -53,7 +53,7 @@ def gradients(call, leaves, dy, way):
 
 
 def higher_gradients(call, leaves, dy, along):
-    """Return the last of the gradients by the leaves and dy; empty where there is no graph."""
+    """Return the last of the gradients by the leaves and dy; empty without a graph."""
     import torch
 
     with alike(1):
@@ -115,7 +115,7 @@ def alike(threads):
 
 
 def array_of(tensor):
-    """Return an array; what is no tensor stays what it is, to be told."""
+    """Return an array; an object that is not a tensor is returned unchanged."""
     import torch
 
     if not isinstance(tensor, torch.Tensor):

@@ -26,7 +26,7 @@ constexpr bool is_invertible(Activation kind) {
     return false;
 }
 
-// The activation with this code; an exception where there is none.
+// The activation with this code; an exception if the code is unknown.
 Activation activation_of(int code);
 
 struct Shape {

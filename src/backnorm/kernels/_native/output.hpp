@@ -38,7 +38,7 @@ struct End {
     BACKNORM_INLINE Pack<T> read(const S* run) const { return load_end<T>(run, length, tail); }
 };
 
-// y is null where there is no activation.
+// y is null without an activation.
 template <class S>
 struct StoredOutput {
     const S* y;

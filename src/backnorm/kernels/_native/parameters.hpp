@@ -32,7 +32,7 @@ class Parameters {
             case Dtype::float16: static_cast<uint16_t*>(data_)[i] = to_float16(float(value)); return;
         }
     }
-    // All values; empty where there is no parameter.
+    // All values; empty without a parameter.
     std::vector<double> read(int64_t count) const {
         std::vector<double> values;
         if (!data_) return values;

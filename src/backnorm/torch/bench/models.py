@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from torch import Tensor, nn
 
 from backnorm import _check
+from backnorm.kernels.activations import INVERTIBLE
+from backnorm.torch.conversion.activations import SPELLINGS
 from backnorm.torch.engine.modules import BatchNorm2d, BatchNormAct2d
 
 if TYPE_CHECKING:
@@ -32,12 +34,6 @@ ACTIVATION: Final[dict[str, Activation]] = {
     "mobilenetv2": "relu6",
 }
 """The activation that each network was published with."""
-
-_ACTIVATIONS: Final[dict[str, Callable[..., nn.Module]]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "leaky_relu": nn.LeakyReLU,
-}
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,13 @@ def parts(norm: Norm, activation: Activation, *, inplace: bool = False) -> Netwo
     (Identity(), True)
     """
     _check.name_of("norm", norm, NORMS)
-    _check.name_of("activation", activation, tuple(_ACTIVATIONS))
-    act = partial(_ACTIVATIONS[activation], inplace=inplace)
+    _check.name_of("activation", activation, tuple(SPELLINGS))
+    act = partial(SPELLINGS[activation].module, inplace=inplace)
     if norm == "stock":
         return NetworkParts(nn.BatchNorm2d, nn.BatchNorm2d, act)
     if norm == "none":
         return NetworkParts(nn.Identity, nn.Identity, act)
-    overwrites = inplace and activation == "leaky_relu"
+    overwrites = inplace and activation in INVERTIBLE
     fused = partial(BatchNormAct2d, activation=activation, inplace=overwrites)
     plain = partial(BatchNormAct2d, activation="identity", inplace=True)
     return NetworkParts(plain if overwrites else BatchNorm2d, fused, nn.Identity, adds=True)
