@@ -42,9 +42,10 @@ def name_of(path: Path) -> str:
 
 def base_of(framework: str) -> str:
     """Name the framework whose arrays a framework takes: itself, or for Flax JAX."""
-    function = import_module(f"backnorm.host.calls.{framework}").base
+    calls = import_module(f"backnorm.host.calls.{framework}")
     # Keras would have to be imported to tell its backend, and names no framework in its file.
-    return framework if framework == "keras" else str(function())
+    itself = framework == "keras" or not hasattr(calls, "base")
+    return framework if itself else str(calls.base())
 
 
 def calls_that_may_import(framework: str) -> set[Path]:
