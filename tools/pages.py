@@ -2,7 +2,8 @@
 
     python tools/pages.py                                  pages made of the package's tables
     python tools/pages.py numerics                         the errors, measured now
-    python tools/pages.py frameworks NAME[=INTERPRETER] …  the audits of the frameworks, run now
+    python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
+                                                           those installed here, and of those named
 
 The first form takes a second, and tests/test_pages.py fails if a page differs from what it writes.
 The tables in docs/performance.md belong to it, because docs/performance.json holds their run. The
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import _frameworks
 import _performance
+from backnorm.cli._targets import is_installed
+from backnorm.host.calls import FRAMEWORKS
 from backnorm.report.dialects import to_page
 from backnorm.report.findings import to_findings, to_method_tables
 
@@ -91,8 +94,8 @@ def main(arguments: list[str]) -> None:
             write_tables()
         case ["numerics"]:
             write_numerics()
-        case ["frameworks", *names] if names:
-            write_frameworks(names)
+        case ["frameworks", *others]:
+            write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:
             raise SystemExit(__doc__)
 

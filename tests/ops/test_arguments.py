@@ -13,6 +13,7 @@ from backnorm import reference
 from backnorm.errors import UnknownNameError
 from backnorm.testing.budget import assert_bits, assert_within_budget
 from backnorm.testing.cases import DTYPES, KERNELS, LAYOUTS, Batch, make
+from oracles.activations import DERIVATIVES, OUTPUTS, SLOPE, Z
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,25 +245,17 @@ def test_leaky_relu_takes_its_slope(kernel: str, slope: float) -> None:
     assert_within_budget(g.dx, want.dx, channel_axis=1)
 
 
-KINKS = {
-    "relu": ([-1.0, 0.0, 1.0], [0.0, 0.0, 1.0]),
-    "leaky_relu": ([-1.0, 0.0, 1.0], [0.25, 0.25, 1.0]),
-    "relu6": ([0.0, 6.0, 3.0], [0.0, 0.0, 1.0]),
-}
-"""Values of y, and the derivative there."""
-
-
 @by_kernel
-@pytest.mark.parametrize("activation", KINKS)
+@pytest.mark.parametrize("activation", DERIVATIVES)
 def test_at_a_kink_the_outer_branch_counts(kernel: str, activation: str) -> None:
     """At 0 the derivative is the one below, at relu6's 6 the one above."""
-    values, slopes = KINKS[activation]
-    x = np.array(values)[:, None]
+    x = np.array(Z)[:, None]
     frozen: Any = {"running_mean": [0.0], "running_var": [1.0], "eps": 0.0}
-    options: Any = {"activation": activation, "negative_slope": 0.25, "kernel": kernel}
+    options: Any = {"activation": activation, "negative_slope": SLOPE, "kernel": kernel}
     fwd = bn.batch_norm(x, **frozen, **options)
     g = bn.batch_norm_backward(np.ones_like(x), fwd, kernel=kernel)
-    assert g.dx.ravel().tolist() == slopes
+    assert fwd.y.ravel().tolist() == OUTPUTS[activation]
+    assert g.dx.ravel().tolist() == DERIVATIVES[activation]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ class ActivationSpelling(NamedTuple):
     module
         Its class in torch.nn.
     settings
-        Attributes of the module with the values for which it computes that activation.
+        Attributes of the module, and keywords of the functions, with the values for which they
+        compute that activation.
     calls
         Functions, and names of methods. Their first argument is z, the next one the slope where
         the activation has one, the last one may be `inplace`.
@@ -93,6 +94,8 @@ def of_call(target: Any, others: tuple[Any, ...], keywords: Mapping[str, Any]) -
     for name, spelling in SPELLINGS.items():
         if target in spelling.calls:
             settings = {key: value for key, value in keywords.items() if key != "inplace"}
+            if any(settings.pop(key, value) != value for key, value in spelling.settings.items()):
+                return None
             if activations.ACTIVATIONS[name].has_slope and others:
                 settings["negative_slope"], *others = others  # type: ignore[assignment]
             act = _act(name, settings)
