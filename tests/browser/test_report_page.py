@@ -134,7 +134,9 @@ def test_the_verdicts_can_be_read(tab: Tab, pages: dict[str, Path]) -> None:
     ]
     assert "G01" in cells[1][9]
     assert cells[4][9] == "G20"
-    assert tab.value("document.getElementById('summary').innerText").startswith("4 layers audited: ")
+    assert tab.value("document.getElementById('summary').innerText").startswith(
+        "4 layers audited: "
+    )
 
 
 @pytest.mark.parametrize("name", ["layers", "model"])

@@ -31,6 +31,21 @@ def test_every_dialect_has_one() -> None:
     assert {example(path)["dialect"] for path in FILES} == set(DIALECTS)
 
 
+NEEDED = {"dialect", "options", "made", "date", "batches", "states"}
+FIRST_BATCH = {"y", "dy", "dx", "dgamma", "dbeta"}
+STATE_ALONE = {"chainer", "inplace-abn"}
+"""Recorded without an output and gradients."""
+
+
+def test_a_golden_has_what_the_recipe_says() -> None:
+    """Its origin, the state after each batch, and the output and gradients of the first."""
+    assert {path.stem: NEEDED - example(path).keys() for path in FILES} == {
+        path.stem: set() for path in FILES
+    }
+    complete = {g["dialect"] for g in map(example, FILES) if g.keys() >= FIRST_BATCH}
+    assert set(DIALECTS) - complete == STATE_ALONE
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_numbers_are_those_worked_out_by_hand(path: Path) -> None:
     """The state after each batch, what eval reads then, and y and the gradients of the first."""
