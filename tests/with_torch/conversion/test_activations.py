@@ -47,7 +47,7 @@ def test_a_module_is_fused(name: str) -> None:
     assert_same(got, want, SHAPE)
 
 
-@pytest.mark.parametrize("call", CALLS, ids=str)
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: getattr(call, "__name__", call))
 def test_a_call_is_fused(call: Any) -> None:
     """It computes what it did."""
     cls = with_method(call) if isinstance(call, str) else Calling
