@@ -40,13 +40,20 @@ class Sample(NamedTuple):
     net: Path | None
 
 
+def _name_of_format(path: Path) -> str:
+    """Return the format with the ending of a file."""
+    found = [name for name, home in FORMATS.items() if path.suffix in home.suffixes]
+    assert len(found) == 1, f"no format in convert/files/registry.py has the ending of {path.name}"
+    return found[0]
+
+
 def _sample(description: Path) -> Sample:
     path = description.with_name(description.name.removesuffix(ENDING))
     said = json.loads(description.read_text())
     folder = path.parent
     return Sample(
         path,
-        next(name for name, home in FORMATS.items() if path.suffix in home.suffixes),
+        _name_of_format(path),
         (folder / said["arrays"], said["x"], said["y"]) if "arrays" in said else None,
         tuple(map(tuple, said.get("options", ()))),
         folder / said["net"] if "net" in said else None,

@@ -22,6 +22,16 @@ def test_a_format_has_a_row_in_the_documentation(format_: str) -> None:
     assert bool(DOCUMENTED[format_].library) == bool(FORMATS[format_].library)
 
 
+LAYERS = PAGE.read_text(encoding="utf-8").partition("| format | which layers are found |")[2]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_the_documentation_says_which_layers_are_found(format_: str) -> None:
+    """In a row with its first ending."""
+    rows = [line.split("|")[1] for line in LAYERS.split("\n\n")[0].splitlines() if line]
+    assert any(f"`{FORMATS[format_].suffixes[0]}`" in row for row in rows)
+
+
 def test_the_documentation_has_no_other_formats() -> None:
     """In the order of the registry or not."""
     assert set(DOCUMENTED) == set(FORMATS)
