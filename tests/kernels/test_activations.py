@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pytest
 
-import backnorm
 from backnorm import kernels, reference
 from backnorm._types import Activation
 from backnorm.errors import UnknownNameError
@@ -23,7 +22,7 @@ from backnorm.testing.cases import KERNELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PACKAGE = Path(backnorm.__file__).parent
+PACKAGE = Path(__file__).parents[2] / "src" / "backnorm"  # a wheel has no headers
 NATIVE = PACKAGE / "kernels" / "_native"
 
 CODES = {name: (info.code, info.invertible) for name, info in ACTIVATIONS.items()}
