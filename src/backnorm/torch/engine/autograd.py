@@ -12,6 +12,7 @@ from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, operator
+from backnorm.torch.engine.kernels import is_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ PLAIN: Final = _plain_keys()
 
 def plain(tensor: torch.Tensor | None) -> bool:
     """Whether a tensor is plain memory: not a wrapper, a lazy copy, on a device or traced."""
-    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not kernels.is_lazy(tensor))
+    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not is_lazy(tensor))
 
 
 def only_runs() -> bool:

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
+from backnorm.errors import StorageError
 from backnorm.kernels import native_kernel
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.kernels.memory import LARGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm._types import Activation, Shape, Through
 
 __all__ = [
+    "CHANNELS_LAST",
     "CallOptions",
     "accepts",
     "as_read",
     "available",
     "backward",
+    "check_storage",
     "empty_like",
     "forward",
     "is_lazy",
@@ -63,6 +68,9 @@ def _calls() -> Any:
     exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if calls is None or exchange is None or not calls.use_exchange(exchange):
         return None
+    calls.use_storage(
+        torch.Tensor.untyped_storage, torch.UntypedStorage.data_ptr, StorageError.too_small
+    )
     return calls
 
 
@@ -111,13 +119,21 @@ def forward(
     options
         The other arguments.
     out
-        x itself, if y shall take its memory; `works_in_place` must be true for it.
+        Memory for y; x itself only if `works_in_place` is true for it.
 
     Returns
     -------
     tuple of torch.Tensor and bytes
         y, shape, dtype and memory format of x; statistics, which `rows` turns into a tensor.
+
+    Raises
+    ------
+    StorageError
+        The storage of a tensor was freed.
     """
+    if torch._C._is_torch_function_mode_enabled():
+        with torch._C.DisableTorchFunction():  # such as a default device, which changes nothing here
+            return forward(x, weight, bias, running_mean, running_var, residual, options, out)
     training, momentum, eps, activation, slope, _ = options
     y = empty_like(x) if out is None else out
     statistics: bytes | None = _NATIVE.forward_tensors(
@@ -136,10 +152,9 @@ def forward(
         slope,
         torch.get_num_threads(),
     )
-    if statistics is None:  # the kernels cannot walk along these strides, but along those of a copy
-        x = x.clone()
-        residual = _beside(x, residual)
-        return forward(x, weight, bias, running_mean, running_var, residual, options)
+    if statistics is None:  # the kernels cannot walk along all of these strides
+        x, residual = _laid_out(x, y), _laid_out(residual, y)
+        return forward(x, weight, bias, running_mean, running_var, residual, options, y)
     return y, statistics
 
 
@@ -175,12 +190,21 @@ def backward(
         reading it and bitwise identical.
     from_output
         Whether x holds y.
+
+    Raises
+    ------
+    StorageError
+        The storage of a tensor was freed since the forward pass.
     """
+    flags = {"recomputable": recomputable, "from_output": from_output}
+    if torch._C._is_torch_function_mode_enabled():
+        with torch._C.DisableTorchFunction():  # as in forward
+            return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
     training, _, _, activation, slope, through = options
-    dx = empty_like(x) if wanted[0] else None
+    dx = empty_like(x, dy) if wanted[0] else None
     dweight = torch.empty_like(weight) if wanted[1] and weight is not None else None
     dbias = torch.empty_like(bias) if wanted[2] and bias is not None else None
-    dresidual = empty_like(x) if wanted[3] else None
+    dresidual = empty_like(x, dy) if wanted[3] else None
     done: bool = _NATIVE.backward_tensors(
         BEST,
         dy,
@@ -203,10 +227,9 @@ def backward(
         torch.get_num_threads(),
     )
     if not done:
-        x = x.clone()
-        dy = torch.empty_like(x).copy_(dy)
-        y = _beside(x, y)
-        flags = {"recomputable": recomputable, "from_output": from_output}
+        del dx, dresidual  # the next call makes its own
+        like = empty_like(x, dy)
+        x, dy, y = _laid_out(x, like), _laid_out(dy, like), _laid_out(y, like)
         return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
     return dx, dweight, dbias, dresidual
 
@@ -223,10 +246,8 @@ def works_in_place(
     return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
 
 
-def is_lazy(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a lazy copy, which shares memory until the first write."""
-    answer: bool = torch._C._is_cow_tensor(tensor)  # type: ignore[attr-defined] # not in stubs
-    return answer
+is_lazy: Final[Callable[[torch.Tensor], bool]] = torch._C._is_cow_tensor  # type: ignore[attr-defined] # not in stubs
+"""Whether a tensor is a lazy copy, which shares memory until the first write."""
 
 
 def as_read(tensor: torch.Tensor) -> torch.Tensor:
@@ -245,13 +266,25 @@ def as_read(tensor: torch.Tensor) -> torch.Tensor:
     return torch.frombuffer(memory, dtype=tensor.dtype).as_strided(tensor.shape, tensor.stride())
 
 
-def empty_like(x: torch.Tensor) -> torch.Tensor:
-    """Return a tensor like torch.empty_like(x), in recycled memory when it is large."""
+def check_storage(tensor: torch.Tensor, name: str) -> None:
+    """Raise StorageError if the storage of a tensor was freed; forward and backward check theirs."""
+    _NATIVE.check_storage(tensor, name)
+
+
+def empty_like(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
+    """Return a tensor for y, or for dx if dy is given, in recycled memory when it is large.
+
+    It is channels last if x is, and contiguous otherwise, whatever the strides of x: PyTorch's rule
+    for batch_norm, on which code that calls `view` relies.
+    """
+    channels_last: bool | None = _NATIVE.result_format(x, dy, LARGE)
+    if channels_last is None:  # small, and with the strides that a result has
+        return torch.empty_like(x)
+    strides = _strides(x.shape, channels_last)
     size = x.nbytes
     memory = native_kernel.borrow(size) if size >= LARGE else None
     if memory is None:
-        return torch.empty_like(x)
-    strides = _dense_strides(x.shape, x.stride())
+        return torch.empty_strided(x.shape, strides, dtype=x.dtype, device="cpu")
     # Not a view of frombuffer's tensor: autograd forbids writing in place to a view that was made
     # inside an autograd function, and users may do that with y.
     storage = torch.frombuffer(memory, dtype=x.dtype).untyped_storage()
@@ -259,11 +292,16 @@ def empty_like(x: torch.Tensor) -> torch.Tensor:
     return whole.set_(storage, 0, x.shape, strides)
 
 
+CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The memory format of that kind by the number of axes."""
+
+
 @lru_cache(maxsize=1024)
-def _dense_strides(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:
-    return torch.empty_like(torch.empty_strided(shape, strides, device="meta")).stride()
+def _strides(shape: Shape, channels_last: bool) -> tuple[int, ...]:
+    memory_format = CHANNELS_LAST[len(shape)] if channels_last else torch.contiguous_format
+    return torch.empty(shape, device="meta", memory_format=memory_format).stride()
 
 
-def _beside(x: torch.Tensor, array: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a copy with the strides of x."""
-    return None if array is None else torch.empty_like(x).copy_(array)
+def _laid_out(array: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+    """Return a copy with the strides of a result."""
+    return None if array is None else torch.empty_like(like).copy_(array)

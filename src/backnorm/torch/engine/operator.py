@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._C import _functorch
 from torch._functorch.utils import enable_single_level_autograd_function
+from torch._prims_common import suggest_memory_format
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
@@ -130,8 +131,9 @@ def _forward(
     options = _options(*scalars)
     if options.training:  # they do not enter y, and `batch_norm` above updates them
         running_mean = running_var = None
-    weight, bias = _dense(weight), _dense(bias)
-    running_mean, running_var = _dense(running_mean), _dense(running_var)
+    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
+    running_mean = _dense(running_mean, "running_mean")
+    running_var = _dense(running_var, "running_var")
     x, residual = kernels.as_read(x), _read(residual)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
@@ -147,7 +149,8 @@ def _backward(
     *scalars: Any,
 ) -> Tensors:
     *options, wanted = scalars
-    weight, bias = _dense(weight), _dense(bias)
+    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
+    kernels.check_storage(statistics, "statistics")
     rows = statistics.numpy(force=True).tobytes()
     dy, x, y = kernels.as_read(dy), kernels.as_read(x), _read(y)
     gradients = kernels.backward(dy, x, y, weight, bias, rows, _options(*options), tuple(wanted))
@@ -155,9 +158,15 @@ def _backward(
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
-def _dense(parameter: Maybe) -> Maybe:
+def _dense(parameter: Maybe, name: str) -> Maybe:
     """Return a parameter contiguous, as the kernels take it: under vmap it may be a view."""
-    return None if parameter is None else kernels.as_read(parameter).contiguous()
+    if parameter is None:
+        return None
+    parameter = kernels.as_read(parameter)
+    if parameter.is_contiguous():
+        return parameter
+    kernels.check_storage(parameter, name)
+    return parameter.contiguous()
 
 
 def _read(array: Maybe) -> Maybe:
@@ -165,11 +174,12 @@ def _read(array: Maybe) -> Maybe:
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.empty_like(x), x.new_empty((4, x.shape[1]), dtype=torch.float64)
+    y = torch.empty_like(x, memory_format=_result_format(x))
+    return y, x.new_empty((4, x.shape[1]), dtype=torch.float64)
 
 
 def _backward_shapes(
-    _dy: torch.Tensor,
+    dy: torch.Tensor,
     x: torch.Tensor,
     _y: Maybe,
     weight: Maybe,
@@ -177,11 +187,30 @@ def _backward_shapes(
     _statistics: Any,
     *scalars: Any,
 ) -> Tensors:
-    likes = (x, weight, bias, x)
+    of_x, of_parameters = _result_format(x, dy), torch.preserve_format
+    likes = ((x, of_x), (weight, of_parameters), (bias, of_parameters), (x, of_x))
     return tuple(
-        x.new_empty(0) if like is None or not wanted else torch.empty_like(like)
-        for like, wanted in zip(likes, scalars[-1], strict=True)
+        x.new_empty(0)
+        if like is None or not wanted
+        else torch.empty_like(like, memory_format=memory_format)
+        for (like, memory_format), wanted in zip(likes, scalars[-1], strict=True)
     )
+
+
+def _result_format(x: torch.Tensor, dy: Maybe = None) -> torch.memory_format:
+    """Return the memory format of `kernels.empty_like`, of tensors that may have no memory."""
+    packed = _packed_format(x)
+    if packed is None or (dy is not None and _packed_format(dy) is None):
+        return suggest_memory_format(x)
+    return packed
+
+
+def _packed_format(x: torch.Tensor) -> torch.memory_format | None:
+    """Return the memory format in which a tensor has no gaps."""
+    for memory_format in (torch.contiguous_format, kernels.CHANNELS_LAST.get(x.dim())):
+        if memory_format is not None and x.is_contiguous(memory_format=memory_format):
+            return memory_format
+    return None
 
 
 # ---- derivatives
