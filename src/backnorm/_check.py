@@ -224,7 +224,7 @@ def name_of(argument: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def buffer(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
-    """Return an output buffer that has reference's shape and dtype, writable and without overlap."""
+    """Return a writable buffer of reference's shape and dtype whose values do not overlap."""
     checked = like(name, value, other, reference)
     flags = checked.flags
     if not flags.writeable:

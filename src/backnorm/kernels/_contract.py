@@ -7,8 +7,8 @@ All arrays are checked and arranged before a kernel is called:
   channel strides are arbitrary.
 - per-channel arrays are contiguous, aligned float64 of shape (C,).
 - ``statistics`` is a C-contiguous float64 array of shape (4, C), rows as in `StatisticsRow`.
-- outputs overlap neither inputs nor each other, nor themselves. Each channel has at least one value, unless the
-  statistics are frozen. C may be 0.
+- outputs overlap neither inputs nor each other, nor themselves. Each channel has at least one
+  value, unless the statistics are frozen. C may be 0.
 """
 
 from __future__ import annotations

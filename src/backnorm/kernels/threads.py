@@ -23,8 +23,8 @@ def set_num_threads(n: SupportsIndex) -> None:
     Parameters
     ----------
     n
-        From 1 to 2147483647. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one for each
-        processor.
+        From 1 to 2147483647. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one
+        for each processor.
 
     Raises
     ------

@@ -47,12 +47,14 @@ inline bool packed_at_all(const dlpack::Tensor& x, bool& channels_last) {
     return channels_last;
 }
 
-// Whether y of x is channels last, or dx of x and dy. Where x has an axis of length 1, its strides may be those of one
-// format and in the order of the other: then the first counts for y, and for dx if dy has no gaps.
+// Whether y of x is channels last, or dx of x and dy. Where x has an axis of length 1, it may have no gaps in one format
+// and the order of strides of the other: then the first counts for y, and for dx if dy is like x.
 inline bool result_is_channels_last(const dlpack::Tensor& x, const dlpack::Tensor* dy) {
     bool channels_last, ignored;
-    if (packed_at_all(x, channels_last) && (!dy || packed_at_all(*dy, ignored))) return channels_last;
-    return suggests_channels_last(x);
+    const bool suggested = suggests_channels_last(x);
+    if (!packed_at_all(x, channels_last)) return suggested;
+    const bool alike = !dy || (packed_at_all(*dy, ignored) && suggests_channels_last(*dy) == suggested);
+    return alike ? channels_last : suggested;
 }
 
 }  // namespace backnorm

@@ -217,7 +217,6 @@ void define_tensor_calls(nb::module_& m) {
     const auto none = nb::arg().none();
     m.def("use_exchange", &use_exchange);
     m.def("use_storage", &use_storage);
-    m.def("check_storage", [](nb::handle object, const char* name) { given(object, name); });
     m.def("accepts", &accepts, none, none, none, none, none, none);
     m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none);

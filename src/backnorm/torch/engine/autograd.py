@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import forward_ad
@@ -12,31 +12,14 @@ from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, operator
-from backnorm.torch.engine.kernels import is_lazy
+from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm.torch.engine.kernels import CallOptions
 
-__all__ = ["normalize", "only_runs", "overwrite", "plain"]
-
-_keys = torch._C._dispatch_keys
-
-
-def _plain_keys() -> frozenset[int]:
-    """Return the dispatch keys of plain tensors: memory of this process and nothing else."""
-    with torch.inference_mode():
-        inference = torch.empty(0, device="cpu")
-    return frozenset(_keys(t).raw_repr() for t in (torch.empty(0, device="cpu"), inference))
-
-
-PLAIN: Final = _plain_keys()
-
-
-def plain(tensor: torch.Tensor | None) -> bool:
-    """Whether a tensor is plain memory: not a wrapper, a lazy copy, on a device or traced."""
-    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not is_lazy(tensor))
+__all__ = ["normalize", "only_runs", "overwrite"]
 
 
 def only_runs() -> bool:

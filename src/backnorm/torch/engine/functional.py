@@ -12,8 +12,9 @@ from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
 from backnorm.torch.engine import kernels, operator, stock
-from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
+from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
+from backnorm.torch.engine.memory import is_lazy, plain
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Through
@@ -83,6 +84,8 @@ def batch_norm(
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
         The residual does not fit input.
+    StorageError
+        The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
         A slope out of range; inplace with a residual, or with an activation that has no inverse.
     UnknownNameError
@@ -111,7 +114,7 @@ def batch_norm(
     eps_in_range = eps > 0.0 or (eps == 0.0 and not training)
     if not (eps_in_range and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
-    if inplace and only_runs() and kernels.is_lazy(input):
+    if inplace and only_runs() and is_lazy(input):
         input.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
     if not (
         _runs(input, residual, parameters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,21 +13,16 @@ from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.kernels.memory import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backnorm._types import Activation, Shape, Through
 
 __all__ = [
     "CHANNELS_LAST",
     "CallOptions",
     "accepts",
-    "as_read",
     "available",
     "backward",
-    "check_storage",
     "empty_like",
     "forward",
-    "is_lazy",
     "rows",
     "works_in_place",
 ]
@@ -132,7 +126,7 @@ def forward(
         The storage of a tensor was freed.
     """
     if torch._C._is_torch_function_mode_enabled():
-        with torch._C.DisableTorchFunction():  # such as a default device, which changes nothing here
+        with torch._C.DisableTorchFunction():  # a default device changes nothing here
             return forward(x, weight, bias, running_mean, running_var, residual, options, out)
     training, momentum, eps, activation, slope, _ = options
     y = empty_like(x) if out is None else out
@@ -153,7 +147,7 @@ def forward(
         torch.get_num_threads(),
     )
     if statistics is None:  # the kernels cannot walk along all of these strides
-        x, residual = _laid_out(x, y), _laid_out(residual, y)
+        x, residual = _laid_out(x, y), None if residual is None else _laid_out(residual, y)
         return forward(x, weight, bias, running_mean, running_var, residual, options, y)
     return y, statistics
 
@@ -196,8 +190,8 @@ def backward(
     StorageError
         The storage of a tensor was freed since the forward pass.
     """
-    flags = {"recomputable": recomputable, "from_output": from_output}
     if torch._C._is_torch_function_mode_enabled():
+        flags = {"recomputable": recomputable, "from_output": from_output}
         with torch._C.DisableTorchFunction():  # as in forward
             return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
     training, _, _, activation, slope, through = options
@@ -205,11 +199,7 @@ def backward(
     dweight = torch.empty_like(weight) if wanted[1] and weight is not None else None
     dbias = torch.empty_like(bias) if wanted[2] and bias is not None else None
     dresidual = empty_like(x, dy) if wanted[3] else None
-    done: bool = _NATIVE.backward_tensors(
-        BEST,
-        dy,
-        x,
-        y,
+    others = (
         dx,
         dresidual,
         weight,
@@ -226,11 +216,14 @@ def backward(
         slope,
         torch.get_num_threads(),
     )
-    if not done:
-        del dx, dresidual  # the next call makes its own
-        like = empty_like(x, dy)
-        x, dy, y = _laid_out(x, like), _laid_out(dy, like), _laid_out(y, like)
-        return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
+    while not _NATIVE.backward_tensors(BEST, dy, x, y, *others):  # as in forward; once at most
+        results = [result for result in (dx, dresidual) if result is not None]
+        like = results[0] if results else empty_like(x, dy)
+        dy, x, y = (
+            _laid_out(dy, like),
+            _laid_out(x, like),
+            None if y is None else _laid_out(y, like),
+        )
     return dx, dweight, dbias, dresidual
 
 
@@ -244,31 +237,6 @@ def works_in_place(
 ) -> tuple[bool, bool]:
     """Whether y may take the memory of x, and whether x_hat can then be computed from y."""
     return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
-
-
-is_lazy: Final[Callable[[torch.Tensor], bool]] = torch._C._is_cow_tensor  # type: ignore[attr-defined] # not in stubs
-"""Whether a tensor is a lazy copy, which shares memory until the first write."""
-
-
-def as_read(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that the kernels can read: the same one, or a view of a lazy copy's memory.
-
-    DLPack exports memory for writing, so PyTorch would copy a lazy copy first.
-    """
-    if not is_lazy(tensor):
-        return tensor
-    places = zip(tensor.shape, tensor.stride(), strict=True)
-    count = 1 + sum((size - 1) * stride for size, stride in places)
-    width = tensor.element_size()
-    storage = torch._C._data_address(tensor)  # type: ignore[attr-defined] # the same
-    start = storage + width * tensor.storage_offset()
-    memory = (ctypes.c_char * (width * count)).from_address(start)
-    return torch.frombuffer(memory, dtype=tensor.dtype).as_strided(tensor.shape, tensor.stride())
-
-
-def check_storage(tensor: torch.Tensor, name: str) -> None:
-    """Raise StorageError if the storage of a tensor was freed; forward and backward check theirs."""
-    _NATIVE.check_storage(tensor, name)
 
 
 def empty_like(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
@@ -302,6 +270,6 @@ def _strides(shape: Shape, channels_last: bool) -> tuple[int, ...]:
     return torch.empty(shape, device="meta", memory_format=memory_format).stride()
 
 
-def _laid_out(array: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+def _laid_out(array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return a copy with the strides of a result."""
-    return None if array is None else torch.empty_like(like).copy_(array)
+    return torch.empty_like(like).copy_(array)

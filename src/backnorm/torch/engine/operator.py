@@ -20,7 +20,7 @@ from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
 from backnorm.results import StatisticsRow
-from backnorm.torch.engine import formula, kernels
+from backnorm.torch.engine import formula, kernels, memory
 from backnorm.torch.engine.kernels import CallOptions
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def batch_norm(
 ) -> torch.Tensor:
     """Return y by the operator; update running statistics when training."""
     y: torch.Tensor
+    memory.check({"running_mean": running_mean, "running_var": running_var})
     y, statistics = FORWARD(
         x, weight, bias, running_mean, running_var, residual, *_in_schema_order(options)
     )
@@ -134,7 +135,7 @@ def _forward(
     weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
     running_mean = _dense(running_mean, "running_mean")
     running_var = _dense(running_var, "running_var")
-    x, residual = kernels.as_read(x), _read(residual)
+    x, residual = memory.as_read(x), _read(residual)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
 
@@ -150,9 +151,9 @@ def _backward(
 ) -> Tensors:
     *options, wanted = scalars
     weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
-    kernels.check_storage(statistics, "statistics")
+    memory.check({"statistics": statistics})
     rows = statistics.numpy(force=True).tobytes()
-    dy, x, y = kernels.as_read(dy), kernels.as_read(x), _read(y)
+    dy, x, y = memory.as_read(dy), memory.as_read(x), _read(y)
     gradients = kernels.backward(dy, x, y, weight, bias, rows, _options(*options), tuple(wanted))
     # The schema promises tensors, so an empty one stands for None.
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
@@ -162,15 +163,15 @@ def _dense(parameter: Maybe, name: str) -> Maybe:
     """Return a parameter contiguous, as the kernels take it: under vmap it may be a view."""
     if parameter is None:
         return None
-    parameter = kernels.as_read(parameter)
+    parameter = memory.as_read(parameter)
     if parameter.is_contiguous():
         return parameter
-    kernels.check_storage(parameter, name)
+    memory.check({name: parameter})
     return parameter.contiguous()
 
 
 def _read(array: Maybe) -> Maybe:
-    return None if array is None else kernels.as_read(array)
+    return None if array is None else memory.as_read(array)
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -199,10 +200,13 @@ def _backward_shapes(
 
 def _result_format(x: torch.Tensor, dy: Maybe = None) -> torch.memory_format:
     """Return the memory format of `kernels.empty_like`, of tensors that may have no memory."""
-    packed = _packed_format(x)
-    if packed is None or (dy is not None and _packed_format(dy) is None):
-        return suggest_memory_format(x)
-    return packed
+    suggested, packed = suggest_memory_format(x), _packed_format(x)
+    if packed is None:
+        return suggested
+    if dy is None:
+        return packed
+    alike = _packed_format(dy) is not None and suggest_memory_format(dy) is suggested
+    return packed if alike else suggested
 
 
 def _packed_format(x: torch.Tensor) -> torch.memory_format | None:
@@ -264,6 +268,7 @@ class _Forward(_SingleLevelFunction):
             x, weight, _, statistics, y = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[0], steps[1], steps[2], steps[5])
+            tensor_steps.check("the tangent of {}")
             return formula.tangent(tensor_steps, k, y, ctx.options).to(x.dtype), None
 
 
@@ -291,8 +296,12 @@ class _Backward(_SingleLevelFunction):
         """Return the gradients of dy, x and the weight, and None for all else."""
         dy, x, y, weight, statistics = ctx.saved_tensors
         _whole_gradient_only(ctx.options)
+        saved = {"dy": dy, "input": x, "output": y, "weight": weight, "statistics": statistics}
+        memory.check(saved)
+        steps = formula.Steps(*outer)
+        steps.check("the gradient of the gradient of {}")
         k = formula.Channels.of(x, weight, statistics, ctx.options)
-        for_dy, for_x, for_weight = formula.second(formula.Steps(*outer), dy, k, y, ctx.options)
+        for_dy, for_x, for_weight = formula.second(steps, dy, k, y, ctx.options)
         weight_gradient = None if weight is None else for_weight.to(weight.dtype)
         return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, *(None,) * 8)
 
@@ -304,6 +313,8 @@ class _Backward(_SingleLevelFunction):
             dy, x, y, weight, statistics = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[1], steps[3])
+            tensor_steps.check("the tangent of {}")
+            memory.check({"the tangent of dy": steps[0]})
             gradient_steps = formula.gradient_tangent(dy, steps[0], tensor_steps, k, y, ctx.options)
         dtypes = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
         return tuple(
