@@ -64,7 +64,7 @@ def check(tensors: Mapping[str, torch.Tensor | None]) -> None:
         needed = (tensor.storage_offset() + _reach(tensor)) * tensor.element_size()
         held = tensor.untyped_storage().nbytes()
         if held < needed:
-            raise StorageError.too_small(name, needed, held)
+            raise StorageError.too_small(name, int(needed), held)
 
 
 def _reach(tensor: torch.Tensor) -> int:
