@@ -197,8 +197,10 @@ bool in_place(nb::handle x) {
     return distinct(t) && Arrangement(t).place(t);
 }
 // Whether x_hat can be computed from y.
-bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta) {
-    return invertible(parameters_of(gamma, "weight"), parameters_of(beta, "bias"), tensor_of(x).shape[channel_axis]);
+bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta, double slope) {
+    const dlpack::Tensor t = tensor_of(x);
+    return invertible(parameters_of(gamma, "weight"), parameters_of(beta, "bias"), t.shape[channel_axis],
+                      *dtype_of(t), slope);
 }
 
 // Whether the result is channels last: y of x, or dx of x and dy. None where x has fewer bytes than `large`, and the
@@ -223,7 +225,7 @@ void define_tensor_calls(nb::module_& m) {
     m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none, none, none, none, none);
     m.def("in_place", &in_place);
-    m.def("can_invert", &can_invert, none, none, none);
+    m.def("can_invert", &can_invert, none, none, none, none);
     m.def("result_format", &result_format, none, none, none);
 }
 

@@ -123,7 +123,7 @@ def batch_norm(
         fits = _fits(input, parameters, training=training)
         function = operator.batch_norm if fits else stock.batch_norm
         return function(input, *parameters, residual, options)
-    if inplace and _may_overwrite(input, weight, bias):
+    if inplace and _may_overwrite(input, weight, bias, options):
         return overwrite(input, weight, bias, running_mean, running_var, options)
     return normalize(input, weight, bias, running_mean, running_var, residual, options)
 
@@ -197,8 +197,10 @@ def _fits(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
     return x.numel() > x.shape[1] if training else running_mean is not None
 
 
-def _may_overwrite(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
-    possible, invertible = kernels.works_in_place(x, weight, bias)
+def _may_overwrite(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
+) -> bool:
+    possible, invertible = kernels.works_in_place(x, weight, bias, options)
     if possible and not invertible:
         _warn_of_small_weights()
     return possible and invertible

@@ -233,10 +233,12 @@ def rows(statistics: bytes) -> torch.Tensor:
 
 
 def works_in_place(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
 ) -> tuple[bool, bool]:
     """Whether y may take the memory of x, and whether x_hat can then be computed from y."""
-    return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
+    has_slope = ACTIVATIONS[options.activation].has_slope
+    slope = options.negative_slope if has_slope else 1.0
+    return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias, slope)
 
 
 def empty_like(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
