@@ -111,7 +111,8 @@ def connect() -> None:
 NAMES = ("input", "residual", "weight", "bias", "running_mean", "running_var", "dy", "output")
 CALLS: dict[str, tuple[str, ...]] = {
     "forward": NAMES[:6],
-    "backward": ("dy", "input", "output", "weight", "bias"),
+    "backward": ("dy", "input", "output", "weight"),
+    "backward from the output": ("dy", "output", "weight", "bias"),
     "in place": ("weight", "bias"),
 }
 """The tensors that each call reads."""
@@ -132,14 +133,14 @@ def tensors(dtype: str, *, odd: bool = False, last: bool = False) -> dict[str, T
 
 
 def run(call: str, t: dict[str, Tensor], level: int = 0) -> list[Tensor]:
-    """Run one of CALLS in training, with relu, and return what it wrote."""
+    """Run one of CALLS in training, and return what it wrote."""
     x, weight, bias = t["input"], t["weight"], t["bias"]
     if call == "in place":
         NATIVE.can_invert(x, weight, bias, 0.01)
         return []
     dx, dresidual = (Tensor(np.zeros(SHAPE, x.dtype), last=x.last) for _ in range(2))
     running = t["running_mean"], t["running_var"]
-    training, relu = True, (1, 0.01, 2)
+    training, relu, leaky_relu = True, (1, 0.01, 2), (3, 0.01, 2)
     if call == "forward":
         assert NATIVE.forward_tensors(
             *(level, x, dx, t["residual"], weight, bias, *running, training, 0.1, 1e-5, *relu)
@@ -147,9 +148,12 @@ def run(call: str, t: dict[str, Tensor], level: int = 0) -> list[Tensor]:
         return [dx, *running]
     dweight, dbias = (Tensor(np.zeros(SHAPE[1:2], x.dtype), odd=bool(weight.offset)) for _ in "12")
     statistics = np.ones((4, SHAPE[1])).tobytes()
+    from_output = call == "backward from the output"
     assert NATIVE.backward_tensors(
-        *(level, t["dy"], x, t["output"], dx, dresidual, weight, bias, dweight, dbias, statistics),
-        *(True, True, True, True, False, *relu),
+        *(level, t["dy"], t["output"] if from_output else x, t["output"]),
+        *(dx, dresidual, weight, bias, dweight, dbias, statistics),
+        *(training, True, True, not from_output, from_output),
+        *(leaky_relu if from_output else relu),
     )
     return [dx, dresidual, dweight, dbias]
 
@@ -186,7 +190,7 @@ def refusal(call: str, name: str, part: float, case: tuple[str, bool, int]) -> s
 def odd() -> None:
     """Print how many results of parameters at odd addresses differ from those at even ones."""
     different = 0
-    for call in ("forward", "backward"):
+    for call in ("forward", "backward", "backward from the output"):
         for dtype, last, level in cases():
             want = run(call, tensors(dtype, last=last), level)
             got = run(call, tensors(dtype, odd=True, last=last), level)

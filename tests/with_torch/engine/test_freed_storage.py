@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ from backnorm.torch import BatchNorm2d, BatchNormAct2d, FrozenBatchNorm2d, batch
 from backnorm.torch.engine.operator import BACKWARD  # noqa: E402
 from with_torch.engine.tensors import needs_engine  # noqa: E402
 
+if TYPE_CHECKING:
+    from backnorm._types import Shape
+
 pytestmark = [
     needs_engine,
     # PyTorch scripts its formulas of forward mode at first use.
@@ -25,7 +28,7 @@ pytestmark = [
 
 SHAPE = (4, 6, 5, 3)
 FORWARD_NAMES = ("input", "residual", "weight", "bias", "running_mean", "running_var")
-BACKWARD_NAMES = ("dy", "input", "output", "weight", "bias")
+BACKWARD_NAMES = ("dy", "input", "output", "weight")
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 WAYS = {"freed": 0, "halved": 0.5, "second half freed": 0.5}
@@ -133,16 +136,31 @@ def test_backward_from_the_output_names_the_tensor(name: str, way: str) -> None:
 
 
 @by_way
+@by_mode
 @pytest.mark.parametrize("name", FORWARD_NAMES)
-def test_the_compiled_operator_names_the_tensor(name: str, way: str) -> None:
-    """What torch.compile calls, when the tensors are there and when one is not."""
+def test_the_compiled_operator_names_the_tensor(name: str, mode: str, way: str) -> None:
+    """What torch.compile calls, compiled while the tensor was there."""
     tensors = given(way=way)
-    compiled = torch.compile(batch_norm, backend="eager", fullgraph=True)
-    arguments = {key: tensors[key] for key in FORWARD_NAMES}
-    compiled(**arguments, training=False, activation="relu")
+    compiled = torch.compile(batch_norm, backend="aot_eager", fullgraph=True)
+    arguments: dict[str, Any] = {key: tensors[key] for key in FORWARD_NAMES}
+    arguments |= {"training": mode == "batch", "activation": "relu"}
+    compiled(**arguments)
     shrink(tensors[name], way)
     with refused(name):
-        compiled(**arguments, training=False, activation="relu")
+        compiled(**arguments)
+
+
+@by_way
+@pytest.mark.parametrize("name", ["dy", "input", "weight"])
+def test_the_compiled_gradient_names_the_tensor(name: str, way: str) -> None:
+    """What was freed between the passes of a compiled call."""
+    tensors = given(way=way)
+    leaves = [tensors[leaf].requires_grad_() for leaf in ("input", "weight", "bias")]
+    compiled = torch.compile(batch_norm, backend="aot_eager", fullgraph=True)
+    y = compiled(leaves[0], None, None, *leaves[1:], training=True, activation="relu")
+    shrink(tensors[name], way)
+    with refused(name):
+        torch.autograd.grad(y, leaves, tensors["dy"])
 
 
 @by_way
@@ -256,14 +274,22 @@ def test_memory_that_comes_back_is_used(activation: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-def test_a_bias_that_does_not_enter_the_gradient_may_be_freed() -> None:
-    """Without an activation: PyTorch's layers do not keep the bias either."""
-    tensors = given()
-    leaves = [tensors[name].requires_grad_() for name in ("input", "weight", "bias")]
-    y = run(tensors, ("input", "weight", "bias"), training=True)
-    want = torch.autograd.grad(y, leaves, tensors["dy"], retain_graph=True)
-    shrink(tensors["bias"], "freed")
-    got = torch.autograd.grad(y, leaves, tensors["dy"])
+@by_way
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [SHAPE, (64, 6, 60, 60)], ids=["small", "recomputed"])
+def test_a_freed_bias_does_not_hinder_backward(shape: Shape, activation: str, way: str) -> None:
+    """PyTorch's layers do not keep it. Where y would be computed again it is read instead."""
+    bias = placed(torch.rand(SHAPE[1]), way).requires_grad_()
+    leaves = [
+        torch.randn(shape, requires_grad=True),
+        torch.rand(SHAPE[1], requires_grad=True),
+        bias,
+    ]
+    y = batch_norm(leaves[0], None, None, *leaves[1:], training=True, activation=activation)
+    dy = torch.randn(shape)
+    want = torch.autograd.grad(y, leaves, dy, retain_graph=True)
+    shrink(bias, way)
+    got = torch.autograd.grad(y, leaves, dy)
     assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 

@@ -28,6 +28,22 @@ uintptr_t address(nb::handle number) {
     return reinterpret_cast<uintptr_t>(pointer);
 }
 
+// How long a tensor's storage must be, and is.
+struct Bytes {
+    int64_t needed, held;
+};
+Bytes bytes_of(nb::handle object, const dlpack::Tensor& tensor) {
+    Bytes bytes{reach(tensor), 0};
+    if (bytes.needed == 0) return bytes;
+    const nb::object storage = ask.storage(object);
+    bytes.held = PyObject_Size(storage.ptr());
+    if (bytes.held < 0) throw nb::python_error();
+    if (bytes.held < bytes.needed) return bytes;
+    const uintptr_t first = reinterpret_cast<uintptr_t>(tensor.data) + tensor.byte_offset;
+    bytes.needed += int64_t(first - address(ask.start(storage)));
+    return bytes;
+}
+
 }  // namespace
 
 void use_storage(nb::object storage, nb::object start, nb::object refusal) {
@@ -35,19 +51,16 @@ void use_storage(nb::object storage, nb::object start, nb::object refusal) {
 }
 
 void check_storage(nb::handle object, const dlpack::Tensor& tensor, const char* name) {
-    int64_t needed = reach(tensor);
-    if (needed == 0) return;
-    const nb::object storage = ask.storage(object);
-    const int64_t held = PyObject_Size(storage.ptr());
-    if (held < 0) throw nb::python_error();
-    if (held >= needed) {
-        const uintptr_t first = reinterpret_cast<uintptr_t>(tensor.data) + tensor.byte_offset;
-        needed += int64_t(first - address(ask.start(storage)));
-        if (held >= needed) return;
-    }
-    const nb::object error = ask.refusal(name, needed, held);
+    const Bytes bytes = bytes_of(object, tensor);
+    if (bytes.needed <= bytes.held) return;
+    const nb::object error = ask.refusal(name, bytes.needed, bytes.held);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
     throw nb::python_error();
+}
+
+bool has_storage(nb::handle object, const dlpack::Tensor& tensor) {
+    const Bytes bytes = bytes_of(object, tensor);
+    return bytes.needed <= bytes.held;
 }
 
 }  // namespace backnorm

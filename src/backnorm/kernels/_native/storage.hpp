@@ -14,5 +14,7 @@ void use_storage(nanobind::object storage, nanobind::object start, nanobind::obj
 
 // Raises that error if the storage of `object`, which is `tensor`, ends before the tensor's last value.
 void check_storage(nanobind::handle object, const dlpack::Tensor& tensor, const char* name);
+// Whether it does not.
+bool has_storage(nanobind::handle object, const dlpack::Tensor& tensor);
 
 }  // namespace backnorm

@@ -162,8 +162,9 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
               bool recomputable, bool from_output, int activation, double slope, int threads) {
     const dlpack::Tensor input = given(x, from_output ? "output" : "input");
     Operands operands(input);
-    // Elsewhere beta does not enter the gradients, and may have been freed, as PyTorch allows.
-    const bool reads_beta = from_output || (recomputable && !y.is_none());
+    // Beta may have been freed, as PyTorch's layers allow, which do not keep it. Then the output is read as it was stored.
+    recomputable = recomputable && !y.is_none() && (beta.is_none() || has_storage(beta, tensor_of(beta)));
+    const nb::object read_beta = from_output || recomputable ? nb::borrow(beta) : nb::none();
     const BackwardTensors t{operands.shape(),
                             *dtype_of(input),
                             operands.of(dy, "dy"),
@@ -172,7 +173,7 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
                             operands.of(dx),
                             operands.of(dresidual),
                             parameters_of(gamma, "weight"),
-                            parameters_of(reads_beta ? beta : nb::handle(Py_None), "bias"),
+                            parameters_of(read_beta, from_output ? "bias" : nullptr),
                             parameters_of(dgamma),
                             parameters_of(dbeta),
                             // Read only, though its type does not say so.

@@ -59,7 +59,6 @@ def batch_norm(
 ) -> torch.Tensor:
     """Return y by the operator; update running statistics when training."""
     y: torch.Tensor
-    memory.check({"running_mean": running_mean, "running_var": running_var})
     y, statistics = FORWARD(
         x, weight, bias, running_mean, running_var, residual, *_in_schema_order(options)
     )
@@ -131,6 +130,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     options = _options(*scalars)
     if options.training:  # they do not enter y, and `batch_norm` above updates them
+        memory.check({"running_mean": running_mean, "running_var": running_var})
         running_mean = running_var = None
     weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
     running_mean = _dense(running_mean, "running_mean")
