@@ -22,15 +22,23 @@ if TYPE_CHECKING:
 __all__ = ["normalize", "only_runs", "overwrite"]
 
 
+# Looked up once: each call of a layer asks all of these.
+_is_compiling = torch.compiler.is_compiling
+_transforms_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_tracing_state = torch._C._get_tracing_state
+
+
 def only_runs() -> bool:
     """Whether PyTorch only runs the call: it neither compiles, traces nor transforms it."""
     return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or (torch._C._len_torch_function_stack() and not _only_default_device())
+        _is_compiling()
+        or _transforms_active()
+        or _dispatch_modes()
+        or (_function_modes() and not _only_default_device())
         or forward_ad._current_level >= 0
-        or torch._C._get_tracing_state() is not None
+        or _tracing_state() is not None
     )
 
 
