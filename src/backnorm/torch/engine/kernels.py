@@ -271,5 +271,7 @@ def _strides(shape: Shape, channels_last: bool) -> tuple[int, ...]:
 
 
 def _laid_out(array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return a copy with the strides of a result."""
+    """Return a tensor with the strides of a result, and aligned: the same one, or a copy."""
+    if array.stride() == like.stride() and array.data_ptr() % array.element_size() == 0:
+        return array
     return torch.empty_like(like).copy_(array)
