@@ -20,6 +20,7 @@ from backnorm.errors import (
     RangeError,
     ShapeError,
     SmallWeightWarning,
+    StorageError,
     SubjectError,
     UnknownNameError,
 )
@@ -204,6 +205,29 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "out must not share memory with x, got overlapping arrays. x is read while out is "
             "written, and again by the backward pass. Pass a separate buffer as out."
+        ),
+    ),
+    (
+        RangeError.overlap_with_itself("into.dx", (0, 20, 4)),
+        (
+            "into.dx must hold each value in separate memory, got strides (0, 20, 4), with which "
+            "values overlap. The last value that is written would replace the others. Pass an "
+            "array that was allocated in full as into.dx, not a broadcast or a window."
+        ),
+    ),
+    (
+        RangeError.count_too_large("n", 2**40, 2**31 - 1),
+        (
+            "n must be at most 2147483647, got 1099511627776. The C++ part holds it in a variable "
+            "of fixed size. Pass a smaller number."
+        ),
+    ),
+    (
+        StorageError.too_small("weight", 256, 0),
+        (
+            "weight must have its values in memory, 256 bytes, got a storage of 0 bytes. The "
+            "storage was freed or made smaller, as offloading and sharding do between two uses "
+            "(untyped_storage().resize_). Bring the values of weight back before this call."
         ),
     ),
     (
@@ -804,6 +828,7 @@ def test_errors_survive_pickling(error: BacknormError) -> None:
 
 BASES = {
     ShapeError: ValueError,
+    StorageError: RuntimeError,
     DtypeError: TypeError,
     RangeError: ValueError,
     UnknownNameError: ValueError,

@@ -24,6 +24,7 @@ __all__ = [
     "REQUESTS",
     "THROUGHS",
     "array",
+    "at_most",
     "axis",
     "buffer",
     "dtype_name",
@@ -191,6 +192,13 @@ def whole_number(
     return number
 
 
+def at_most(name: str, number: int, most: int) -> int:
+    """Return number unless it is greater than the C++ part can hold."""
+    if number > most:
+        raise RangeError.count_too_large(name, number, most)
+    return number
+
+
 def mapping(name: str, value: Mapping[str, T] | None) -> Mapping[str, T]:
     """Return value if it is a mapping."""
     if not isinstance(value, Mapping):
@@ -216,11 +224,39 @@ def name_of(argument: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def buffer(name: str, value: object, other: str, reference: AnyArray) -> AnyArray:
-    """Return an output buffer that has reference's shape and dtype and is writable."""
+    """Return a writable buffer of reference's shape and dtype whose values do not overlap."""
     checked = like(name, value, other, reference)
-    if not checked.flags.writeable:
+    flags = checked.flags
+    if not flags.writeable:
         raise RangeError.read_only(name)
+    if not flags.c_contiguous and _overlaps_itself(checked):
+        raise RangeError.overlap_with_itself(name, checked.strides)
     return checked
+
+
+def _overlaps_itself(array_: AnyArray) -> bool:
+    """Whether two values of an array share a byte."""
+    steps = sorted(
+        (abs(stride), length)
+        for stride, length in zip(array_.strides, array_.shape, strict=True)
+        if length > 1
+    )
+    reach = array_.itemsize
+    for step, length in steps:
+        if step < reach:
+            break
+        reach += (length - 1) * step
+    else:
+        return False  # each axis steps over all that the shorter steps reach: the usual strides
+    if array_.size == 0:
+        return False
+    # Strides that are not nested, such as those of a sliding window, may still fall between each
+    # other. Only the positions of all values tell.
+    starts = np.zeros(1, np.int64)
+    for step, length in steps:
+        starts = np.add.outer(starts, step * np.arange(length)).ravel()
+    starts.sort()
+    return bool((np.diff(starts) < array_.itemsize).any())
 
 
 def no_overlap(outputs: dict[str, AnyArray | None], inputs: dict[str, AnyArray | None]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
 import backnorm as bn
 from backnorm.testing.budget import assert_within_budget
-from backnorm.testing.cases import KERNELS, MODES, Batch, dtype_of, make
+from backnorm.testing.cases import KERNELS, MODES, THROUGHS, Batch, dtype_of, make
 from kernels.expected import Options, expected
 
 ORDERS = ("contiguous", "channels last", "every other channel")
@@ -44,6 +45,10 @@ RANGES = {
     "dy up to the largest float32": Range(dy=1e37),
     "dy of 1e-30": Range(dy=1e-30),
     "subnormal dy": Range(dy=1e-41),
+    "subnormal dy, x of 1e-4": Range(std=1e-4, dy=1e-41, eps=1e-12),
+    "subnormal dy, x of 1e-30": Range(std=1e-30, dy=1e-41, eps=0.0),
+    "dy next to subnormal, x of 1e-4": Range(std=1e-4, dy=1e-37, eps=1e-12),
+    "subnormal dy, gamma of 1e8": Range(gamma=1e8, dy=1e-42),
     "huge dy, huge x": Range(std=1e30, dy=1e36),
     "tiny dy, tiny x": Range(std=1e-30, dy=1e-36, eps=0.0),
     "gamma of 1e30": Range(gamma=1e30),
@@ -58,6 +63,7 @@ RANGES = {
     "bfloat16 up to its largest": Range("bfloat16", std=3.3e38 / 6),
     "bfloat16 subnormal": Range("bfloat16", std=1e-39, dy=1e-10, eps=0.0),
     "bfloat16, tiny dy": Range("bfloat16", dy=1e-37),
+    "bfloat16, subnormal dy": Range("bfloat16", std=1e-4, dy=1e-39, eps=1e-12),
     "float64 of 1e150": Range("float64", std=1e150),
     "float64 of 1e-150, no eps": Range("float64", std=1e-150, eps=0.0),
     "float64, tiny dy": Range("float64", dy=1e-300),
@@ -92,6 +98,21 @@ def test_any_size_keeps_the_budget(kernel: str, size: str) -> None:
         fwd = options.forward(placed, kernel)
         g = bn.batch_norm_backward(placed.dy, fwd, kernel=kernel)
         expected(batch, options).judge(y=fwd.y, dx=g.dx, dgamma=g.dgamma, dbeta=g.dbeta)
+
+
+@by_kernel
+@by_order
+@pytest.mark.parametrize("through", THROUGHS)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_slopes_do_not_underflow(kernel: str, order: str, through: Any, dtype: str) -> None:
+    """dy times the slope is below the smallest float32, and dx far above it."""
+    batch = batch_of(Range(dtype, std=1e-4, dy=1e-6, eps=1e-12))
+    batch.beta[::2] = -1000.0  # all values of these channels go through the slope
+    options = Options("batch", "leaky_relu", through=through, negative_slope=2.0**-124, eps=1e-12)
+    placed = batch.laid_out(order)
+    fwd = options.forward(placed, kernel)
+    g = bn.batch_norm_backward(placed.dy, fwd, through=through, kernel=kernel)
+    expected(batch, options).judge(dx=g.dx, dgamma=g.dgamma, dbeta=g.dbeta)
 
 
 @by_kernel

@@ -28,6 +28,7 @@ INTO = bn.Gradients(dx=np.full_like(BATCH.x, 7), dgamma=np.full_like(BATCH.gamma
 FLAT = np.zeros((4, 3), "f4")
 WIDE = np.zeros(SHAPE)
 SWAPPED = BATCH.x.astype(">f4")
+OVERLAPPING = np.lib.stride_tricks.as_strided(np.zeros((3, 5), "f4"), SHAPE, (0, 20, 4))
 NAMES = ("auto", "native", *KERNELS)
 
 unsupported = DtypeError.unsupported
@@ -68,6 +69,15 @@ FORWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
     "eps negative": ({"eps": -1e-5}, RangeError.eps(-1e-5)),
     "eps infinite": ({"eps": np.inf}, RangeError.eps(np.inf)),
     "eps that no float holds": ({"eps": 10**400}, RangeError.eps(10**400)),
+    "eps of many digits": ({"eps": 10**5000}, RangeError.eps(10**5000)),
+    "axis of many digits": (
+        {"channel_axis": 10**5000},
+        RangeError.channel_axis(10**5000, 3),
+    ),
+    "slope of many digits": (
+        {"negative_slope": 10**5000},
+        RangeError.negative_slope(10**5000),
+    ),
     "eps NaN": ({"eps": np.nan}, RangeError.eps(np.nan)),
     "eps a word": ({"eps": "small"}, RangeError.eps("small")),
     "eps None": ({"eps": None}, RangeError.eps(None)),
@@ -125,6 +135,10 @@ FORWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
         DtypeError.same_as("out", "float64", "x", "float32"),
     ),
     "out read-only": ({"out": read_only()}, RangeError.read_only("out")),
+    "out of one sample": (
+        {"out": OVERLAPPING},
+        RangeError.overlap_with_itself("out", (0, 20, 4)),
+    ),
     "out in place": ({"out": BATCH.x}, RangeError.overlap("out", "x")),
     "out x backwards": ({"out": BATCH.x[::-1]}, RangeError.overlap("out", "x")),
     "out over the residual": (
@@ -178,6 +192,10 @@ BACKWARD: dict[str, tuple[dict[str, Any], BacknormError]] = {
         DtypeError.not_an_array("into.dbeta", []),
     ),
     "a read-only buffer": (into(dx=read_only()), RangeError.read_only("into.dx")),
+    "a buffer of one sample": (
+        into(dx=OVERLAPPING),
+        RangeError.overlap_with_itself("into.dx", (0, 20, 4)),
+    ),
     "dx over dy": (into(dx=BATCH.dy), RangeError.overlap("into.dx", "dy")),
     "dx over x": (into(dx=BATCH.x), RangeError.overlap("into.dx", "x")),
     "dx over y": (into(dx=FWD.y), RangeError.overlap("into.dx", "fwd.y")),
@@ -231,6 +249,22 @@ OTHERS: dict[str, tuple[Callable[[], object], BacknormError]] = {
         ShapeError.same_as("ddresidual", (4, 3), "x", SHAPE),
     ),
     "no threads": (lambda: bn.set_num_threads(0), RangeError.threads(0)),
+    "more threads than 32 bits count": (
+        lambda: bn.set_num_threads(2**31),
+        RangeError.count_too_large("n", 2**31, 2**31 - 1),
+    ),
+    "threads of many digits": (
+        lambda: bn.set_num_threads(10**5000),
+        RangeError.count_too_large("n", 10**5000, 2**31 - 1),
+    ),
+    "threads of many digits below 0": (
+        lambda: bn.set_num_threads(-(10**5000)),
+        RangeError.threads(-(10**5000)),
+    ),
+    "a limit that 64 bits do not hold": (
+        lambda: bn.set_cache_limit(2**63),
+        RangeError.count_too_large("limit", 2**63, 2**63 - 1),
+    ),
     "half a thread": (lambda: bn.set_num_threads(0.5), RangeError.threads(0.5)),
     "a negative limit": (lambda: bn.set_cache_limit(-1), RangeError.cache_limit(-1)),
     "a limit in words": (lambda: bn.set_cache_limit("1 GiB"), RangeError.cache_limit("1 GiB")),

@@ -12,6 +12,7 @@ from backnorm.errors.arguments import (
     RangeError,
     ShapeError,
     SmallWeightWarning,
+    StorageError,
     UnknownNameError,
 )
 from backnorm.errors.base import BacknormError
@@ -29,6 +30,7 @@ __all__ = [
     "RangeError",
     "ShapeError",
     "SmallWeightWarning",
+    "StorageError",
     "SubjectError",
     "UnknownNameError",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "RangeError",
     "ShapeError",
     "SmallWeightWarning",
+    "StorageError",
     "UnknownNameError",
 ]
 
@@ -180,7 +181,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "negative_slope",
             "be a finite number greater than 0",
-            repr(got),
+            shown(got),
             "The backward pass reads the activation's branch from the sign of y.",
             "Pass for example negative_slope=0.01, or activation='relu' for slope 0.",
         )
@@ -191,7 +192,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "channel_axis",
             f"be an integer from {-ndim} to {ndim - 1}",
-            repr(got),
+            shown(got),
             f"x has {ndim} axes.",
             "Use 1 for (N, C, ...) and -1 for (N, ..., C).",
         )
@@ -202,7 +203,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "n",
             "be a whole number, 1 or greater",
-            repr(got),
+            shown(got),
             "It is the number of threads that share a call.",
             "Pass for example os.cpu_count().",
         )
@@ -213,7 +214,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "limit",
             "be a whole number of bytes, 0 or greater",
-            repr(got),
+            shown(got),
             "It limits the unused output memory that is kept for later calls.",
             "Pass for example 1 << 30, or 0 to keep no memory.",
         )
@@ -359,7 +360,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "num_features",
             "be a whole number, 1 or greater",
-            repr(got),
+            shown(got),
             "It is the number of channels.",
             "Pass for example num_features=64.",
         )
@@ -393,7 +394,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             name,
             "be 0 for each of the blobs",
-            repr(got),
+            shown(got),
             f"The blobs of {dialect} are statistics, which a solver must not change.",
             "Leave it out, or pass zeros.",
         )
@@ -452,7 +453,7 @@ class RangeError(BacknormError, ValueError):
         return cls(
             "n",
             "be a whole number, 2 or greater",
-            repr(got),
+            shown(got),
             "It is the number of values per channel from which a variance was computed.",
             "Pass for example n=32*56*56, or leave it out.",
         )
@@ -469,6 +470,28 @@ class RangeError(BacknormError, ValueError):
             problem=f"{column} of {dialect} is unknown.",
         )
 
+    @classmethod
+    def count_too_large(cls, name: str, got: object, most: int) -> RangeError:
+        """Return the error of a count that the C++ part cannot hold."""
+        return cls(
+            name,
+            f"be at most {most}",
+            shown(got),
+            "The C++ part holds it in a variable of fixed size.",
+            "Pass a smaller number.",
+        )
+
+    @classmethod
+    def overlap_with_itself(cls, name: str, strides: Sequence[int]) -> RangeError:
+        """Return the error of an output in which several values share memory."""
+        return cls(
+            name,
+            "hold each value in separate memory",
+            f"strides {as_tuple(strides)}, with which values overlap",
+            "The last value that is written would replace the others.",
+            f"Pass an array that was allocated in full as {name}, not a broadcast or a window.",
+        )
+
 
 class UnknownNameError(BacknormError, ValueError):
     """A name is not known here."""
@@ -481,7 +504,7 @@ class UnknownNameError(BacknormError, ValueError):
         return cls(
             name,
             f"be one of {', '.join(map(repr, known))}",
-            repr(got),
+            shown(got),
             "",
             advice,
         )
@@ -493,7 +516,7 @@ class UnknownNameError(BacknormError, ValueError):
         return cls(
             f"the option {got}",
             f"one of {', '.join(known)}",
-            repr(got),
+            shown(got),
             f"Its options are {', '.join(known)}.",
             f"Did you mean {near[0]}?" if near else "Options have the framework's names.",
             problem=f"{dialect} does not have the option {got}.",
@@ -506,7 +529,7 @@ class UnknownNameError(BacknormError, ValueError):
         return cls(
             f"the array {got}",
             f"one of {', '.join(known)}",
-            repr(got),
+            shown(got),
             f"With these options it keeps {', '.join(known)}.",
             f"Did you mean {near[0]}?" if near else "Leave it out, or set the layer's options.",
             problem=f"{dialect} does not keep the array {got}.",
@@ -563,4 +586,20 @@ class SmallWeightWarning(UserWarning):
             "inplace is ignored in this call: some weights are so small beside their biases that "
             "the input could not be recomputed from the output without loss of precision. Other "
             "layers and later calls do not repeat this warning."
+        )
+
+
+class StorageError(BacknormError, RuntimeError):
+    """The memory behind a tensor was freed."""
+
+    @classmethod
+    def too_small(cls, name: str, needed: int, held: int) -> StorageError:
+        """Return the error of a tensor whose storage ends before the last value of the tensor."""
+        return cls(
+            name,
+            f"have its values in memory, {needed} bytes",
+            f"a storage of {held} bytes",
+            "The storage was freed or made smaller, as offloading and sharding do between two "
+            "uses (untyped_storage().resize_).",
+            f"Bring the values of {name} back before this call.",
         )

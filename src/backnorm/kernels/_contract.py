@@ -5,10 +5,10 @@ All arrays are checked and arranged before a kernel is called:
 - ``x``, ``y``, ``residual``, ``dy``, ``dx``, ``dresidual`` have shape (outer, C, inner) and one
   dtype; they are aligned; the innermost axis that is longer than 1 is contiguous; outer and
   channel strides are arbitrary.
-- per-channel arrays are contiguous float64 of shape (C,).
+- per-channel arrays are contiguous, aligned float64 of shape (C,).
 - ``statistics`` is a C-contiguous float64 array of shape (4, C), rows as in `StatisticsRow`.
-- outputs overlap neither inputs nor each other. Each channel has at least one value, unless the
-  statistics are frozen. C may be 0.
+- outputs overlap neither inputs nor each other, nor themselves. Each channel has at least one
+  value, unless the statistics are frozen. C may be 0.
 """
 
 from __future__ import annotations

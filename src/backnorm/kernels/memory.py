@@ -20,6 +20,9 @@ __all__ = ["empty_cache", "empty_like", "set_cache_limit", "usage"]
 # Below two huge pages NumPy's own allocator keeps memory too, and rounding up would waste more.
 LARGE = 4 << 20
 
+# The pool counts bytes in 64 bits.
+MOST = 2**63 - 1
+
 
 def empty_like(x: AnyArray) -> AnyArray:
     """Return an array like numpy.empty_like(x), from recycled memory when it is large."""
@@ -55,7 +58,7 @@ def set_cache_limit(limit: SupportsIndex) -> None:
     Raises
     ------
     RangeError
-        If limit is not a whole number, or is negative.
+        If limit is not a whole number, is negative, or exceeds 64 bits.
 
     Notes
     -----
@@ -68,7 +71,8 @@ def set_cache_limit(limit: SupportsIndex) -> None:
     >>> import backnorm as bn
     >>> bn.set_cache_limit(1 << 30)
     """
-    native_kernel.set_cache_limit(_check.whole_number(limit, 0, RangeError.cache_limit))
+    size = _check.whole_number(limit, 0, RangeError.cache_limit)
+    native_kernel.set_cache_limit(_check.at_most("limit", size, MOST))
 
 
 def usage() -> dict[str, int]:

@@ -99,9 +99,10 @@ def memory_usage() -> dict[str, int]:
 def tensor_calls() -> Any:
     """Return the functions that take a framework's tensors, or None if not built.
 
-    They are those of tensor_calls.cpp: accepts, forward_tensors, backward_tensors, in_place and
-    can_invert. First use_exchange must be called with the framework's DLPack exchange. Levels are
-    indices, 0 for the best.
+    They are those of tensor_calls.cpp: accepts, forward_tensors, backward_tensors, in_place,
+    can_invert and result_format. First use_exchange must be called with the framework's DLPack
+    exchange, and use_storage with its functions that tell whether a tensor's memory was freed.
+    Levels are indices, 0 for the best.
     """
     return _native
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
+# OpenMP counts threads in 32 bits.
+MOST = 2**31 - 1
+
 
 def set_num_threads(n: SupportsIndex) -> None:
     """Let each call of the engine use up to n threads, in this process.
@@ -20,13 +23,13 @@ def set_num_threads(n: SupportsIndex) -> None:
     Parameters
     ----------
     n
-        At least 1. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one for each
-        processor.
+        From 1 to 2147483647. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one
+        for each processor.
 
     Raises
     ------
     RangeError
-        If n is not a whole number, or is less than 1.
+        If n is not a whole number, or out of range.
 
     Notes
     -----
@@ -40,7 +43,8 @@ def set_num_threads(n: SupportsIndex) -> None:
     >>> bn.get_num_threads()
     1
     """
-    native_kernel.set_thread_count(_check.whole_number(n, 1, RangeError.threads))
+    count = _check.whole_number(n, 1, RangeError.threads)
+    native_kernel.set_thread_count(_check.at_most("n", count, MOST))
 
 
 def get_num_threads() -> int:

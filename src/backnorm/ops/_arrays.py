@@ -38,8 +38,11 @@ class Target:
 
 
 def wide(values: AnyArray | None) -> Float64Array | None:
-    """Return values of shape (C,) as contiguous float64, which the kernels take."""
-    return None if values is None else np.ascontiguousarray(values, dtype=np.float64)
+    """Return values of shape (C,) as contiguous, aligned float64, which the kernels take."""
+    if values is None:
+        return None
+    numbers = np.ascontiguousarray(values, dtype=np.float64)
+    return numbers if numbers.flags.aligned else numbers.copy()
 
 
 def saved_of(fwd: object) -> Saved:

@@ -66,7 +66,8 @@ def batch_norm(
     residual
         Added before the activation; shape and dtype of x. [gamma]
     out
-        Array for y; shape and dtype of x, any strides, without memory of x.
+        Array for y; shape and dtype of x, any strides with which no two values share memory,
+        without memory of x.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 

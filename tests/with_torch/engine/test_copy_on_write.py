@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.testing.cases import MODES  # noqa: E402
 from backnorm.torch import batch_norm  # noqa: E402
-from backnorm.torch.engine.autograd import plain  # noqa: E402
+from backnorm.torch.engine.memory import plain  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
     MEMORY,
     Tensors,

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.errors import SmallWeightWarning  # noqa: E402
 from backnorm.kernels.activations import INVERTIBLE  # noqa: E402
+from backnorm.testing.budget import EPS  # noqa: E402
 from backnorm.testing.cases import MODES, make  # noqa: E402
 from backnorm.torch.engine import functional  # noqa: E402
 from kernels.expected import Options, expected  # noqa: E402
@@ -88,6 +89,43 @@ def test_small_weights_are_said_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         call(x, given, weight=weight)
+
+
+LEAST = {"float16": 2.0**-16, "bfloat16": 2.0**-128, "float32": 2.0**-128, "float64": 0.0}
+"""The output of x_hat = 1 that is stored with as many digits as a shift of 4 weights leaves it."""
+
+
+@pytest.mark.filterwarnings("ignore::backnorm.errors.SmallWeightWarning")
+@pytest.mark.parametrize("size", [1.0, 2.0**-16, 2.0**-17, 2.0**-50, 2.0**-128, 2.0**-129])
+@pytest.mark.parametrize("dtype", LEAST)
+def test_outputs_near_0_keep_the_digits_of_x(dtype: str, size: float) -> None:
+    """Where a slope makes outputs as small as the smallest numbers of a dtype, x is kept."""
+    given = drawn((16, 4, 9), dtype, offset=0.0)
+    options: Any = {"activation": "leaky_relu", "negative_slope": size}
+    weight = torch.ones_like(given.weight).requires_grad_()
+    z = leaves(given.x)[0] * 1.0
+    address = z.data_ptr()
+    y = call(z, given, weight=weight, bias=None, **options)
+    assert (y.data_ptr() == address) == (size >= LEAST[dtype])
+    (dweight,) = torch.autograd.grad(y, weight, given.dy)
+    exact = weight.detach().double().requires_grad_()
+    want = functional.batch_norm(given.x.double(), None, None, exact, training=True, **options)
+    (want_dweight,) = torch.autograd.grad(want, exact, given.dy.double())
+    terms = given.dy.double().abs().sum((0, 2))
+    assert ((dweight - want_dweight).abs() <= 4 * EPS[dtype] * terms).all()
+
+
+@pytest.mark.filterwarnings("ignore::backnorm.errors.SmallWeightWarning")
+@pytest.mark.parametrize("size", [2.0**-16, 2.0**-17, 2.0**-60, 2.0**-61])
+@pytest.mark.parametrize("dtype", LEAST)
+def test_weights_near_0_keep_the_digits_of_x(dtype: str, size: float) -> None:
+    """The same of weights, whose square must be a normal float32 too."""
+    given = drawn((16, 4, 9), dtype, offset=0.0)
+    weight = torch.full_like(given.weight, size)
+    x = given.x.clone()
+    y = call(x, given, weight=weight, bias=None)
+    least = max(LEAST[dtype], 2.0**-60)
+    assert (y.data_ptr() == x.data_ptr()) == (size >= least)
 
 
 def test_a_leaf_is_refused_as_everywhere() -> None:

@@ -35,14 +35,16 @@ class Arrangement {
 
     const Shape& shape() const { return shape_; }
 
-    // A tensor of x's shape; nothing where it would have to be copied.
+    // A tensor of x's shape; nothing where it would have to be copied, for its strides or for its address.
     std::optional<Operand> place(const dlpack::Tensor& a) const {
+        char* const start = static_cast<char*>(a.data) + a.byte_offset;
+        if (reinterpret_cast<uintptr_t>(start) % (a.dtype.bits / 8) != 0) return {};
         int64_t outer, inner;
         if (!step(a, outer_, outer_count_, outer) || !step(a, inner_, inner_count_, inner)) return {};
         const int64_t channel = a.strides[channel_axis];
         const bool contiguous = shape_.inner > 1 ? inner == 1 : channel == 1 || shape_.channels == 1;
         if (!contiguous) return {};
-        return Operand{static_cast<char*>(a.data) + a.byte_offset, outer, channel};
+        return Operand{start, outer, channel};
     }
 
   private:

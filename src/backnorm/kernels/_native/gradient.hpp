@@ -107,6 +107,7 @@ struct GradientChannel {
                 in_float_range(call.slope) && in_float_range(call.inverse_slope) &&
                 std::fabs(b * scale) <= largest_coefficient / 2 &&
                 stays_small(c * scale, s.var[channel] * n) && stays_small(scale, square) &&
+                (square == 0.0 || square >= n * least_mean_square) &&
                 (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
     }
 

@@ -1,7 +1,8 @@
-// One value per channel in a framework's dtype: read as float64, rounded once when written.
+// One value per channel in a framework's dtype, at any address: read as float64, rounded once when written.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "call.hpp"
@@ -17,19 +18,19 @@ class Parameters {
 
     double operator[](int64_t i) const {
         switch (dtype_) {
-            case Dtype::float32: return static_cast<const float*>(data_)[i];
-            case Dtype::float64: return static_cast<const double*>(data_)[i];
-            case Dtype::bfloat16: return from_bfloat16(static_cast<const uint16_t*>(data_)[i]);
-            case Dtype::float16: return from_float16(static_cast<const uint16_t*>(data_)[i]);
+            case Dtype::float32: return load<float>(i);
+            case Dtype::float64: return load<double>(i);
+            case Dtype::bfloat16: return from_bfloat16(load<uint16_t>(i));
+            case Dtype::float16: return from_float16(load<uint16_t>(i));
         }
         return 0.0;
     }
     void set(int64_t i, double value) const {
         switch (dtype_) {
-            case Dtype::float32: static_cast<float*>(data_)[i] = float(value); return;
-            case Dtype::float64: static_cast<double*>(data_)[i] = value; return;
-            case Dtype::bfloat16: static_cast<uint16_t*>(data_)[i] = to_bfloat16(float(value)); return;
-            case Dtype::float16: static_cast<uint16_t*>(data_)[i] = to_float16(float(value)); return;
+            case Dtype::float32: return store(i, float(value));
+            case Dtype::float64: return store(i, value);
+            case Dtype::bfloat16: return store(i, to_bfloat16(float(value)));
+            case Dtype::float16: return store(i, to_float16(float(value)));
         }
     }
     // All values; empty without a parameter.
@@ -46,6 +47,18 @@ class Parameters {
     }
 
   private:
+    // Copied as bytes, since a tensor may lie at any address.
+    template <class S>
+    S load(int64_t i) const {
+        S value;
+        std::memcpy(&value, static_cast<const char*>(data_) + i * int64_t(sizeof value), sizeof value);
+        return value;
+    }
+    template <class S>
+    void store(int64_t i, S value) const {
+        std::memcpy(static_cast<char*>(data_) + i * int64_t(sizeof value), &value, sizeof value);
+    }
+
     void* data_;
     Dtype dtype_;
 };

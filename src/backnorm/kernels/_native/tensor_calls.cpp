@@ -7,6 +7,8 @@
 #include "arrangement.hpp"
 #include "dlpack.hpp"
 #include "levels.hpp"
+#include "memory_format.hpp"
+#include "storage.hpp"
 #include "tensors.hpp"
 #include "threads.hpp"
 
@@ -44,21 +46,44 @@ std::optional<Dtype> dtype_of(const dlpack::Tensor& t) {
 
 void* start_of(const dlpack::Tensor& t) { return static_cast<char*>(t.data) + t.byte_offset; }
 
-// Arguments checked by `accepts`: one value per channel, or None.
-Parameters parameters_of(nb::handle object) {
-    if (object.is_none()) return {nullptr, Dtype::float64};
+// A tensor that the caller's code was given, and whose storage it may have freed: an error if it did. The name is that
+// of batch_norm's argument. Tensors without a name were made for this call.
+dlpack::Tensor given(nb::handle object, const char* name) {
     const dlpack::Tensor t = tensor_of(object);
+    if (name) check_storage(object, t, name);
+    return t;
+}
+
+// Arguments checked by `accepts`: one value per channel, or None.
+Parameters parameters_of(nb::handle object, const char* name = nullptr) {
+    if (object.is_none()) return {nullptr, Dtype::float64};
+    const dlpack::Tensor t = given(object, name);
     return {start_of(t), *dtype_of(t)};
 }
 
-// The operand of a tensor of x's shape: empty where the tensor is None. Where kernels cannot take its strides
-// the operand is empty too, and `fits` becomes false.
-Operand operand_of(nb::handle object, const Arrangement& arrangement, bool& fits) {
-    if (object.is_none()) return {};
-    const auto place = arrangement.place(tensor_of(object));
-    fits = fits && place;
-    return place.value_or(Operand{});
-}
+// The operands of tensors of x's shape, arranged as x.
+class Operands {
+  public:
+    explicit Operands(const dlpack::Tensor& x) : arrangement_(x) {}
+
+    const Shape& shape() const { return arrangement_.shape(); }
+    // Whether the kernels can take the strides and addresses of all operands so far.
+    bool fit() const { return fit_; }
+
+    // Empty where the tensor is None, and where it does not fit.
+    Operand of(nb::handle object, const char* name = nullptr) {
+        return object.is_none() ? Operand{} : of(given(object, name));
+    }
+    Operand of(const dlpack::Tensor& t) {
+        const auto place = arrangement_.place(t);
+        fit_ = fit_ && place;
+        return place.value_or(Operand{});
+    }
+
+  private:
+    Arrangement arrangement_;
+    bool fit_ = true;
+};
 
 int threads_up_to(int most) { return std::min(most, thread_count()); }
 
@@ -97,23 +122,22 @@ bool accepts(nb::handle x, nb::handle gamma, nb::handle beta, nb::handle running
     }
 }
 
-// The statistics as bytes, 4 rows of float64; None where x or the residual must be copied first.
+// The statistics as bytes, 4 rows of float64; None where x and the residual must be laid out as y first.
 nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, nb::handle gamma,
                    nb::handle beta, nb::handle running_mean, nb::handle running_var, bool training,
                    double momentum, double eps, int activation, double slope, int threads) {
-    const dlpack::Tensor input = tensor_of(x);
-    const Arrangement arrangement(input);
-    const Shape& shape = arrangement.shape();
-    bool fits = true;
+    const dlpack::Tensor input = given(x, "input");
+    Operands operands(input);
+    const Shape& shape = operands.shape();
     ForwardTensors t{shape,
                      *dtype_of(input),
-                     operand_of(x, arrangement, fits),
-                     operand_of(y, arrangement, fits),
-                     operand_of(residual, arrangement, fits),
-                     parameters_of(gamma),
-                     parameters_of(beta),
-                     parameters_of(running_mean),
-                     parameters_of(running_var),
+                     operands.of(input),
+                     operands.of(y),
+                     operands.of(residual, "residual"),
+                     parameters_of(gamma, "weight"),
+                     parameters_of(beta, "bias"),
+                     parameters_of(running_mean, "running_mean"),
+                     parameters_of(running_var, "running_var"),
                      momentum,
                      nullptr,
                      !training,
@@ -121,7 +145,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
                      activation_of(activation),
                      slope,
                      threads_up_to(threads)};
-    if (!fits) return nb::none();
+    if (!operands.fit()) return nb::none();
     PyObject* rows = PyBytes_FromStringAndSize(nullptr, Py_ssize_t(4 * shape.channels * int64_t(sizeof(double))));
     if (!rows) throw nb::python_error();
     nb::object statistics = nb::steal(rows);
@@ -131,23 +155,25 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     return statistics;
 }
 
-// False where an operand must be copied first.
+// False where x, dy and y must be laid out as dx first.
 bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
               bool recomputable, bool from_output, int activation, double slope, int threads) {
-    const dlpack::Tensor input = tensor_of(x);
-    const Arrangement arrangement(input);
-    bool fits = true;
-    const BackwardTensors t{arrangement.shape(),
+    const dlpack::Tensor input = given(x, from_output ? "output" : "input");
+    Operands operands(input);
+    // Beta may have been freed, as PyTorch's layers allow, which do not keep it. Then the output is read as it was stored.
+    recomputable = recomputable && !y.is_none() && (beta.is_none() || has_storage(beta, tensor_of(beta)));
+    const nb::object read_beta = from_output || recomputable ? nb::borrow(beta) : nb::none();
+    const BackwardTensors t{operands.shape(),
                             *dtype_of(input),
-                            operand_of(dy, arrangement, fits),
-                            operand_of(x, arrangement, fits),
-                            operand_of(y, arrangement, fits),
-                            operand_of(dx, arrangement, fits),
-                            operand_of(dresidual, arrangement, fits),
-                            parameters_of(gamma),
-                            parameters_of(beta),
+                            operands.of(dy, "dy"),
+                            operands.of(input),
+                            operands.of(y, "output"),
+                            operands.of(dx),
+                            operands.of(dresidual),
+                            parameters_of(gamma, "weight"),
+                            parameters_of(read_beta, from_output ? "bias" : nullptr),
                             parameters_of(dgamma),
                             parameters_of(dbeta),
                             // Read only, though its type does not say so.
@@ -160,7 +186,7 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
                             activation_of(activation),
                             slope,
                             threads_up_to(threads)};
-    if (!fits) return false;
+    if (!operands.fit()) return false;
     const nb::gil_scoped_release released;
     run(*levels()[level], t);
     return true;
@@ -172,8 +198,20 @@ bool in_place(nb::handle x) {
     return distinct(t) && Arrangement(t).place(t);
 }
 // Whether x_hat can be computed from y.
-bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta) {
-    return invertible(parameters_of(gamma), parameters_of(beta), tensor_of(x).shape[channel_axis]);
+bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta, double slope) {
+    const dlpack::Tensor t = tensor_of(x);
+    return invertible(parameters_of(gamma, "weight"), parameters_of(beta, "bias"), t.shape[channel_axis],
+                      *dtype_of(t), slope);
+}
+
+// Whether the result is channels last: y of x, or dx of x and dy. None where x has fewer bytes than `large`, and the
+// strides of the result.
+nb::object result_format(nb::handle x, nb::handle dy, int64_t large) {
+    const dlpack::Tensor t = tensor_of(x), gradient = dy.is_none() ? t : tensor_of(dy);
+    const bool channels_last = result_is_channels_last(t, dy.is_none() ? nullptr : &gradient);
+    int64_t bytes = t.dtype.bits / 8;
+    for (int axis = 0; axis < t.axes; ++axis) bytes *= t.shape[axis];
+    return bytes < large && packed(t, channels_last, true) ? nb::none() : nb::cast(channels_last);
 }
 
 }  // namespace
@@ -181,13 +219,15 @@ bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta) {
 void define_tensor_calls(nb::module_& m) {
     const auto none = nb::arg().none();
     m.def("use_exchange", &use_exchange);
+    m.def("use_storage", &use_storage);
     m.def("accepts", &accepts, none, none, none, none, none, none);
     m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none);
     m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none, none, none, none, none);
     m.def("in_place", &in_place);
-    m.def("can_invert", &can_invert, none, none, none);
+    m.def("can_invert", &can_invert, none, none, none, none);
+    m.def("result_format", &result_format, none, none, none);
 }
 
 }  // namespace backnorm

@@ -1,5 +1,6 @@
 #include "tensors.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -64,8 +65,20 @@ struct FromOutput {
 // The output is gamma*x_hat + beta, rounded, so that x_hat computed from it has an error of |beta/gamma| + |x_hat|
 // units of rounding. Up to this quotient that is about the error of a channel's largest x_hat in any case.
 constexpr double most_shift = 4.0;
-// Below, outputs may be subnormal in float32.
+// Below, gamma*gamma may be subnormal in float32.
 constexpr double least_scale = 0x1p-60;
+
+// The output of x_hat = 1 on the branch of the activation where it is smallest. Outputs next to 0 are rounded to the
+// smallest number of the dtype; with this one that is four units of rounding of x_hat too.
+double least_output(Dtype dtype) {
+    switch (dtype) {
+        case Dtype::float16: return 0x1p-16;
+        case Dtype::float32:
+        case Dtype::bfloat16: return 0x1p-128;
+        case Dtype::float64: break;
+    }
+    return 0.0;
+}
 
 Activation activation_of(int code) {
     switch (code) {
@@ -77,10 +90,11 @@ Activation activation_of(int code) {
     throw std::invalid_argument("no activation has the code " + std::to_string(code));
 }
 
-bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels) {
+bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels, Dtype dtype, double slope) {
+    const double least = std::max(least_scale, least_output(dtype) / std::min(slope, 1.0));
     for (int64_t c = 0; c < channels; ++c) {
         const double scale = std::fabs(gamma ? gamma[c] : 1.0), shift = std::fabs(beta ? beta[c] : 0.0);
-        if (!(scale >= least_scale && scale <= 1.0 / least_scale && shift <= most_shift * scale))
+        if (!(scale >= least && scale <= 1.0 / least_scale && shift <= most_shift * scale))
             return false;
     }
     return true;

@@ -38,7 +38,8 @@ struct BackwardTensors {
 };
 void run(const Level& level, const BackwardTensors& tensors);
 
-// Whether x_hat can be computed from the output without a loss of precision.
-bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels);
+// Whether x_hat can be computed from the output, stored in a dtype, without a loss of precision. The slope is that of
+// the activation below 0, 1 without an activation.
+bool invertible(const Parameters& gamma, const Parameters& beta, int64_t channels, Dtype dtype, double slope);
 
 }  // namespace backnorm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import forward_ad
@@ -12,41 +12,33 @@ from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, operator
+from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm.torch.engine.kernels import CallOptions
 
-__all__ = ["normalize", "only_runs", "overwrite", "plain"]
-
-_keys = torch._C._dispatch_keys
+__all__ = ["normalize", "only_runs", "overwrite"]
 
 
-def _plain_keys() -> frozenset[int]:
-    """Return the dispatch keys of plain tensors: memory of this process and nothing else."""
-    with torch.inference_mode():
-        inference = torch.empty(0, device="cpu")
-    return frozenset(_keys(t).raw_repr() for t in (torch.empty(0, device="cpu"), inference))
-
-
-PLAIN: Final = _plain_keys()
-
-
-def plain(tensor: torch.Tensor | None) -> bool:
-    """Whether a tensor is plain memory: not a wrapper, a lazy copy, on a device or traced."""
-    return tensor is None or (_keys(tensor).raw_repr() in PLAIN and not kernels.is_lazy(tensor))
+# Looked up once: each call of a layer asks all of these.
+_is_compiling = torch.compiler.is_compiling
+_transforms_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_tracing_state = torch._C._get_tracing_state
 
 
 def only_runs() -> bool:
     """Whether PyTorch only runs the call: it neither compiles, traces nor transforms it."""
     return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or (torch._C._len_torch_function_stack() and not _only_default_device())
+        _is_compiling()
+        or _transforms_active()
+        or _dispatch_modes()
+        or (_function_modes() and not _only_default_device())
         or forward_ad._current_level >= 0
-        or torch._C._get_tracing_state() is not None
+        or _tracing_state() is not None
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from backnorm.results import StatisticsRow
+from backnorm.torch.engine import memory
 from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -82,6 +83,12 @@ class Steps:
     weight: torch.Tensor | None = None
     bias: torch.Tensor | None = None
     residual: torch.Tensor | None = None
+
+    def check(self, name: str) -> None:
+        """Raise StorageError if the storage of one was freed; `name` is a format of its name."""
+        steps = (self.x, self.weight, self.bias, self.residual)
+        named = zip(("input", "weight", "bias", "residual"), steps, strict=True)
+        memory.check({name.format(of): step for of, step in named})
 
 
 def tangent(

@@ -12,8 +12,9 @@ from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
 from backnorm.torch.engine import kernels, operator, stock
-from backnorm.torch.engine.autograd import normalize, only_runs, overwrite, plain
+from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
+from backnorm.torch.engine.memory import is_lazy, plain
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Through
@@ -83,6 +84,8 @@ def batch_norm(
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
         The residual does not fit input.
+    StorageError
+        The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
         A slope out of range; inplace with a residual, or with an activation that has no inverse.
     UnknownNameError
@@ -111,7 +114,7 @@ def batch_norm(
     eps_in_range = eps > 0.0 or (eps == 0.0 and not training)
     if not (eps_in_range and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
-    if inplace and only_runs() and kernels.is_lazy(input):
+    if inplace and only_runs() and is_lazy(input):
         input.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
     if not (
         _runs(input, residual, parameters)
@@ -120,7 +123,7 @@ def batch_norm(
         fits = _fits(input, parameters, training=training)
         function = operator.batch_norm if fits else stock.batch_norm
         return function(input, *parameters, residual, options)
-    if inplace and _may_overwrite(input, weight, bias):
+    if inplace and _may_overwrite(input, weight, bias, options):
         return overwrite(input, weight, bias, running_mean, running_var, options)
     return normalize(input, weight, bias, running_mean, running_var, residual, options)
 
@@ -154,7 +157,7 @@ PLAIN_TYPES: Final = frozenset((torch.Tensor, torch.nn.Parameter, type(None)))
 
 def _runs(x: torch.Tensor, residual: torch.Tensor | None, parameters: Parameters) -> bool:
     """Whether this is a plain call on plain tensors."""
-    if not (only_runs() and plain(x) and plain(residual)):
+    if not (only_runs() and plain(x) and (residual is None or plain(residual))):
         return False
     weight, bias, running_mean, running_var = parameters
     # Spelled out: a loop over the six tensors takes 0.2 microseconds more.
@@ -194,8 +197,10 @@ def _fits(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
     return x.numel() > x.shape[1] if training else running_mean is not None
 
 
-def _may_overwrite(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> bool:
-    possible, invertible = kernels.works_in_place(x, weight, bias)
+def _may_overwrite(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
+) -> bool:
+    possible, invertible = kernels.works_in_place(x, weight, bias, options)
     if possible and not invertible:
         _warn_of_small_weights()
     return possible and invertible

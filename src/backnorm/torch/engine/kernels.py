@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
+from backnorm.errors import StorageError
 from backnorm.kernels import native_kernel
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.kernels.memory import LARGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm._types import Activation, Shape, Through
 
 __all__ = [
+    "CHANNELS_LAST",
     "CallOptions",
     "accepts",
-    "as_read",
     "available",
     "backward",
     "empty_like",
     "forward",
-    "is_lazy",
     "rows",
     "works_in_place",
 ]
@@ -63,10 +64,17 @@ def _calls() -> Any:
     exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if calls is None or exchange is None or not calls.use_exchange(exchange):
         return None
+    calls.use_storage(
+        torch.Tensor.untyped_storage, torch.UntypedStorage.data_ptr, StorageError.too_small
+    )
     return calls
 
 
 _NATIVE: Final = _calls()
+
+# Looked up once, for each call.
+_function_modes = torch._C._is_torch_function_mode_enabled
+_thread_count = torch.get_num_threads
 
 
 def available() -> bool:
@@ -74,20 +82,12 @@ def available() -> bool:
     return _NATIVE is not None
 
 
-def accepts(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    training: bool,
-) -> bool:
-    """Whether the kernels compute this: dtypes, shapes and sizes fit each other.
+accepts: Final[Callable[..., bool]] = _NATIVE and _NATIVE.accepts
+"""Whether the kernels compute this: dtypes, shapes and sizes fit each other.
 
-    All are strided tensors.
-    """
-    answer: bool = _NATIVE.accepts(x, weight, bias, running_mean, running_var, training)
-    return answer
+Called with x, weight, bias, running_mean, running_var (strided tensors or None) and training, and
+only if the kernels are available. Not a function of Python, which would take 0.1 microseconds.
+"""
 
 
 def forward(
@@ -111,13 +111,21 @@ def forward(
     options
         The other arguments.
     out
-        x itself, if y shall take its memory; `works_in_place` must be true for it.
+        Memory for y; x itself only if `works_in_place` is true for it.
 
     Returns
     -------
     tuple of torch.Tensor and bytes
         y, shape, dtype and memory format of x; statistics, which `rows` turns into a tensor.
+
+    Raises
+    ------
+    StorageError
+        The storage of a tensor was freed.
     """
+    if _function_modes():
+        with torch._C.DisableTorchFunction():  # a default device changes nothing here
+            return forward(x, weight, bias, running_mean, running_var, residual, options, out)
     training, momentum, eps, activation, slope, _ = options
     y = empty_like(x) if out is None else out
     statistics: bytes | None = _NATIVE.forward_tensors(
@@ -134,12 +142,11 @@ def forward(
         eps,
         ACTIVATIONS[activation].code,
         slope,
-        torch.get_num_threads(),
+        _thread_count(),
     )
-    if statistics is None:  # the kernels cannot walk along these strides, but along those of a copy
-        x = x.clone()
-        residual = _beside(x, residual)
-        return forward(x, weight, bias, running_mean, running_var, residual, options)
+    if statistics is None:  # the kernels cannot walk along all of these strides
+        x, residual = _laid_out(x, y), None if residual is None else _laid_out(residual, y)
+        return forward(x, weight, bias, running_mean, running_var, residual, options, y)
     return y, statistics
 
 
@@ -175,17 +182,22 @@ def backward(
         reading it and bitwise identical.
     from_output
         Whether x holds y.
+
+    Raises
+    ------
+    StorageError
+        The storage of a tensor was freed since the forward pass.
     """
+    if _function_modes():
+        flags = {"recomputable": recomputable, "from_output": from_output}
+        with torch._C.DisableTorchFunction():  # as in forward
+            return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
     training, _, _, activation, slope, through = options
-    dx = empty_like(x) if wanted[0] else None
+    dx = empty_like(x, dy) if wanted[0] else None
     dweight = torch.empty_like(weight) if wanted[1] and weight is not None else None
     dbias = torch.empty_like(bias) if wanted[2] and bias is not None else None
-    dresidual = empty_like(x) if wanted[3] else None
-    done: bool = _NATIVE.backward_tensors(
-        BEST,
-        dy,
-        x,
-        y,
+    dresidual = empty_like(x, dy) if wanted[3] else None
+    others = (
         dx,
         dresidual,
         weight,
@@ -200,14 +212,16 @@ def backward(
         from_output,
         ACTIVATIONS[activation].code,
         slope,
-        torch.get_num_threads(),
+        _thread_count(),
     )
-    if not done:
-        x = x.clone()
-        dy = torch.empty_like(x).copy_(dy)
-        y = _beside(x, y)
-        flags = {"recomputable": recomputable, "from_output": from_output}
-        return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
+    while not _NATIVE.backward_tensors(BEST, dy, x, y, *others):  # as in forward; once at most
+        results = [result for result in (dx, dresidual) if result is not None]
+        like = results[0] if results else empty_like(x, dy)
+        dy, x, y = (
+            _laid_out(dy, like),
+            _laid_out(x, like),
+            None if y is None else _laid_out(y, like),
+        )
     return dx, dweight, dbias, dresidual
 
 
@@ -217,41 +231,28 @@ def rows(statistics: bytes) -> torch.Tensor:
 
 
 def works_in_place(
-    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, options: CallOptions
 ) -> tuple[bool, bool]:
     """Whether y may take the memory of x, and whether x_hat can then be computed from y."""
-    return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias)
+    has_slope = ACTIVATIONS[options.activation].has_slope
+    slope = options.negative_slope if has_slope else 1.0
+    return _NATIVE.in_place(x), _NATIVE.can_invert(x, weight, bias, slope)
 
 
-def is_lazy(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a lazy copy, which shares memory until the first write."""
-    answer: bool = torch._C._is_cow_tensor(tensor)  # type: ignore[attr-defined] # not in stubs
-    return answer
+def empty_like(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
+    """Return a tensor for y, or for dx if dy is given, in recycled memory when it is large.
 
-
-def as_read(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that the kernels can read: the same one, or a view of a lazy copy's memory.
-
-    DLPack exports memory for writing, so PyTorch would copy a lazy copy first.
+    It is channels last if x is, and contiguous otherwise, whatever the strides of x: PyTorch's rule
+    for batch_norm, on which code that calls `view` relies.
     """
-    if not is_lazy(tensor):
-        return tensor
-    places = zip(tensor.shape, tensor.stride(), strict=True)
-    count = 1 + sum((size - 1) * stride for size, stride in places)
-    width = tensor.element_size()
-    storage = torch._C._data_address(tensor)  # type: ignore[attr-defined] # the same
-    start = storage + width * tensor.storage_offset()
-    memory = (ctypes.c_char * (width * count)).from_address(start)
-    return torch.frombuffer(memory, dtype=tensor.dtype).as_strided(tensor.shape, tensor.stride())
-
-
-def empty_like(x: torch.Tensor) -> torch.Tensor:
-    """Return a tensor like torch.empty_like(x), in recycled memory when it is large."""
+    channels_last: bool | None = _NATIVE.result_format(x, dy, LARGE)
+    if channels_last is None:  # small, and with the strides that a result has
+        return torch.empty_like(x)
+    strides = _strides(x.shape, channels_last)
     size = x.nbytes
     memory = native_kernel.borrow(size) if size >= LARGE else None
     if memory is None:
-        return torch.empty_like(x)
-    strides = _dense_strides(x.shape, x.stride())
+        return torch.empty_strided(x.shape, strides, dtype=x.dtype, device="cpu")
     # Not a view of frombuffer's tensor: autograd forbids writing in place to a view that was made
     # inside an autograd function, and users may do that with y.
     storage = torch.frombuffer(memory, dtype=x.dtype).untyped_storage()
@@ -259,11 +260,18 @@ def empty_like(x: torch.Tensor) -> torch.Tensor:
     return whole.set_(storage, 0, x.shape, strides)
 
 
+CHANNELS_LAST: Final = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The memory format of that kind by the number of axes."""
+
+
 @lru_cache(maxsize=1024)
-def _dense_strides(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:
-    return torch.empty_like(torch.empty_strided(shape, strides, device="meta")).stride()
+def _strides(shape: Shape, channels_last: bool) -> tuple[int, ...]:
+    memory_format = CHANNELS_LAST[len(shape)] if channels_last else torch.contiguous_format
+    return torch.empty(shape, device="meta", memory_format=memory_format).stride()
 
 
-def _beside(x: torch.Tensor, array: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a copy with the strides of x."""
-    return None if array is None else torch.empty_like(x).copy_(array)
+def _laid_out(array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return a tensor with the strides of a result, and aligned: the same one, or a copy."""
+    if array.stride() == like.stride() and array.data_ptr() % array.element_size() == 0:
+        return array
+    return torch.empty_like(like).copy_(array)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch._C import _functorch
 from torch._functorch.utils import enable_single_level_autograd_function
+from torch._prims_common import suggest_memory_format
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
 from backnorm.results import StatisticsRow
-from backnorm.torch.engine import formula, kernels
+from backnorm.torch.engine import formula, kernels, memory
 from backnorm.torch.engine.kernels import CallOptions
 
 if TYPE_CHECKING:
@@ -129,10 +130,12 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     options = _options(*scalars)
     if options.training:  # they do not enter y, and `batch_norm` above updates them
+        memory.check({"running_mean": running_mean, "running_var": running_var})
         running_mean = running_var = None
-    weight, bias = _dense(weight), _dense(bias)
-    running_mean, running_var = _dense(running_mean), _dense(running_var)
-    x, residual = kernels.as_read(x), _read(residual)
+    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
+    running_mean = _dense(running_mean, "running_mean")
+    running_var = _dense(running_var, "running_var")
+    x, residual = memory.as_read(x), _read(residual)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
 
@@ -147,29 +150,37 @@ def _backward(
     *scalars: Any,
 ) -> Tensors:
     *options, wanted = scalars
-    weight, bias = _dense(weight), _dense(bias)
+    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
+    memory.check({"statistics": statistics})
     rows = statistics.numpy(force=True).tobytes()
-    dy, x, y = kernels.as_read(dy), kernels.as_read(x), _read(y)
+    dy, x, y = memory.as_read(dy), memory.as_read(x), _read(y)
     gradients = kernels.backward(dy, x, y, weight, bias, rows, _options(*options), tuple(wanted))
     # The schema promises tensors, so an empty one stands for None.
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
-def _dense(parameter: Maybe) -> Maybe:
+def _dense(parameter: Maybe, name: str) -> Maybe:
     """Return a parameter contiguous, as the kernels take it: under vmap it may be a view."""
-    return None if parameter is None else kernels.as_read(parameter).contiguous()
+    if parameter is None:
+        return None
+    parameter = memory.as_read(parameter)
+    if parameter.is_contiguous():
+        return parameter
+    memory.check({name: parameter})
+    return parameter.contiguous()
 
 
 def _read(array: Maybe) -> Maybe:
-    return None if array is None else kernels.as_read(array)
+    return None if array is None else memory.as_read(array)
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.empty_like(x), x.new_empty((4, x.shape[1]), dtype=torch.float64)
+    y = torch.empty_like(x, memory_format=_result_format(x))
+    return y, x.new_empty((4, x.shape[1]), dtype=torch.float64)
 
 
 def _backward_shapes(
-    _dy: torch.Tensor,
+    dy: torch.Tensor,
     x: torch.Tensor,
     _y: Maybe,
     weight: Maybe,
@@ -177,11 +188,33 @@ def _backward_shapes(
     _statistics: Any,
     *scalars: Any,
 ) -> Tensors:
-    likes = (x, weight, bias, x)
+    of_x, of_parameters = _result_format(x, dy), torch.preserve_format
+    likes = ((x, of_x), (weight, of_parameters), (bias, of_parameters), (x, of_x))
     return tuple(
-        x.new_empty(0) if like is None or not wanted else torch.empty_like(like)
-        for like, wanted in zip(likes, scalars[-1], strict=True)
+        x.new_empty(0)
+        if like is None or not wanted
+        else torch.empty_like(like, memory_format=memory_format)
+        for (like, memory_format), wanted in zip(likes, scalars[-1], strict=True)
     )
+
+
+def _result_format(x: torch.Tensor, dy: Maybe = None) -> torch.memory_format:
+    """Return the memory format of `kernels.empty_like`, of tensors that may have no memory."""
+    suggested, packed = suggest_memory_format(x), _packed_format(x)
+    if packed is None:
+        return suggested
+    if dy is None:
+        return packed
+    alike = _packed_format(dy) is not None and suggest_memory_format(dy) is suggested
+    return packed if alike else suggested
+
+
+def _packed_format(x: torch.Tensor) -> torch.memory_format | None:
+    """Return the memory format in which a tensor has no gaps."""
+    for memory_format in (torch.contiguous_format, kernels.CHANNELS_LAST.get(x.dim())):
+        if memory_format is not None and x.is_contiguous(memory_format=memory_format):
+            return memory_format
+    return None
 
 
 # ---- derivatives
@@ -235,6 +268,7 @@ class _Forward(_SingleLevelFunction):
             x, weight, _, statistics, y = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[0], steps[1], steps[2], steps[5])
+            tensor_steps.check("the tangent of {}")
             return formula.tangent(tensor_steps, k, y, ctx.options).to(x.dtype), None
 
 
@@ -262,8 +296,12 @@ class _Backward(_SingleLevelFunction):
         """Return the gradients of dy, x and the weight, and None for all else."""
         dy, x, y, weight, statistics = ctx.saved_tensors
         _whole_gradient_only(ctx.options)
+        saved = {"dy": dy, "input": x, "output": y, "weight": weight, "statistics": statistics}
+        memory.check(saved)
+        steps = formula.Steps(*outer)
+        steps.check("the gradient of the gradient of {}")
         k = formula.Channels.of(x, weight, statistics, ctx.options)
-        for_dy, for_x, for_weight = formula.second(formula.Steps(*outer), dy, k, y, ctx.options)
+        for_dy, for_x, for_weight = formula.second(steps, dy, k, y, ctx.options)
         weight_gradient = None if weight is None else for_weight.to(weight.dtype)
         return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, *(None,) * 8)
 
@@ -275,6 +313,8 @@ class _Backward(_SingleLevelFunction):
             dy, x, y, weight, statistics = _primals(ctx)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[1], steps[3])
+            tensor_steps.check("the tangent of {}")
+            memory.check({"the tangent of dy": steps[0]})
             gradient_steps = formula.gradient_tangent(dy, steps[0], tensor_steps, k, y, ctx.options)
         dtypes = (x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2, x.dtype)
         return tuple(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from backnorm.torch.engine import memory
 from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.formula import average, per_channel
 
@@ -29,6 +30,7 @@ def batch_norm(
     options: CallOptions,
 ) -> torch.Tensor:
     """Return y; update running statistics when training."""
+    memory.check({"residual": residual})
     z = functional.batch_norm(
         x,
         running_mean,
