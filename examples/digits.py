@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backnorm.torch import convert
+from backnorm.torch import conversion_report, convert
 
 BATCH = 64
 RATE = 0.1
@@ -126,7 +126,7 @@ def trained(epochs: int, seed: int) -> dict[str, Trainee]:
         torch.manual_seed(seed)
         network = resnet()
         if name == "converted":
-            click.echo(f"{convert(network)}\n")
+            click.echo(f"{conversion_report(convert(network))}\n")
         trainees[name] = Trainee(network, epochs, seed)
     for _ in range(epochs):
         for trainee in trainees.values():

@@ -17,6 +17,7 @@ from backnorm.errors import (
     DtypeError,
     FileError,
     NotInstalledError,
+    NotSupportedError,
     RangeError,
     ShapeError,
     SmallWeightWarning,
@@ -371,6 +372,35 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         NotInstalledError.framework("mxnet"),
         "mxnet is not installed. Install it, or pass --python and an interpreter that has it.",
+    ),
+    (
+        NotSupportedError.script("BatchNorm2d"),
+        (
+            "torch.jit.script cannot compile BatchNorm2d of backnorm.torch. The compiler of "
+            "TorchScript does not read calls of the engine. Call backnorm.torch.revert(model) "
+            "first, or use torch.export or torch.jit.trace."
+        ),
+    ),
+    (
+        NotSupportedError.trace("BatchNorm2d"),
+        (
+            "torch.fx cannot trace BatchNorm2d of backnorm.torch by itself. A graph calls the "
+            "layers of a model by their names. Trace the model, or torch.nn.Sequential(layer)."
+        ),
+    ),
+    (
+        DtypeError.not_a_model({}),
+        (
+            "model must be a torch.nn.Module, got dict. Its layers are modules of PyTorch. Load a "
+            "state_dict into a model, and pass the model."
+        ),
+    ),
+    (
+        DtypeError.not_of_classes("layer", 3, ["BatchNormAct1d", "BatchNormAct2d"]),
+        (
+            "layer must be a BatchNormAct1d or BatchNormAct2d, got int. Those layers compute an "
+            "activation too. Use other layers as they are."
+        ),
     ),
     (
         NotInstalledError.native_kernel(),
@@ -833,6 +863,7 @@ BASES = {
     RangeError: ValueError,
     UnknownNameError: ValueError,
     NotInstalledError: ImportError,
+    NotSupportedError: RuntimeError,
     ConversionError: ValueError,
     FileError: ValueError,
     SubjectError: RuntimeError,
@@ -845,5 +876,5 @@ def test_each_error_is_one_of_pythons_own() -> None:
     assert set(BASES) == set(CLASSES) - {BacknormError}
     assert all(issubclass(cls, BacknormError) for cls in BASES)
     assert all(issubclass(cls, base) for cls, base in BASES.items())
-    named = {cls.__name__ for cls in CLASSES} | {"SmallWeightWarning"}
+    named = {cls.__name__ for cls in CLASSES} | {"NothingConvertedWarning", "SmallWeightWarning"}
     assert errors.__all__ == sorted(named)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from backnorm.errors.arguments import (
     DtypeError,
+    NothingConvertedWarning,
     NotInstalledError,
+    NotSupportedError,
     RangeError,
     ShapeError,
     SmallWeightWarning,
@@ -27,6 +29,8 @@ __all__ = [
     "DtypeError",
     "FileError",
     "NotInstalledError",
+    "NotSupportedError",
+    "NothingConvertedWarning",
     "RangeError",
     "ShapeError",
     "SmallWeightWarning",

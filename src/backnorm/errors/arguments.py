@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DtypeError",
     "NotInstalledError",
+    "NotSupportedError",
+    "NothingConvertedWarning",
     "RangeError",
     "ShapeError",
     "SmallWeightWarning",
@@ -136,6 +138,29 @@ class DtypeError(BacknormError, TypeError):
             type(got).__name__,
             "The functions of backnorm work on NumPy arrays; backnorm.torch works on tensors.",
             f"Convert it with numpy.asarray({name}).",
+        )
+
+    @classmethod
+    def not_a_model(cls, got: object) -> DtypeError:
+        """Return the error of a model that is not a module of PyTorch."""
+        found, advice = type(got).__name__, "Pass the model."
+        if isinstance(got, type):
+            found, advice = f"the class {got.__name__}", f"Pass an instance, {got.__name__}(...)."
+        elif isinstance(got, dict):
+            advice = "Load a state_dict into a model, and pass the model."
+        return cls(
+            "model", "be a torch.nn.Module", found, "Its layers are modules of PyTorch.", advice
+        )
+
+    @classmethod
+    def not_of_classes(cls, name: str, got: object, classes: Sequence[str]) -> DtypeError:
+        """Return the error of a layer of a class that a function does not take."""
+        return cls(
+            name,
+            f"be a {' or '.join(classes)}",
+            type(got).__name__,
+            "Those layers compute an activation too.",
+            "Use other layers as they are.",
         )
 
     @classmethod
@@ -573,6 +598,46 @@ class NotInstalledError(BacknormError, ImportError):  # type: ignore[misc] # bot
             "No compiler was found when backnorm was installed, or the build failed.",
             "Install a compiler and reinstall backnorm, or use kernel='numpy'.",
             problem="The C++ extension is not installed, so kernel='native' is not available.",
+        )
+
+
+class NotSupportedError(BacknormError, RuntimeError):
+    """A tool of a framework cannot be used on a layer of the engine."""
+
+    @classmethod
+    def script(cls, name: str) -> NotSupportedError:
+        """Return the error of torch.jit.script on a layer of the engine."""
+        return cls(
+            name,
+            "a model of PyTorch's own layers",
+            "a layer of backnorm.torch",
+            "The compiler of TorchScript does not read calls of the engine.",
+            "Call backnorm.torch.revert(model) first, or use torch.export or torch.jit.trace.",
+            problem=f"torch.jit.script cannot compile {name} of backnorm.torch.",
+        )
+
+    @classmethod
+    def trace(cls, name: str) -> NotSupportedError:
+        """Return the error of torch.fx on a layer of the engine that is not part of a model."""
+        return cls(
+            name,
+            "a model with the layer in it",
+            "the layer alone",
+            "A graph calls the layers of a model by their names.",
+            "Trace the model, or torch.nn.Sequential(layer).",
+            problem=f"torch.fx cannot trace {name} of backnorm.torch by itself.",
+        )
+
+
+class NothingConvertedWarning(UserWarning):
+    """A model has no batch normalization."""
+
+    @classmethod
+    def of(cls, model: str) -> NothingConvertedWarning:
+        """Return the warning that nothing in a model was converted."""
+        return cls(
+            f"{model} has no batch normalization, so nothing was converted. LayerNorm, GroupNorm "
+            "and other kinds are left as they are."
         )
 
 

@@ -10,7 +10,12 @@ from backnorm.torch._require import require_torch
 
 require_torch()
 
-from backnorm.torch.conversion import convert, revert  # noqa: E402 - only when torch is there
+from backnorm.torch.conversion import (  # noqa: E402 - only when torch is there
+    conversion_report,
+    convert,
+    revert,
+    unfused,
+)
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNorm1d,
@@ -35,6 +40,8 @@ __all__ = [
     "FrozenBatchNorm2d",
     "audit_model",
     "batch_norm",
+    "conversion_report",
     "convert",
     "revert",
+    "unfused",
 ]

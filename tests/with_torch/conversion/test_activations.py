@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch import nn  # noqa: E402
 
-from backnorm.torch import convert  # noqa: E402
+from backnorm.torch import conversion_report, convert  # noqa: E402
 from backnorm.torch.conversion.activations import SPELLINGS  # noqa: E402
 from with_torch.conversion.models import assert_same, built  # noqa: E402
 
@@ -43,7 +43,7 @@ def test_a_module_is_fused(name: str) -> None:
     want, got = (
         built(lambda: nn.Sequential(nn.BatchNorm2d(3), SPELLINGS[name].module())) for _ in range(2)
     )
-    assert convert(got).entries[0].fused == name
+    assert conversion_report(convert(got)).entries[0].fused == name
     assert_same(got, want, SHAPE)
 
 
@@ -52,5 +52,5 @@ def test_a_call_is_fused(call: Any) -> None:
     """It computes what it did."""
     cls = with_method(call) if isinstance(call, str) else Calling
     want, got = (built(lambda: cls(call)) for _ in range(2))
-    assert convert(got).fused == 1
+    assert conversion_report(convert(got)).fused == 1
     assert_same(got, want, SHAPE)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 from backnorm.errors import UnknownNameError  # noqa: E402
-from backnorm.torch import convert, revert  # noqa: E402
+from backnorm.torch import conversion_report, convert, revert  # noqa: E402
 from backnorm.torch.conversion import calls  # noqa: E402
 from backnorm.torch.engine import modules  # noqa: E402
 from with_torch.conversion.blocks import BLOCKS, Basic  # noqa: E402
@@ -42,14 +42,14 @@ def test_it_computes_the_same(name: str) -> None:
     """In training and in eval, fused or not; and so does a copy, and what was reverted."""
     build, fused, why = BLOCKS[name]
     want, got = built(build), built(build)
-    report = convert(got)
+    report = conversion_report(convert(got))
     assert report.fused == fused, str(report)
     assert why in " ".join(str(report).split())
     assert isinstance(got, type(want))
     assert got.state_dict().keys() == want.state_dict().keys()
     assert_same(got, want, SHAPE)
     assert_same(pickle.loads(pickle.dumps(got)), want, SHAPE)  # noqa: S301
-    assert convert(got).entries == report.entries
+    assert conversion_report(convert(got)).entries == report.entries
     revert(got)
     assert [type(m) for m in got.modules()] == [type(m) for m in want.modules()]
     assert_same(got, want, SHAPE)

@@ -14,9 +14,12 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
 import backnorm.torch as ours  # noqa: E402
-from backnorm.torch import convert, revert  # noqa: E402
+from backnorm.errors import DtypeError, NothingConvertedWarning  # noqa: E402
+from backnorm.torch import conversion_report, convert, revert  # noqa: E402
+from backnorm.torch.conversion import calls  # noqa: E402
 from with_torch.conversion.models import (  # noqa: E402
     SEQUENCES,
+    assert_close,
     assert_same,
     built,
     drawn,
@@ -39,7 +42,7 @@ def test_it_computes_the_same(name: str, *, inplace: bool, fuse: bool) -> None:
     """Outputs, gradients, statistics and trained parameters, in training and in eval."""
     build, shape, fused, in_place = SEQUENCES[name]
     want, got = built(build), built(build)
-    report = convert(got, fuse=fuse, inplace=inplace)
+    report = conversion_report(convert(got, fuse=fuse, inplace=inplace))
     assert report.converted == len(report.entries) > 0
     assert report.fused == fused * fuse
     if fuse:
@@ -56,7 +59,7 @@ def test_the_engine_runs() -> None:
     model = built(lambda: sequence(nn.LeakyReLU(0.2)))
     convert(model, inplace=True)
     x = model[0](drawn(SHAPE, 0))
-    y = model[1](x)
+    y = calls.run(model[1], x, None, model[2], "", 0.01, (model[0], model[3]))
     assert y.data_ptr() == x.data_ptr()
     assert "BatchNorm" not in type(y.grad_fn).__name__
     assert type(y.grad_fn).__name__ != type(nn.BatchNorm2d(3).double()(x).grad_fn).__name__
@@ -75,7 +78,7 @@ def test_everything_stays_the_object_that_it_is() -> None:
         norm.register_full_backward_hook(lambda *_: calls.append("backward")),
     ]
     state = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
-    report = convert(model)
+    report = conversion_report(convert(model))
     assert model[1] is norm
     assert type(norm) is ours.BatchNorm2d
     assert (norm.note, norm.weight.requires_grad, norm.training) == ("kept", False, False)
@@ -85,7 +88,7 @@ def test_everything_stays_the_object_that_it_is() -> None:
     assert calls == ["before", "after", "backward"]
     for handle in handles:
         handle.remove()
-    assert convert(model).fused == 2
+    assert conversion_report(convert(model)).fused == 2
     model(drawn(SHAPE, 0)).sum().backward()
     assert len(calls) == 3
 
@@ -99,7 +102,6 @@ def odd_layers() -> dict[str, nn.Module]:
     patched = nn.BatchNorm2d(3)
     patched.forward = lambda x: x  # type: ignore[method-assign]
     return {
-        "across processes": nn.SyncBatchNorm(3),
         "unknown": Own(3),
         "before its first call": nn.LazyBatchNorm2d(),
         "parametrized": parametrizations.weight_norm(nn.BatchNorm2d(3), dim=None),
@@ -113,7 +115,7 @@ def test_what_is_left_alone_is_listed(why: str) -> None:
     """With the reason; the layer, and the activation after it, are what they were."""
     model = nn.Sequential(odd_layers()[why], nn.ReLU())
     before = classes(model)
-    report = convert(model)
+    report = conversion_report(convert(model))
     assert classes(model) == before
     (entry,) = report.entries
     assert entry.name == "0"
@@ -128,7 +130,7 @@ def test_a_lazy_layer_is_converted_after_its_first_call() -> None:
     """It is an ordinary one then."""
     model = nn.Sequential(nn.LazyBatchNorm2d(), nn.ReLU())
     model(torch.zeros(2, 3, 4, 4))
-    assert convert(model).fused == 1
+    assert conversion_report(convert(model)).fused == 1
 
 
 @pytest.mark.parametrize("copied", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])  # noqa: S301
@@ -137,7 +139,7 @@ def test_copies_are_converted_too(name: str, copied: Any) -> None:
     """They compute the same, and can be reverted."""
     build, shape, *_ = SEQUENCES[name]
     model = built(build)
-    report = convert(model)
+    report = conversion_report(convert(model))
     copy = copied(model)
     assert classes(copy) == classes(model)
     assert_same(copy, built(build), shape)
@@ -148,12 +150,12 @@ def test_copies_are_converted_too(name: str, copied: Any) -> None:
 def test_twice_is_once() -> None:
     """Also with other choices, and the mode is kept through it all."""
     model = built(lambda: sequence(nn.ReLU(), nn.LeakyReLU()))
-    once = convert(model)
+    once = conversion_report(convert(model))
     before = classes(model)
-    assert convert(model).entries == once.entries
+    assert conversion_report(convert(model)).entries == once.entries
     assert classes(model) == before
-    assert convert(model, fuse=False).fused == 0
-    assert convert(model, inplace=True).in_place == 1
+    assert conversion_report(convert(model, fuse=False)).fused == 0
+    assert conversion_report(convert(model, inplace=True)).in_place == 1
     model.eval()
     revert(model)
     assert not any(module.training for module in model.modules())
@@ -162,10 +164,87 @@ def test_twice_is_once() -> None:
 
 def test_the_report_is_a_table() -> None:
     """A line for each layer, and the counts."""
-    report = convert(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), Own(3)))
+    report = conversion_report(
+        convert(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), Own(3)))
+    )
     lines = [line.split() for line in str(report).splitlines()]
     assert lines[0][:3] == ["layer", "was", "now"]
-    assert lines[1] == ["1", "torch.nn.BatchNorm1d", "backnorm.BatchNormAct1d", "relu"]
+    assert lines[1] == ["1", "torch.nn.BatchNorm1d", "backnorm.BatchNorm1d", "relu"]
     assert lines[2][:3] == ["3", "Own", "Own"]
     assert str(report).endswith("1 of 2 converted, 1 fused, 0 in place, 1 left alone")
     assert repr(report) == "<Report: 1 of 2 converted, 1 fused, 0 in place, 1 left alone>"
+    assert report._repr_html_().count("<tr>") == 3
+    assert "<td>Own</td>" in report._repr_html_()
+
+
+def test_the_model_comes_back() -> None:
+    """As from PyTorch's converters; a report can be had of any part, converted or not."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    assert convert(model) is model
+    assert conversion_report(model[1]).entries[0].name == ""
+    assert conversion_report(nn.BatchNorm1d(3)).converted == 0
+
+
+@pytest.mark.parametrize(
+    ("got", "advice"),
+    [
+        (nn.BatchNorm1d, "got the class BatchNorm1d. Its layers are modules of PyTorch. Pass an "),
+        (nn.BatchNorm1d(3).state_dict(), "got OrderedDict. .* Load a state_dict into a model, and"),
+        (None, "got NoneType. Its layers are modules of PyTorch. Pass the model."),
+    ],
+    ids=["class", "state_dict", "nothing"],
+)
+@pytest.mark.parametrize("function", [convert, revert, conversion_report])
+def test_what_is_no_model_is_refused(function: Any, got: Any, advice: str) -> None:
+    """The message says what to pass."""
+    with pytest.raises(DtypeError, match=rf"^model must be a torch\.nn\.Module, {advice}"):
+        function(got)
+
+
+def test_a_model_without_batch_norm_is_told() -> None:
+    """By a warning: nothing is wrong with it."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+    with pytest.warns(NothingConvertedWarning, match="^Sequential has no batch normalization, so"):
+        assert convert(model) is model
+
+
+@pytest.mark.parametrize("through", ["none", "mean", "variance"])
+def test_one_keyword_cuts_statistics_out_of_the_gradient(through: Any) -> None:
+    """Of a whole model, and of layers built by hand; a revert gives the whole gradient back."""
+    want = built(lambda: sequence(nn.ReLU()))
+    got = convert(deepcopy(want), through=through)
+    by_hand = deepcopy(want)
+    by_hand[1] = ours.BatchNorm2d(3, through=through).double()
+    act = ours.BatchNormAct2d(3, through=through).double()
+    by_hand[1].load_state_dict(want[1].state_dict())
+    act.load_state_dict(want[1].state_dict())
+    assert f"through={through}" in repr(by_hand[1])
+    assert f"through={through}" in repr(act)
+    assert_same(got, by_hand, SHAPE)
+    fused = nn.Sequential(want[0], act, *want[3:])
+    x = drawn(SHAPE, 0)
+    assert_close({"dx": slope(got, x)}, {"dx": slope(fused, x)})
+    cut = slope(got, x)
+    assert revert(got) == 1
+    assert not torch.allclose(slope(got, x), cut)
+    assert_close({"dx": slope(got, x)}, {"dx": slope(want, x)})
+
+
+def slope(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a loss by x."""
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).square().sum(), x)[0]
+
+
+def test_a_synchronized_layer_without_a_group_is_converted() -> None:
+    """There is no other process to ask; its class and its state stay."""
+    want, got = (
+        built(lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.SyncBatchNorm(3))) for _ in "ab"
+    )
+    report = conversion_report(convert(got))
+    assert (report.converted, report.entries[0].now) == (1, "backnorm.SyncBatchNorm")
+    assert isinstance(got[1], nn.SyncBatchNorm)
+    assert_same(got, want, SHAPE)
+    assert_same(pickle.loads(pickle.dumps(got)), want, SHAPE)  # noqa: S301
+    assert revert(got) == 1
+    assert type(got[1]) is nn.SyncBatchNorm

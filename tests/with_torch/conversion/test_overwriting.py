@@ -16,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from backnorm.errors import SmallWeightWarning  # noqa: E402
-from backnorm.torch import convert, revert  # noqa: E402
+from backnorm.torch import conversion_report, convert, revert  # noqa: E402
 from backnorm.torch.engine import functional, modules  # noqa: E402
 from with_torch.conversion.models import assert_close, assert_same, built, drawn  # noqa: E402
 from with_torch.conversion.overwriting import (  # noqa: E402
@@ -65,7 +65,7 @@ def test_it_computes_the_same(name: str, in_place: list[bool]) -> None:
     """Training, eval, gradients in both; as many calls are in place as the report says."""
     build, count, why = IN_PLACE[name]
     want, got = built(build), built(build)
-    report = convert(got, inplace=True)
+    report = conversion_report(convert(got, inplace=True))
     assert report.in_place == count, str(report)
     assert why in " ".join(str(report).split())
     assert_same(First(got), First(want), SHAPE)
@@ -73,7 +73,7 @@ def test_it_computes_the_same(name: str, in_place: list[bool]) -> None:
     in_place.clear()
     deepcopy(got)(drawn(SHAPE, 0))
     assert sum(in_place) == count
-    assert convert(got, inplace=True).entries == report.entries
+    assert conversion_report(convert(got, inplace=True)).entries == report.entries
     revert(got)
     assert_same(First(got), First(want), SHAPE)
 
@@ -83,7 +83,7 @@ def test_without_fusing() -> None:
     """An activation by itself may keep what it reads, a convolution does not write to it."""
     for build, count in ((Plain, 0), (NoAct, 1)):
         want, got = built(build), built(build)
-        report = convert(got, fuse=False, inplace=True)
+        report = conversion_report(convert(got, fuse=False, inplace=True))
         assert (report.fused, report.in_place) == (0, count)
         assert_same(got, want, SHAPE)
 
@@ -135,7 +135,7 @@ CHANGES = [
 def test_what_is_changed_later_counts(build: Any, change: Any, in_place: list[bool]) -> None:
     """The call looks again whether it may overwrite."""
     want, got = built(build), built(build)
-    assert convert(got, inplace=True).in_place == 1
+    assert conversion_report(convert(got, inplace=True)).in_place == 1
     for block in (want, got):
         change(block)
     assert_same(got, want, SHAPE)
@@ -150,7 +150,7 @@ def test_tiny_weights_are_kept_out(in_place: list[bool]) -> None:
     want, got = built(Plain), built(Plain)
     for block in (want, got):
         nn.init.constant_(block.bn1.weight, 1e-20)
-    assert convert(got, inplace=True).in_place == 1
+    assert conversion_report(convert(got, inplace=True)).in_place == 1
     functional._warn_of_small_weights.cache_clear()
     with pytest.warns(SmallWeightWarning, match="inplace is ignored in this call"):
         deepcopy(got)(drawn(SHAPE, 0))
@@ -224,7 +224,7 @@ def test_nothing_is_said_where_nothing_is_left_undone() -> None:
     """A reason for each layer that is not in place, and none for one that is."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = convert(built(Residual), inplace=True)
+        report = conversion_report(convert(built(Residual), inplace=True))
     assert [(e.fused, e.in_place, e.why) for e in report.entries] == [
         ("leaky_relu", True, ""),
         ("add + leaky_relu", False, "not in place: it adds a residual"),

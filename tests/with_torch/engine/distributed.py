@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from backnorm.torch import convert
+from backnorm.torch import conversion_report, convert
 
 STEPS, SAMPLES = 3, 4
 
@@ -39,7 +39,7 @@ def main(rank: int, meeting: str, result: str) -> None:
         timeout=timedelta(seconds=600),
     )
     own = network()
-    assert convert(own).converted == 1
+    assert conversion_report(convert(own)).converted == 1
     model = DistributedDataParallel(own)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(STEPS):

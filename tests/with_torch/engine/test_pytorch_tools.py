@@ -76,11 +76,11 @@ def test_compile_without_a_break(mode: str, activation: str) -> None:
 
 @by_mode
 def test_export(mode: str) -> None:
-    """A program that was exported gives the same output."""
+    """A program that was exported gives the same output, by PyTorch's own operators."""
     x = drawn(SHAPE).x
     made = model().train(MODES[mode])
     program = torch.export.export(copy.deepcopy(made), (x,))
-    assert "backnorm.batch_norm" in str(program.graph)
+    assert "backnorm" not in str(program.graph)
     assert_like(program.module()(x).detach(), made(x).detach())
 
 

@@ -2,84 +2,104 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from backnorm.torch.conversion import blocks, layers, sequences
+from torch import nn
+
+from backnorm import _check
+from backnorm.errors import DtypeError, NothingConvertedWarning
+from backnorm.torch.conversion import blocks, layers
 from backnorm.torch.conversion.report import LayerReport, Report
+from backnorm.torch.conversion.unfused import unfused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from torch import nn
+    from backnorm._types import Through
 
-    from backnorm.torch.conversion.layers import FusionResult
+__all__ = ["LayerReport", "Report", "conversion_report", "convert", "revert", "unfused"]
 
-__all__ = ["LayerReport", "Report", "convert", "revert"]
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def convert(model: nn.Module, *, fuse: bool = True, inplace: bool = False) -> Report:
-    """Convert every torch.nn.BatchNorm1d, 2d and 3d of a model to the engine's layer.
+def convert(
+    model: Model, *, fuse: bool = True, inplace: bool = False, through: Through = "both"
+) -> Model:
+    """Convert the batch normalizations of a model to the engine's layers.
 
-    Layers, parameters, buffers and hooks stay the same objects: only the class of a layer changes.
-    So optimizers, checkpoints and names stay valid. A model that was converted before is reverted
-    first.
+    Layers, parameters, buffers and hooks stay the same objects: only the class of a layer changes,
+    and no layer computes something else than before. So optimizers, checkpoints and names stay
+    valid. A model that was converted before is reverted first.
 
     Parameters
     ----------
     model
         The model; it is changed in place.
     fuse
-        Whether to compute an activation in the same pass as the normalization before it: ReLU,
-        ReLU6 and LeakyReLU. In a Sequential the activation becomes an Identity. In a module whose
-        forward torch.fx can trace, a sum between the two is fused as well, as in a residual block.
+        Whether the forward of a module may compute a normalization, a sum after it and the
+        activation after that in one pass, in a Sequential and in a forward that torch.fx can trace.
+        The layers themselves stay what they are.
     inplace
-        Whether y takes the memory of x where that is safe, in a Sequential and in forwards that
-        torch.fx can trace: directly after a convolution or a linear layer, with no activation or
-        leaky_relu, and if every reader of y is known to leave it unchanged.
+        Whether y takes the memory of x where that is safe, in the same forwards: directly after a
+        convolution or a linear layer, with no activation or leaky_relu, and if every reader of y is
+        known to leave it unchanged.
+    through
+        Which statistics the gradient goes through in training: "both"; or "mean", "variance" or
+        "none", to see what an implementation that treats the others as constants would learn.
 
     Returns
     -------
-    Report
-        What was done to each normalization of the model; print it to see a table.
+    torch.nn.Module
+        The model; `conversion_report` says what was done to each of its layers.
+
+    Raises
+    ------
+    DtypeError
+        If model is not a torch.nn.Module.
+    UnknownNameError
+        If through is none of the four.
+
+    Warns
+    -----
+    NothingConvertedWarning
+        If the model has no batch normalization.
 
     Notes
     -----
-    Layers of other classes, SyncBatchNorm among them, are left alone and listed with the reason.
+    Converted are torch.nn.BatchNorm1d, 2d and 3d; SyncBatchNorm in a process without a group; and
+    known layers of other libraries, see docs/pytorch.md. Others are left alone and listed with the
+    reason.
 
     Examples
     --------
     >>> from torch import nn
-    >>> from backnorm.torch import convert
-    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
-    >>> report = convert(model)
-    >>> report.converted, report.fused
-    (1, 1)
-    >>> [type(layer).__name__ for layer in model]
-    ['Conv2d', 'BatchNormAct2d', 'Identity']
+    >>> from backnorm.torch import conversion_report, convert
+    >>> model = convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()))
+    >>> conversion_report(model)
+    <Report: 1 of 1 converted, 1 fused, 0 in place, 0 left alone>
     """
+    _check_model(model)
+    _check.name_of("through", through, _check.THROUGHS)
     revert(model)
-    norms = {name: module for name, module in model.named_modules() if layers.is_norm(module)}
-    was = {name: layers.class_name(type(norm)) for name, norm in norms.items()}
-    results: dict[nn.Module, FusionResult] = {}
-    for norm in norms.values():
-        why = layers.why_left_alone(norm)
-        results[norm] = layers.FusionResult(why=why)
-        if not why:
-            layers.to_ours(norm)
+    norms = [module for module in model.modules() if layers.is_norm(module)]
+    if not norms:
+        warnings.warn(NothingConvertedWarning.of(type(model).__name__), stacklevel=2)
+    for norm in norms:
+        if not layers.why_left_alone(norm):
+            layers.to_ours(norm, through)
     if fuse or inplace:
-        results |= _fuse(model, acts=fuse, inplace=inplace)
-    return Report(model, _entries(norms, was, results))
+        shared = _shared(model)
+        for module in list(model.modules()):
+            for norm, result in blocks.fuse(module, shared, acts=fuse, inplace=inplace).items():
+                layers.mark(norm, result)
+    return model
 
 
-def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
-    shared = _shared(model)
-    results: dict[nn.Module, FusionResult] = {}
-    for module in list(model.modules()):
-        where = sequences if layers.is_plain(module) else blocks
-        results |= where.fuse(module, shared, acts=acts, inplace=inplace)
-    return results
+def _check_model(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise DtypeError.not_a_model(model)
 
 
 def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
@@ -90,47 +110,75 @@ def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
     return {module for module, count in uses.items() if count > 1 and module is not None}
 
 
-def _entries(
-    norms: Mapping[str, nn.Module],
-    was: Mapping[str, str],
-    outcomes: Mapping[nn.Module, FusionResult],
-) -> tuple[LayerReport, ...]:
-    entries = []
-    for name, norm in norms.items():
-        outcome, now = outcomes[norm], layers.class_name(type(norm))
-        entries.append(
-            LayerReport(name, was[name], now, outcome.fused, outcome.in_place, outcome.why)
-        )
-    return tuple(entries)
-
-
-def revert(model: nn.Module) -> int:
-    """Undo `convert`: restore the stock layers and activations, with their parameters and hooks.
+def conversion_report(model: nn.Module) -> Report:
+    """Return what a conversion did to each batch normalization of a model.
 
     Parameters
     ----------
     model
-        The model; it is changed in place.
+        The model, or a part of it; it need not be converted.
+
+    Returns
+    -------
+    Report
+        Print it to see a table; a notebook shows one.
+
+    Raises
+    ------
+    DtypeError
+        If model is not a torch.nn.Module.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from backnorm.torch import conversion_report, convert
+    >>> report = conversion_report(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))))
+    >>> report.converted, report.fused, report.entries[0].why
+    (1, 0, 'no activation follows, or its output is used elsewhere')
+    """
+    _check_model(model)
+    return Report(model, tuple(_entries(model)))
+
+
+def _entries(model: nn.Module) -> list[LayerReport]:
+    found = []
+    for name, norm in model.named_modules():
+        if layers.is_norm(norm):
+            result = layers.result_of(norm)
+            was, now = map(layers.class_name, (layers.stock_class(norm), type(norm)))
+            found.append(LayerReport(name, was, now, result.fused, result.in_place, result.why))
+    return found
+
+
+def revert(model: nn.Module) -> int:
+    """Undo `convert`: the layers get the classes that they had, and keep parameters and hooks.
+
+    Parameters
+    ----------
+    model
+        The model; it is changed in place. Layers that were built from backnorm's classes do not
+        change.
 
     Returns
     -------
     int
-        How many layers were reverted. Layers that were built from backnorm's classes do not change.
+        How many layers were reverted.
+
+    Raises
+    ------
+    DtypeError
+        If model is not a torch.nn.Module.
 
     Examples
     --------
     >>> from torch import nn
     >>> from backnorm.torch import convert, revert
-    >>> model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU())
-    >>> print(repr(convert(model)))
-    <Report: 1 of 1 converted, 1 fused, 0 in place, 0 left alone>
+    >>> model = convert(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU()))
     >>> revert(model)
     1
-    >>> [type(layer).__name__ for layer in model]
-    ['Linear', 'BatchNorm1d', 'ReLU']
     """
+    _check_model(model)
     modules = list(model.modules())
     for module in modules:
         blocks.restore(module)
-        sequences.restore(module)
     return sum(layers.to_stock(module) for module in modules)

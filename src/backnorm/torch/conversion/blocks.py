@@ -1,19 +1,17 @@
 """Fuses in the forward of a module of any class: normalization, sum and activation become one call.
 
-torch.fx traces the forward (`tracing`), the graph is rewritten here, and the module gets a
+The forward becomes a graph (`tracing`), the graph is rewritten here, and the module gets a
 generated subclass of its class. The subclass's forward runs the generated code as long as the
 attributes that were read while tracing have the same values. Otherwise it runs the original
-forward, which is still right: the normalizations in the module do not compute an activation, only
-the generated call asks them to (`calls.run`).
+forward, which is still right: the children of the module stay what they are, also for whoever
+calls them one by one, and only the generated call asks for an activation (`calls.run`).
 """
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import fx, nn
 
-from backnorm.torch.conversion import activations, calls, layers, overwriting, stand_ins
+from backnorm.torch.conversion import (
+    activations,
+    calls,
+    generated,
+    hooks,
+    layers,
+    overwriting,
+    stand_ins,
+)
 from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.tracing import trace
 
@@ -49,6 +55,7 @@ class FusedForward:
     imports: Mapping[str, str]
     values: Mapping[str, Any]
     present: tuple[str, ...]
+    children: tuple[str, ...] | None = None
     forward: Callable[..., Any] = field(init=False, compare=False, repr=False)
     """The function that the code defines; made here, since torch.compile cannot trace exec."""
 
@@ -56,6 +63,8 @@ class FusedForward:
         """Whether the generated code computes what the original forward would."""
         return (
             all(type(x) is torch.Tensor for x in arguments)
+            and not hooks.hears_every_call()
+            and self.children in (None, tuple(vars(module)["_modules"]))
             and all(getattr(module, name, None) is not None for name in self.present)
             and all(getattr(module, name, None) == value for name, value in self.values.items())
         )
@@ -70,32 +79,20 @@ class FusedForward:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (FusedForward, (self.source, self.names, self.imports, self.values, self.present))
+        parts = (self.source, self.names, self.imports, self.values, self.present, self.children)
+        return (FusedForward, parts)
 
 
-def _reduced(self: nn.Module, protocol: Any) -> Any:
-    """Pickle by the base class, since pickle cannot find a generated class by its name."""
-    reduced: tuple[Any, ...] = object.__reduce_ex__(self, max(protocol, 2))  # type: ignore[assignment]
-    return (_new, (type(self).__base__,), *reduced[2:])
-
-
-def _new(base: type) -> Any:
-    cls = _class(base)
-    return cls.__new__(cls)
-
-
-@cache
-def _class(base: Any) -> Any:
-    @functools.wraps(base.forward)
+@generated.recipe("fused")
+def _members(base: Any) -> dict[str, Any]:
     def _forward(self: nn.Module, *arguments: Any, **keywords: Any) -> Any:
-        plan = vars(self)[PLAN]
-        if keywords or not plan.holds(self, arguments):
+        # A slice of a Sequential has its class, and no plan.
+        plan = vars(self).get(PLAN)
+        if plan is None or keywords or not plan.holds(self, arguments):
             return base.forward(self, *arguments, **keywords)
         return plan.forward(self, *arguments)
 
-    members = {"__module__": base.__module__, "__doc__": base.__doc__}
-    members |= {"forward": _forward, "__reduce_ex__": _reduced}
-    return type(base.__name__, (base,), members)
+    return {"forward": _forward}
 
 
 def fuse(
@@ -119,7 +116,7 @@ def fuse(
     dict
         The result for each converted normalization among the children of the module.
     """
-    norms = [child for child in module.children() if layers.is_converted(child)]
+    norms = [child for child in module.children() if layers.is_fusible(child)]
     if not norms:
         return {}
     traced = trace(module)
@@ -143,16 +140,18 @@ def fuse(
         code = traced.graph.python_code("self")
         names = {x: value for x, value in code.globals.items() if not isinstance(value, ModuleType)}
         imports = {x: code.globals[x].__name__ for x in code.globals.keys() - names.keys()}
-        vars(module)[PLAN] = FusedForward(code.src, names, imports, traced.values, traced.present)
-        cls: Any = type(module)
-        module.__class__ = _class(cls)
+        vars(module)[PLAN] = FusedForward(
+            code.src, names, imports, traced.values, traced.present, traced.children
+        )
+        module.__class__ = generated.subclass("fused", type(module))
     return results
 
 
 def restore(module: nn.Module) -> None:
     """Give a module its original forward back."""
-    if vars(module).pop(PLAN, None) is not None:
-        module.__class__ = type(module).__base__  # type: ignore[assignment]
+    if vars(type(module)).get("_backnorm_kind") == "fused":
+        vars(module).pop(PLAN, None)
+        module.__class__ = generated.original(type(module))
 
 
 def _called(module: nn.Module, node: fx.Node) -> nn.Module | None:
@@ -166,7 +165,10 @@ class Match:
     Attributes
     ----------
     nodes
-        The normalization; the sum, if there is one; the activation, if one is fused.
+        The normalization; the sum, if there is one; the activation, if one is fused; and every
+        Identity between them.
+    between
+        Names of the Identities before and after the sum.
     residual
         The other operand of the sum; None without a sum.
     act
@@ -176,6 +178,7 @@ class Match:
     """
 
     nodes: tuple[fx.Node, ...]
+    between: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     residual: Any = None
     act: Act | None = None
     why: str = ""
@@ -188,19 +191,35 @@ def _match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
     """
     if not acts:
         return Match((norm,))
-    pattern, residual = [norm], None
-    following = _only_user(norm)
-    if following is not None and _is_sum(following, norm):
-        pattern.append(following)
-        residual = next(x for x in following.args if x is not norm)
-        following = _only_user(following)
+    before, following = _identities(module, norm)
+    pattern, residual = [norm, *before], None
+    after: list[fx.Node] = []
+    if following is not None and _is_sum(following, pattern[-1]):
+        residual = next(x for x in following.args if x is not pattern[-1])
+        after, then = _identities(module, following)
+        pattern += [following, *after]
+        following = then
     act = None if following is None else _activation(module, following, pattern[-1])
     if following is None or act is None:
         return Match((norm,), why="no activation follows, or its output is used elsewhere")
     why = _disturbed(module, norm, following, pattern) or _changed(module, following, act)
     if why:
         return Match((norm,), why=why)
-    return Match((*pattern, following), residual, act)
+    return Match((*pattern, following), (_targets(before), _targets(after)), residual, act)
+
+
+def _targets(nodes: list[fx.Node]) -> tuple[str, ...]:
+    return tuple(str(node.target) for node in nodes)
+
+
+def _identities(module: nn.Module, node: fx.Node) -> tuple[list[fx.Node], fx.Node | None]:
+    """Return the calls of Identity that follow a node, and the only user after them."""
+    found: list[fx.Node] = []
+    following = _only_user(node)
+    while following is not None and hooks.is_identity(_called(module, following)):
+        found.append(following)
+        following = _only_user(following)
+    return found, following
 
 
 def _around(module: nn.Module, match: Match, *, several: bool) -> tuple[str, ...] | str:
@@ -233,8 +252,13 @@ def _replace(graph: fx.Graph, match: Match, around: tuple[str, ...]) -> None:
         layer = graph.create_node("get_attr", str(norm.target))
         is_module = match.act is not None and last.op == "call_module"
         act_module = graph.create_node("get_attr", str(last.target)) if is_module else None
-        others = tuple(graph.create_node("get_attr", name) for name in around)
-        arguments = (layer, norm.args[0], match.residual, act_module, act.name, act.slope, others)
+        others, *between = (
+            tuple(graph.create_node("get_attr", name) for name in names)
+            for names in (around, *match.between)
+        )
+        arguments = (
+            layer, norm.args[0], match.residual, act_module, act.name, act.slope, others, *between
+        )  # fmt: skip
         fused = graph.call_function(calls.run, arguments)
     last.replace_all_uses_with(fused)
     for node in reversed(match.nodes):
@@ -317,7 +341,7 @@ def _may_be_view(node: fx.Node) -> bool:
 
 def _odd_call(module: nn.Module, norm: fx.Node) -> str:
     """Return why the call of a normalization cannot be replaced; "" if it can."""
-    if layers.has_hooks(module.get_submodule(str(norm.target))):
+    if hooks.has_hooks(module.get_submodule(str(norm.target))):
         return "it has hooks"
     if len(norm.args) != 1 or norm.kwargs or not isinstance(norm.args[0], fx.Node):
         return "it is not called with one tensor"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from backnorm.torch.conversion import layers, overwriting
+from backnorm.torch.conversion import hooks, layers, overwriting
 from backnorm.torch.conversion.activations import Act
 from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -27,6 +27,8 @@ def run(  # noqa: PLR0917 - generated code calls it
     name: str,
     slope: float,
     around: tuple[nn.Module, ...] = (),
+    before: tuple[nn.Module, ...] = (),
+    after: tuple[nn.Module, ...] = (),
 ) -> torch.Tensor:
     """Return act(norm(x) + residual), in one pass if nothing has changed since the conversion.
 
@@ -45,9 +47,13 @@ def run(  # noqa: PLR0917 - generated code calls it
     around
         For normalization in place: the module that makes x, then those that read y. They may have
         been replaced since.
+    before, after
+        What was an Identity before and after the sum.
     """
     act = Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
-    if act is not None and type(norm) in PLAIN and _is_bare(norm) and _fits(residual, x):
+    bare = type(norm) in PLAIN and hooks.is_bare(norm)
+    straight = all(map(hooks.is_identity, (*before, *after)))
+    if act is not None and bare and straight and _fits(residual, x):
         return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
             x,
             activation=act.name,
@@ -56,15 +62,15 @@ def run(  # noqa: PLR0917 - generated code calls it
             inplace=bool(around) and not overwriting.why_not(around[0], act, around[1:]),
         )
     y: torch.Tensor = norm(x)
+    for other in before:
+        y = other(y)
     if residual is not None:
         y = y + residual
+    for other in after:
+        y = other(y)
     if module is not None:
         return module(y)  # type: ignore[no-any-return]
     return ACTIVATIONS[name].apply(y, slope)
-
-
-def _is_bare(norm: nn.Module) -> bool:
-    return "forward" not in vars(norm) and not layers.has_hooks(norm)
 
 
 def _fits(residual: Any, x: torch.Tensor) -> bool:

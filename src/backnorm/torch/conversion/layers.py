@@ -1,35 +1,38 @@
 """Stock layers become ours, and ours stock: the object stays, only its class changes.
 
 So every reference stays valid: parameters in an optimizer, handles of hooks, a user's list of
-layers, one layer under two names.
+layers, one layer under two names. A layer computes the same before and after.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 from torch.nn.utils.parametrize import is_parametrized
 
-from backnorm.torch.conversion import activations
-from backnorm.torch.engine import modules
+from backnorm.torch.conversion import activations, generated, hooks, known
+from backnorm.torch.engine import modules, tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from backnorm._types import Through
     from backnorm.torch.conversion.activations import Act
 
 __all__ = [
     "FusionResult",
     "activation_of",
     "class_name",
-    "has_hooks",
     "is_converted",
+    "is_fusible",
     "is_norm",
     "is_plain",
-    "to_act",
+    "mark",
+    "result_of",
+    "stock_class",
     "to_ours",
     "to_stock",
     "why_left_alone",
@@ -39,45 +42,32 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class FusionResult:
-    """What was fused into a layer; fields as in `LayerReport`."""
+    """What is fused with a layer where it is called; fields as in `LayerReport`."""
 
     fused: str = ""
     in_place: bool = False
     why: str = ""
 
 
-OURS: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
-    nn.BatchNorm1d: modules.BatchNorm1d,
-    nn.BatchNorm2d: modules.BatchNorm2d,
-    nn.BatchNorm3d: modules.BatchNorm3d,
-}
-
-ACTS: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
-    modules.BatchNorm1d: modules.BatchNormAct1d,
-    modules.BatchNorm2d: modules.BatchNormAct2d,
-    modules.BatchNorm3d: modules.BatchNormAct3d,
-}
-
-STOCK: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
-    **{ours: stock for stock, ours in OURS.items()},
-    **{ACTS[ours]: stock for stock, ours in OURS.items()},
+OURS: Final[Mapping[type[nn.Module], Any]] = {
+    cls.stock: cls for cls in (modules.BatchNorm1d, modules.BatchNorm2d, modules.BatchNorm3d)
 }
 
 MARK: Final = "_backnorm_converted"
-"""Attribute of converted layers; layers built from backnorm's classes do not have it."""
-
-HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Attribute of converted layers, a `FusionResult`; layers built of our classes do not have it."""
 
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a batch normalization of any class."""
-    return isinstance(module, _BatchNorm)
+    return isinstance(module, (_BatchNorm, *modules.LAYERS)) or known.is_known(module)
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether a module only calls its children one after the other."""
-    forward = getattr(type(module), "forward", None)
-    return forward is nn.Sequential.forward and "forward" not in vars(module)
+    cls = generated.original(type(module))
+    forward = getattr(cls, "forward", None)
+    iterates = getattr(cls, "__iter__", None) is nn.Sequential.__iter__
+    return forward is nn.Sequential.forward and iterates and "forward" not in vars(module)
 
 
 def writes(module: nn.Module | None) -> bool:
@@ -90,63 +80,79 @@ def writes(module: nn.Module | None) -> bool:
 def why_left_alone(module: nn.Module) -> str:
     """Return why a batch normalization cannot be converted; "" if it can."""
     cls = type(module)
-    if isinstance(module, nn.SyncBatchNorm):
-        return "it normalizes across processes"
-    if isinstance(module, _LazyNormBase):
-        return "it has no parameters before its first call; convert the model after that"
-    if is_parametrized(module):
-        return "its parameters are parametrized"
-    if cls not in OURS:
-        ours = cls.__module__.startswith("backnorm.")
-        return "it is backnorm's own" if ours else "an unknown subclass may compute something else"
-    if "forward" in vars(module):
-        return "its forward was replaced"
-    return ""
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether hooks run when a module is called."""
-    return any(vars(module)[kind] for kind in HOOKS)
+    reasons = {
+        "it has no parameters before its first call; convert the model after that": isinstance(
+            module, _LazyNormBase
+        ),
+        "its parameters are parametrized": is_parametrized(module),
+        "its forward was replaced": "forward" in vars(module),
+        "it is backnorm's own": cls.__module__.startswith("backnorm."),
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), "")
+    if why or cls in OURS:
+        return why
+    if known.is_known(module):
+        return known.why_left_alone(module)
+    return "an unknown subclass may compute something else"
 
 
 def is_converted(module: nn.Module | None) -> bool:
     """Whether a module is ours and was stock before a conversion."""
-    return module is not None and MARK in vars(module) and type(module) in STOCK
+    return module is not None and MARK in vars(module) and hasattr(type(module), "stock")
+
+
+def is_fusible(module: nn.Module | None) -> bool:
+    """Whether a converted layer normalizes and does nothing else."""
+    return is_converted(module) and type(module) in OURS.values()
 
 
 def activation_of(module: nn.Module | None) -> Act | None:
     """Return the activation that a module computes; None if the engine cannot compute it."""
-    if module is None or has_hooks(module) or "forward" in vars(module):
+    if module is None or not hooks.is_bare(module):
         return None
     return activations.of_module(module)
 
 
-def to_ours(module: nn.Module) -> None:
+def to_ours(module: nn.Module, through: Through) -> None:
     """Turn a stock layer into ours."""
-    module.__class__ = OURS[type(module)]
-    vars(module)[MARK] = True
+    cls = type(module)
+    module.__class__ = OURS[cls] if cls in OURS else generated.subclass("known", cls)
+    if through != "both":
+        vars(module)["through"] = through
+    mark(module, FusionResult(known.fused_in(module)))
 
 
-def to_act(module: nn.Module, act: Act, *, inplace: bool) -> None:
-    """Have a layer of ours compute an activation as well."""
-    module.__class__ = ACTS[type(module)]
-    vars(module).update(activation=act.name, negative_slope=act.slope, inplace=inplace)
+def mark(module: nn.Module, result: FusionResult) -> None:
+    """Remember what is fused with a converted layer."""
+    vars(module)[MARK] = result
+
+
+def result_of(module: nn.Module) -> FusionResult:
+    """Return what is fused with a layer; for a layer that was left alone why it was."""
+    if is_converted(module):
+        return vars(module)[MARK]  # type: ignore[no-any-return]
+    return FusionResult(why=why_left_alone(module))
+
+
+def stock_class(module: nn.Module) -> type[nn.Module]:
+    """Return the class that a layer had before it was converted; its own if it was not."""
+    return type(module).stock if is_converted(module) else type(module)  # type: ignore[attr-defined]
 
 
 def to_stock(module: nn.Module) -> bool:
     """Turn a converted layer back into a stock layer, and return whether it was converted."""
     converted = is_converted(module)
     if converted:
-        if type(module) in ACTS.values():
-            for name in ("activation", "negative_slope", "inplace"):
-                vars(module).pop(name)
         vars(module).pop(MARK)
-        module.__class__ = STOCK[type(module)]
+        vars(module).pop("through", None)
+        tools.to_stock(module)
     return converted
 
 
 def class_name(cls: type) -> str:
     """Return the name of a class in reports."""
+    if generated.is_generated(cls):
+        return f"backnorm.{cls.__qualname__}"
     if cls.__module__.startswith("torch.nn."):
         return f"torch.nn.{cls.__qualname__}"
     if cls.__module__.startswith("backnorm."):

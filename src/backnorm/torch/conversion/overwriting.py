@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from backnorm.kernels.activations import INVERTIBLE
-from backnorm.torch.conversion import layers, stand_ins
+from backnorm.torch.conversion import hooks, layers, stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def why_not(before: nn.Module | None, act: Act | None, after: Sequence[nn.Module
 def _end(module: nn.Module | None, index: int) -> nn.Module | None:
     """Return a module, or the first or last layer of nested Sequentials; None with hooks on it."""
     while module is not None:
-        if layers.has_hooks(module) or "forward" in vars(module):
+        if not hooks.is_bare(module):
             return None
         if not layers.is_plain(module):
             return module

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,9 @@ __all__ = ["LayerReport", "Report"]
 
 WIDEST = 160
 """Characters of a line of the table; a longer reason continues on the next line."""
+
+
+COLUMNS: Final = ("layer", "was", "now", "fused", "in place", "why not more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ class LayerReport:
     now
         Its class now; the same as before if it was left alone.
     fused
-        The activation in its pass: "relu", "relu6" or "leaky_relu", after "add + " if a residual is
-        added in it; "" if nothing is fused.
+        The activation in its pass, such as "relu", after "add + " if a residual is added in it; ""
+        if nothing is fused.
     in_place
         Whether y takes the memory of x.
     why
@@ -55,7 +59,9 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a conversion did to each batch normalization of a model; print it to see a table.
+    """What a conversion did to each batch normalization of a model.
+
+    Print it to see a table; a notebook shows one.
 
     Attributes
     ----------
@@ -90,17 +96,26 @@ class Report:
 
     def __str__(self) -> str:
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in ("layer", "was", "now", "fused", "in place"):
+        *short, long = COLUMNS
+        for column in short:
             table.add_column(column, no_wrap=True)
-        table.add_column("why not more")
+        table.add_column(long)
         for entry in self.entries:
-            in_place = "yes" if entry.in_place else ""
-            name = entry.name or "(the model)"
-            table.add_row(name, entry.was, entry.now, entry.fused, in_place, entry.why)
+            table.add_row(*_cells(entry))
         text = StringIO()
         Console(file=text, width=WIDEST, no_color=True, markup=False).print(table)
         lines = [line.rstrip() for line in text.getvalue().splitlines()]
         return "\n".join([*lines, "", self._counts()])
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        rows = (
+            "".join(f"<td>{escape(cell)}</td>" for cell in _cells(entry)) for entry in self.entries
+        )
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        counts = f"<p>{escape(self._counts())}</p>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{counts}"
 
     def _counts(self) -> str:
         return (
@@ -110,3 +125,9 @@ class Report:
 
     def __repr__(self) -> str:
         return f"<Report: {self._counts()}>"
+
+
+def _cells(entry: LayerReport) -> tuple[str, ...]:
+    in_place = "yes" if entry.in_place else ""
+    name = entry.name or "(the model)"
+    return (name, entry.was, entry.now, entry.fused, in_place, entry.why)

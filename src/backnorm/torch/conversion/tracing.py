@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import fx, nn
 
+from backnorm.torch.conversion import layers
 from backnorm.torch.conversion.stand_ins import Tracer
 
 if TYPE_CHECKING:
@@ -65,11 +66,14 @@ class TracedForward:
     present
         The attributes that were a module or a tensor. Another one may take their place, but not
         None: forward may have asked for that.
+    children
+        Of a Sequential the names of all children: it calls them all.
     """
 
     graph: fx.Graph
     values: Mapping[str, Any]
     present: tuple[str, ...]
+    children: tuple[str, ...] | None = None
 
 
 def trace(module: nn.Module) -> TracedForward | str:
@@ -88,6 +92,8 @@ def trace(module: nn.Module) -> TracedForward | str:
     why = _why_not(module)
     if why:
         return why
+    if layers.is_plain(module):
+        return _chained(module)
     first = _once(module)
     if isinstance(first, str):
         return first
@@ -101,7 +107,22 @@ def trace(module: nn.Module) -> TracedForward | str:
     return first
 
 
-def _why_not(module: nn.Module) -> str:  # noqa: PLR0911 - a list of reasons
+def _chained(sequence: nn.Sequential) -> TracedForward:
+    """Return the graph of a Sequential, which calls its children one after the other."""
+    graph, children = fx.Graph(), tuple(vars(sequence)["_modules"])
+    x = graph.placeholder("input")
+    for name in children:
+        x = graph.create_node("call_module", name, (x,))
+    graph.output(x)
+    return TracedForward(graph, {}, children, children)
+
+
+def _why_not(module: nn.Module) -> str:
+    return _why_no_subclass(module) or ("" if layers.is_plain(module) else _why_no_graph(module))
+
+
+def _why_no_subclass(module: nn.Module) -> str:
+    """Return why a generated subclass cannot take the place of a module's class; "" if it can."""
     cls = type(module)
     if "forward" in vars(module):
         return "its forward was replaced"
@@ -111,6 +132,11 @@ def _why_not(module: nn.Module) -> str:  # noqa: PLR0911 - a list of reasons
         return "its class registers its subclasses"
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         return "its class defines how it is pickled"
+    return ""
+
+
+def _why_no_graph(module: nn.Module) -> str:
+    cls = type(module)
     if not isinstance(cls.forward, types.FunctionType) or _is_library(cls.forward.__code__):
         return "its forward is wrapped by a decorator"
     for parameter in list(inspect.signature(cls.forward).parameters.values())[1:]:

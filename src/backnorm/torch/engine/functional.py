@@ -15,6 +15,7 @@ from backnorm.torch.engine import kernels, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
 from backnorm.torch.engine.memory import is_lazy, plain
+from backnorm.torch.engine.tools import call_function_in_graph, is_exported, is_traced
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Through
@@ -106,6 +107,11 @@ def batch_norm(
     >>> batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True, eps=1e-12).tolist()
     [[-1.0], [1.0]]
     """
+    if is_traced(input):
+        given = (input, running_mean, running_var, weight, bias, training, momentum, eps)
+        extras = {"activation": activation, "negative_slope": negative_slope}
+        others = {"residual": residual, "through": through, "inplace": inplace}
+        return call_function_in_graph(batch_norm, given, {**extras, **others})  # type: ignore[no-any-return]
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     options = CallOptions(training, momentum, eps, activation, negative_slope, through)
@@ -120,7 +126,7 @@ def batch_norm(
         _runs(input, residual, parameters)
         and kernels.accepts(input, weight, bias, running_mean, running_var, training)
     ):
-        fits = _fits(input, parameters, training=training)
+        fits = not is_exported() and _fits(input, parameters, training=training)
         function = operator.batch_norm if fits else stock.batch_norm
         return function(input, *parameters, residual, options)
     if inplace and _may_overwrite(input, weight, bias, options):

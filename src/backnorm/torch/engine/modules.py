@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from backnorm import _check
-from backnorm.errors import RangeError
+from backnorm.errors import NotSupportedError, RangeError
 from backnorm.kernels import activations
+from backnorm.torch.engine import tools
 from backnorm.torch.engine.functional import batch_norm
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation
+    from backnorm._types import Activation, Through
 
 __all__ = [
     "BatchNorm1d",
@@ -27,10 +28,23 @@ __all__ = [
 ]
 
 
-class _Engine(_BatchNorm):
+class _Engine(_NormBase):
     """The common forward pass: what the base in torch.nn computes, by the engine."""
 
+    through: Through = "both"
+    """Which statistics the gradient goes through; of the class for layers that were converted."""
+
+    def __init__(
+        self, num_features: int, *arguments: Any, through: Through = "both", **others: Any
+    ) -> None:
+        super().__init__(num_features, *arguments, **others)
+        _check.name_of("through", through, _check.THROUGHS)
+        if through != "both":
+            self.through = through
+
     def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
+        if tools.is_traced(x):
+            return tools.call_in_graph(self, x, extras.get("residual"))  # type: ignore[no-any-return]
         self._check_input_dim(x)
         weight, bias = _held(self, "_parameters", "weight"), _held(self, "_parameters", "bias")
         running_mean = _held(self, "_buffers", "running_mean")
@@ -49,8 +63,13 @@ class _Engine(_BatchNorm):
             training or (running_mean is None and running_var is None),
             0.0 if momentum is None else momentum,
             self.eps,
+            through=self.through,
             **extras,
         )
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Refuse torch.jit.script, which asks for a module that it can compile."""
+        raise NotSupportedError.script(type(self).__name__)
 
     def _count(self, momentum: float | None) -> float | None:
         """Count a batch, and return its weight in the running statistics."""
@@ -74,9 +93,17 @@ class _Plain(_Engine):
         """Return y."""
         return self._normalize(input)
 
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor."""
+        return f"{super().extra_repr()}{_through(self)}"
+
 
 class _Act(_Engine):
-    """With an activation, and with a residual if forward is given one."""
+    """With an activation, and with a residual if forward is given one.
+
+    It is not a subclass of torch.nn.BatchNorm2d: tools that put another class in the place of that
+    one, such as convert_sync_batchnorm, would lose the activation.
+    """
 
     def __init__(
         self,
@@ -114,26 +141,48 @@ class _Act(_Engine):
         has_slope = activations.ACTIVATIONS[self.activation].has_slope
         slope = f", negative_slope={self.negative_slope}" * has_slope
         inplace = ", inplace=True" * self.inplace
-        return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}"
+        through = _through(self)
+        return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}{through}"
+
+
+def _through(layer: _Engine) -> str:
+    return "" if layer.through == "both" else f", through={layer.through}"
 
 
 class BatchNorm1d(_Plain, nn.BatchNorm1d):
-    """torch.nn.BatchNorm1d by the engine: (N, C) or (N, C, L); same arguments, state and errors."""
+    """torch.nn.BatchNorm1d by the engine: (N, C) or (N, C, L); same arguments, state and errors.
+
+    `through` is one more argument, see `BatchNormAct2d`.
+    """
+
+    stock = nn.BatchNorm1d
 
 
 class BatchNorm2d(_Plain, nn.BatchNorm2d):
-    """torch.nn.BatchNorm2d by the engine: (N, C, H, W); same arguments, state and errors."""
+    """torch.nn.BatchNorm2d by the engine: (N, C, H, W); same arguments, state and errors.
+
+    `through` is one more argument, see `BatchNormAct2d`.
+    """
+
+    stock = nn.BatchNorm2d
 
 
 class BatchNorm3d(_Plain, nn.BatchNorm3d):
-    """torch.nn.BatchNorm3d by the engine: (N, C, D, H, W); same arguments, state and errors."""
+    """torch.nn.BatchNorm3d by the engine: (N, C, D, H, W); same arguments, state and errors.
+
+    `through` is one more argument, see `BatchNormAct2d`.
+    """
+
+    stock = nn.BatchNorm3d
 
 
-class BatchNormAct1d(_Act, nn.BatchNorm1d):
+class BatchNormAct1d(_Act):
     """`BatchNorm1d` with an activation in the same pass; see `BatchNormAct2d`."""
 
+    _check_input_dim = nn.BatchNorm1d._check_input_dim
 
-class BatchNormAct2d(_Act, nn.BatchNorm2d):
+
+class BatchNormAct2d(_Act):
     """`BatchNorm2d` with an activation in the same pass, and a residual added before it.
 
     Parameters
@@ -146,6 +195,14 @@ class BatchNormAct2d(_Act, nn.BatchNorm2d):
         Slope of leaky_relu below 0.
     inplace
         Whether y takes the memory of the input; see `batch_norm`.
+    through
+        Which statistics the gradient goes through in training: "both"; or "mean", "variance" or
+        "none" for the gradient of an implementation that treats the others as constants.
+
+    Notes
+    -----
+    It is not a subclass of torch.nn.BatchNorm2d; `unfused` makes a Sequential of such a layer and
+    an activation from it.
 
     Examples
     --------
@@ -157,9 +214,16 @@ class BatchNormAct2d(_Act, nn.BatchNorm2d):
     [0.0, 2.0]
     """
 
+    _check_input_dim = nn.BatchNorm2d._check_input_dim
 
-class BatchNormAct3d(_Act, nn.BatchNorm3d):
+
+class BatchNormAct3d(_Act):
     """`BatchNorm3d` with an activation in the same pass; see `BatchNormAct2d`."""
+
+    _check_input_dim = nn.BatchNorm3d._check_input_dim
+
+
+tools.let_fuse((BatchNorm1d, BatchNorm2d, BatchNorm3d))
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -195,10 +259,28 @@ class FrozenBatchNorm2d(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
         """Return y."""
+        if tools.is_traced(input):
+            return tools.call_in_graph(self, input)  # type: ignore[no-any-return]
         return batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Refuse torch.jit.script, which asks for a module that it can compile."""
+        raise NotSupportedError.script(type(self).__name__)
+
     def extra_repr(self) -> str:
         """Return the arguments of the constructor."""
         return f"{self.num_features}, eps={self.eps}"
+
+
+LAYERS: Final = (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    BatchNormAct1d,
+    BatchNormAct2d,
+    BatchNormAct3d,
+    FrozenBatchNorm2d,
+)
+"""All layers of the engine."""
