@@ -31,7 +31,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-browser test-frameworks test-numpy
+.PHONY: audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -70,6 +70,12 @@ test-numpy:
 test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
+
+# Models of torchvision and timm, and both exporters to ONNX. ARCHITECTURES=short trains six models in place of all.
+test-architectures:
+	BACKNORM_ARCHITECTURES=$(or $(ARCHITECTURES),all) $(MAKE) test VENV=.venv-architectures \
+	    TEST_EXTRAS='test torch files architectures' \
+	    ARGS='$(or $(ARGS),tests/with_torch/architectures tests/with_torch/conversion/test_tools.py)'
 
 # The pages of docs/ that are made of the package's own tables; a test says whether they are current.
 pages: $(VENV)/.installed

@@ -1,0 +1,109 @@
+"""Architectures that people use train converted as they train stock."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from torch import nn  # noqa: E402
+
+from backnorm.torch import conversion_report, convert  # noqa: E402
+from with_torch.architectures import catalog  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.skipif(
+        not catalog.installed(), reason="torchvision or timm is missing; make test-architectures"
+    ),
+    # The libraries warn of what PyTorch will remove.
+    pytest.mark.filterwarnings("ignore::Warning"),
+]
+
+ALL = (*catalog.TORCHVISION, *catalog.TIMM)
+NAMES = ALL if os.environ.get("BACKNORM_ARCHITECTURES") == "all" else catalog.SHORT
+
+TOLERANCE = 1e-7
+"""In float64, relative to the largest value: normalizations in a row amplify the rounding."""
+
+STEPS = 2
+
+
+def tensors(output: Any) -> list[torch.Tensor]:
+    """Return the tensors of what a model returns."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, dict) else output
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+def trained(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Take SGD steps, and return outputs, last gradients and the state."""
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    seen: dict[str, torch.Tensor] = {}
+    for step in range(STEPS):
+        torch.manual_seed(step)  # dropout
+        optimizer.zero_grad()
+        outputs = tensors(network(x))
+        sum(
+            (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum() for y in outputs
+        ).backward()
+        optimizer.step()
+        seen |= {f"output {step}.{at}": y.detach() for at, y in enumerate(outputs)}
+    seen |= {f"gradient {n}": p.grad for n, p in network.named_parameters() if p.grad is not None}
+    return {**seen, **network.state_dict()}
+
+
+def taps(stock: nn.Module, converted: nn.Module, x: torch.Tensor) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what each child of each Sequential gives in both models, on stock's inputs."""
+    given: dict[str, torch.Tensor] = {}
+    chains = {n: m for n, m in stock.named_modules() if isinstance(m, nn.Sequential) and len(m)}
+    handles = [
+        chain.register_forward_pre_hook(
+            lambda _, args, name=name: given.update({name: args[0]} if len(args) == 1 else {})
+        )
+        for name, chain in chains.items()
+    ]
+    with torch.no_grad():
+        stock(x)
+        for handle in handles:
+            handle.remove()
+        for name, value in given.items():
+            want = got = value
+            for (child, layer), twin in zip(
+                chains[name].named_children(), converted.get_submodule(name), strict=True
+            ):
+                if not isinstance(want, torch.Tensor):
+                    break
+                want, got = layer(want.clone()), twin(got.clone())
+                yield f"{name}.{child}", want, got
+
+
+def assert_close(name: str, want: torch.Tensor, got: torch.Tensor) -> None:
+    """Assert that two tensors agree."""
+    assert want.shape == got.shape, name
+    if want.is_floating_point() and want.numel():
+        error = float((want - got).abs().max()) / max(1.0, float(want.abs().max()))
+        assert error <= TOLERANCE, f"{name}: {error:.1e}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_as_stock(name: str) -> None:
+    """Two steps in float64; then taps after every child of every Sequential in evaluation."""
+    stock, converted = catalog.model(name), convert(catalog.model(name))
+    report = conversion_report(converted)
+    assert report.converted == len(report.entries) > 0, str(report)
+    x = catalog.inputs(name, stock)
+    want, got = trained(stock, x), trained(converted, x)
+    assert want.keys() == got.keys()
+    for key, value in want.items():
+        assert_close(key, value, got[key])
+    for key, first, second in taps(stock.eval(), converted.eval(), x):
+        for a, b in zip(tensors(first), tensors(second), strict=True):
+            assert_close(key, a, b)
