@@ -806,7 +806,7 @@ def test_the_message_stands_in_full(error: BacknormError, text: str) -> None:
 
 @pytest.mark.parametrize("error", [error for error, _ in MESSAGES + MORE], ids=words_of)
 def test_a_message_about_an_argument_has_the_requirement(error: BacknormError) -> None:
-    """Where an error has no first sentence of its own, the sentence is made of three attributes."""
+    """An error without a `problem` makes its first sentence of three attributes."""
     if " must " in error.problem:
         assert f"{error.name} must {error.requirement}, got {error.got}." in error.problem
     else:

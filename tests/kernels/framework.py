@@ -2,7 +2,7 @@
 
 The environment of the sanitizers has no PyTorch. Here are tensors with storage that can be freed
 and at any address, handed out by DLPack's exchange as PyTorch does. The kernels hold one exchange
-in a process, so test_framework.py runs this in a process of its own.
+in a process, so test_framework.py runs this in a separate process.
 """
 
 # ruff: noqa: T201 - a child answers on standard output

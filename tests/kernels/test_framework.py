@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not LEVELS, reason="the C++ part is not built")
 
 
 def run(check: str) -> list[str]:
-    """Run one of the checks in a process of its own, and return the lines it printed."""
+    """Run one of the checks in a separate process, and return the lines it printed."""
     command = [sys.executable, str(Path(framework.__file__)), check]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 

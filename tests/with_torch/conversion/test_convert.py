@@ -237,7 +237,7 @@ def slope(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_synchronized_layer_without_a_group_is_converted() -> None:
-    """There is no other process to ask; its class and its state stay."""
+    """It has no other process to ask; its class and its state stay."""
     want, got = (
         built(lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.SyncBatchNorm(3))) for _ in "ab"
     )

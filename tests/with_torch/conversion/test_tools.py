@@ -106,8 +106,12 @@ def test_an_exported_program_needs_no_backnorm(name: str, *, training: bool) -> 
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_models_compute_the_same(name: str, *, dynamo: bool) -> None:
     """Both exporters write a model that onnxruntime runs."""
-    runtime = pytest.importorskip("onnxruntime", reason="make test-architectures has it")
-    pytest.importorskip("onnxscript", reason="make test-architectures has it")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime is not installed; make test-architectures has it"
+    )
+    pytest.importorskip(
+        "onnxscript", reason="onnxscript is not installed; make test-architectures has it"
+    )
     model = built(MODELS[name]).float().eval()
     x = drawn(SHAPE, 0).float()
     file = io.BytesIO()
@@ -156,6 +160,16 @@ def test_quantization_by_fx_is_that_of_the_stock_model(*, training: bool) -> Non
     assert torch.equal(*results)
 
 
+def test_a_layer_that_quantization_met_is_wholly_stock() -> None:
+    """Nothing of the conversion stays in it, so a pickle of it needs no backnorm."""
+    sequence = convert(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))).eval()
+    mapping = quantization.get_default_qconfig_mapping("x86")
+    norm = sequence[1]
+    quantize_fx.prepare_fx(sequence, mapping, (drawn(SHAPE, 0).float(),))
+    assert type(norm) is nn.BatchNorm2d
+    assert "_backnorm_converted" not in vars(norm)
+
+
 def test_an_unfused_layer_computes_the_same() -> None:
     """It shares parameters and buffers, and PyTorch's tools know its parts."""
     for activation in ("identity", "relu", "relu6", "leaky_relu"):
@@ -163,6 +177,9 @@ def test_an_unfused_layer_computes_the_same() -> None:
         parts = unfused(layer)
         assert parts[0].weight is layer.weight
         assert parts[0].running_mean is layer.running_mean
+        assert layer.eval() is layer
+        assert not unfused(layer).training
+        layer.train()
         assert_same(nn.Sequential(*parts), nn.Sequential(layer), SHAPE)
         assert type(nn.SyncBatchNorm.convert_sync_batchnorm(parts)[0]) is nn.SyncBatchNorm
 

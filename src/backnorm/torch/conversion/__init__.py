@@ -59,7 +59,7 @@ def convert(
     DtypeError
         If model is not a torch.nn.Module.
     UnknownNameError
-        If through is none of the four.
+        If through has another value.
 
     Warns
     -----

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from backnorm.kernels import activations
 from backnorm.kernels.activations import ByActivation
+from backnorm.torch.conversion import hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,8 +73,10 @@ SPELLINGS: Final = ByActivation(
 """Every activation but identity, which no model calls."""
 
 
-def of_module(module: nn.Module) -> Act | None:
-    """Return what a module computes, if it is an activation of the engine."""
+def of_module(module: nn.Module | None) -> Act | None:
+    """Return what a module computes, if it is an activation of the engine and nothing else runs."""
+    if module is None or not hooks.is_bare(module):
+        return None
     for name, spelling in SPELLINGS.items():
         if type(module) is spelling.module:
             settings = {key: getattr(module, key) for key in spelling.settings}

@@ -103,7 +103,7 @@ def fuse(
     Parameters
     ----------
     module
-        A module that is not a plain Sequential.
+        Any module.
     shared
         Modules that are used in several places.
     acts
@@ -149,7 +149,7 @@ def fuse(
 
 def restore(module: nn.Module) -> None:
     """Give a module its original forward back."""
-    if vars(type(module)).get("_backnorm_kind") == "fused":
+    if generated.kind_of(type(module)) == "fused":
         vars(module).pop(PLAN, None)
         module.__class__ = generated.original(type(module))
 
@@ -290,7 +290,7 @@ def _activation(module: nn.Module, node: fx.Node, x: fx.Node) -> Act | None:
         return None
     if node.op == "call_module":
         alone = len(node.args) == 1 and not node.kwargs
-        return layers.activation_of(_called(module, node)) if alone else None
+        return activations.of_module(_called(module, node)) if alone else None
     return activations.of_call(node.target, node.args[1:], node.kwargs)
 
 

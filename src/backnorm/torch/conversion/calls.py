@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from backnorm.torch.conversion import hooks, layers, overwriting
+from backnorm.torch.conversion import activations, hooks, overwriting
 from backnorm.torch.conversion.activations import Act
 from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -50,7 +50,7 @@ def run(  # noqa: PLR0917 - generated code calls it
     before, after
         What was an Identity before and after the sum.
     """
-    act = Act(name, slope) if module is None else layers.activation_of(module)  # type: ignore[arg-type]
+    act = Act(name, slope) if module is None else activations.of_module(module)  # type: ignore[arg-type]
     bare = type(norm) in PLAIN and hooks.is_bare(norm)
     straight = all(map(hooks.is_identity, (*before, *after)))
     if act is not None and bare and straight and _fits(residual, x):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["is_generated", "original", "recipe", "subclass"]
+__all__ = ["kind_of", "original", "recipe", "subclass"]
 
 RECIPES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {}
 """For each kind of subclass the function that gives its members, from the original class."""
@@ -43,14 +43,14 @@ def _made(kind: str, base: Any) -> Any:
     return made
 
 
-def is_generated(cls: type) -> bool:
-    """Whether a class was made here."""
-    return "_backnorm_kind" in vars(cls)
+def kind_of(cls: type) -> str:
+    """Return the kind of a class that was made here; "" for any other."""
+    return str(vars(cls).get("_backnorm_kind", ""))
 
 
 def original(cls: type) -> Any:
     """Return the class that a class was made of; a class that was not made here itself."""
-    return cls.__bases__[-1] if is_generated(cls) else cls
+    return cls.__bases__[-1] if kind_of(cls) else cls
 
 
 def _reduced(self: nn.Module, protocol: Any) -> Any:

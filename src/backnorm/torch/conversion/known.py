@@ -123,15 +123,13 @@ def why_left_alone(module: nn.Module) -> str:
 
 def fused_in(module: nn.Module) -> str:
     """Return the activation that a converted layer of a known class computes in its pass."""
-    act = _act(module) if generated.is_generated(type(module)) else None
+    act = _act(module) if generated.kind_of(type(module)) else None
     return "" if act is None else act.name
 
 
 def _act(module: nn.Module) -> Act | None:
     drop, act = (vars(module)["_modules"].get(name) for name in ("drop", "act"))
-    if act is None or not (drop is None or hooks.is_identity(drop)):
-        return None
-    return activations.of_module(act) if hooks.is_bare(act) else None
+    return activations.of_module(act) if drop is None or hooks.is_identity(drop) else None
 
 
 @generated.recipe("known")
@@ -193,7 +191,7 @@ def _results(module: nn.Module, *, training: bool, converted: bool) -> list[torc
     """Return y, the gradients and the buffers after a call of a copy, in float64."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        layer: Any = deepcopy(module).double().train(training)
+        layer: Any = deepcopy(module).to("cpu").double().train(training)
         hooks.remove_all(layer)
         if converted:
             layer.__class__ = generated.subclass("known", type(layer))

@@ -13,18 +13,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 from torch.nn.utils.parametrize import is_parametrized
 
-from backnorm.torch.conversion import activations, generated, hooks, known
+from backnorm.torch.conversion import generated, known
 from backnorm.torch.engine import modules, tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm._types import Through
-    from backnorm.torch.conversion.activations import Act
 
 __all__ = [
     "FusionResult",
-    "activation_of",
     "class_name",
     "is_converted",
     "is_fusible",
@@ -52,9 +50,6 @@ class FusionResult:
 OURS: Final[Mapping[type[nn.Module], Any]] = {
     cls.stock: cls for cls in (modules.BatchNorm1d, modules.BatchNorm2d, modules.BatchNorm3d)
 }
-
-MARK: Final = "_backnorm_converted"
-"""Attribute of converted layers, a `FusionResult`; layers built of our classes do not have it."""
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -98,19 +93,12 @@ def why_left_alone(module: nn.Module) -> str:
 
 def is_converted(module: nn.Module | None) -> bool:
     """Whether a module is ours and was stock before a conversion."""
-    return module is not None and MARK in vars(module) and hasattr(type(module), "stock")
+    return module is not None and tools.MARK in vars(module) and hasattr(type(module), "stock")
 
 
 def is_fusible(module: nn.Module | None) -> bool:
     """Whether a converted layer normalizes and does nothing else."""
     return is_converted(module) and type(module) in OURS.values()
-
-
-def activation_of(module: nn.Module | None) -> Act | None:
-    """Return the activation that a module computes; None if the engine cannot compute it."""
-    if module is None or not hooks.is_bare(module):
-        return None
-    return activations.of_module(module)
 
 
 def to_ours(module: nn.Module, through: Through) -> None:
@@ -124,13 +112,13 @@ def to_ours(module: nn.Module, through: Through) -> None:
 
 def mark(module: nn.Module, result: FusionResult) -> None:
     """Remember what is fused with a converted layer."""
-    vars(module)[MARK] = result
+    vars(module)[tools.MARK] = result
 
 
 def result_of(module: nn.Module) -> FusionResult:
     """Return what is fused with a layer; for a layer that was left alone why it was."""
     if is_converted(module):
-        return vars(module)[MARK]  # type: ignore[no-any-return]
+        return vars(module)[tools.MARK]  # type: ignore[no-any-return]
     return FusionResult(why=why_left_alone(module))
 
 
@@ -141,17 +129,15 @@ def stock_class(module: nn.Module) -> type[nn.Module]:
 
 def to_stock(module: nn.Module) -> bool:
     """Turn a converted layer back into a stock layer, and return whether it was converted."""
-    converted = is_converted(module)
-    if converted:
-        vars(module).pop(MARK)
-        vars(module).pop("through", None)
-        tools.to_stock(module)
-    return converted
+    if not is_converted(module):
+        return False
+    vars(module).pop("through", None)  # what is cut out of the gradient belongs to the conversion
+    return tools.to_stock(module)
 
 
 def class_name(cls: type) -> str:
     """Return the name of a class in reports."""
-    if generated.is_generated(cls):
+    if generated.kind_of(cls):
         return f"backnorm.{cls.__qualname__}"
     if cls.__module__.startswith("torch.nn."):
         return f"torch.nn.{cls.__qualname__}"

@@ -22,8 +22,10 @@ PLAIN: Final[Mapping[type[nn.Module], type[nn.Module]]] = {
     modules.BatchNormAct3d: modules.BatchNorm3d,
 }
 
+SETTINGS: Final = ("eps", "momentum", "affine", "track_running_stats")
 
-def unfused(layer: nn.Module) -> nn.Sequential:
+
+def unfused(layer: Any) -> nn.Sequential:
     """Return a normalization and an activation that compute together what a layer computes.
 
     Tools that replace or fold batch normalizations know such layers, and not the ones that compute
@@ -38,7 +40,7 @@ def unfused(layer: nn.Module) -> nn.Sequential:
     -------
     torch.nn.Sequential
         A `BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d` with the parameters and buffers of the
-        layer, and PyTorch's activation. It takes no residual.
+        layer, without its hooks, and PyTorch's activation. It takes no residual.
 
     Raises
     ------
@@ -57,12 +59,13 @@ def unfused(layer: nn.Module) -> nn.Sequential:
     cls: Any = PLAIN.get(type(layer))
     if cls is None:
         raise DtypeError.not_of_classes("layer", layer, [c.__name__ for c in PLAIN])
-    norm = cls.__new__(cls)
-    state = dict(vars(layer))
-    act, slope = state.pop("activation"), state.pop("negative_slope")
-    del state["inplace"]
-    vars(norm).update(state)
-    if act == "identity":
-        return nn.Sequential(norm)
-    arguments = (slope,) if ACTIVATIONS[act].has_slope else ()
-    return nn.Sequential(norm, SPELLINGS[act].module(*arguments)).train(layer.training)
+    norm: Any = cls(layer.num_features, device="meta", through=layer.through)
+    for name in SETTINGS:
+        setattr(norm, name, getattr(layer, name))
+    # The same tensors in other dictionaries: what is registered in one layer is not in the other.
+    vars(norm).update({name: dict(vars(layer)[name]) for name in ("_parameters", "_buffers")})
+    parts, act = [norm], layer.activation
+    if act != "identity":
+        slope = (layer.negative_slope,) if ACTIVATIONS[act].has_slope else ()
+        parts.append(SPELLINGS[act].module(*slope))
+    return nn.Sequential(*parts).train(layer.training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import fx, nn
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "MARK",
     "call_function_in_graph",
     "call_in_graph",
     "is_exported",
@@ -23,6 +24,10 @@ __all__ = [
     "let_fuse",
     "to_stock",
 ]
+
+
+MARK: Final = "_backnorm_converted"
+"""Attribute of a layer that was converted: what is fused with it where it is called."""
 
 
 def is_traced(x: object) -> bool:
@@ -76,7 +81,8 @@ def to_stock(module: nn.Module) -> bool:
     stock = getattr(type(module), "stock", None)
     if stock is None or getattr(module, "through", "both") != "both":
         return False
-    vars(module).pop("through", None)
+    for name in ("through", MARK):
+        vars(module).pop(name, None)
     cls = type(module)
     if is_parametrized(module):
         # PyTorch has given it a subclass with a property for each parametrized tensor.
@@ -108,4 +114,8 @@ def _of_stock(fuser: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 def is_exported() -> bool:
     """Whether PyTorch makes a program of this call, which must run without backnorm."""
     exporting = getattr(torch.compiler, "is_exporting", None)  # of PyTorch 2.7
-    return bool((exporting is not None and exporting()) or torch.onnx.is_in_onnx_export())
+    if exporting is not None and exporting():
+        return True
+    # The older exporter to ONNX traces. The first use of torch.onnx imports it.
+    tracing = not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None
+    return tracing and torch.onnx.is_in_onnx_export()
