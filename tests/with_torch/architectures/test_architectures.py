@@ -107,3 +107,18 @@ def test_it_trains_as_stock(name: str) -> None:
     for key, first, second in taps(stock.eval(), converted.eval(), x):
         for a, b in zip(tensors(first), tensors(second), strict=True):
             assert_close(key, a, b)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_features_are_extracted_from_a_converted_model(*, fuse: bool) -> None:
+    """torchvision traces it: the normalization before an activation gives what it gave."""
+    name = "torchvision resnet18"
+    stock, converted = catalog.model(name), convert(catalog.model(name), fuse=fuse)
+    from torchvision.models.feature_extraction import (  # noqa: PLC0415 - where it is installed
+        create_feature_extractor,
+    )
+
+    nodes, x = ["bn1", "layer1.0.bn2", "layer2.1.relu_1", "flatten"], catalog.inputs(name, stock)
+    want, got = (create_feature_extractor(model, nodes).eval()(x) for model in (stock, converted))
+    for node in nodes:
+        assert_close(node, want[node], got[node])
