@@ -31,7 +31,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy
+.PHONY: architectures audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -84,6 +84,11 @@ pages: $(VENV)/.installed
 # The errors that docs/numerics.md shows, measured.
 numerics: $(VENV)/.with-test $(VENV)/.with-torch
 	PYTHONPATH=tests $(python) tools/pages.py numerics
+
+# The table in docs/pytorch.md of what is converted in each architecture, counted now.
+architectures:
+	$(MAKE) .venv-architectures/.with-torch .venv-architectures/.with-architectures VENV=.venv-architectures
+	PYTHONPATH=tests .venv-architectures/bin/python tools/pages.py architectures
 
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:

@@ -109,6 +109,13 @@ def test_it_trains_as_stock(name: str) -> None:
             assert_close(key, a, b)
 
 
+def test_blocks_of_both_libraries_are_fused() -> None:
+    """Each relu of these networks follows a normalization; the shortcuts have none."""
+    fused = {"torchvision resnet18": 17, "torchvision vgg11_bn": 8, "timm inception_v3": 94}
+    reports = {name: conversion_report(convert(catalog.model(name))) for name in fused}
+    assert {name: report.fused for name, report in reports.items()} == fused
+
+
 @pytest.mark.parametrize("fuse", [False, True])
 def test_features_are_extracted_from_a_converted_model(*, fuse: bool) -> None:
     """torchvision traces it: the normalization before an activation gives what it gave."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import os
 import random
 import sys
 import sysconfig
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TracedForward", "trace"]
 
-LIBRARIES: Final = str(Path(torch.__file__).parent)
-STANDARD: Final = sysconfig.get_path("stdlib")
-SITE_PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+# Each with a separator at its end: torchvision stands beside torch.
+LIBRARIES: Final = str(Path(torch.__file__).parent) + os.sep
+STANDARD: Final = sysconfig.get_path("stdlib") + os.sep
+SITE_PACKAGES: Final = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 
 REFUSED: Final = frozenset(
     {
