@@ -83,7 +83,7 @@ test-upstream:
 	@[ -f '$(SOURCE)/tests/test_models.py' ] || { \
 	    echo "SOURCE must be a checkout of timm's repository: make test-upstream SOURCE=path" >&2; exit 1; }
 	$(MAKE) $(addprefix .venv-architectures/.with-,test torch architectures) VENV=.venv-architectures
-	.venv-architectures/bin/python tools/upstream.py '$(SOURCE)'
+	OMP_WAIT_POLICY=passive .venv-architectures/bin/python tools/upstream.py '$(SOURCE)'
 
 # The pages of docs/ that are made of the package's own tables; a test says whether they are current.
 pages: $(VENV)/.installed

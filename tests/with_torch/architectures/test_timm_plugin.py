@@ -39,7 +39,8 @@ def test_forward(model_name, batch_size):
 
 @pytest.mark.parametrize("model_name", NAMES[:1])
 def test_class(model_name):
-    assert type(create_model(model_name).bn1).__module__.startswith("timm.")
+    classes = type(create_model(model_name).bn1).__mro__
+    assert not any("backnorm" in one.__module__ for one in classes)
 
 
 @pytest.mark.parametrize("model_name", NAMES[:1])
@@ -96,7 +97,7 @@ def test_stock_models_are_stock(tmp_path: Path) -> None:
 
 
 def test_converted_models_are_converted(tmp_path: Path) -> None:
-    """A test sees the classes of the engine, and the refusal of TorchScript is told by itself."""
+    """A test sees the engine's classes, and a refusal of TorchScript differs from a failure."""
     found = run(tmp_path, (MODEL,), converted=True)
     changed = {"test_class[test_efficientnet]": "failed"}
     changed["test_torchscript[test_efficientnet]"] = "refused"
@@ -109,4 +110,4 @@ def test_a_model_that_is_not_converted_fails(tmp_path: Path) -> None:
     found = run(tmp_path, ("test_vit",), converted=True)
     (only,) = found.values()
     assert only["outcome"] == "failed"
-    assert "NothingConverted" in only["why"] or "0 of 0 converted" in only["why"]
+    assert "0 of 0 converted" in only["why"]
