@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from torch import nn  # noqa: E402
 
 from backnorm.torch import conversion_report, convert  # noqa: E402
 from with_torch.architectures import catalog  # noqa: E402
+from with_torch.architectures.comparison import assert_close, runs_all, tensors  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,20 +26,9 @@ pytestmark = [
 ]
 
 ALL = (*catalog.TORCHVISION, *catalog.TIMM)
-NAMES = ALL if os.environ.get("BACKNORM_ARCHITECTURES") == "all" else catalog.SHORT
-
-TOLERANCE = 1e-7
-"""In float64, relative to the largest value: normalizations in a row amplify the rounding."""
+NAMES = ALL if runs_all() else catalog.SHORT
 
 STEPS = 2
-
-
-def tensors(output: Any) -> list[torch.Tensor]:
-    """Return the tensors of what a model returns."""
-    if isinstance(output, torch.Tensor):
-        return [output]
-    parts = output.values() if isinstance(output, dict) else output
-    return [tensor for part in parts for tensor in tensors(part)]
 
 
 def trained(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -83,14 +72,6 @@ def taps(stock: nn.Module, converted: nn.Module, x: torch.Tensor) -> Iterator[tu
                     break
                 want, got = layer(want.clone()), twin(got.clone())
                 yield f"{name}.{child}", want, got
-
-
-def assert_close(name: str, want: torch.Tensor, got: torch.Tensor) -> None:
-    """Assert that two tensors agree."""
-    assert want.shape == got.shape, name
-    if want.is_floating_point() and want.numel():
-        error = float((want - got).abs().max()) / max(1.0, float(want.abs().max()))
-        assert error <= TOLERANCE, f"{name}: {error:.1e}"
 
 
 @pytest.mark.parametrize("name", NAMES)
