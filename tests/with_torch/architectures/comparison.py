@@ -16,6 +16,9 @@ TOLERANCES: Final = {torch.float64: 1e-7, torch.float32: 1e-4}
 """Relative to the largest value: normalizations in a row amplify the rounding."""
 
 
+STEPS = 2
+
+
 def runs_all() -> bool:
     """Whether the tests take all models; `.ci/run` takes some."""
     return os.environ.get("BACKNORM_ARCHITECTURES") == "all"
@@ -74,3 +77,21 @@ def called(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(0)
     y: torch.Tensor = model(x)
     return y
+
+
+def trained(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Take SGD steps, and return outputs, last gradients and the state."""
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    seen: dict[str, torch.Tensor] = {}
+    for step in range(STEPS):
+        torch.manual_seed(step)  # dropout
+        optimizer.zero_grad()
+        outputs = tensors(network(x))
+        sum(
+            (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum() for y in outputs
+        ).backward()
+        optimizer.step()
+        seen |= {f"output {step}.{at}": y.detach() for at, y in enumerate(outputs)}
+    seen |= {f"gradient {n}": p.grad for n, p in network.named_parameters() if p.grad is not None}
+    return {**seen, **network.state_dict()}

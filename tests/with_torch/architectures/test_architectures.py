@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 from backnorm.torch import conversion_report, convert  # noqa: E402
 from with_torch.architectures import catalog  # noqa: E402
-from with_torch.architectures.comparison import assert_close, runs_all, tensors  # noqa: E402
+from with_torch.architectures.comparison import assert_close, runs_all, tensors, trained  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,26 +27,6 @@ pytestmark = [
 
 ALL = (*catalog.TORCHVISION, *catalog.TIMM)
 NAMES = ALL if runs_all() else catalog.SHORT
-
-STEPS = 2
-
-
-def trained(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Take SGD steps, and return outputs, last gradients and the state."""
-    network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    seen: dict[str, torch.Tensor] = {}
-    for step in range(STEPS):
-        torch.manual_seed(step)  # dropout
-        optimizer.zero_grad()
-        outputs = tensors(network(x))
-        sum(
-            (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum() for y in outputs
-        ).backward()
-        optimizer.step()
-        seen |= {f"output {step}.{at}": y.detach() for at, y in enumerate(outputs)}
-    seen |= {f"gradient {n}": p.grad for n, p in network.named_parameters() if p.grad is not None}
-    return {**seen, **network.state_dict()}
 
 
 def taps(stock: nn.Module, converted: nn.Module, x: torch.Tensor) -> Iterator[tuple[str, Any, Any]]:
@@ -88,18 +68,3 @@ def test_it_trains_as_stock(name: str) -> None:
     for key, first, second in taps(stock.eval(), converted.eval(), x):
         for a, b in zip(tensors(first), tensors(second), strict=True):
             assert_close(key, a, b)
-
-
-@pytest.mark.parametrize("fuse", [False, True])
-def test_features_are_extracted_from_a_converted_model(*, fuse: bool) -> None:
-    """torchvision traces it: the normalization before an activation gives what it gave."""
-    name = "torchvision resnet18"
-    stock, converted = catalog.model(name), convert(catalog.model(name), fuse=fuse)
-    from torchvision.models.feature_extraction import (  # noqa: PLC0415 - where it is installed
-        create_feature_extractor,
-    )
-
-    nodes, x = ["bn1", "layer1.0.bn2", "layer2.1.relu_1", "flatten"], catalog.inputs(name, stock)
-    want, got = (create_feature_extractor(model, nodes).eval()(x) for model in (stock, converted))
-    for node in nodes:
-        assert_close(node, want[node], got[node])

@@ -221,30 +221,26 @@ def test_a_saved_program_runs_without_backnorm(name: str, compare: Any, tmp_path
     compare(stock(x), torch.load(files[2]), TOLERANCES[torch.float32])
 
 
-QUANTIZED = {name: [False, True] if name == FIVE[0] and runs_all() else [False] for name in NAMES}
-"""While training too for one model: torchao searches for its patterns for a minute."""
+EAGER = [(name, "xnnpack", False) for name in NAMES]
+SLOW = [(FIVE[0], "xnnpack", True), (FIVE[1], "x86_inductor", True)] if runs_all() else []
+"""While training, where torchao searches for its patterns for a minute."""
 
 
-@pytest.mark.parametrize(
-    ("name", "training"), [(name, mode) for name, modes in QUANTIZED.items() for mode in modes]
-)
+@pytest.mark.parametrize(("name", "backend", "training"), EAGER + SLOW)
 def test_quantization_of_a_program_is_that_of_stock(
-    name: str, compare: Any, *, training: bool
+    name: str, backend: str, compare: Any, *, training: bool
 ) -> None:
     """torchao folds every convolution and normalization: the same graph, the same integers."""
-    reason = "torchao is not installed"
-    pt2e = pytest.importorskip("torchao.quantization.pt2e", reason=reason)
-    steps = pytest.importorskip("torchao.quantization.pt2e.quantize_pt2e", reason=reason)
-    # That for Intel's compiler refuses resnet18, stock too: a sum has a maximum pooling above it.
-    kind = pytest.importorskip("torchao.testing.pt2e._xnnpack_quantizer", reason=reason)
+    pt2e = pytest.importorskip("torchao.quantization.pt2e", reason="torchao is not installed")
+    from torchao.quantization.pt2e import quantize_pt2e  # noqa: PLC0415 - where it is installed
+
     x, codes, outputs = images(9, torch.float32), [], []
     for model in pair(name, torch.float32, training=training):
-        config = kind.get_symmetric_quantization_config(is_per_channel=True, is_qat=training)
-        prepare = steps.prepare_qat_pt2e if training else steps.prepare_pt2e
+        prepare = quantize_pt2e.prepare_qat_pt2e if training else quantize_pt2e.prepare_pt2e
         program = torch.export.export(model, (x,)).module()
-        prepared = prepare(program, kind.XNNPACKQuantizer().set_global(config))
+        prepared = prepare(program, quantizer(backend, training=training))
         called(prepared, x)
-        quantized = steps.convert_pt2e(prepared)
+        quantized = quantize_pt2e.convert_pt2e(prepared)
         pt2e.move_exported_model_to_eval(quantized)
         codes.append(quantized.code)
         outputs.append(quantized(x))
@@ -253,3 +249,20 @@ def test_quantization_of_a_program_is_that_of_stock(
     # In torchvision's densenet normalizations come before their convolutions, and stay.
     assert "batch_norm" not in codes[0] or name.endswith("densenet121")
     compare(*outputs, 0.0)
+
+
+def quantizer(backend: str, *, training: bool) -> Any:
+    """Return one of torchao's quantizers; that for Intel refuses torchvision's resnet18."""
+    if backend == "xnnpack":
+        from torchao.testing.pt2e import _xnnpack_quantizer  # noqa: PLC0415 - where installed
+
+        config = _xnnpack_quantizer.get_symmetric_quantization_config(
+            is_per_channel=True, is_qat=training
+        )
+        return _xnnpack_quantizer.XNNPACKQuantizer().set_global(config)
+    from torchao.quantization.pt2e.quantizer import (  # noqa: PLC0415 - where installed
+        x86_inductor_quantizer,
+    )
+
+    config = x86_inductor_quantizer.get_default_x86_inductor_quantization_config(is_qat=training)
+    return x86_inductor_quantizer.X86InductorQuantizer().set_global(config)

@@ -102,6 +102,24 @@ def test_an_exported_program_needs_no_backnorm(name: str, *, training: bool) -> 
     assert_close({"y": program.module()(x)}, {"y": deepcopy(model)(x)})
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["converted", "not fused"])
+def test_an_exported_program_names_the_modules_of_stock(name: str, *, training: bool) -> None:
+    """torchao finds convolutions, normalizations and activations by the classes it names."""
+    model = built(MODELS[name])
+    kinds = [type(module) for module in model.modules()]
+    programs = [
+        torch.export.export(one.train(training), (drawn(SHAPE, 0),))
+        for one in (model, built(stock))
+    ]
+    assert kinds == [type(module) for module in model.modules()]
+    got, want = (
+        [(node.name, node.meta.get("nn_module_stack")) for node in program.graph.nodes]
+        for program in programs
+    )
+    assert got == want
+
+
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_models_compute_the_same(name: str, *, dynamo: bool) -> None:
