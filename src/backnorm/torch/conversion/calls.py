@@ -10,6 +10,7 @@ from backnorm.torch.conversion import activations, hooks, overwriting
 from backnorm.torch.conversion.activations import Act
 from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +52,8 @@ def run(  # noqa: PLR0917 - generated code calls it
         What was an Identity before and after the sum.
     """
     act = Act(name, slope) if module is None else activations.of_module(module)  # type: ignore[arg-type]
-    bare = type(norm) in PLAIN and hooks.is_bare(norm)
+    # A program holds PyTorch's operators, and names the module that each comes from.
+    bare = type(norm) in PLAIN and hooks.is_bare(norm) and not is_program_made()
     straight = all(map(hooks.is_identity, (*before, *after)))
     if act is not None and bare and straight and _fits(residual, x):
         return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
