@@ -10,7 +10,7 @@ calls them one by one, and only the generated call asks for an activation (`call
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backnorm.torch.conversion import activations, calls, layers, matching, overwriting, plans
 from backnorm.torch.conversion.layers import FusionResult
@@ -108,7 +108,8 @@ def _replace(graph: fx.Graph, match: Match, around: tuple[str, ...]) -> None:
         arguments = (
             layer, norm.args[0], match.residual, act_module, act.name, act.slope, others, *between
         )  # fmt: skip
-        fused = graph.call_function(calls.run, arguments)
+        keywords: dict[str, Any] = {"sum_in_place": True} if match.sum_in_place else {}
+        fused = graph.call_function(calls.run, arguments, keywords)
     last.replace_all_uses_with(fused)
     for node in reversed(match.nodes):
         graph.erase_node(node)

@@ -43,6 +43,8 @@ class Match:
         The activation; None if nothing is fused.
     why
         Why nothing is fused; "" otherwise.
+    sum_in_place
+        Whether the sum is written to the output of the normalization.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -50,6 +52,7 @@ class Match:
     residual: Any = None
     act: Act | None = None
     why: str = ""
+    sum_in_place: bool = False
 
 
 def match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
@@ -60,10 +63,11 @@ def match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
     if not acts:
         return Match((norm,))
     before, following = _identities(module, norm)
-    pattern, residual = [norm, *before], None
+    pattern, residual, in_place = [norm, *before], None, False
     after: list[fx.Node] = []
     if following is not None and _is_sum(following, pattern[-1]):
         residual = next(x for x in following.args if x is not pattern[-1])
+        in_place = following.target in (stand_ins.iadd, "add_")
         after, then = _identities(module, following)
         pattern += [following, *after]
         following = then
@@ -73,7 +77,8 @@ def match(module: nn.Module, norm: fx.Node, *, acts: bool) -> Match:
     why = _disturbed(module, norm, following, pattern) or _changed(module, following, act)
     if why:
         return Match((norm,), why=why)
-    return Match((*pattern, following), (_targets(before), _targets(after)), residual, act)
+    between = (_targets(before), _targets(after))
+    return Match((*pattern, following), between, residual, act, sum_in_place=in_place)
 
 
 def _targets(nodes: list[fx.Node]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from backnorm.torch.conversion.surroundings import Method, Reading
     from backnorm.torch.conversion.tracing import TracedForward
 
 __all__ = ["install", "restore"]
@@ -33,7 +34,9 @@ class FusedForward:
     imports: Mapping[str, str]
     values: Mapping[str, Any]
     present: tuple[str, ...]
-    children: tuple[str, ...] | None = None
+    structure: Mapping[str, tuple[str, ...]]
+    readings: tuple[Reading, ...] = ()
+    methods: tuple[Method, ...] = ()
     forward: Callable[..., Any] = field(init=False, compare=False, repr=False)
     """The function that the code defines; made here, since torch.compile cannot trace exec."""
 
@@ -42,9 +45,11 @@ class FusedForward:
         return (
             all(type(x) is torch.Tensor for x in arguments)
             and not hooks.hears_every_call()
-            and self.children in (None, tuple(vars(module)["_modules"]))
+            and all(_children(module, path) == names for path, names in self.structure.items())
             and all(getattr(module, name, None) is not None for name in self.present)
             and all(getattr(module, name, None) == value for name, value in self.values.items())
+            and all(reading.holds() for reading in self.readings)
+            and all(method.holds(module) for method in self.methods)
         )
 
     def __post_init__(self) -> None:
@@ -57,8 +62,15 @@ class FusedForward:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = (self.source, self.names, self.imports, self.values, self.present, self.children)
-        return (FusedForward, parts)
+        parts = (self.source, self.names, self.imports, self.values, self.present)
+        return (FusedForward, (*parts, self.structure, self.readings, self.methods))
+
+
+def _children(module: nn.Module | None, path: str) -> tuple[str, ...] | None:
+    """Return the names of the children of the module at a path; None where there is none."""
+    for name in path.split(".") if path else ():
+        module = None if module is None else vars(module)["_modules"].get(name)
+    return None if module is None else tuple(vars(module)["_modules"])
 
 
 @generated.recipe("fused")
@@ -79,8 +91,16 @@ def install(module: nn.Module, traced: TracedForward) -> None:
     code = traced.graph.python_code("self")
     names = {x: value for x, value in code.globals.items() if not isinstance(value, ModuleType)}
     imports = {x: code.globals[x].__name__ for x in code.globals.keys() - names.keys()}
+    around = traced.around
     vars(module)[PLAN] = FusedForward(
-        code.src, names, imports, traced.values, traced.present, traced.children
+        code.src,
+        names,
+        imports,
+        traced.values,
+        traced.present,
+        traced.structure,
+        tuple(around.readings.values()),
+        tuple(around.methods.values()),
     )
     module.__class__ = generated.subclass("fused", type(module))
 
