@@ -72,7 +72,7 @@ test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
-# Models of torchvision and timm, and both exporters to ONNX. ARCHITECTURES=short trains six models in place of all.
+# Models of torchvision and timm, and PyTorch's tools on them. ARCHITECTURES=short trains six models in place of all.
 test-architectures:
 	BACKNORM_ARCHITECTURES=$(or $(ARCHITECTURES),all) $(MAKE) test VENV=.venv-architectures \
 	    TEST_EXTRAS='test torch files architectures' \
