@@ -32,6 +32,9 @@ __all__ = [
 MARK: Final = "_backnorm_converted"
 """Attribute of a layer that was converted: what is fused with it where it is called."""
 
+IS_EXPORTING: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Of PyTorch 2.7. Every call of a layer asks: to look it up each time takes as long again."""
+
 
 def is_traced(x: object) -> bool:
     """Whether a tracer of torch.fx passes this in place of a tensor."""
@@ -116,8 +119,7 @@ def _of_stock(fuser: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 def is_program_made() -> bool:
     """Whether torch.export makes a program of this call."""
-    is_exporting = getattr(torch.compiler, "is_exporting", None)  # of PyTorch 2.7
-    return is_exporting is not None and bool(is_exporting())
+    return IS_EXPORTING()
 
 
 def name_as_stock(module: nn.Module) -> None:
