@@ -43,7 +43,7 @@ HEAD = """| test | stock passes | converted passes | refused | stock does not pa
 
 
 def outcomes(source: Path, models: tuple[str, ...], *, converted: bool) -> dict[str, Any]:
-    """Run the tests of the models in a process of their own, and return what came of each."""
+    """Run the tests of the models in another process, and return the outcome of each."""
     environment = {name: v for name, v in os.environ.items() if name != "GITHUB_ACTIONS"}
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "tests")}
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ import pickle
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -78,7 +79,7 @@ class Helped(Base):
 
 
 class Posted(Base):
-    """Calls a method of its own."""
+    """Calls its method."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
@@ -105,7 +106,7 @@ class Looped(Base):
 
 
 class Walk(nn.Sequential):
-    """A Sequential with a forward of its own."""
+    """A Sequential that defines forward."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
@@ -174,7 +175,7 @@ class Logging(Base):
 
 
 class Keeping(Base):
-    """Appends its output to a list of its own."""
+    """Appends its output to its list."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
@@ -197,6 +198,74 @@ class OfAChild(Base):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
         return F.dropout(self.block(x), self.dropout.p)
+
+
+class OfNumpy(Base):
+    """Reads a number of NumPy."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.block(x) * ROOT
+
+
+class Reversed(torch.autograd.Function):
+    """Reverses the gradient."""
+
+    @staticmethod
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(_: Any, *dy: Any) -> Any:
+        """Return dx."""
+        return -dy[0]
+
+
+class Reversing(Base):
+    """Calls a function that has its backward pass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return reverse(self.block(x))
+
+
+class Doubling(nn.Conv2d):
+    """Does something beside forward when it is called."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return y."""
+        return super().__call__(*arguments) * 2
+
+
+class OverridesCall(Base):
+    """Has such a child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = Doubling(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.block(x)
+
+
+class Hidden(Base):
+    """Calls a function with effects under a private name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._call = SEEN.append
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self.block(x)
+        self._call(y)
+        return y
+
+
+ROOT = np.sqrt(0.5)
+reverse = Reversed.apply
 
 
 class Missing(Base):
@@ -225,6 +294,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a dictionary": (Chosen, "reads OPTIONS, a dict"),
     "a number of a child": (OfAChild, "reads p of a child"),
     "an attribute that is missing": (Missing, "uses getattr"),
+    "a number of NumPy": (OfNumpy, "reads ROOT, a float64"),
+    "a backward pass": (Reversing, "reads reverse, a "),
+    "a child with __call__": (OverridesCall, "a child defines __call__"),
+    "a private name": (Hidden, "reads _call, a builtin_function_or_method"),
     "an enclosed variable": (enclosed, "reads factor of a function around it"),
 }
 

@@ -47,7 +47,7 @@ class FusedForward:
             and not hooks.hears_every_call()
             and all(_children(module, path) == names for path, names in self.structure.items())
             and all(getattr(module, name, None) is not None for name in self.present)
-            and all(getattr(module, name, None) == value for name, value in self.values.items())
+            and all(_same(getattr(module, name, None), was) for name, was in self.values.items())
             and all(reading.holds() for reading in self.readings)
             and all(method.holds(module) for method in self.methods)
         )
@@ -66,8 +66,13 @@ class FusedForward:
         return (FusedForward, (*parts, self.structure, self.readings, self.methods))
 
 
+def _same(value: Any, was: Any) -> bool:
+    """Whether an attribute has the same value; a tensor that equals a number is another."""
+    return type(value) is type(was) and bool(value == was)
+
+
 def _children(module: nn.Module | None, path: str) -> tuple[str, ...] | None:
-    """Return the names of the children of the module at a path; None where there is none."""
+    """Return the names of the children of the module at a path; None if it has no such module."""
     for name in path.split(".") if path else ():
         module = None if module is None else vars(module)["_modules"].get(name)
     return None if module is None else tuple(vars(module)["_modules"])

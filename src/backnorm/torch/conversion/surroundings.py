@@ -23,7 +23,7 @@ from backnorm.torch.conversion import generated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Method", "Reading", "Surroundings", "codes_in", "look_around"]
+__all__ = ["Method", "Reading", "Surroundings", "look_around"]
 
 HARMLESS: Final = frozenset(
     {
@@ -41,6 +41,9 @@ SCALARS: Final = (type(None), bool, int, float, complex, str, torch.dtype, torch
 
 NOTHING: Final = object()
 
+OF_EVERY_MODULE: Final = frozenset(vars(nn.Module()))
+"""Attributes in which PyTorch keeps parameters, children and hooks."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -53,25 +56,28 @@ class Reading:
 
     def holds(self) -> bool:
         """Whether the name still means the same."""
-        found = self.space.get(self.path[0], NOTHING)
-        for name in self.path[1:]:
-            found = getattr(found, name, NOTHING)
-        if isinstance(self.value, SCALARS) or type(self.value) is tuple:
+        found = _followed(self.space, self.path)
+        if _is_constant(self.value):
             return type(found) is type(self.value) and bool(found == self.value)
         return found is self.value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        value = self.value if isinstance(self.value, (*SCALARS, tuple)) else NOTHING
-        return (_read_again, (self.module, self.path, None if value is NOTHING else (value,)))
+        value = (self.value,) if _is_constant(self.value) else None
+        return (_read_again, (self.module, self.path, value))
 
 
 def _read_again(module: str, path: tuple[str, ...], value: tuple[Any] | None) -> Reading:
     """Return a reading that was pickled: functions are those of the process that loads it."""
     space = vars(import_module(module))
-    found: Any = space.get(path[0], NOTHING)
+    return Reading(space, module, path, _followed(space, path) if value is None else value[0])
+
+
+def _followed(space: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """Return what a global name and the attributes behind it are now."""
+    found = space.get(path[0], NOTHING)
     for name in path[1:]:
         found = getattr(found, name, NOTHING)
-    return Reading(space, module, path, found if value is None else value[0])
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Surroundings:
         Names outside of them.
     methods
         Functions of the module's class.
+    seen
+        The functions that were read.
     """
 
     readings: dict[tuple[str, tuple[str, ...]], Reading] = field(default_factory=dict)
@@ -188,7 +196,7 @@ def _of_name(
 
 
 def _of_value(name: str, value: Any, module: nn.Module, around: Surroundings) -> str:
-    """Add what a value reads if it is a function; return why it is no constant, if it is none."""
+    """Add what a value reads if it is a function; return why it is not a constant, or ""."""
     if _is_pure(value) or _is_constant(value) or _is_exception(value):
         return ""
     if isinstance(value, FunctionType):
@@ -202,7 +210,7 @@ def _of_attributes(names: set[str], module: nn.Module, around: Surroundings) -> 
     for name in sorted(names):
         if name in vars(module):
             value = vars(module)[name]
-            if not name.startswith("_") and not isinstance(value, torch.Tensor):
+            if name not in OF_EVERY_MODULE and not isinstance(value, torch.Tensor):
                 why = _of_value(name, value, module, around)
                 if why:
                     return why
@@ -226,9 +234,14 @@ def _of_member(name: str, member: Any, module: nn.Module, around: Surroundings) 
 
 def _is_pure(value: Any) -> bool:
     """Whether a value is PyTorch's, or a function of numbers."""
-    place = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-    if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, list | dict | set):
+    owner = getattr(value, "__self__", None)
+    if isinstance(value, BuiltinFunctionType) and isinstance(owner, list | dict | set):
         return False
+    if isinstance(owner, type) and issubclass(owner, torch.autograd.Function):
+        return False  # torch.fx does not see its backward pass
+    place = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    if isinstance(value, FunctionType):  # functools.wraps copies __module__
+        place = value.__globals__.get("__name__", "")
     place = place or type(value).__module__
     return str(place).partition(".")[0] in PURE or (
         isinstance(value, type) and value.__module__ == "builtins"
@@ -236,7 +249,7 @@ def _is_pure(value: Any) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
-    return isinstance(value, SCALARS) or (type(value) is tuple and all(map(_is_constant, value)))
+    return type(value) in SCALARS or (type(value) is tuple and all(map(_is_constant, value)))
 
 
 def _is_exception(value: Any) -> bool:

@@ -150,6 +150,8 @@ def _why_no_graph(module: nn.Module) -> str:
     cls = type(module)
     if torch._C._len_torch_dispatch_stack():  # noqa: SLF001
         return "a mode of PyTorch is active, such as that of fake tensors"
+    if any(type(child).__call__ is not nn.Module.__call__ for child in module.children()):
+        return "a child defines __call__"
     if not isinstance(cls.forward, types.FunctionType) or _is_library(cls.forward.__code__):
         return "its forward is wrapped by a decorator"
     for parameter in list(inspect.signature(cls.forward).parameters.values())[1:]:
@@ -356,4 +358,4 @@ def _structure(
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_plain, value))
-    return isinstance(value, PLAIN + FUNCTIONS)
+    return type(value) in PLAIN or isinstance(value, FUNCTIONS)
