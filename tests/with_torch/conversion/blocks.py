@@ -145,7 +145,7 @@ class ChangesView(Dense):
 
 
 class Powers(Dense):
-    """It changes a tensor in a way that the graph does not know."""
+    """It changes a tensor by another operator."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
@@ -229,9 +229,9 @@ BLOCKS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     "changes the output": (ChangesOutput, 0, "its output is changed"),
     "changes the output, relu6": (ChangesOutputSix, 0, "its output is changed"),
     "changes a view": (ChangesView, 0, "its output is changed"),
-    "powers": (Powers, 0, "torch.fx cannot trace"),
-    "changes the input": (ChangesInput, 0, "may be changed"),
-    "dynamic": (Dynamic, 0, "torch.fx cannot trace"),
+    "powers": (Powers, 1, ""),
+    "changes the input": (ChangesInput, 0, "used elsewhere"),
+    "dynamic": (Dynamic, 1, ""),
     "moded": (Moded, 1, ""),
-    "counting": (Counting, 0, "changes what it does not return"),
+    "counting": (Counting, 1, ""),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +13,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch import nn  # noqa: E402
 
-from backnorm.errors import UnknownNameError  # noqa: E402
 from backnorm.torch import conversion_report, convert, revert  # noqa: E402
-from backnorm.torch.conversion import calls  # noqa: E402
+from backnorm.torch.conversion import deferral  # noqa: E402
 from backnorm.torch.engine import modules  # noqa: E402
 from with_torch.conversion.blocks import BLOCKS, Basic  # noqa: E402
 from with_torch.conversion.models import assert_close, assert_same, built, drawn  # noqa: E402
@@ -66,28 +65,6 @@ def test_one_pass_computes_it_all(activations: list[str]) -> None:
         assert activations == ["relu", "add + relu"]
 
 
-BESIDE_TORCH = """
-from torch import nn
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.bn, self.relu = nn.BatchNorm2d(3), nn.ReLU()
-
-    def forward(self, x):
-        return self.relu(self.bn(x))
-"""
-
-
-def test_a_package_whose_name_begins_as_that_of_torch_is_no_part_of_it() -> None:
-    """The code of torchvision, say, is traced as any other."""
-    found: dict[str, Any] = {"__name__": "beside"}
-    file = f"{Path(torch.__file__).parent}vision/models.py"
-    exec(compile(BESIDE_TORCH, file, "exec"), found)  # noqa: S102
-    report = conversion_report(convert(found["Block"]()))
-    assert report.fused == 1, str(report)
-
-
 def change_hook(block: Any) -> None:
     """Listen to the activation."""
     block.relu.register_forward_hook(lambda _, __, y: y * 2)
@@ -120,20 +97,12 @@ def test_what_is_changed_later_counts(change: Any) -> None:
     assert_same(got, want, SHAPE)
 
 
-def test_the_call_refuses_an_unknown_activation() -> None:
-    """Whether it takes one pass or several."""
-    norm = modules.BatchNorm2d(3).double()
+def test_a_residual_of_another_shape(activations: list[str]) -> None:
+    """It is added after the normalization, which may broadcast it."""
+    norm = convert(modules.BatchNorm2d.stock(3)).double()
     x = drawn(SHAPE, 0)
-    for residual in (None, x[:1]):
-        with pytest.raises(UnknownNameError, match=r"^activation must be one of 'identity', "):
-            calls.run(norm, x, residual, None, "gelu", 0.01)
-
-
-def test_the_call_by_itself(activations: list[str]) -> None:
-    """It falls back where a residual has another shape."""
-    norm = modules.BatchNorm2d(3).double()
-    x = drawn(SHAPE, 0)
-    whole = calls.run(norm, x, x[:1].expand_as(x), None, "relu", 0.01)
-    parts = calls.run(norm, x, x[:1], None, "relu", 0.01)
-    assert activations == ["add + relu", ""]
-    assert_close({"y": whole}, {"y": parts})
+    for residual in (x[:1].expand_as(x), x[:1]):
+        y = deferral.add(operator.add, deferral.defer(norm, x), residual)
+        settled = deferral.settle(deferral.apply(torch.relu, y))
+        assert_close({"y": settled}, {"y": torch.relu(norm(x) + residual)})
+    assert activations == ["add + relu", "", "", ""]

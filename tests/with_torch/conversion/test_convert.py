@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations  # noqa: E402
 import backnorm.torch as ours  # noqa: E402
 from backnorm.errors import DtypeError, NothingConvertedWarning  # noqa: E402
 from backnorm.torch import conversion_report, convert, revert  # noqa: E402
-from backnorm.torch.conversion import calls  # noqa: E402
+from backnorm.torch.conversion import deferral  # noqa: E402
 from with_torch.conversion.models import (  # noqa: E402
     SEQUENCES,
     assert_close,
@@ -59,7 +59,8 @@ def test_the_engine_runs() -> None:
     model = built(lambda: sequence(nn.LeakyReLU(0.2)))
     convert(model, inplace=True)
     x = model[0](drawn(SHAPE, 0))
-    y = calls.run(model[1], x, None, model[2], "", 0.01, (model[0], model[3]))
+    waiting = deferral.apply(model[2], deferral.defer(model[1], x, model[0]))
+    y = deferral.settle(waiting, model[3])
     assert y.data_ptr() == x.data_ptr()
     assert "BatchNorm" not in type(y.grad_fn).__name__
     assert type(y.grad_fn).__name__ != type(nn.BatchNorm2d(3).double()(x).grad_fn).__name__

@@ -72,7 +72,7 @@ def test_it_computes_the_same(name: str, in_place: list[bool]) -> None:
     assert_same(First(pickle.loads(pickle.dumps(got))), First(want), SHAPE)  # noqa: S301
     in_place.clear()
     deepcopy(got)(drawn(SHAPE, 0))
-    assert sum(in_place) == count
+    assert any(in_place) == bool(count)
     assert conversion_report(convert(got, inplace=True)).entries == report.entries
     revert(got)
     assert_same(First(got), First(want), SHAPE)

@@ -143,7 +143,7 @@ def test_what_is_changed_later_counts(name: str, monkeypatch: pytest.MonkeyPatch
     """For the model, its copy and its pickle."""
     build, change = CHANGED[name]
     want, got = built(build), convert(built(build))
-    assert conversion_report(got).fused == 1, str(conversion_report(got))
+    assert conversion_report(got).fused == (name != "a child of a loop")
     copies = [got, deepcopy(got), pickle.loads(pickle.dumps(got))]  # noqa: S301
     for one in (want, *copies):
         with monkeypatch.context() as patch:
@@ -287,31 +287,37 @@ def enclosed() -> nn.Module:
     return Enclosed()
 
 
-REFUSED: dict[str, tuple[Any, str]] = {
-    "a function with effects": (Listening, "reads call, a builtin_function_or_method"),
-    "a global list": (Logging, "reads SEEN, a list"),
-    "a list": (Keeping, "reads feats, a list"),
-    "a dictionary": (Chosen, "reads OPTIONS, a dict"),
-    "a number of a child": (OfAChild, "reads p of a child"),
-    "an attribute that is missing": (Missing, "uses getattr"),
-    "a number of NumPy": (OfNumpy, "reads ROOT, a float64"),
-    "a backward pass": (Reversing, "reads reverse, a "),
-    "a child with __call__": (OverridesCall, "a child defines __call__"),
-    "a private name": (Hidden, "reads _call, a builtin_function_or_method"),
-    "an enclosed variable": (enclosed, "reads factor of a function around it"),
+EFFECTS: dict[str, Any] = {
+    "a function with effects": Listening,
+    "a global list": Logging,
+    "a list": Keeping,
+    "a dictionary": Chosen,
+    "a number of a child": OfAChild,
+    "an attribute that is missing": Missing,
+    "a number of NumPy": OfNumpy,
+    "a backward pass": Reversing,
+    "a child with __call__": OverridesCall,
+    "a private name": Hidden,
+    "an enclosed variable": enclosed,
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_a_graph_does_not_show_is_not_traced(name: str) -> None:
-    """The layer is converted, the activation is not fused, and nothing was called."""
-    build, why = REFUSED[name]
+@pytest.mark.parametrize("name", EFFECTS)
+def test_effects_happen_at_each_call_and_not_before(name: str) -> None:
+    """A conversion calls nothing, and a fused forward does all that the original does."""
+    build = EFFECTS[name]
     SEEN.clear()
     want, got = built(build), convert(built(build))
-    report = conversion_report(got)
-    assert (report.converted, report.fused) == (1, 0)
-    assert why in report.entries[0].why, report.entries[0].why
+    assert conversion_report(got).fused == 1
     assert (SEEN, getattr(got, "feats", [])) == ([], [])
+    counts = []
+    for model in (want, got):
+        SEEN.clear()
+        model(drawn(SHAPE, 0))
+        counts.append((len(SEEN), len(getattr(model, "feats", []))))
+        getattr(model, "feats", SEEN).clear()
+    assert counts[0] == counts[1]
+    SEEN.clear()
     assert_same(got, want, SHAPE)
 
 
@@ -336,13 +342,3 @@ def test_a_sum_in_place_keeps_dtype_and_shape() -> None:
     for model in (want, got):
         with pytest.raises(RuntimeError, match="broadcast"):
             model(x[:, :, :1, :1], x)
-
-
-def test_models_are_converted_among_fake_tensors() -> None:
-    """Nothing is traced there, and the report says so."""
-    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415 - private
-
-    with FakeTensorMode():
-        report = conversion_report(convert(Posted()))
-    assert (report.converted, report.fused) == (1, 0)
-    assert "a mode of PyTorch is active" in report.entries[0].why

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
 from backnorm import _check
 from backnorm.errors import DtypeError, NothingConvertedWarning
-from backnorm.torch.conversion import blocks, layers, plans
+from backnorm.torch.conversion import forwards, generated, layers, sequences
 from backnorm.torch.conversion.report import LayerReport, Report
 from backnorm.torch.conversion.unfused import unfused
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
     from backnorm._types import Through
 
 __all__ = ["LayerReport", "Report", "conversion_report", "convert", "revert", "unfused"]
@@ -90,24 +87,25 @@ def convert(
         if not layers.why_left_alone(norm):
             layers.to_ours(norm, through)
     if fuse or inplace:
-        shared = _shared(model)
+        results: dict[nn.Module, layers.FusionResult] = {}
         for module in list(model.modules()):
-            for norm, result in blocks.fuse(module, shared, acts=fuse, inplace=inplace).items():
-                layers.mark(norm, result)
+            for norm, result in _fuse(module, acts=fuse, inplace=inplace).items():
+                if norm not in results or result.fused or result.in_place:
+                    results[norm] = result
+                    layers.mark(norm, result)
     return model
+
+
+def _fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, layers.FusionResult]:
+    if not any(map(layers.is_fusible, module.children())):
+        return {}
+    how = sequences if layers.is_plain(module) else forwards
+    return how.fuse(module, acts=acts, inplace=inplace)
 
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise DtypeError.not_a_model(model)
-
-
-def _shared(model: nn.Module) -> AbstractSet[nn.Module]:
-    """Return the modules that several modules own, or one module under several names."""
-    uses = Counter(
-        child for module in model.modules() for child in vars(module)["_modules"].values()
-    )
-    return {module for module, count in uses.items() if count > 1 and module is not None}
 
 
 def conversion_report(model: nn.Module) -> Report:
@@ -180,5 +178,6 @@ def revert(model: nn.Module) -> int:
     _check_model(model)
     modules = list(model.modules())
     for module in modules:
-        plans.restore(module)
+        if generated.kind_of(type(module)) in ("sequence", "forward"):
+            module.__class__ = generated.original(type(module))
     return sum(layers.to_stock(module) for module in modules)

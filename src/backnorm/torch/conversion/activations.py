@@ -18,18 +18,29 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation
 
-__all__ = ["IDENTITY", "SPELLINGS", "Act", "of_call", "of_module"]
+__all__ = ["SPELLINGS", "Act", "of_call", "of_module"]
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An activation that the engine knows."""
+    """An activation that the engine knows, as a model calls it.
+
+    Attributes
+    ----------
+    name, slope
+        The activation; its slope below 0 where it has one.
+    overwrites
+        Whether the call writes to its input.
+    """
 
     name: Activation
     slope: float = 0.01
+    overwrites: bool = False
 
-
-IDENTITY: Final = Act("identity")
+    @property
+    def keeps_output(self) -> bool:
+        """Whether PyTorch needs the output for backward, so that nobody may write to it."""
+        return self.overwrites or SPELLINGS[self.name].keeps_output
 
 
 class ActivationSpelling(NamedTuple):
@@ -80,7 +91,9 @@ def of_module(module: nn.Module | None) -> Act | None:
     for name, spelling in SPELLINGS.items():
         if type(module) is spelling.module:
             settings = {key: getattr(module, key) for key in spelling.settings}
-            return _act(name, vars(module)) if settings == spelling.settings else None
+            overwrites = bool(getattr(module, "inplace", False))
+            act = _act(name, vars(module), overwrites=overwrites)
+            return act if settings == spelling.settings else None
     return None
 
 
@@ -101,16 +114,19 @@ def of_call(target: Any, others: tuple[Any, ...], keywords: Mapping[str, Any]) -
                 return None
             if activations.ACTIVATIONS[name].has_slope and others:
                 settings["negative_slope"], *others = others  # type: ignore[assignment]
-            act = _act(name, settings)
+            overwrites = bool(keywords.get("inplace", False)) or any(others)
+            overwrites = overwrites or getattr(target, "__name__", str(target)).endswith("_")
+            act = _act(name, settings, overwrites=overwrites)
             known = settings.keys() <= {"negative_slope"} and all(type(x) is bool for x in others)
             return act if known else None
     return None
 
 
-def _act(name: str, settings: Mapping[str, Any]) -> Act | None:
+def _act(name: str, settings: Mapping[str, Any], *, overwrites: bool) -> Act | None:
     """Return an activation with the slope of its settings, if the engine has that."""
-    if not activations.ACTIVATIONS[name].has_slope:
-        return Act(name)  # type: ignore[arg-type] # a key of the table
     slope = settings.get("negative_slope", 0.01)
-    known = isinstance(slope, float | int) and 0.0 < slope < float("inf")
-    return Act(name, float(slope)) if known else None  # type: ignore[arg-type]
+    if not activations.ACTIVATIONS[name].has_slope:
+        slope = 0.01
+    elif not (isinstance(slope, float | int) and 0.0 < slope < float("inf")):
+        return None
+    return Act(name, float(slope), overwrites)  # type: ignore[arg-type] # a key of the table

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import functools
 from functools import cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from torch import nn
 
 __all__ = ["kind_of", "original", "recipe", "subclass"]
 
-RECIPES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {}
-"""For each kind of subclass the function that gives its members, from the original class."""
+RECIPES: Final[dict[str, Callable[..., dict[str, Any]]]] = {}
+"""For each kind of subclass the function that gives its members, from the original class and details."""
+
+MADE: Final = "_backnorm_made"
+"""Attribute of a class that was made here: its kind and details."""
 
 
 def recipe(kind: str) -> Callable[..., Any]:
     """Register a function that gives the members of a kind of subclass: forward, and others."""
 
-    def register(members: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    def register(members: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         RECIPES[kind] = members
         return members
 
     return register
 
 
-def subclass(kind: str, base: Any) -> Any:
-    """Return the subclass of a kind of a class; always the same object."""
-    return _made(kind, base)
+def subclass(kind: str, base: Any, *details: Hashable) -> Any:
+    """Return the subclass of a kind of a class; always the same object for the same details."""
+    return _made(kind, base, *details)
 
 
 @cache
-def _made(kind: str, base: Any) -> Any:
-    members = RECIPES[kind](base)
+def _made(kind: str, base: Any, *details: Hashable) -> Any:
+    members = RECIPES[kind](base, *details)
     bases = (*members.pop("mixins", ()), base)
-    named = {"__module__": base.__module__, "__doc__": base.__doc__, "_backnorm_kind": kind}
-    members["forward"] = functools.wraps(base.forward)(members["forward"])
+    named = {"__module__": base.__module__, "__doc__": base.__doc__, MADE: (kind, *details)}
+    for name, member in members.items():
+        if isinstance(member, FunctionType) and hasattr(base, name):
+            members[name] = functools.wraps(getattr(base, name))(member)
     made = type(base.__name__, bases, {**named, "__reduce_ex__": _reduced, **members})
     made.__qualname__ = base.__qualname__
     return made
@@ -45,7 +51,7 @@ def _made(kind: str, base: Any) -> Any:
 
 def kind_of(cls: type) -> str:
     """Return the kind of a class that was made here; "" for any other."""
-    return str(vars(cls).get("_backnorm_kind", ""))
+    return str(vars(cls).get(MADE, ("",))[0])
 
 
 def original(cls: type) -> Any:
@@ -57,9 +63,10 @@ def _reduced(self: nn.Module, protocol: Any) -> Any:
     """Pickle by the original class, since pickle cannot find a generated class by its name."""
     reduced: tuple[Any, ...] = object.__reduce_ex__(self, max(protocol, 2))  # type: ignore[assignment]
     cls: Any = type(self)
-    return (_new, (cls._backnorm_kind, original(cls)), *reduced[2:])
+    kind, *details = vars(cls)[MADE]
+    return (_new, (kind, original(cls), *details), *reduced[2:])
 
 
-def _new(kind: str, base: type) -> Any:
-    cls = subclass(kind, base)
+def _new(kind: str, base: type, *details: Hashable) -> Any:
+    cls = subclass(kind, base, *details)
     return cls.__new__(cls)

@@ -51,6 +51,8 @@ OURS: Final[Mapping[type[nn.Module], Any]] = {
     cls.stock: cls for cls in (modules.BatchNorm1d, modules.BatchNorm2d, modules.BatchNorm3d)
 }
 
+PLAIN: Final = frozenset(OURS.values())
+
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a batch normalization of any class."""
@@ -101,9 +103,9 @@ def is_converted(module: nn.Module | None) -> bool:
     return module is not None and tools.MARK in vars(module) and hasattr(type(module), "stock")
 
 
-def is_fusible(module: nn.Module | None) -> bool:
-    """Whether a converted layer normalizes and does nothing else."""
-    return is_converted(module) and type(module) in OURS.values()
+def is_fusible(value: object) -> bool:
+    """Whether a value is a converted layer that normalizes and does nothing else."""
+    return type(value) in PLAIN and tools.MARK in vars(value)
 
 
 def to_ours(module: nn.Module, through: Through) -> None:

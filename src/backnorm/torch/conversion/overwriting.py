@@ -8,23 +8,19 @@ leave y unchanged.
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Final
 
-import torch
 from torch import nn
 
 from backnorm.kernels.activations import INVERTIBLE
-from backnorm.torch.conversion import hooks, layers, stand_ins
+from backnorm.torch.conversion import hooks, layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import fx
-
     from backnorm.torch.conversion.activations import Act
 
-__all__ = ["around", "why_not"]
+__all__ = ["CHANGED", "NEEDED", "RESIDUAL", "only_reads", "why_not"]
 
 NOT_KEEPING: Final = frozenset(
     {
@@ -41,10 +37,6 @@ READING: Final = NOT_KEEPING | {
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
 }  # fmt: skip
 """Layers that leave their input unchanged and do not return a view of it."""
-
-SUMS: Final = ("add", operator.add, torch.add)
-SUMS_INTO: Final = ("add_", stand_ins.iadd)
-"""They write to their first operand."""
 
 RESIDUAL: Final = "not in place: it adds a residual"
 NEEDED: Final = "not in place: its input may be needed elsewhere"
@@ -90,43 +82,10 @@ def _may_change(module: nn.Module | None) -> bool:
     return not known or bool(getattr(module, "inplace", False))
 
 
-def around(
-    module: nn.Module, norm: fx.Node, act: Act | None, last: fx.Node
-) -> tuple[str, ...] | str:
-    """Return the modules around a normalization in the graph of a forward, or why they are unknown.
-
-    Parameters
-    ----------
-    module
-        The module whose forward was traced.
-    norm
-        The call of the normalization, with one tensor.
-    act
-        The activation that is fused.
-    last
-        The node that returns y: the fused activation, or the normalization without one.
-
-    Returns
-    -------
-    tuple of str, or str
-        Names of the modules for `why_not`: the one that makes x, then those that read y.
-    """
-    before = norm.args[0]
-    if len(before.users) > 1 or before.op != "call_module":  # type: ignore[union-attr] # a node
-        return NEEDED
-    names = [str(before.target)]  # type: ignore[union-attr]
-    for user in last.users:
-        if user.op == "call_module" and user.args == (last,) and not user.kwargs:
-            names.append(str(user.target))
-        elif not _adds(user, last):
-            return CHANGED
-    modules = [module.get_submodule(name) for name in names]
-    return why_not(modules[0], act, modules[1:]) or tuple(names)
-
-
-def _adds(node: fx.Node, y: fx.Node) -> bool:
-    """Whether a node is a sum with another tensor that neither keeps y nor writes to it."""
-    if node.op not in ("call_function", "call_method") or node.kwargs or len(node.args) != 2:  # noqa: PLR2004
+def only_reads(module: nn.Module | None, norm: nn.Module) -> bool:
+    """Whether a call of a module leaves its input and a normalization as they are."""
+    if module is None or not hooks.is_bare(module) or module is norm:
         return False
-    into = node.target in SUMS_INTO and node.args[0] is not y
-    return (node.target in SUMS or into) and node.args[0] is not node.args[1]
+    if layers.is_plain(module):
+        return all(only_reads(part, norm) for part in vars(module)["_modules"].values())
+    return type(module) is nn.Identity or not _may_change(module)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from backnorm.torch.engine.kernels import CallOptions
 
-__all__ = ["normalize", "only_runs", "overwrite"]
+__all__ = ["normalize", "only_default_device", "only_runs", "overwrite"]
 
 
 # Looked up once: each call of a layer asks all of these.
@@ -36,15 +36,17 @@ def only_runs() -> bool:
         _is_compiling()
         or _transforms_active()
         or _dispatch_modes()
-        or (_function_modes() and not _only_default_device())
+        or not only_default_device()
         or forward_ad._current_level >= 0
         or _tracing_state() is not None
     )
 
 
-def _only_default_device() -> bool:
+def only_default_device() -> bool:
     """Whether each active function mode is a default device, on which no call here depends."""
-    return all(type(mode) is DeviceContext for mode in _get_current_function_mode_stack())
+    return not _function_modes() or all(
+        type(mode) is DeviceContext for mode in _get_current_function_mode_stack()
+    )
 
 
 class _OutOfPlace(_SingleLevelFunction):

@@ -1,0 +1,347 @@
+"""The fused methods of a module of any class, and when they run in place of the original ones."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+from torch import fx, nn
+
+from backnorm.torch.conversion import activations, generated, hooks, layers, patterns
+from backnorm.torch.conversion.deferral import HELPERS
+from backnorm.torch.conversion.layers import FusionResult
+from backnorm.torch.conversion.outcomes import NOTHING, Outcome
+from backnorm.torch.conversion.patterns import Names, dotted
+from backnorm.torch.conversion.rewriting import PREFIX, Rewriting
+from backnorm.torch.conversion.source import compiled, definition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backnorm.torch.conversion.patterns import Step
+    from backnorm.torch.conversion.rewriting import Site
+
+__all__ = ["fuse"]
+
+FRAMES: Final = frozenset(
+    {"_getframe", "currentframe", "dir", "eval", "exec", "locals", "stack", "vars"}
+)
+"""Names of functions that see the variables of their caller."""
+
+
+class Plan(NamedTuple):
+    """What the methods of a module are made of, beside its class.
+
+    Attributes
+    ----------
+    norms, passing, writers
+        Names of attributes: normalizations; activations, Identities and None; and children that
+        write to their input.
+    acts, inplace
+        What the conversion was asked for.
+    """
+
+    norms: frozenset[str]
+    passing: frozenset[str]
+    writers: frozenset[str]
+    acts: bool
+    inplace: bool
+
+
+class Method(NamedTuple):
+    """A method, and the same with normalizations that wait."""
+
+    original: FunctionType
+    rewriting: Rewriting
+
+
+def fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
+    """Fuse normalizations in the methods of a module.
+
+    Parameters
+    ----------
+    module
+        A module that is not a Sequential; it gets another class if anything is fused.
+    acts
+        Whether to fuse activations, and sums before them.
+    inplace
+        Whether y takes the memory of x where that is safe.
+
+    Returns
+    -------
+    dict
+        The result for each converted normalization among its children.
+    """
+    plan = _plan(module, acts=acts, inplace=inplace)
+    children = vars(module)["_modules"]
+    why = _why_no_subclass(module)
+    methods, refused = ({}, {}) if why else _methods(type(module), plan)
+    results: dict[nn.Module, FusionResult] = {}
+    for method in methods.values():
+        for site in method.rewriting.sites:
+            norm, result = children[site.norm], _result(module, method, site, plan)
+            if norm not in results or result.fused or result.in_place:
+                results[norm] = result
+    if any(result.fused or result.in_place for result in results.values()):
+        module.__class__ = generated.subclass("forward", type(module), plan)
+    for name in plan.norms:
+        reason = why or refused.get(name)
+        reason = f"{type(module).__name__}: {reason}" if reason else NOTHING
+        results.setdefault(children[name], FusionResult(why=reason))
+    return results
+
+
+@generated.recipe("forward")
+def _members(base: Any, plan: Plan) -> dict[str, Any]:
+    methods, _ = _methods(base, Plan(*plan))
+    return {name: _member(base, name, method) for name, method in methods.items()}
+
+
+def _member(base: Any, name: str, method: Method) -> Any:
+    helpers = {PREFIX + key: value for key, value in HELPERS.items()}
+    original = method.original
+    fused = compiled(method.rewriting.definition, original, helpers)
+
+    def member(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        now = getattr(base, name)
+        return (fused if now is original else now)(self, *arguments, **keywords)
+
+    return member
+
+
+# --- what may be fused --------------------------------------------------------------------------
+
+
+def _why_no_subclass(module: nn.Module) -> str:
+    """Return why a generated subclass cannot take the place of a module's class; "" if it can."""
+    cls: Any = type(module)
+    if "forward" in vars(module):
+        return "its forward was replaced"
+    if isinstance(module, fx.GraphModule | torch.jit.ScriptModule):
+        return "it is generated code"
+    if type(cls) is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[:-1]):
+        return "its class registers its subclasses"
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+        return "its class defines how it is pickled"
+    if hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__"):
+        return "its class defines how it is pickled"
+    if cls.__getattr__ is not nn.Module.__getattr__ or (
+        cls.__getattribute__ is not nn.Module.__getattribute__
+    ):
+        return "its class defines how attributes are read"
+    if any(map(_asks_for_class, _functions(cls).values())):
+        return "its methods ask for the class of self"
+    return ""
+
+
+def _functions(cls: type) -> dict[str, FunctionType]:
+    """Return the methods of a class that are written in Python and do not belong to PyTorch."""
+    found = {
+        name: value
+        for base in reversed(cls.__mro__)
+        if base.__module__.partition(".")[0] != "torch"
+        for name, value in vars(base).items()
+    }
+    return {name: value for name, value in found.items() if isinstance(value, FunctionType)}
+
+
+def _asks_for_class(function: FunctionType) -> bool:
+    """Whether a method reads the class of self, which would be the generated one."""
+    names = function.__code__.co_names
+    if "__class__" in names:
+        return True
+    if "type" not in names or not function.__code__.co_argcount:
+        return False
+    definition = definition_of(function)
+    if isinstance(definition, str):
+        return True
+    return any(
+        isinstance(node, ast.Call)
+        and dotted(node.func) == "type"
+        and [dotted(argument) for argument in node.args] == [function.__code__.co_varnames[0]]
+        for node in ast.walk(definition)
+    )
+
+
+def _plan(module: nn.Module, *, acts: bool, inplace: bool) -> Plan:
+    """Return what the attributes of a module are now."""
+    cls = type(module)
+    held = {**_static(cls), **vars(module)["_modules"], **vars(module)}
+    computed = _computed(cls)
+    names = [name for name in held if not name.startswith("_") and name not in computed]
+    norms = {name for name in names if layers.is_fusible(held[name])}
+    passing = {name for name in names if _passes(held[name])} if acts else set()
+    writers = {
+        name
+        for name in names
+        if isinstance(held[name], nn.Module) and layers.writes(held[name])
+    }
+    return Plan(frozenset(norms), frozenset(passing), frozenset(writers), acts, inplace)
+
+
+def _static(cls: type) -> dict[str, Any]:
+    """Return the functions that a class holds and that do not take self."""
+    found = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
+    return {
+        name: value.__func__ for name, value in found.items() if isinstance(value, staticmethod)
+    }
+
+
+def _computed(cls: type) -> set[str]:
+    """Return the attributes of a class that run code when they are read."""
+    known = (FunctionType, staticmethod, classmethod)
+    values = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
+    return {
+        name
+        for name, value in values.items()
+        if hasattr(type(value), "__get__") and not isinstance(value, known)
+    }
+
+
+def _passes(value: Any) -> bool:
+    """Whether a value may be taken into a normalization, or is not called at all."""
+    if value is None:
+        return True
+    if isinstance(value, nn.Module):
+        return hooks.is_identity(value) or activations.of_module(value) is not None
+    return callable(value) and activations.of_call(value, (), {}) is not None
+
+
+def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
+    """Return the methods in which normalizations wait, and the reasons for others by layer."""
+    found: dict[str, Method] = {}
+    refused: dict[str, str] = {}
+    for name, function in _functions(cls).items():
+        inner = inspect.unwrap(function)
+        called = plan.norms.intersection(inner.__code__.co_names)
+        if name.startswith("__") or not called:
+            continue
+        if inner is not function:
+            refused.update(dict.fromkeys(called, "its forward is decorated"))
+            continue
+        if not function.__code__.co_argcount:
+            continue
+        definition = definition_of(function)
+        if isinstance(definition, str):
+            refused.update(dict.fromkeys(called, definition))
+            continue
+        names = _names(cls, function, definition, plan)
+        rewriting = Rewriting(definition, names, plan.inplace)
+        if rewriting.sites:
+            found[name] = Method(function, rewriting)
+    return found, refused
+
+
+def _names(cls: Any, function: FunctionType, definition: ast.FunctionDef, plan: Plan) -> Names:
+    code = function.__code__
+    owner = code.co_varnames[0]
+    stored = [n for n in ast.walk(definition) if isinstance(n, ast.Name) and n.id == owner]
+    if any(not isinstance(n.ctx, ast.Load) for n in stored):
+        return Names(owner)
+    calls = {dotted(n.func) for n in ast.walk(definition) if isinstance(n, ast.Call)}
+    others = {name: _resolved(function, name) for name in calls if name}
+    own = {f"{owner}.{name}" for name in plan.passing}
+    passing = own | {name for name, value in others.items() if plan.acts and _passes_now(value)}
+    sums = {name for name, value in others.items() if plan.acts and value is torch.add}
+    writers = {f"{owner}.{name}" for name in plan.writers}
+    plain = () if FRAMES.intersection(code.co_names) else set(code.co_varnames)
+    methods = [m for m in ("relu", "relu_") if plan.acts]
+    local = set(plain) - {owner, *code.co_cellvars}
+    return Names(owner, plan.norms, passing, sums, writers, methods, local, _computed(cls))
+
+
+def _passes_now(value: Any) -> bool:
+    return value is not None and _passes(value)
+
+
+def _resolved(function: FunctionType, name: str) -> Any:
+    """Return what a name with attributes stands for outside of a function; None if unknown."""
+    first, *attributes = name.split(".")
+    code = function.__code__
+    if first in code.co_varnames or first in code.co_cellvars:
+        return None
+    if first in code.co_freevars:
+        cell = (function.__closure__ or ())[code.co_freevars.index(first)]
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not assigned yet
+            value = None
+    else:
+        value = function.__globals__.get(first)
+    for attribute in attributes:
+        value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
+    return value
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def _result(module: nn.Module, method: Method, site: Site, plan: Plan) -> FusionResult:
+    children = vars(module)["_modules"]
+    outcome = Outcome(children[site.norm], children.get(site.before))
+    for step in _taken(module, site.steps):
+        if not _follows(module, method.original, outcome, step):
+            break
+    return outcome.result(
+        children.get(site.after),
+        written=method.rewriting.written,
+        acts=plan.acts,
+        inplace=plan.inplace,
+    )
+
+
+def _taken(module: nn.Module, steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Return the steps that are taken now, of each condition one branch."""
+    for step in steps:
+        if step.kind != "if":
+            yield step
+            continue
+        assert isinstance(step.node, ast.expr)
+        yield from _taken(module, step.inner if _holds(module, step.node) else step.otherwise)
+
+
+def _holds(module: nn.Module, test: ast.expr) -> bool:
+    """Return the value of a condition, as far as it depends on the module; True if it does not."""
+    if isinstance(test, ast.UnaryOp):
+        return not _holds(module, test.operand)
+    if isinstance(test, ast.BoolOp):
+        combine = all if isinstance(test.op, ast.And) else any
+        return combine(_holds(module, value) for value in test.values)
+    left = test.left if isinstance(test, ast.Compare) else test
+    _, _, name = dotted(left).partition(".")
+    if not name or not hasattr(module, name):
+        return True
+    value = getattr(module, name)
+    if not isinstance(test, ast.Compare):
+        return not isinstance(value, torch.Tensor) and bool(value)
+    constant, operator = test.comparators[0], test.ops[0]
+    assert isinstance(constant, ast.Constant)
+    if isinstance(operator, ast.Is | ast.Eq):
+        return value is constant.value or value == constant.value
+    if isinstance(operator, ast.IsNot | ast.NotEq):
+        return value is not constant.value and value != constant.value
+    return True
+
+
+def _follows(module: nn.Module, function: FunctionType, outcome: Outcome, step: Step) -> bool:
+    """Tell a step to an outcome; return whether the value still waits."""
+    if step.kind == "sum":
+        return outcome.add()
+    if step.kind == "guard":
+        return outcome.guard(step.function, vars(module)["_modules"].get(step.function))
+    if step.kind == "method":
+        return outcome.call(step.function)
+    assert isinstance(step.node, ast.Call)
+    owner, _, name = step.function.partition(".")
+    if owner == function.__code__.co_varnames[0]:
+        value = getattr(module, name)
+    else:
+        value = _resolved(function, step.function)
+    arguments = [node.value for node in step.node.args[1:] if isinstance(node, ast.Constant)]
+    keywords = {
+        k.arg: k.value.value for k in step.node.keywords if isinstance(k.value, ast.Constant)
+    }
+    return outcome.call(value, tuple(arguments), keywords)

@@ -1,0 +1,73 @@
+"""The fused forward of a Sequential: its children as they are at each call, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from backnorm.torch.conversion import generated, layers
+from backnorm.torch.conversion.deferral import Deferred, absorb, defer, settle
+from backnorm.torch.conversion.layers import FusionResult
+from backnorm.torch.conversion.outcomes import Outcome
+
+__all__ = ["fuse"]
+
+
+@generated.recipe("sequence")
+def _members(base: Any, acts: bool, inplace: bool) -> dict[str, Any]:  # noqa: FBT001 - details of a class
+    def forward(self: Any, input: Any) -> Any:  # noqa: A002 - the name in torch.nn
+        if base.forward is not nn.Sequential.forward:  # replaced since
+            return base.forward(self, input)
+        x, before = input, None
+        for module in self:
+            if isinstance(x, Deferred):
+                if acts and absorb(module, x, (), {}):
+                    before = module
+                    continue
+                x = settle(x, module)
+            x = defer(module, x, before if inplace else None)
+            before = module
+        return settle(x)
+
+    return {"forward": forward}
+
+
+def fuse(
+    sequence: nn.Sequential, *, acts: bool, inplace: bool
+) -> dict[nn.Module, FusionResult]:
+    """Fuse normalizations in a Sequential.
+
+    Parameters
+    ----------
+    sequence
+        The Sequential; it gets another class if anything is fused.
+    acts
+        Whether to fuse activations.
+    inplace
+        Whether y takes the memory of x where that is safe.
+
+    Returns
+    -------
+    dict
+        The result for each converted normalization among its children.
+    """
+    children = list(sequence)
+    results = {
+        module: _result(children, at, acts=acts, inplace=inplace)
+        for at, module in enumerate(children)
+        if layers.is_fusible(module)
+    }
+    if any(result.fused or result.in_place for result in results.values()):
+        sequence.__class__ = generated.subclass("sequence", type(sequence), acts, inplace)
+    return results
+
+
+def _result(
+    children: list[nn.Module], at: int, *, acts: bool, inplace: bool
+) -> FusionResult:
+    outcome = Outcome(children[at], children[at - 1] if at and inplace else None)
+    rest = children[at + 1 :]
+    while rest and acts and outcome.call(rest[0]):
+        rest.pop(0)
+    return outcome.result(rest[0] if rest else None, written=False, acts=acts, inplace=inplace)
