@@ -120,7 +120,9 @@ def test_a_function_mode_sees_every_call() -> None:
         def __init__(self) -> None:
             self.heard: list[str] = []
 
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             self.heard.append(func.__name__)
             return func(*args, **(kwargs or {}))
 

@@ -12,7 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backnorm.torch.conversion.patterns import Step, Value, count, dotted, guarded, match, reads_only
+from backnorm.torch.conversion.patterns import (
+    Step,
+    Value,
+    count,
+    dotted,
+    guarded,
+    match,
+    reads_only,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +69,8 @@ class Chain:
     Attributes
     ----------
     first, variable, value
-        The statement with the normalization, the variable that it assigns, and the value.
+        The statement with the normalization, which may depend on a condition; the variable that it
+        assigns, and the value.
     links
         The statements after it.
     before, after
@@ -109,7 +118,7 @@ def find(
     Chain or None
         None if the statement is not `y = self.norm(x)`, possibly with steps.
     """
-    first = statements[at]
+    first = _only_statement(statements[at], names)
     variable = _assigned(first, names)
     value = match(first.value, names) if variable and isinstance(first, ast.Assign) else None
     if value is None:
@@ -122,7 +131,17 @@ def find(
     ended = last is not None and isinstance(last.statement, ast.Return)
     after = _reader(rest[0], last.variable if last else variable, names) if rest else ""
     before = maker(value, names) or _made_before(statements, at, value, variable, names)
-    return Chain(first, variable, value, tuple(links), before, "" if ended else after)
+    after = "" if ended else after
+    return Chain(statements[at], variable, value, tuple(links), before, after)
+
+
+def _only_statement(statement: ast.stmt, names: Names) -> ast.stmt:
+    """Return the statement inside `if self.norm is not None`; any other statement itself."""
+    if not isinstance(statement, ast.If) or statement.orelse or len(statement.body) != 1:
+        return statement
+    inner = statement.body[0]
+    plain = _is_plain_test(statement.test, _assigned(inner, names), names)
+    return inner if plain else statement
 
 
 def _assigned(statement: ast.stmt, names: Names) -> str:

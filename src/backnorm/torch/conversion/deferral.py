@@ -106,9 +106,7 @@ ADDS: Final = (operator.add, operator.iadd, torch.add)
 
 
 def _fits(residual: Any, x: torch.Tensor) -> bool:
-    return (
-        type(residual) in PLAIN_TYPES and residual.shape == x.shape and residual.dtype == x.dtype
-    )
+    return type(residual) in PLAIN_TYPES and residual.shape == x.shape and residual.dtype == x.dtype
 
 
 def apply(function: Any, value: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 import inspect
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
-from backnorm.torch.conversion import activations, generated, hooks, layers, patterns
+from backnorm.torch.conversion import generated
 from backnorm.torch.conversion.deferral import HELPERS
 from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.outcomes import NOTHING, Outcome
-from backnorm.torch.conversion.patterns import Names, dotted
+from backnorm.torch.conversion.patterns import dotted
+from backnorm.torch.conversion.plans import Plan, names_of, plan_of, resolved
 from backnorm.torch.conversion.rewriting import PREFIX, Rewriting
 from backnorm.torch.conversion.source import compiled, definition_of
 
@@ -25,30 +26,6 @@ if TYPE_CHECKING:
     from backnorm.torch.conversion.rewriting import Site
 
 __all__ = ["fuse"]
-
-FRAMES: Final = frozenset(
-    {"_getframe", "currentframe", "dir", "eval", "exec", "locals", "stack", "vars"}
-)
-"""Names of functions that see the variables of their caller."""
-
-
-class Plan(NamedTuple):
-    """What the methods of a module are made of, beside its class.
-
-    Attributes
-    ----------
-    norms, passing, writers
-        Names of attributes: normalizations; activations, Identities and None; and children that
-        write to their input.
-    acts, inplace
-        What the conversion was asked for.
-    """
-
-    norms: frozenset[str]
-    passing: frozenset[str]
-    writers: frozenset[str]
-    acts: bool
-    inplace: bool
 
 
 class Method(NamedTuple):
@@ -75,7 +52,7 @@ def fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Fus
     dict
         The result for each converted normalization among its children.
     """
-    plan = _plan(module, acts=acts, inplace=inplace)
+    plan = plan_of(module, acts=acts, inplace=inplace)
     children = vars(module)["_modules"]
     why = _why_no_subclass(module)
     methods, refused = ({}, {}) if why else _methods(type(module), plan)
@@ -166,50 +143,6 @@ def _asks_for_class(function: FunctionType) -> bool:
     )
 
 
-def _plan(module: nn.Module, *, acts: bool, inplace: bool) -> Plan:
-    """Return what the attributes of a module are now."""
-    cls = type(module)
-    held = {**_static(cls), **vars(module)["_modules"], **vars(module)}
-    computed = _computed(cls)
-    names = [name for name in held if not name.startswith("_") and name not in computed]
-    norms = {name for name in names if layers.is_fusible(held[name])}
-    passing = {name for name in names if _passes(held[name])} if acts else set()
-    writers = {
-        name
-        for name in names
-        if isinstance(held[name], nn.Module) and layers.writes(held[name])
-    }
-    return Plan(frozenset(norms), frozenset(passing), frozenset(writers), acts, inplace)
-
-
-def _static(cls: type) -> dict[str, Any]:
-    """Return the functions that a class holds and that do not take self."""
-    found = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
-    return {
-        name: value.__func__ for name, value in found.items() if isinstance(value, staticmethod)
-    }
-
-
-def _computed(cls: type) -> set[str]:
-    """Return the attributes of a class that run code when they are read."""
-    known = (FunctionType, staticmethod, classmethod)
-    values = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
-    return {
-        name
-        for name, value in values.items()
-        if hasattr(type(value), "__get__") and not isinstance(value, known)
-    }
-
-
-def _passes(value: Any) -> bool:
-    """Whether a value may be taken into a normalization, or is not called at all."""
-    if value is None:
-        return True
-    if isinstance(value, nn.Module):
-        return hooks.is_identity(value) or activations.of_module(value) is not None
-    return callable(value) and activations.of_call(value, (), {}) is not None
-
-
 def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
     """Return the methods in which normalizations wait, and the reasons for others by layer."""
     found: dict[str, Method] = {}
@@ -228,52 +161,11 @@ def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
         if isinstance(definition, str):
             refused.update(dict.fromkeys(called, definition))
             continue
-        names = _names(cls, function, definition, plan)
+        names = names_of(cls, function, definition, plan)
         rewriting = Rewriting(definition, names, plan.inplace)
         if rewriting.sites:
             found[name] = Method(function, rewriting)
     return found, refused
-
-
-def _names(cls: Any, function: FunctionType, definition: ast.FunctionDef, plan: Plan) -> Names:
-    code = function.__code__
-    owner = code.co_varnames[0]
-    stored = [n for n in ast.walk(definition) if isinstance(n, ast.Name) and n.id == owner]
-    if any(not isinstance(n.ctx, ast.Load) for n in stored):
-        return Names(owner)
-    calls = {dotted(n.func) for n in ast.walk(definition) if isinstance(n, ast.Call)}
-    others = {name: _resolved(function, name) for name in calls if name}
-    own = {f"{owner}.{name}" for name in plan.passing}
-    passing = own | {name for name, value in others.items() if plan.acts and _passes_now(value)}
-    sums = {name for name, value in others.items() if plan.acts and value is torch.add}
-    writers = {f"{owner}.{name}" for name in plan.writers}
-    plain = () if FRAMES.intersection(code.co_names) else set(code.co_varnames)
-    methods = [m for m in ("relu", "relu_") if plan.acts]
-    local = set(plain) - {owner, *code.co_cellvars}
-    return Names(owner, plan.norms, passing, sums, writers, methods, local, _computed(cls))
-
-
-def _passes_now(value: Any) -> bool:
-    return value is not None and _passes(value)
-
-
-def _resolved(function: FunctionType, name: str) -> Any:
-    """Return what a name with attributes stands for outside of a function; None if unknown."""
-    first, *attributes = name.split(".")
-    code = function.__code__
-    if first in code.co_varnames or first in code.co_cellvars:
-        return None
-    if first in code.co_freevars:
-        cell = (function.__closure__ or ())[code.co_freevars.index(first)]
-        try:
-            value = cell.cell_contents
-        except ValueError:  # not assigned yet
-            value = None
-    else:
-        value = function.__globals__.get(first)
-    for attribute in attributes:
-        value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
-    return value
 
 
 # --- the report ---------------------------------------------------------------------------------
@@ -339,7 +231,7 @@ def _follows(module: nn.Module, function: FunctionType, outcome: Outcome, step: 
     if owner == function.__code__.co_varnames[0]:
         value = getattr(module, name)
     else:
-        value = _resolved(function, step.function)
+        value = resolved(function, step.function)
     arguments = [node.value for node in step.node.args[1:] if isinstance(node, ast.Constant)]
     keywords = {
         k.arg: k.value.value for k in step.node.keywords if isinstance(k.value, ast.Constant)

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Names", "Step", "Value", "count", "dotted", "guarded", "is_writer", "match", "reads_only"]
+__all__ = [
+    "Names",
+    "Step",
+    "Value",
+    "count",
+    "dotted",
+    "guarded",
+    "is_writer",
+    "match",
+    "reads_only",
+]
+
 
 @dataclass(frozen=True)
 class Names:

@@ -117,8 +117,10 @@ class Rewriting:
 
     def _statements(self, chain: Chain) -> list[ast.stmt]:
         before = chain.before if self.inplace else ""
-        value = self._built(chain.value, before)
-        done = [_assigned(chain.first, chain.variable, value)]
+        first = _assigned(chain.first, chain.variable, self._built(chain.value, before))
+        if isinstance(chain.first, ast.If):
+            first = ast.copy_location(ast.If(chain.first.test, [first], []), chain.first)
+        done = [first]
         for link in chain.links:
             done += self._link(link)
         last = done[-1]

@@ -33,9 +33,7 @@ def _members(base: Any, acts: bool, inplace: bool) -> dict[str, Any]:  # noqa: F
     return {"forward": forward}
 
 
-def fuse(
-    sequence: nn.Sequential, *, acts: bool, inplace: bool
-) -> dict[nn.Module, FusionResult]:
+def fuse(sequence: nn.Sequential, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
     """Fuse normalizations in a Sequential.
 
     Parameters
@@ -63,9 +61,7 @@ def fuse(
     return results
 
 
-def _result(
-    children: list[nn.Module], at: int, *, acts: bool, inplace: bool
-) -> FusionResult:
+def _result(children: list[nn.Module], at: int, *, acts: bool, inplace: bool) -> FusionResult:
     outcome = Outcome(children[at], children[at - 1] if at and inplace else None)
     rest = children[at + 1 :]
     while rest and acts and outcome.call(rest[0]):
