@@ -155,7 +155,10 @@ class Enclosed(Layers):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
         y = self.norm(x)
-        total = lambda: y.sum()  # noqa: E731
+
+        def total() -> torch.Tensor:
+            return y.sum()
+
         y = self.act(y)
         return y + total()
 
@@ -246,7 +249,11 @@ class Compared(Layers):
         """Return y."""
         z = x.contiguous()
         y = self.act(self.norm(x))
-        return y * (2.0 if z is x else 3.0) * (1.0 if x.dtype in {torch.float32} else 5.0)
+        return (
+            y
+            * (2.0 if z is x else 3.0)
+            * (1.0 if x.dtype in {torch.float32, torch.float16} else 5.0)
+        )
 
 
 class Counting(Layers):

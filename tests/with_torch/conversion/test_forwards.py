@@ -40,8 +40,7 @@ def results(model: nn.Module, *, training: bool) -> dict[str, torch.Tensor]:
             weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
             try:
                 (y.sin() * weights).sum().backward()
-            except RuntimeError as error:
-                assert "modified by an inplace operation" in str(error)
+            except RuntimeError:
                 found[f"error{seed}"] = torch.ones(())
             found[f"dx{seed}"] = torch.zeros(()) if x.grad is None else x.grad
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -120,11 +119,9 @@ def test_a_function_mode_sees_every_call() -> None:
         def __init__(self) -> None:
             self.heard: list[str] = []
 
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
+        def __torch_function__(self, func: Any, _: Any, args: Any = (), kw: Any = None) -> Any:
             self.heard.append(func.__name__)
-            return func(*args, **(kwargs or {}))
+            return func(*args, **(kw or {}))
 
     model = convert(built(Steps))
     with Listening() as mode:
@@ -162,7 +159,7 @@ def test_errors_name_the_lines_of_the_source() -> None:
         pytest.fail("nothing was raised")
 
 
-def test_a_source_that_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_cannot_be_found() -> None:
     """The layer is converted, and the report says why it is not fused."""
     found: dict[str, Any] = {"Layers": Layers, "__name__": __name__}
     text = "class Made(Layers):\n    def forward(self, x): return self.act(self.norm(x))\n"

@@ -99,8 +99,9 @@ def convert(
 def _fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, layers.FusionResult]:
     if not any(map(layers.is_fusible, module.children())):
         return {}
-    how = sequences if layers.is_plain(module) else forwards
-    return how.fuse(module, acts=acts, inplace=inplace)
+    if layers.is_plain(module):
+        return sequences.fuse(module, acts=acts, inplace=inplace)
+    return forwards.fuse(module, acts=acts, inplace=inplace)
 
 
 def _check_model(model: Any) -> None:

@@ -12,13 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backnorm.torch.conversion import neighbours
 from backnorm.torch.conversion.patterns import (
-    Step,
+    FollowingStep,
     Value,
+    assigned,
     count,
     dotted,
+    find_value,
     guarded,
-    match,
     reads_only,
 )
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from backnorm.torch.conversion.patterns import Names
 
-__all__ = ["Chain", "Link", "called_child", "find", "maker", "reads"]
+__all__ = ["Chain", "Link", "find", "reads"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Link:
     statement: ast.stmt
     read: str
     variable: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[FollowingStep, ...] = ()
     value: Value | None = None
     body: tuple[Link, ...] = ()
     otherwise: tuple[Link, ...] = ()
@@ -119,8 +121,8 @@ def find(
         None if the statement is not `y = self.norm(x)`, possibly with steps.
     """
     first = _only_statement(statements[at], names)
-    variable = _assigned(first, names)
-    value = match(first.value, names) if variable and isinstance(first, ast.Assign) else None
+    variable = assigned(first, names)
+    value = find_value(first.value, names) if variable and isinstance(first, ast.Assign) else None
     if value is None:
         return None
     links = _links(statements[at + 1 :], variable, names)
@@ -129,8 +131,10 @@ def find(
     last = links[-1] if links else None
     rest = statements[at + 1 + len(links) :]
     ended = last is not None and isinstance(last.statement, ast.Return)
-    after = _reader(rest[0], last.variable if last else variable, names) if rest else ""
-    before = maker(value, names) or _made_before(statements, at, value, variable, names)
+    after = neighbours.reader(rest[0], last.variable if last else variable, names) if rest else ""
+    before = neighbours.maker(value, names) or neighbours.made_before(
+        statements, at, value, variable, names
+    )
     after = "" if ended else after
     return Chain(statements[at], variable, value, tuple(links), before, after)
 
@@ -140,16 +144,8 @@ def _only_statement(statement: ast.stmt, names: Names) -> ast.stmt:
     if not isinstance(statement, ast.If) or statement.orelse or len(statement.body) != 1:
         return statement
     inner = statement.body[0]
-    plain = _is_plain_test(statement.test, _assigned(inner, names), names)
+    plain = _is_plain_test(statement.test, assigned(inner, names), names)
     return inner if plain else statement
-
-
-def _assigned(statement: ast.stmt, names: Names) -> str:
-    """Return the only variable that a statement assigns; "" for others."""
-    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-        return ""
-    target = statement.targets[0]
-    return target.id if isinstance(target, ast.Name) and target.id in names.plain else ""
 
 
 def _links(statements: Sequence[ast.stmt], variable: str, names: Names) -> list[Link]:
@@ -176,39 +172,43 @@ def _are_private(links: Sequence[Link], whole: Mapping[str, int]) -> bool:
 
 
 def _link(statement: ast.stmt, variable: str, names: Names) -> Link | None:
-    if isinstance(statement, ast.If):
-        return _branch(statement, variable, names)
-    if isinstance(statement, ast.Return):
-        value = match(statement.value, names, variable) if statement.value else None
-        return value and _with_value(statement, variable, variable, value, names)
-    if isinstance(statement, ast.AugAssign):
-        return _sum(statement, variable, names)
-    target = _assigned(statement, names)
-    if not target or not isinstance(statement, ast.Assign):
+    match statement:
+        case ast.If():
+            return _branch(statement, variable, names)
+        case ast.AugAssign():
+            return _sum(statement, variable, names)
+        case ast.Return(value=ast.expr() as result):
+            return _with_value(statement, variable, variable, result, names)
+        case ast.Assign(value=result):
+            target = assigned(statement, names)
+            link = _with_value(statement, variable, target, result, names) if target else None
+            return link or _aside(statement, variable, target, names)
+    return None
+
+
+def _aside(statement: ast.Assign, variable: str, target: str, names: Names) -> Link | None:
+    """Return a statement that leaves the value alone as a link: a copy, or the call of a child."""
+    value = statement.value
+    if target in ("", variable) or count(value, variable) or not reads_only(value, names):
         return None
-    value = match(statement.value, names, variable)
-    if value is not None:
-        return _with_value(statement, variable, target, value, names)
-    # Neither the value nor its variable: a copy, or the call of a child.
-    if target == variable or count(statement.value, variable):
-        return None
-    if not reads_only(statement.value, names):
-        return None
-    return Link(statement, variable, variable, _guard(statement.value, names))
+    return Link(statement, variable, variable, _guard(value, names))
 
 
 def _with_value(
-    statement: ast.stmt, variable: str, target: str, value: Value, names: Names
-) -> Link:
+    statement: ast.stmt, variable: str, target: str, result: ast.expr, names: Names
+) -> Link | None:
+    value = find_value(result, names, variable)
+    if value is None:
+        return None
     guards = [
         step for one in value.steps if one.other is not None for step in _guard(one.other, names)
     ]
     return Link(statement, variable, target, (*guards, *value.steps), value)
 
 
-def _guard(node: ast.expr, names: Names) -> tuple[Step, ...]:
+def _guard(node: ast.expr, names: Names) -> tuple[FollowingStep, ...]:
     child = guarded(node, names)
-    return (Step("guard", node, child),) if child else ()
+    return (FollowingStep("guard", node, child),) if child else ()
 
 
 def _sum(statement: ast.AugAssign, variable: str, names: Names) -> Link | None:
@@ -219,7 +219,7 @@ def _sum(statement: ast.AugAssign, variable: str, names: Names) -> Link | None:
         return None
     if not reads_only(other, names):
         return None
-    step = Step("sum", statement, other=other)
+    step = FollowingStep("sum", statement, other=other)
     return Link(
         statement,
         variable,
@@ -243,12 +243,12 @@ def _branch(statement: ast.If, variable: str, names: Names) -> Link | None:
             return None
         branches.append(tuple(links))
     inner, otherwise = (tuple(s for link in b for s in link.steps) for b in branches)
-    step = Step("if", statement.test, inner=inner, otherwise=otherwise)
+    step = FollowingStep("if", statement.test, inner=inner, otherwise=otherwise)
     return Link(statement, variable, variable, (step,), None, *branches)
 
 
 def _is_plain_test(test: ast.expr, variable: str, names: Names) -> bool:
-    """Whether a condition only reads variables and attributes of self, and compares with constants."""
+    """Whether a condition reads variables and attributes of self, compared with constants."""
     if isinstance(test, ast.BoolOp):
         return all(_is_plain_test(value, variable, names) for value in test.values)
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
@@ -261,46 +261,3 @@ def _is_plain_test(test: ast.expr, variable: str, names: Names) -> bool:
         return test.id != variable
     plain = "." not in attribute and attribute not in names.computed
     return owner == names.owner and bool(attribute) and plain
-
-
-# --- in place: the children before and after ----------------------------------------------------
-
-
-def called_child(node: ast.AST, names: Names) -> str:
-    """Return the name of the child that an expression calls with one argument; "" for others."""
-    if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
-        return ""
-    owner, _, name = dotted(node.func).partition(".")
-    return name if owner == names.owner and "." not in name else ""
-
-
-def maker(value: Value, names: Names) -> str:
-    """Return the child whose output a normalization takes directly."""
-    return called_child(value.root.args[0], names) if isinstance(value.root, ast.Call) else ""
-
-
-def _made_before(
-    statements: Sequence[ast.stmt], at: int, value: Value, variable: str, names: Names
-) -> str:
-    """Return the child that the statement before calls to make the input, as y of y = norm(y)."""
-    assert isinstance(value.root, ast.Call)
-    x = value.root.args[0]
-    if at == 0 or not isinstance(x, ast.Name) or x.id != variable:
-        return ""
-    before = statements[at - 1]
-    if not isinstance(before, ast.Assign) or _assigned(before, names) != variable:
-        return ""
-    return called_child(before.value, names)
-
-
-def _reader(statement: ast.stmt, variable: str, names: Names) -> str:
-    """Return the child that reads a variable in the statement that ends its life."""
-    ends = isinstance(statement, ast.Return) or _assigned(statement, names) == variable
-    node = statement.value if isinstance(statement, ast.Return | ast.Assign) else None
-    if not ends or node is None or count(node, variable) != 1:
-        return ""
-    child = ""
-    while isinstance(node, ast.Call):
-        child = called_child(node, names)
-        node = node.args[0] if child else None
-    return child if isinstance(node, ast.Name) else ""

@@ -18,7 +18,7 @@ from backnorm.torch.engine.autograd import only_default_device
 from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HELPERS",
+    "NO_KEYWORDS",
     "Deferred",
     "absorb",
     "add",
@@ -38,8 +39,10 @@ __all__ = [
     "settle",
 ]
 
-Call = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
+Call = tuple["Callable[..., Any] | str", tuple[Any, ...], "Mapping[str, Any]"]
 Sum = tuple["Callable[..., Any]", bool]
+
+NO_KEYWORDS: Final[Mapping[str, Any]] = {}
 
 PLAIN_TYPES: Final = (torch.Tensor, torch.nn.Parameter)
 
@@ -109,7 +112,12 @@ def _fits(residual: Any, x: torch.Tensor) -> bool:
     return type(residual) in PLAIN_TYPES and residual.shape == x.shape and residual.dtype == x.dtype
 
 
-def apply(function: Any, value: Any, *arguments: Any, **keywords: Any) -> Any:
+def apply(
+    function: Any,
+    value: Any,
+    arguments: tuple[Any, ...] = (),
+    keywords: Mapping[str, Any] = NO_KEYWORDS,
+) -> Any:
     """Return function(value, ...), or take it in if it is an activation or an Identity."""
     if isinstance(value, Deferred):
         if absorb(function, value, arguments, keywords):
@@ -122,14 +130,17 @@ def apply(function: Any, value: Any, *arguments: Any, **keywords: Any) -> Any:
 def call_method(value: Any, name: str) -> Any:
     """Return value.name(), or take it in if it is an activation."""
     if isinstance(value, Deferred):
-        if absorb(name, value, (), {}):
+        if absorb(name, value):
             return value
         value = settle(value, written=True)
     return getattr(value, name)()
 
 
 def absorb(
-    function: Any, value: Deferred, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    function: Any,
+    value: Deferred,
+    arguments: tuple[Any, ...] = (),
+    keywords: Mapping[str, Any] = NO_KEYWORDS,
 ) -> bool:
     """Take a call of a function, a module, or a method by its name, into what waits.
 
@@ -204,10 +215,8 @@ def _separately(value: Deferred) -> Any:
         y = function(value.residual, y) if swapped else function(y, value.residual)
     if value.call is None:
         return y
-    function, arguments, keywords = value.call
-    if isinstance(function, str):
-        return getattr(y, function)()
-    return function(y, *arguments, **keywords)
+    call, arguments, keywords = value.call
+    return getattr(y, call)() if isinstance(call, str) else call(y, *arguments, **keywords)
 
 
 def child(module: Any, name: str) -> nn.Module | None:

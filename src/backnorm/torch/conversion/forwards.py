@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import torch
-from torch import fx, nn
+from torch import fx, jit, nn
 
 from backnorm.torch.conversion import generated
 from backnorm.torch.conversion.deferral import HELPERS
@@ -22,7 +21,7 @@ from backnorm.torch.conversion.source import compiled, definition_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backnorm.torch.conversion.patterns import Step
+    from backnorm.torch.conversion.patterns import FollowingStep
     from backnorm.torch.conversion.rewriting import Site
 
 __all__ = ["fuse"]
@@ -31,7 +30,7 @@ __all__ = ["fuse"]
 class Method(NamedTuple):
     """A method, and the same with normalizations that wait."""
 
-    original: FunctionType
+    original: Any  # a FunctionType, which mypy takes for a method here
     rewriting: Rewriting
 
 
@@ -74,19 +73,29 @@ def fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Fus
 @generated.recipe("forward")
 def _members(base: Any, plan: Plan) -> dict[str, Any]:
     methods, _ = _methods(base, Plan(*plan))
-    return {name: _member(base, name, method) for name, method in methods.items()}
+    return {name: _guarded(base, name, method) for name, method in methods.items()}
 
 
-def _member(base: Any, name: str, method: Method) -> Any:
+def _guarded(base: Any, name: str, method: Method) -> Any:
+    """Return a method that runs with normalizations that wait, unless it was replaced since."""
     helpers = {PREFIX + key: value for key, value in HELPERS.items()}
     original = method.original
     fused = compiled(method.rewriting.definition, original, helpers)
 
-    def member(self: Any, *arguments: Any, **keywords: Any) -> Any:
+    def _member(self: Any, *arguments: Any, **keywords: Any) -> Any:
         now = getattr(base, name)
         return (fused if now is original else now)(self, *arguments, **keywords)
 
-    return member
+    return _member
+
+
+DEFINED: Final[dict[str, set[str]]] = {
+    "its class defines how it is pickled": {
+        "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__",
+    },
+    "its class defines how attributes are read": {"__getattr__", "__getattribute__"},
+}  # fmt: skip
+"""Methods of a class that a generated subclass would change, or whose effects are not known."""
 
 
 # --- what may be fused --------------------------------------------------------------------------
@@ -97,21 +106,16 @@ def _why_no_subclass(module: nn.Module) -> str:
     cls: Any = type(module)
     if "forward" in vars(module):
         return "its forward was replaced"
-    if isinstance(module, fx.GraphModule | torch.jit.ScriptModule):
+    if isinstance(module, fx.GraphModule | jit.ScriptModule):
         return "it is generated code"
-    if type(cls) is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[:-1]):
+    defined = {name for base in cls.__mro__[:-1] if base is not nn.Module for name in vars(base)}
+    if type(cls) is not type or "__init_subclass__" in defined:
         return "its class registers its subclasses"
-    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
-        return "its class defines how it is pickled"
-    if hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__"):
-        return "its class defines how it is pickled"
-    if cls.__getattr__ is not nn.Module.__getattr__ or (
-        cls.__getattribute__ is not nn.Module.__getattribute__
-    ):
-        return "its class defines how attributes are read"
-    if any(map(_asks_for_class, _functions(cls).values())):
-        return "its methods ask for the class of self"
-    return ""
+    for reason, names in DEFINED.items():
+        if not defined.isdisjoint(names):
+            return reason
+    asks = any(map(_asks_for_class, _functions(cls).values()))
+    return "its methods ask for the class of self" if asks else ""
 
 
 def _functions(cls: type) -> dict[str, FunctionType]:
@@ -148,7 +152,7 @@ def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
     found: dict[str, Method] = {}
     refused: dict[str, str] = {}
     for name, function in _functions(cls).items():
-        inner = inspect.unwrap(function)
+        inner: Any = inspect.unwrap(function)
         called = plan.norms.intersection(inner.__code__.co_names)
         if name.startswith("__") or not called:
             continue
@@ -174,7 +178,8 @@ def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
 def _result(module: nn.Module, method: Method, site: Site, plan: Plan) -> FusionResult:
     children = vars(module)["_modules"]
     outcome = Outcome(children[site.norm], children.get(site.before))
-    for step in _taken(module, site.steps):
+    owner = method.original.__code__.co_varnames[0]
+    for step in _taken(module, owner, site.steps):
         if not _follows(module, method.original, outcome, step):
             break
     return outcome.result(
@@ -185,55 +190,41 @@ def _result(module: nn.Module, method: Method, site: Site, plan: Plan) -> Fusion
     )
 
 
-def _taken(module: nn.Module, steps: tuple[Step, ...]) -> Iterator[Step]:
+def _taken(
+    module: nn.Module, owner: str, steps: tuple[FollowingStep, ...]
+) -> Iterator[FollowingStep]:
     """Return the steps that are taken now, of each condition one branch."""
     for step in steps:
-        if step.kind != "if":
+        if step.kind == "if":
+            holds = _holds(module, owner, step.node)
+            yield from _taken(module, owner, step.inner if holds else step.otherwise)
+        else:
             yield step
-            continue
-        assert isinstance(step.node, ast.expr)
-        yield from _taken(module, step.inner if _holds(module, step.node) else step.otherwise)
 
 
-def _holds(module: nn.Module, test: ast.expr) -> bool:
-    """Return the value of a condition, as far as it depends on the module; True if it does not."""
-    if isinstance(test, ast.UnaryOp):
-        return not _holds(module, test.operand)
-    if isinstance(test, ast.BoolOp):
-        combine = all if isinstance(test.op, ast.And) else any
-        return combine(_holds(module, value) for value in test.values)
-    left = test.left if isinstance(test, ast.Compare) else test
-    _, _, name = dotted(left).partition(".")
-    if not name or not hasattr(module, name):
+def _holds(module: nn.Module, owner: str, test: Any) -> bool:
+    """Return the value of a condition now; True if it depends on more than the module."""
+    code = compile(ast.Expression(test), "<condition>", "eval")
+    try:
+        return bool(eval(code, {"__builtins__": {}}, {owner: module}))  # noqa: S307 - it only reads
+    except (NameError, AttributeError, RuntimeError):
         return True
-    value = getattr(module, name)
-    if not isinstance(test, ast.Compare):
-        return not isinstance(value, torch.Tensor) and bool(value)
-    constant, operator = test.comparators[0], test.ops[0]
-    assert isinstance(constant, ast.Constant)
-    if isinstance(operator, ast.Is | ast.Eq):
-        return value is constant.value or value == constant.value
-    if isinstance(operator, ast.IsNot | ast.NotEq):
-        return value is not constant.value and value != constant.value
-    return True
 
 
-def _follows(module: nn.Module, function: FunctionType, outcome: Outcome, step: Step) -> bool:
+def _follows(
+    module: nn.Module, function: FunctionType, outcome: Outcome, step: FollowingStep
+) -> bool:
     """Tell a step to an outcome; return whether the value still waits."""
     if step.kind == "sum":
         return outcome.add()
     if step.kind == "guard":
         return outcome.guard(step.function, vars(module)["_modules"].get(step.function))
-    if step.kind == "method":
+    if not isinstance(step.node, ast.Call) or step.kind == "method":
         return outcome.call(step.function)
-    assert isinstance(step.node, ast.Call)
     owner, _, name = step.function.partition(".")
-    if owner == function.__code__.co_varnames[0]:
-        value = getattr(module, name)
-    else:
-        value = resolved(function, step.function)
-    arguments = [node.value for node in step.node.args[1:] if isinstance(node, ast.Constant)]
-    keywords = {
-        k.arg: k.value.value for k in step.node.keywords if isinstance(k.value, ast.Constant)
-    }
+    own = owner == function.__code__.co_varnames[0]
+    value = getattr(module, name) if own else resolved(function, step.function)
+    # All are constants, see `patterns`.
+    arguments = [ast.literal_eval(node) for node in step.node.args[1:]]
+    keywords = {str(word.arg): ast.literal_eval(word.value) for word in step.node.keywords}
     return outcome.call(value, tuple(arguments), keywords)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["kind_of", "original", "recipe", "subclass"]
 
 RECIPES: Final[dict[str, Callable[..., dict[str, Any]]]] = {}
-"""For each kind of subclass the function that gives its members, from the original class and details."""
+"""For each kind of subclass the function that gives its members: of the original class, details."""
 
 MADE: Final = "_backnorm_made"
 """Attribute of a class that was made here: its kind and details."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from backnorm.torch.conversion import hooks, overwriting
-from backnorm.torch.conversion.deferral import Deferred, absorb, chosen
+from backnorm.torch.conversion.deferral import NO_KEYWORDS, Deferred, absorb, chosen
 from backnorm.torch.conversion.layers import FusionResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 __all__ = ["NOTHING", "Outcome"]
@@ -33,9 +35,14 @@ class Outcome:
         self.value = Deferred(norm, torch.empty(0), before)
         self.why = "it has hooks" if hooks.has_hooks(norm) else ""
 
-    def call(self, function: Any, arguments: tuple[Any, ...] = (), keywords: Any = None) -> bool:
+    def call(
+        self,
+        function: Any,
+        arguments: tuple[Any, ...] = (),
+        keywords: Mapping[str, Any] = NO_KEYWORDS,
+    ) -> bool:
         """Tell that the value is given to a function; return whether it still waits."""
-        return not self.why and absorb(function, self.value, arguments, keywords or {})
+        return not self.why and absorb(function, self.value, arguments, keywords)
 
     def add(self) -> bool:
         """Tell that a tensor is added; return whether the value still waits."""
@@ -71,10 +78,8 @@ class Outcome:
         in_place = inplace and not (why or self.why)
         if inplace and not in_place:
             reasons.append(self.why or why)
-        if act is None:
-            fused = ""
-        else:
-            fused = "add + " * (self.value.residual is not None) + act.name
+        sums = "add + " * (self.value.residual is not None)
+        fused = "" if act is None else sums + act.name
         if in_place:
             reasons = []
         return FusionResult(fused, in_place, "; ".join(dict.fromkeys(reasons)))

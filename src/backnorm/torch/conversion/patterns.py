@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = [
+    "FollowingStep",
     "Names",
-    "Step",
     "Value",
+    "assigned",
+    "called_child",
     "count",
     "dotted",
+    "find_value",
     "guarded",
     "is_writer",
-    "match",
     "reads_only",
 ]
 
@@ -62,7 +64,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Step:
+class FollowingStep:
     """One step after a normalization.
 
     Attributes
@@ -87,8 +89,8 @@ class Step:
     function: str = ""
     other: ast.expr | None = None
     first: bool = False
-    inner: tuple[Step, ...] = ()
-    otherwise: tuple[Step, ...] = ()
+    inner: tuple[FollowingStep, ...] = ()
+    otherwise: tuple[FollowingStep, ...] = ()
 
     @property
     def activates(self) -> bool:
@@ -103,7 +105,7 @@ class Value:
 
     root: ast.expr
     norm: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[FollowingStep] = field(default_factory=list)
 
     @property
     def activates(self) -> bool:
@@ -126,7 +128,7 @@ def count(node: ast.AST, variable: str) -> int:
     return sum(isinstance(part, ast.Name) and part.id == variable for part in ast.walk(node))
 
 
-def match(node: ast.expr, names: Names, variable: str = "") -> Value | None:
+def find_value(node: ast.expr, names: Names, variable: str = "") -> Value | None:
     """Return an expression as a value and its steps.
 
     Parameters
@@ -145,11 +147,11 @@ def match(node: ast.expr, names: Names, variable: str = "") -> Value | None:
     """
     if variable and isinstance(node, ast.Name) and node.id == variable:
         return Value(node)
-    if not isinstance(node, ast.expr) or (variable and count(node, variable) != 1):
+    if variable and count(node, variable) != 1:
         return None
-    norm = "" if variable else _called_norm(node, names)
-    if norm:
-        return Value(node, norm)
+    child = "" if variable else called_child(node, names)
+    if child in names.norms:
+        return Value(node, child)
     if isinstance(node, ast.Call):
         return _call(node, names, variable)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -157,25 +159,17 @@ def match(node: ast.expr, names: Names, variable: str = "") -> Value | None:
     return None
 
 
-def _called_norm(node: ast.expr, names: Names) -> str:
-    """Return the name of the normalization that an expression calls with one argument."""
-    if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
-        return ""
-    owner, _, name = dotted(node.func).partition(".")
-    is_norm = owner == names.owner and name in names.norms
-    return "" if isinstance(node.args[0], ast.Starred) or not is_norm else name
-
-
 def _call(node: ast.Call, names: Names, variable: str) -> Value | None:
     function = dotted(node.func)
     if function in names.sums and len(node.args) == 2 and not node.keywords:  # noqa: PLR2004 - a sum
-        return _sum(node, *node.args, names, variable)
+        left, right = node.args
+        return _sum(node, left, right, names, variable)
     if function in names.passing and node.args and _are_constants(node):
-        inner = match(node.args[0], names, variable)
-        step = Step("apply", node, function)
+        inner = find_value(node.args[0], names, variable)
+        step = FollowingStep("apply", node, function)
     elif isinstance(node.func, ast.Attribute) and node.func.attr in names.methods:
-        inner = None if node.args or node.keywords else match(node.func.value, names, variable)
-        step = Step("method", node, node.func.attr)
+        inner = None if node.args or node.keywords else find_value(node.func.value, names, variable)
+        step = FollowingStep("method", node, node.func.attr)
     else:
         return None
     if inner is not None:
@@ -196,11 +190,11 @@ def _sum(
     for inner, other, first in ((left, right, False), (right, left, True)):
         if variable and count(other, variable):
             continue
-        value = match(inner, names, variable)
+        value = find_value(inner, names, variable)
         # Without a variable, what stands on the left is computed before the normalization anyway.
         if value is not None and ((first and not variable) or reads_only(other, names)):
             function = dotted(node.func) if isinstance(node, ast.Call) else ""
-            value.steps.append(Step("sum", node, function, other, first))
+            value.steps.append(FollowingStep("sum", node, function, other, first))
             return value
     return None
 
@@ -215,12 +209,19 @@ def guarded(node: ast.AST, names: Names) -> str:
 
     Such a call may run before the normalization if the child leaves what it reads as it is.
     """
+    child = called_child(node, names)
+    return (
+        child if isinstance(node, ast.Call) and child and isinstance(node.args[0], ast.Name) else ""
+    )
+
+
+def called_child(node: ast.AST, names: Names) -> str:
+    """Return the name of the child that an expression calls with one argument; "" for others."""
     if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
         return ""
     owner, _, name = dotted(node.func).partition(".")
-    simple = isinstance(node.args[0], ast.Name) and "." not in name
-    own = owner == names.owner and name not in names.computed
-    return name if own and simple else ""
+    own = owner == names.owner and "." not in name and name not in names.computed
+    return "" if isinstance(node.args[0], ast.Starred) or not own else name
 
 
 def is_writer(node: ast.AST, names: Names) -> bool:
@@ -240,3 +241,11 @@ def is_writer(node: ast.AST, names: Names) -> bool:
 def _asks_to_write(keyword: ast.keyword) -> bool:
     is_false = isinstance(keyword.value, ast.Constant) and not keyword.value.value
     return keyword.arg in ("inplace", "out") and not is_false
+
+
+def assigned(statement: ast.stmt, names: Names) -> str:
+    """Return the only variable that a statement assigns; "" for others."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return ""
+    target = statement.targets[0]
+    return target.id if isinstance(target, ast.Name) and target.id in names.plain else ""

@@ -16,14 +16,14 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.torch.conversion import chains, patterns
-from backnorm.torch.conversion.patterns import match
+from backnorm.torch.conversion import chains, neighbours, patterns
+from backnorm.torch.conversion.patterns import find_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm.torch.conversion.chains import Chain
-    from backnorm.torch.conversion.patterns import Names, Step, Value
+    from backnorm.torch.conversion.patterns import FollowingStep, Names, Value
 
 __all__ = ["PREFIX", "Rewriting", "Site"]
 
@@ -55,7 +55,7 @@ class Site:
     """
 
     norm: str
-    steps: tuple[Step, ...]
+    steps: tuple[FollowingStep, ...]
     before: str
     after: str
 
@@ -182,22 +182,22 @@ class Rewriting:
 
     def _expression(self, node: ast.expr) -> ast.expr | None:
         """Return what takes the place of an expression; None if it is visited part by part."""
-        value = match(node, self.names)
+        value = find_value(node, self.names)
         if value is not None and value.activates:
             return self._finished(value, "")
-        child = chains.called_child(node, self.names)
+        child = patterns.called_child(node, self.names)
         if not child or not isinstance(node, ast.Call):
             return None
-        value = match(node.args[0], self.names)
+        value = find_value(node.args[0], self.names)
         if value is None:
             return None
-        if not (value.activates or (self.inplace and chains.maker(value, self.names))):
+        if not (value.activates or (self.inplace and neighbours.maker(value, self.names))):
             return None
         node.args = [self._finished(value, child)]
         return node
 
     def _finished(self, value: Value, after: str) -> ast.expr:
-        before = chains.maker(value, self.names) if self.inplace else ""
+        before = neighbours.maker(value, self.names) if self.inplace else ""
         self.sites.append(Site(value.norm, tuple(value.steps), before, after))
         return self._settled(self._built(value, before), after)
 
@@ -212,18 +212,16 @@ class Rewriting:
             built = self._step(step, built, is_variable=not value.norm)
         return built
 
-    def _step(self, step: Step, built: ast.expr, *, is_variable: bool) -> ast.expr:
+    def _step(self, step: FollowingStep, built: ast.expr, *, is_variable: bool) -> ast.expr:
         if step.kind == "method":
             return self._call("call_method", built, ast.Constant(step.function))
-        if step.kind == "apply":
-            assert isinstance(step.node, ast.Call)
-            called = self._call("apply", step.node.func, built, *step.node.args[1:])
-            called.keywords = step.node.keywords
-            return called
-        plus = step.node.func if isinstance(step.node, ast.Call) else self._helper("plus")
-        assert step.other is not None
-        child = patterns.guarded(step.other, self.names)
-        other = step.other if is_variable else self._visit(step.other)
+        call = step.node if isinstance(step.node, ast.Call) else None
+        if call is not None and step.other is None:
+            return self._call("apply", call.func, built, *_arguments(call))
+        plus = self._helper("plus") if call is None else call.func
+        operand: Any = step.other
+        child = patterns.guarded(operand, self.names)
+        other = operand if is_variable else self._visit(operand)
         if step.first:
             return self._call("add", plus, other, built)
         if child and not is_variable:  # a link of a chain has its guard before it
@@ -242,6 +240,16 @@ class Rewriting:
 
     def _helper(self, name: str) -> ast.Name:
         return ast.Name(PREFIX + name, ast.Load())
+
+
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments after the first as a tuple, and the keywords as a dictionary."""
+    rest, keywords = call.args[1:], call.keywords
+    if not (rest or keywords):
+        return []
+    names: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in keywords]
+    values = [keyword.value for keyword in keywords]
+    return [ast.Tuple(rest, ast.Load()), ast.Dict(names, values)]
 
 
 def _assigned(like: ast.stmt, variable: str, value: ast.expr) -> ast.stmt:

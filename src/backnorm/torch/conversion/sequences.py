@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from backnorm.torch.conversion import generated, layers
 from backnorm.torch.conversion.deferral import Deferred, absorb, defer, settle
-from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from backnorm.torch.conversion.layers import FusionResult
 
 __all__ = ["fuse"]
 
 
 @generated.recipe("sequence")
 def _members(base: Any, acts: bool, inplace: bool) -> dict[str, Any]:  # noqa: FBT001 - details of a class
-    def forward(self: Any, input: Any) -> Any:  # noqa: A002 - the name in torch.nn
+    def _forward(self: Any, input: Any) -> Any:  # noqa: A002 - the name in torch.nn
         if base.forward is not nn.Sequential.forward:  # replaced since
             return base.forward(self, input)
         x, before = input, None
         for module in self:
             if isinstance(x, Deferred):
-                if acts and absorb(module, x, (), {}):
+                if acts and absorb(module, x):
                     before = module
                     continue
                 x = settle(x, module)
@@ -30,7 +32,7 @@ def _members(base: Any, acts: bool, inplace: bool) -> dict[str, Any]:  # noqa: F
             before = module
         return settle(x)
 
-    return {"forward": forward}
+    return {"forward": _forward}
 
 
 def fuse(sequence: nn.Sequential, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:

@@ -123,13 +123,11 @@ def _cell(value: Any) -> Any:
 
 def _code(definition: ast.FunctionDef, like: FunctionType, more: tuple[str, ...]) -> CodeType:
     """Compile a function inside one that has its free names."""
-    outer = ast.parse("def outer(): pass").body[0]
-    assert isinstance(outer, ast.FunctionDef)
-    outer.args.args = [ast.arg(arg=name) for name in (*like.__code__.co_freevars, *more)]
-    outer.body = [definition]
-    module = ast.fix_missing_locations(ast.Module([outer], []))
+    module = ast.parse(f"def outer({', '.join((*like.__code__.co_freevars, *more))}): pass")
+    vars(module.body[0])["body"] = [definition]
+    ast.fix_missing_locations(module)
     flags = like.__code__.co_flags & FUTURE
-    code = compile(module, like.__code__.co_filename, "exec", flags, dont_inherit=True)
+    code: CodeType = compile(module, like.__code__.co_filename, "exec", flags, dont_inherit=True)
     for _ in range(2):
         code = next(inner for inner in code.co_consts if inspect.iscode(inner))
     return code
