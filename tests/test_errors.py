@@ -397,6 +397,20 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        DtypeError.script(3),
+        (
+            "model must consist of Python modules, got the TorchScript module int. Its layers are "
+            "compiled and have no class that could change. Convert the model that it was made of."
+        ),
+    ),
+    (
+        DtypeError.not_a_tensor("residual", 3.0),
+        (
+            "residual must be a torch.Tensor, got float. It is added to the normalized input. Pass "
+            "a tensor with the shape and dtype of input."
+        ),
+    ),
+    (
         DtypeError.not_of_classes("layer", 3, ["BatchNormAct1d", "BatchNormAct2d"]),
         (
             "layer must be a BatchNormAct1d or BatchNormAct2d, got int. Those layers compute an "

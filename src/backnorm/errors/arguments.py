@@ -153,6 +153,28 @@ class DtypeError(BacknormError, TypeError):
         )
 
     @classmethod
+    def script(cls, got: object) -> DtypeError:
+        """Return the error of a model that TorchScript has compiled."""
+        return cls(
+            "model",
+            "consist of Python modules",
+            f"the TorchScript module {type(got).__name__}",
+            "Its layers are compiled and have no class that could change.",
+            "Convert the model that it was made of.",
+        )
+
+    @classmethod
+    def not_a_tensor(cls, name: str, got: object) -> DtypeError:
+        """Return the error of an argument that is not a tensor of PyTorch."""
+        return cls(
+            name,
+            "be a torch.Tensor",
+            type(got).__name__,
+            "It is added to the normalized input.",
+            "Pass a tensor with the shape and dtype of input.",
+        )
+
+    @classmethod
     def not_of_classes(cls, name: str, got: object, classes: Sequence[str]) -> DtypeError:
         """Return the error of a layer of a class that a function does not take."""
         return cls(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -94,6 +94,13 @@ def set_cache_limit(limit: int) -> None:
 def memory_usage() -> dict[str, int]:
     """Return the state of the pool of recycled memory; see `memory.usage`."""
     return _native.memory_usage() if _native else {}
+
+
+DONE: Final = 1
+"""What backward_tensors returns if all is computed; 0 if x, dy and y must be laid out as dx."""
+
+NEEDS_OUTPUT: Final = 2
+"""What it returns if it needs the output, which was absent, after all."""
 
 
 def tensor_calls() -> Any:

@@ -277,6 +277,16 @@ class OutputWritten(Layers):
         return y
 
 
+class SumWritten(Layers):
+    """The same after a sum, of which the output is kept."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = F.leaky_relu(self.norm(x) + x, 0.1)
+        y.mul_(2.0)
+        return y
+
+
 class Swapped(Layers):
     """The argument is called self, and self something else."""
 
@@ -372,7 +382,8 @@ FORWARDS: dict[str, tuple[Callable[[], nn.Module], list[str], str]] = {
     "property": (Property, ["", ""], "its output is used elsewhere"),
     "compared": (Compared, ["relu", ""], ""),
     "counting": (Counting, ["relu", ""], ""),
-    "output written": (OutputWritten, ["", ""], "its output is changed"),
+    "output written": (OutputWritten, ["leaky_relu", ""], ""),
+    "sum written": (SumWritten, ["", ""], "its output is changed"),
     "swapped": (Swapped, ["relu", ""], ""),
     "rebound": (Rebound, ["", ""], "its output is used elsewhere"),
     "shadowed": (Shadowed, ["", ""], "its output is used elsewhere"),

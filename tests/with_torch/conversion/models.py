@@ -54,7 +54,7 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] 
     "changed, and kept": (
         lambda: nn.Sequential(*sequence(nn.LeakyReLU())[:3], nn.Hardtanh(-9, 9, inplace=True)),
         (2, 3, 4, 5),
-        0,
+        1,
         0,
     ),
     "one activation": (lambda: sequence(ACTIVATION, ACTIVATION), (2, 3, 4, 5), 2, 0),

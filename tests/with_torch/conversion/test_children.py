@@ -225,6 +225,27 @@ def test_a_copy_has_its_own_layers(name: str) -> None:
     assert_close({"y": twin(drawn(SHAPE, 0))}, {"y": want(drawn(SHAPE, 0))})
 
 
+class Added(nn.Module):
+    """It writes to what its Sequential returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.LeakyReLU(0.1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        out = self.block(x)
+        out += x
+        return out  # type: ignore[no-any-return]
+
+
+def test_the_caller_may_write_to_the_output() -> None:
+    """A leaky_relu of PyTorch does not keep it, and the fused one does not either."""
+    want, got = built(Added), built(Added)
+    assert conversion_report(convert(got)).fused == 1
+    assert_same(got, want, SHAPE)
+
+
 def test_an_identity_between_is_no_hindrance() -> None:
     """It is passed over as long as it is one."""
     build = lambda: nn.Sequential(  # noqa: E731 - built twice

@@ -1,4 +1,4 @@
-"""Of a large output without a residual the backward reads nothing: it makes it again from x."""
+"""Where the output is large, or was not kept, the backward makes it again from x and reads nothing."""
 
 from __future__ import annotations
 
@@ -104,3 +104,77 @@ def test_through_autograd(name: str) -> None:
         found.append(leaf.grad)
     assert torch.equal(found[0], found[1])
     assert float(found[0].abs().max()) > 0
+
+
+WRITABLE = [name for name in ACTIVATIONS if name in ("relu6", "leaky_relu")]
+SMALL = {
+    "two axes": ((9, 5), NCHW),
+    "planes": ((3, 5, 4, 7), NCHW),
+    "large planes": ((2, 4, 13, 17), NCHW),
+    "channels last": ((3, 5, 4, 7), NHWC),
+}
+
+
+def trained(
+    x: torch.Tensor, options: dict[str, Any], parameters: tuple[Any, ...], *, write: bool
+) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of x and the parameters; y may be written to before."""
+    leaves = [x.clone().requires_grad_(), *(p.clone().requires_grad_() for p in parameters)]
+    y = batch_norm(leaves[0], None, None, *leaves[1:], training=True, **options)
+    dy = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    if write:
+        y.detach().fill_(-1.0)
+        with torch.no_grad():
+            leaves[2].add_(5.0)
+    return torch.autograd.grad(y, leaves, dy)
+
+
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", WRITABLE)
+@pytest.mark.parametrize("name", SMALL)
+def test_an_output_that_pytorch_does_not_keep_may_be_written_to(
+    name: str, activation: str, dtype: Any, *, extreme: bool
+) -> None:
+    """So may the bias. A channel that is computed in float64 gives the same too."""
+    torch.manual_seed(1)
+    shape, layout = SMALL[name]
+    x = torch.randn(shape, dtype=dtype).contiguous(memory_format=layout)
+    weight, bias = torch.randn(2, shape[1], dtype=dtype)
+    if extreme:
+        weight[1] = 1e38
+    options = {"activation": activation, "negative_slope": 0.25}
+    want = trained(x, options, (weight, bias), write=False)
+    got = trained(x, options, (weight, bias), write=True)
+    assert all(map(torch.equal, want, got))
+    read = trained(x, {**options, "residual": torch.zeros_like(x)}, (weight, bias), write=False)
+    assert all(map(torch.equal, want, read))
+
+
+@pytest.mark.parametrize("activation", WRITABLE)
+def test_further_derivatives_of_an_output_that_is_not_kept(activation: str) -> None:
+    """They are computed from the output, which is made again."""
+    torch.manual_seed(1)
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    weight, bias = torch.rand(2, 3, dtype=torch.float64, requires_grad=True)
+    running = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    for training in (True, False):
+
+        def loss(*leaves: torch.Tensor, training: bool = training) -> torch.Tensor:
+            y = batch_norm(
+                leaves[0], *running, *leaves[1:], training=training, activation=activation
+            )
+            return y.sin()
+
+        assert torch.autograd.gradcheck(loss, (x, weight, bias))
+        assert torch.autograd.gradgradcheck(loss, (x, weight, bias))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_narrow_formats_the_output_is_kept(dtype: Any) -> None:
+    """Autograd raises if somebody writes to it."""
+    x = torch.randn(6, 3, dtype=dtype, requires_grad=True)
+    y = batch_norm(x, None, None, training=True, activation="leaky_relu")
+    y.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

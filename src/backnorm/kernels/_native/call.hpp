@@ -87,7 +87,8 @@ struct BackwardCall {
 struct Level {
     const char* name;
     void (*forward)(const ForwardCall&);
-    void (*backward)(const BackwardCall&);
+    // False, and nothing is written, if the output is needed and neither given nor computed again.
+    bool (*backward)(const BackwardCall&);
 };
 
 }  // namespace backnorm

@@ -41,15 +41,18 @@ void forward(const ForwardCall& call) {
     });
 }
 
-void backward(const BackwardCall& call) {
+bool backward(const BackwardCall& call) {
     for (int64_t c = 0; c < call.shape.channels; ++c) call.dgamma[c] = call.dbeta[c] = 0.0;
-    if (call.shape.size() == 0) return;
+    if (call.shape.size() == 0) return true;
+    bool computed = true;
     const std::initializer_list<const Operand*> operands{&call.dy, &call.x, &call.y, &call.dx,
                                                          &call.dresidual};
     with_dtype(call.dtype, [&](auto s) {
-        if (as_columns(call, operands)) columns_backward<decltype(s)>(call);
+        if (lacks_output<decltype(s)>(call)) computed = false;
+        else if (as_columns(call, operands)) columns_backward<decltype(s)>(call);
         else planar_backward<decltype(s)>(call);
     });
+    return computed;
 }
 
 }  // namespace

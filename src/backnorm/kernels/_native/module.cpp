@@ -82,7 +82,7 @@ void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, n
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
                             add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count()};
     const nb::gil_scoped_release released;
-    levels()[level]->backward(call);
+    if (!levels()[level]->backward(call)) throw std::invalid_argument("the output is missing");
 }
 
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.

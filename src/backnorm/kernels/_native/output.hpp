@@ -67,14 +67,23 @@ constexpr bool can_recompute = kind != Activation::identity &&
 // Smaller arrays may lie in a cache, from which they are read faster than they are computed.
 constexpr int64_t least_bytes_recomputed = int64_t(4) << 20;
 
-// Whether the output is computed again: only where that of every channel was computed in the usual dtype.
+// Whether the output is computed again: only where that of every channel was computed in the usual dtype. An array
+// that is there is read where that is faster.
 template <class S>
 inline bool recomputes(const BackwardCall& call) {
-    if (!call.recomputable || !call.y || call.shape.size() * int64_t(sizeof(S)) < least_bytes_recomputed) return false;
+    if (!call.recomputable || call.activation == Activation::identity) return false;
+    if (call.y && call.shape.size() * int64_t(sizeof(S)) < least_bytes_recomputed) return false;
     if constexpr (std::is_same<S, double>::value) return true;
+    if constexpr (!std::is_same<S, float>::value) return false;
     for (int64_t c = 0; c < call.shape.channels; ++c)
         if (!NormalizeChannel(call, c).fits_float()) return false;
     return true;
+}
+
+// Whether the output is needed and neither there nor computed again.
+template <class S>
+inline bool lacks_output(const BackwardCall& call) {
+    return call.activation != Activation::identity && !call.y && !recomputes<S>(call);
 }
 
 template <class S>

@@ -155,15 +155,18 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     return statistics;
 }
 
-// False where x, dy and y must be laid out as dx first.
-bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
+enum class Outcome { needs_layout, done, needs_output };
+
+// x, dy and y may have to be laid out as dx first, and an output that is absent may have to be given after all.
+int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
               bool recomputable, bool from_output, int activation, double slope, int threads) {
     const dlpack::Tensor input = given(x, from_output ? "output" : "input");
     Operands operands(input);
     // Beta may have been freed, as PyTorch's layers allow, which do not keep it. Then the output is read as it was stored.
-    recomputable = recomputable && !y.is_none() && (beta.is_none() || has_storage(beta, tensor_of(beta)));
+    recomputable = recomputable && activation_of(activation) != Activation::identity &&
+                   (beta.is_none() || has_storage(beta, tensor_of(beta)));
     const nb::object read_beta = from_output || recomputable ? nb::borrow(beta) : nb::none();
     const BackwardTensors t{operands.shape(),
                             *dtype_of(input),
@@ -186,10 +189,9 @@ bool backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle d
                             activation_of(activation),
                             slope,
                             threads_up_to(threads)};
-    if (!operands.fit()) return false;
+    if (!operands.fit()) return int(Outcome::needs_layout);
     const nb::gil_scoped_release released;
-    run(*levels()[level], t);
-    return true;
+    return int(run(*levels()[level], t) ? Outcome::done : Outcome::needs_output);
 }
 
 // Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.

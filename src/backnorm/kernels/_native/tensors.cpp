@@ -110,25 +110,26 @@ void run(const Level& level, const ForwardTensors& t) {
     if (!t.frozen) update(t, s);
 }
 
-void run(const Level& level, const BackwardTensors& t) {
+bool run(const Level& level, const BackwardTensors& t) {
     const size_t channels = size_t(t.shape.channels);
     std::vector<double> dgamma(channels), dbeta(channels);
     const std::vector<double> beta = t.beta.read(t.shape.channels);
     const auto call = [&](const double* gamma, double* rows, bool recomputable, double inverse_slope) {
-        level.backward({t.shape, t.dtype, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
+        return level.backward({t.shape, t.dtype, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
                         gamma, start(beta), rows_of(rows, t.shape.channels), recomputable, t.frozen, t.through_mean,
                         t.through_variance, false, false, t.activation, t.slope, inverse_slope, t.threads});
     };
     if (t.from_output) {
         if (!is_invertible(t.activation)) throw std::invalid_argument("the activation is not invertible");
         FromOutput from(t);
-        call(from.gamma.data(), from.rows.data(), false, 1.0 / t.slope);
+        if (!call(from.gamma.data(), from.rows.data(), false, 1.0 / t.slope)) return false;
     } else {
         const std::vector<double> gamma = t.gamma.read(t.shape.channels);
-        call(start(gamma), t.statistics, t.recomputable, 1.0);
+        if (!call(start(gamma), t.statistics, t.recomputable, 1.0)) return false;
     }
     t.dgamma.write(dgamma);
     t.dbeta.write(dbeta);
+    return true;
 }
 
 }  // namespace backnorm

@@ -36,7 +36,8 @@ struct BackwardTensors {
     double slope;
     int threads;
 };
-void run(const Level& level, const BackwardTensors& tensors);
+// False, and nothing is written, if the output is needed and neither given nor computed again.
+bool run(const Level& level, const BackwardTensors& tensors);
 
 // Whether x_hat can be computed from the output, stored in a dtype, without a loss of precision. The slope is that of
 // the activation below 0, 1 without an activation.

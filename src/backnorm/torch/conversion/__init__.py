@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+from torch import jit, nn
 
 from backnorm import _check
 from backnorm.errors import DtypeError, NothingConvertedWarning
@@ -35,13 +36,12 @@ def convert(
     model
         The model; it is changed in place.
     fuse
-        Whether the forward of a module may compute a normalization, a sum after it and the
-        activation after that in one pass, in a Sequential and in a forward that torch.fx can trace.
-        The layers themselves stay what they are.
+        Whether the methods of a module may compute a normalization, a sum after it and the
+        activation after that in one pass. The layers themselves stay what they are.
     inplace
-        Whether y takes the memory of x where that is safe, in the same forwards: directly after a
-        convolution or a linear layer, with no activation or leaky_relu, and if every reader of y is
-        known to leave it unchanged.
+        Whether y takes the memory of x where that is safe: directly after a convolution or a linear
+        layer, with no activation or leaky_relu, and if y is read by one layer that is known to
+        leave it unchanged.
     through
         Which statistics the gradient goes through in training: "both"; or "mean", "variance" or
         "none", to see what an implementation that treats the others as constants would learn.
@@ -54,7 +54,7 @@ def convert(
     Raises
     ------
     DtypeError
-        If model is not a torch.nn.Module.
+        If model is not a torch.nn.Module, or is one that TorchScript has compiled.
     UnknownNameError
         If through has another value.
 
@@ -107,6 +107,8 @@ def _fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, la
 def _check_model(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise DtypeError.not_a_model(model)
+    if isinstance(model, jit.ScriptModule):
+        raise DtypeError.script(model)
 
 
 def conversion_report(model: nn.Module) -> Report:
@@ -125,7 +127,7 @@ def conversion_report(model: nn.Module) -> Report:
     Raises
     ------
     DtypeError
-        If model is not a torch.nn.Module.
+        If model is not a torch.nn.Module, or is one that TorchScript has compiled.
 
     Examples
     --------
@@ -145,7 +147,8 @@ def _entries(model: nn.Module) -> list[LayerReport]:
         if layers.is_norm(norm):
             result = layers.result_of(norm)
             was, now = map(layers.class_name, (layers.stock_class(norm), type(norm)))
-            found.append(LayerReport(name, was, now, result.fused, result.in_place, result.why))
+            through = str(getattr(norm, "through", "both")) if now.startswith("backnorm.") else ""
+            found.append(LayerReport(name, was, now, through, *astuple(result)))
     return found
 
 
@@ -166,7 +169,7 @@ def revert(model: nn.Module) -> int:
     Raises
     ------
     DtypeError
-        If model is not a torch.nn.Module.
+        If model is not a torch.nn.Module, or is one that TorchScript has compiled.
 
     Examples
     --------

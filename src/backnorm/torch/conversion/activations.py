@@ -12,6 +12,7 @@ from torch.nn import functional
 from backnorm.kernels import activations
 from backnorm.kernels.activations import ByActivation
 from backnorm.torch.conversion import hooks
+from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ class Act:
     @property
     def keeps_output(self) -> bool:
         """Whether PyTorch needs the output for backward, so that nobody may write to it."""
-        return self.overwrites or SPELLINGS[self.name].keeps_output
+        return self.overwrites or ACTIVATIONS[self.name].keeps_output
 
 
 class ActivationSpelling(NamedTuple):
@@ -56,15 +57,11 @@ class ActivationSpelling(NamedTuple):
     calls
         Functions, and names of methods. Their first argument is z, the next one the slope where
         the activation has one, the last one may be `inplace`.
-    keeps_output
-        Whether PyTorch's own needs its output for backward, as the engine's does. The output of
-        any other may be overwritten, as long as it is not fused.
     """
 
     module: type[nn.Module]
     settings: Mapping[str, float]
     calls: tuple[Callable[..., torch.Tensor] | str, ...]
-    keeps_output: bool = False
 
 
 SPELLINGS: Final = ByActivation(
@@ -73,7 +70,6 @@ SPELLINGS: Final = ByActivation(
             nn.ReLU,
             {},
             (functional.relu, torch.relu, torch.relu_, functional.relu_, "relu", "relu_"),
-            keeps_output=True,
         ),
         "relu6": ActivationSpelling(
             nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from backnorm.torch.conversion import activations, hooks, layers, overwriting
-from backnorm.torch.engine.autograd import only_default_device
+from backnorm.torch.engine.autograd import can_write, only_default_device
 from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
@@ -197,8 +197,9 @@ def settle(value: Any, after: Any = None, written: bool = False) -> Any:  # noqa
 def chosen(value: Deferred, after: nn.Module | None, written: bool) -> tuple[Act | None, str]:  # noqa: FBT001 - as above
     """Return the activation to compute in one pass, and why y may not take the memory of x."""
     act = value.act
-    if act is not None and not act.keeps_output and (written or layers.writes(after)):
-        act = None  # autograd would raise
+    if act is not None and (written or layers.writes(after)):
+        # Autograd raises if a kept output is written to, so it must be one that PyTorch keeps too.
+        act = act if act.keeps_output or can_write(value.x, value.residual, act.name) else None
     if value.residual is not None:
         return act, overwriting.RESIDUAL
     if value.before is None:

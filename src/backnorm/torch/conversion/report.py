@@ -19,7 +19,7 @@ WIDEST = 160
 """Characters of a line of the table; a longer reason continues on the next line."""
 
 
-COLUMNS: Final = ("layer", "was", "now", "fused", "in place", "why not more")
+COLUMNS: Final = ("layer", "was", "now", "through", "fused", "in place", "why not more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class LayerReport:
         Its class before the conversion.
     now
         Its class now; the same as before if it was left alone.
+    through
+        Which statistics the gradient of a layer of the engine goes through in training; "" for
+        others.
     fused
         The activation in its pass, such as "relu", after "add + " if a residual is added in it; ""
         if nothing is fused.
@@ -47,6 +50,7 @@ class LayerReport:
     name: str
     was: str
     now: str
+    through: str = ""
     fused: str = ""
     in_place: bool = False
     why: str = ""
@@ -130,4 +134,4 @@ class Report:
 def _cells(entry: LayerReport) -> tuple[str, ...]:
     in_place = "yes" if entry.in_place else ""
     name = entry.name or "(the model)"
-    return (name, entry.was, entry.now, entry.fused, in_place, entry.why)
+    return (name, entry.was, entry.now, entry.through, entry.fused, in_place, entry.why)

@@ -26,10 +26,13 @@ class TorchActivation(NamedTuple):
         The gradient with respect to z, of the gradient with respect to y, of y and negative_slope;
         differentiable itself. Where the derivative is 0 the result is 0, also for an infinite
         gradient: it is selected, not multiplied.
+    keeps_output
+        Whether PyTorch's own keeps y for backward, so that nobody may write to it. Others keep z.
     """
 
     apply: Callable[[torch.Tensor, float], torch.Tensor]
     grad_through: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    keeps_output: bool = False
 
 
 def _where(condition: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
@@ -40,7 +43,9 @@ ACTIVATIONS: Final = ByActivation(
     {
         "identity": TorchActivation(lambda z, _: z, lambda dy, _y, _: dy),
         "relu": TorchActivation(
-            lambda z, _: functional.relu(z), lambda dy, y, _: _where(~(y <= 0), dy)
+            lambda z, _: functional.relu(z),
+            lambda dy, y, _: _where(~(y <= 0), dy),
+            keeps_output=True,
         ),
         "relu6": TorchActivation(
             lambda z, _: functional.relu6(z),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.autograd import forward_ad
@@ -12,14 +12,16 @@ from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
 from backnorm.torch.engine import kernels, schema
+from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backnorm._types import Activation
     from backnorm.torch.engine.kernels import CallOptions
 
-__all__ = ["normalize", "only_default_device", "only_runs", "overwrite"]
+__all__ = ["can_write", "normalize", "only_default_device", "only_runs", "overwrite"]
 
 
 # Looked up once: each call of a layer asks all of these.
@@ -49,6 +51,17 @@ def only_default_device() -> bool:
     )
 
 
+RECOMPUTED: Final = (torch.float32, torch.float64)
+"""Dtypes in which the kernels compute an output again."""
+
+
+def can_write(x: torch.Tensor, residual: torch.Tensor | None, activation: Activation) -> bool:
+    """Whether y is not kept for backward, so that it may be written to, as PyTorch's own may."""
+    if ACTIVATIONS[activation].keeps_output:
+        return False
+    return residual is None and x.dtype in RECOMPUTED
+
+
 class _OutOfPlace(_SingleLevelFunction):
     """Normalization that leaves x as it is: y has separate memory."""
 
@@ -67,24 +80,32 @@ class _OutOfPlace(_SingleLevelFunction):
         y, statistics = kernels.forward(
             x, weight, bias, running_mean, running_var, residual, options
         )
+        kept_bias = None
         if options.activation == "identity":
             ctx.save_for_backward(x, weight, bias)
+        elif can_write(x, residual, options.activation):
+            # y is computed again, also if the bias is changed or freed before, as PyTorch allows.
+            ctx.save_for_backward(x, weight, None)
+            kept_bias = None if bias is None else bias.clone()
         else:
             ctx.save_for_backward(x, weight, bias, y)
-        ctx.forward_call = (statistics, options, residual is None)
+        ctx.forward_call = (statistics, options, residual is None, kept_bias)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
         x, weight, bias, *saved_y = ctx.saved_tensors
-        statistics, options, recomputable = ctx.forward_call
+        statistics, options, recomputable, kept_bias = ctx.forward_call
+        bias = kept_bias if bias is None else bias
         of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
         wanted = (of_x, of_weight, of_bias, of_residual)
         y = saved_y[0] if saved_y else None
         # With gradients enabled somebody differentiates this gradient again (create_graph). The
         # operator can be differentiated, the kernel cannot.
         if torch.is_grad_enabled() or not (plain(dy) and plain(x) and only_runs()):
+            if y is None and options.activation != "identity":
+                y = kernels.output(x, weight, bias, kernels.rows(statistics), options).detach()
             dx, dweight, dbias, dresidual = schema.gradients(
                 dy, x, y, weight, bias, kernels.rows(statistics), options, wanted
             )

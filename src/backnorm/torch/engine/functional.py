@@ -84,7 +84,7 @@ def batch_norm(
     ValueError, RuntimeError
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
-        The residual does not fit input.
+        The residual is not a tensor with the shape and dtype of input.
     StorageError
         The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
@@ -95,7 +95,7 @@ def batch_norm(
     Notes
     -----
     Source: docs/pytorch.md.
-    Accuracy: as `backnorm.batch_norm` (tests/with_torch/test_engine.py).
+    Accuracy: as `backnorm.batch_norm` (tests/with_torch/engine/test_offset.py).
     Cost: as `backnorm.batch_norm`. Further derivatives, forward mode and vmap work; a further
     derivative takes some thirty passes in float64. PyTorch's own kernels compute tensors on other
     devices, or of a dtype that the engine does not support.
@@ -147,6 +147,8 @@ def _check_extras(
     _check.name_of("through", through, _check.THROUGHS)
     _check.slope(negative_slope)
     if residual is not None:
+        if not isinstance(residual, torch.Tensor):
+            raise DtypeError.not_a_tensor("residual", residual)
         if residual.shape != x.shape:
             raise ShapeError.same_as("residual", residual.shape, "input", x.shape)
         if residual.dtype != x.dtype:

@@ -11,6 +11,7 @@ from backnorm.errors import StorageError
 from backnorm.kernels import native_kernel
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.kernels.memory import LARGE
+from backnorm.torch.engine import activations as torch_activations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,14 +173,14 @@ def backward(
     x
         The input; with from_output the output that took its memory.
     y
-        The output; None without an activation.
+        The output; None without an activation, or if it was not kept and is recomputable.
     weight, bias, statistics, options
         As in the forward pass.
     wanted
         Which of the gradients to compute.
     recomputable
-        Whether y follows from x without a residual: then y is computed again, which is faster than
-        reading it and bitwise identical.
+        Whether y follows from x without a residual: then y is computed again where it is large,
+        which is faster than reading it and bitwise identical, or where it is None.
     from_output
         Whether x holds y.
 
@@ -214,8 +215,11 @@ def backward(
         slope,
         _thread_count(),
     )
-    while not _NATIVE.backward_tensors(BEST, dy, x, y, *others):  # as in forward; once at most
-        results = [result for result in (dx, dresidual) if result is not None]
+    while (outcome := _NATIVE.backward_tensors(BEST, dy, x, y, *others)) != native_kernel.DONE:
+        if outcome == native_kernel.NEEDS_OUTPUT:
+            y = output(x, weight, bias, rows(statistics), options)
+            continue
+        results = [result for result in (dx, dresidual) if result is not None]  # as in forward
         like = results[0] if results else empty_like(x, dy)
         dy, x, y = (
             _laid_out(dy, like),
@@ -223,6 +227,31 @@ def backward(
             None if y is None else _laid_out(y, like),
         )
     return dx, dweight, dbias, dresidual
+
+
+def output(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    statistics: torch.Tensor,
+    options: CallOptions,
+) -> torch.Tensor:
+    """Return y again, without a residual; in float64, and on the same side of every kink.
+
+    Parameters
+    ----------
+    x, weight, bias, options
+        As in the forward pass.
+    statistics
+        Its statistics, as `rows` returns them.
+    """
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    mean, mean_low, _, inv_std = (row.view(shape) for row in statistics)
+    z = (x.double() - mean - mean_low) * inv_std
+    z = z if weight is None else z * weight.double().view(shape)
+    z = z if bias is None else z + bias.double().view(shape)
+    y = torch_activations.ACTIVATIONS[options.activation].apply(z, options.negative_slope)
+    return y.to(x.dtype)
 
 
 def rows(statistics: bytes) -> torch.Tensor:
