@@ -1,4 +1,4 @@
-"""Where the output is large, or was not kept, the backward makes it again from x and reads nothing."""
+"""Where the output is large or was not kept, the backward makes it again from x."""
 
 from __future__ import annotations
 
