@@ -287,6 +287,113 @@ class SumWritten(Layers):
         return y
 
 
+class Annotated(Layers):
+    """The variable has an annotation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y: torch.Tensor = self.norm(x)
+        return self.act(y)  # type: ignore[no-any-return]
+
+
+class MethodBetween(Layers):
+    """A method between writes to the normalization's input."""
+
+    def shortcut(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the residual."""
+        return self.conv2(F.relu(x, inplace=True))  # type: ignore[no-any-return]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        x = self.conv(x)
+        y = self.norm(x)
+        y += self.shortcut(x)
+        return self.act(y)  # type: ignore[no-any-return]
+
+
+class FunctionBetween(Layers):
+    """So does a function that is an attribute, in one expression."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shortcut = F.relu_
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        x = self.conv(x)
+        return self.act(self.norm(x) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class SharedBuffer(Layers):
+    """A normalization is called between, which may have the same running mean."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        z = x * 3 + 1
+        y = self.norm(x)
+        r = self.norm2(z)
+        return self.act(y + r)  # type: ignore[no-any-return]
+
+
+class ChangedAfter(Layers):
+    """The variable is changed when its value was used."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self.norm(x)
+        z = self.act(y)
+        y += 1
+        return z  # type: ignore[no-any-return]
+
+
+class Refused(Layers):
+    """PyTorch refuses the argument."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        try:
+            return torch.relu(self.norm(x), True)  # type: ignore[call-arg] # noqa: FBT003
+        except TypeError:
+            return x
+
+
+class Listed(Layers):
+    """The layers are in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([self.norm, self.norm2])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.act(self.norms[0](x))  # type: ignore[no-any-return]
+
+
+class NeverCalled(Layers):
+    """The activation follows in a method that forward does not call."""
+
+    def other(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.act(self.norm(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.norm(x).sigmoid()  # type: ignore[no-any-return]
+
+
+class Compares(Layers):
+    """A classmethod compares its class."""
+
+    @classmethod
+    def scale(cls) -> float:
+        """Return a factor."""
+        return 2.0 if cls is Compares else 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.act(self.norm(x)) * self.scale()  # type: ignore[no-any-return]
+
+
 class Swapped(Layers):
     """The argument is called self, and self something else."""
 
@@ -384,11 +491,20 @@ FORWARDS: dict[str, tuple[Callable[[], nn.Module], list[str], str]] = {
     "counting": (Counting, ["relu", ""], ""),
     "output written": (OutputWritten, ["leaky_relu", ""], ""),
     "sum written": (SumWritten, ["", ""], "its output is changed"),
+    "annotated": (Annotated, ["relu", ""], ""),
+    "method between": (MethodBetween, ["", ""], "shortcut is called before the activation"),
+    "function between": (FunctionBetween, ["", ""], "shortcut is called before the activation"),
+    "normalization between": (SharedBuffer, ["add + relu", ""], ""),
+    "changed after": (ChangedAfter, ["", ""], "its output is used elsewhere"),
+    "refused": (Refused, ["", ""], "no activation follows"),
+    "listed": (Listed, ["", ""], "Listed: its forward does not call it by its name"),
+    "never called": (NeverCalled, ["", ""], "no activation follows"),
+    "compares": (Compares, ["", ""], "its methods ask for the class of self"),
     "swapped": (Swapped, ["relu", ""], ""),
     "rebound": (Rebound, ["", ""], "its output is used elsewhere"),
     "shadowed": (Shadowed, ["", ""], "its output is used elsewhere"),
     "own class": (OwnClass, ["", ""], "its methods ask for the class of self"),
-    "inherited": (Inherited, ["", "relu"], "its output is used elsewhere"),
+    "inherited": (Inherited, ["", "relu"], "its forward does not call it by its name"),
     "comprehended": (Comprehended, ["", ""], "its output is used elsewhere"),
     "decorated": (Decorated, ["", ""], "Decorated: its forward is decorated"),
 }

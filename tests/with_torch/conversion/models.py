@@ -58,7 +58,7 @@ SEQUENCES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] 
         0,
     ),
     "one activation": (lambda: sequence(ACTIVATION, ACTIVATION), (2, 3, 4, 5), 2, 0),
-    "shared layer": (shared_layer, (2, 3, 4, 5), 0, 0),
+    "shared layer": (shared_layer, (2, 3, 4, 5), 1, 0),
     "rows": (
         lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 1)),
         (5, 4),

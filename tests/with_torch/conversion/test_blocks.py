@@ -101,7 +101,7 @@ def test_a_residual_of_another_shape(activations: list[str]) -> None:
     """It is added after the normalization, which may broadcast it."""
     norm = convert(modules.BatchNorm2d.stock(3)).double()
     x = drawn(SHAPE, 0)
-    for residual in (x[:1].expand_as(x), x[:1]):
+    for residual in (x[:1].expand_as(x).contiguous(), x[:1]):
         y = deferral.add(operator.add, deferral.defer(norm, x), residual)
         settled = deferral.settle(deferral.apply(torch.relu, y))
         assert_close({"y": settled}, {"y": torch.relu(norm(x) + residual)})

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 from backnorm.torch import convert  # noqa: E402
+from backnorm.torch.conversion.activations import SPELLINGS  # noqa: E402
 from with_torch.conversion.blocks import Basic  # noqa: E402
 from with_torch.conversion.models import assert_close, built, drawn, sequence  # noqa: E402
 from with_torch.conversion.overwriting import Residual  # noqa: E402
@@ -59,6 +60,32 @@ def assert_compiles(backend: Any, *, inplace: bool, training: bool) -> None:
 def test_without_a_break(*, inplace: bool, training: bool) -> None:
     """One graph, forward and backward, that gives what the model gives."""
     assert_compiles("aot_eager", inplace=inplace, training=training)
+
+
+class Spelled(nn.Module):
+    """A function after a normalization."""
+
+    def __init__(self, call: Any) -> None:
+        super().__init__()
+        self.norm, self.call = nn.BatchNorm2d(3), call
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return self.call(self.norm(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [call for spelling in SPELLINGS.values() for call in spelling.calls if callable(call)],
+    ids=lambda call: call.__name__,
+)
+def test_each_function_is_compiled_without_a_break(call: Any) -> None:
+    """It is looked up in the table of activations."""
+    torch._dynamo.reset()
+    want, got = built(lambda: Spelled(call)), convert(built(lambda: Spelled(call)))
+    compiled = torch.compile(got, fullgraph=True, backend="aot_eager")
+    x = drawn(SHAPE, 0)
+    assert_close(step(got, compiled, x), step(want, want, x))
 
 
 def test_the_graph_has_the_fused_operators() -> None:

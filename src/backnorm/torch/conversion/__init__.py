@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,21 +88,26 @@ def convert(
         if not layers.why_left_alone(norm):
             layers.to_ours(norm, through)
     if fuse or inplace:
-        results: dict[nn.Module, layers.FusionResult] = {}
-        for module in list(model.modules()):
-            for norm, result in _fuse(module, acts=fuse, inplace=inplace).items():
-                if norm not in results or result.fused or result.in_place:
-                    results[norm] = result
-                    layers.mark(norm, result)
+        _fuse(model, acts=fuse, inplace=inplace)
     return model
 
 
-def _fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, layers.FusionResult]:
-    if not any(map(layers.is_fusible, module.children())):
-        return {}
-    if layers.is_plain(module):
-        return sequences.fuse(module, acts=acts, inplace=inplace)
-    return forwards.fuse(module, acts=acts, inplace=inplace)
+def _fuse(model: nn.Module, *, acts: bool, inplace: bool) -> None:
+    owners = [part for part in model.modules() if any(map(layers.is_fusible, part.children()))]
+    by_class = defaultdict(list)
+    for module in owners:
+        if not layers.is_plain(module):
+            by_class[type(module)].append(module)
+    found: list[dict[nn.Module, layers.FusionResult]] = []
+    for modules in by_class.values():
+        found += forwards.fuse(modules, acts=acts, inplace=inplace)
+    for module in filter(layers.is_plain, owners):
+        found.append(sequences.fuse(module, acts=acts, inplace=inplace))
+    results: dict[nn.Module, layers.FusionResult] = {}
+    for norm, result in (item for part in found for item in part.items()):
+        if norm not in results or result.fused or result.in_place:
+            results[norm] = result
+            layers.mark(norm, result)
 
 
 def _check_model(model: Any) -> None:
@@ -183,5 +189,5 @@ def revert(model: nn.Module) -> int:
     modules = list(model.modules())
     for module in modules:
         if generated.kind_of(type(module)) in ("sequence", "forward"):
-            module.__class__ = generated.original(type(module))
+            generated.become([module], generated.original(type(module)))
     return sum(layers.to_stock(module) for module in modules)

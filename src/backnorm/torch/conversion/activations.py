@@ -52,16 +52,23 @@ class ActivationSpelling(NamedTuple):
     module
         Its class in torch.nn.
     settings
-        Attributes of the module, and keywords of the functions, with the values for which they
-        compute that activation.
-    calls
-        Functions, and names of methods. Their first argument is z, the next one the slope where
-        the activation has one, the last one may be `inplace`.
+        Attributes of the module, with the values for which it computes that activation.
+    function
+        The function of z, of the slope where the activation has one, and of inplace.
+    others, overwriting
+        Functions of z alone, and names of methods, that leave it as it is, and that write to it.
     """
 
     module: type[nn.Module]
     settings: Mapping[str, float]
-    calls: tuple[Callable[..., torch.Tensor] | str, ...]
+    function: Callable[..., torch.Tensor]
+    others: tuple[Callable[..., torch.Tensor] | str, ...] = ()
+    overwriting: tuple[Callable[..., torch.Tensor] | str, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Callable[..., torch.Tensor] | str, ...]:
+        """All functions, and names of methods."""
+        return (self.function, *self.others, *self.overwriting)
 
 
 SPELLINGS: Final = ByActivation(
@@ -69,15 +76,18 @@ SPELLINGS: Final = ByActivation(
         "relu": ActivationSpelling(
             nn.ReLU,
             {},
-            (functional.relu, torch.relu, torch.relu_, functional.relu_, "relu", "relu_"),
+            functional.relu,
+            (torch.relu, "relu"),
+            (torch.relu_, functional.relu_, "relu_"),
         ),
-        "relu6": ActivationSpelling(
-            nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, (functional.relu6,)
-        ),
-        "leaky_relu": ActivationSpelling(nn.LeakyReLU, {}, (functional.leaky_relu,)),
+        "relu6": ActivationSpelling(nn.ReLU6, {"min_val": 0.0, "max_val": 6.0}, functional.relu6),
+        "leaky_relu": ActivationSpelling(nn.LeakyReLU, {}, functional.leaky_relu),
     }
 )
 """Every activation but identity, which no model calls."""
+
+FORWARDS: Final[dict[str, Any]] = {name: s.module.forward for name, s in SPELLINGS.items()}
+"""The forwards of the modules when backnorm is imported: somebody may replace them later."""
 
 
 def of_module(module: nn.Module | None) -> Act | None:
@@ -85,12 +95,18 @@ def of_module(module: nn.Module | None) -> Act | None:
     if module is None or not hooks.is_bare(module):
         return None
     for name, spelling in SPELLINGS.items():
-        if type(module) is spelling.module:
+        if type(module) is spelling.module and _is_untouched(name, spelling):
             settings = {key: getattr(module, key) for key in spelling.settings}
             overwrites = bool(getattr(module, "inplace", False))
             act = _act(name, vars(module), overwrites=overwrites)
             return act if settings == spelling.settings else None
     return None
+
+
+def _is_untouched(name: str, spelling: ActivationSpelling) -> bool:
+    """Whether PyTorch's code of a module is what it was when backnorm was imported."""
+    function = getattr(functional, name, None)
+    return function is spelling.function and spelling.module.forward is FORWARDS[name]
 
 
 def of_call(target: Any, others: tuple[Any, ...], keywords: Mapping[str, Any]) -> Act | None:
@@ -104,18 +120,28 @@ def of_call(target: Any, others: tuple[Any, ...], keywords: Mapping[str, Any]) -
         Its arguments after the first.
     """
     for name, spelling in SPELLINGS.items():
-        if target in spelling.calls:
-            settings = {key: value for key, value in keywords.items() if key != "inplace"}
-            if any(settings.pop(key, value) != value for key, value in spelling.settings.items()):
-                return None
-            if activations.ACTIVATIONS[name].has_slope and others:
-                settings["negative_slope"], *others = others  # type: ignore[assignment]
-            overwrites = bool(keywords.get("inplace", False)) or any(others)
-            overwrites = overwrites or getattr(target, "__name__", str(target)).endswith("_")
-            act = _act(name, settings, overwrites=overwrites)
-            known = settings.keys() <= {"negative_slope"} and all(type(x) is bool for x in others)
-            return act if known else None
+        if target is spelling.function:
+            return _of_function(name, others, keywords)
+        for calls, overwrites in ((spelling.others, False), (spelling.overwriting, True)):
+            if any(_same(target, call) for call in calls):
+                return None if others or keywords else Act(name, overwrites=overwrites)  # type: ignore[arg-type] # as in _act
     return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two functions are the same object, or two names equal."""
+    return one is other or (isinstance(one, str) and isinstance(other, str) and one == other)
+
+
+def _of_function(name: str, others: tuple[Any, ...], keywords: Mapping[str, Any]) -> Act | None:
+    has_slope = activations.ACTIVATIONS[name].has_slope
+    names = ("negative_slope", "inplace") if has_slope else ("inplace",)
+    given = dict(zip(names, others, strict=False))
+    if len(others) > len(names) or given.keys() & keywords.keys() or keywords.keys() - set(names):
+        return None  # PyTorch raises
+    given.update(keywords)
+    inplace = given.get("inplace", False)
+    return _act(name, given, overwrites=inplace) if isinstance(inplace, bool) else None
 
 
 def _act(name: str, settings: Mapping[str, Any], *, overwrites: bool) -> Act | None:

@@ -93,12 +93,15 @@ class Chain:
 
 
 def reads(node: ast.AST) -> Mapping[str, int]:
-    """Return how often each variable is read, or deleted, in a tree."""
-    return Counter(
-        part.id
+    """Return how often each variable is read, changed or deleted in a tree."""
+    read = [
+        part
         for part in ast.walk(node)
         if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Store)
-    )
+    ]
+    changed = [part.target for part in ast.walk(node) if isinstance(part, ast.AugAssign)]
+    names = [part for part in (*read, *changed) if isinstance(part, ast.Name)]
+    return Counter(name.id for name in names)
 
 
 def find(
@@ -254,10 +257,12 @@ def _is_plain_test(test: ast.expr, variable: str, names: Names) -> bool:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return _is_plain_test(test.operand, variable, names)
     if isinstance(test, ast.Compare):
-        constants = all(isinstance(value, ast.Constant) for value in test.comparators)
-        return constants and _is_plain_test(test.left, variable, names)
+        if not all(isinstance(value, ast.Constant) for value in test.comparators):
+            return False
+        if isinstance(test.left, ast.Name):  # its comparison with == may do anything
+            identity = all(isinstance(operator, ast.Is | ast.IsNot) for operator in test.ops)
+            return identity and test.left.id != variable
+        return _is_plain_test(test.left, variable, names)
     owner, _, attribute = dotted(test).partition(".")
-    if isinstance(test, ast.Name):
-        return test.id != variable
     plain = "." not in attribute and attribute not in names.computed
     return owner == names.owner and bool(attribute) and plain

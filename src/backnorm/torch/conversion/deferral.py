@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from backnorm.torch.conversion import activations, hooks, layers, overwriting
-from backnorm.torch.engine.autograd import can_write, only_default_device
+from backnorm.torch.engine.autograd import (
+    can_write,
+    only_default_device,
+    transforms_active,
+)
+from backnorm.torch.engine.kernels import CHANNELS_LAST
 from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
@@ -81,6 +86,9 @@ def _may_wait(norm: Any, x: Any) -> bool:
     return (
         type(x) in PLAIN_TYPES
         and layers.is_fusible(norm)
+        # What it refuses is refused now, not after what follows.
+        and x.dim() > 1
+        and x.shape[1] == norm.num_features
         and hooks.is_bare(norm)
         and not hooks.hears_every_call()
         # A program holds PyTorch's operators, and names the module that each comes from.
@@ -109,7 +117,24 @@ ADDS: Final = (operator.add, operator.iadd, torch.add)
 
 
 def _fits(residual: Any, x: torch.Tensor) -> bool:
-    return type(residual) in PLAIN_TYPES and residual.shape == x.shape and residual.dtype == x.dtype
+    """Whether the engine adds a residual as PyTorch would, with the same strides of the sum."""
+    return (
+        type(residual) in PLAIN_TYPES
+        and residual.shape == x.shape
+        and residual.dtype == x.dtype
+        and residual.device == x.device
+        and residual.layout is x.layout is torch.strided
+        and residual.stride() == x.stride()
+        and _is_dense(x)
+        and not transforms_active()
+    )
+
+
+def _is_dense(x: torch.Tensor) -> bool:
+    return x.is_contiguous() or any(
+        x.dim() == axes and x.is_contiguous(memory_format=memory_format)
+        for axes, memory_format in CHANNELS_LAST.items()
+    )
 
 
 def apply(
@@ -166,9 +191,10 @@ def absorb(
 
 def guard(value: Any, module: nn.Module | None) -> Any:
     """Compute what waits, unless a call of a module leaves everything that it reads as it is."""
-    if not isinstance(value, Deferred) or module is None:
+    if not isinstance(value, Deferred):
         return value
-    return value if overwriting.only_reads(module, value.norm) else settle(value)
+    waits = module is not None and overwriting.only_reads(module, value.norm)
+    return value if waits else settle(value)
 
 
 def settle(value: Any, after: Any = None, written: bool = False) -> Any:  # noqa: FBT001, FBT002 - generated code calls it
@@ -221,8 +247,9 @@ def _separately(value: Deferred) -> Any:
 
 
 def child(module: Any, name: str) -> nn.Module | None:
-    """Return a child of a module by its name; None if there is none."""
-    return module._modules.get(name)  # type: ignore[no-any-return] # noqa: SLF001
+    """Return a child of a module by its name; None if the name stands for something else."""
+    found = getattr(module, name, None)
+    return found if found is module._modules.get(name) else None  # noqa: SLF001
 
 
 HELPERS: Final[dict[str, Any]] = {

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import ast
 import inspect
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import fx, jit, nn
-
-from backnorm.torch.conversion import generated
+from backnorm.torch.conversion import generated, layers
+from backnorm.torch.conversion.classes import (
+    called_by_forward,
+    functions,
+    names_in_forward,
+    why_no_subclass,
+)
 from backnorm.torch.conversion.deferral import HELPERS
 from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.outcomes import NOTHING, Outcome
-from backnorm.torch.conversion.patterns import dotted
-from backnorm.torch.conversion.plans import Plan, names_of, plan_of, resolved
+from backnorm.torch.conversion.plans import Plan, names_of, plan_of, resolved, union
 from backnorm.torch.conversion.rewriting import PREFIX, Rewriting
 from backnorm.torch.conversion.source import compiled, definition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from torch import nn
 
     from backnorm.torch.conversion.patterns import FollowingStep
     from backnorm.torch.conversion.rewriting import Site
@@ -34,13 +38,17 @@ class Method(NamedTuple):
     rewriting: Rewriting
 
 
-def fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, FusionResult]:
-    """Fuse normalizations in the methods of a module.
+def fuse(
+    modules: Sequence[nn.Module], *, acts: bool, inplace: bool
+) -> list[dict[nn.Module, FusionResult]]:
+    """Fuse normalizations in the methods of modules of one class.
+
+    They get one other class in common if anything is fused in one of them.
 
     Parameters
     ----------
-    module
-        A module that is not a Sequential; it gets another class if anything is fused.
+    modules
+        Modules of one class, which is not a Sequential's.
     acts
         Whether to fuse activations, and sums before them.
     inplace
@@ -48,110 +56,62 @@ def fuse(module: nn.Module, *, acts: bool, inplace: bool) -> dict[nn.Module, Fus
 
     Returns
     -------
-    dict
-        The result for each converted normalization among its children.
+    list of dict
+        For each module the result for each converted normalization among its children.
     """
-    plan = plan_of(module, acts=acts, inplace=inplace)
-    children = vars(module)["_modules"]
-    why = _why_no_subclass(module)
-    methods, refused = ({}, {}) if why else _methods(type(module), plan)
-    results: dict[nn.Module, FusionResult] = {}
-    for method in methods.values():
-        for site in method.rewriting.sites:
-            norm, result = children[site.norm], _result(module, method, site, plan)
-            if norm not in results or result.fused or result.in_place:
-                results[norm] = result
-    if any(result.fused or result.in_place for result in results.values()):
-        module.__class__ = generated.subclass("forward", type(module), plan)
-    for name in plan.norms:
-        reason = why or refused.get(name)
-        reason = f"{type(module).__name__}: {reason}" if reason else NOTHING
-        results.setdefault(children[name], FusionResult(why=reason))
-    return results
+    cls = type(modules[0])
+    why = {module: why_no_subclass(module) for module in modules}
+    free = [module for module in modules if not why[module]]
+    plan = union([plan_of(module, acts=acts, inplace=inplace) for module in modules])
+    methods, refused = _methods(cls, plan) if free else ({}, {})
+    mentioned = names_in_forward(cls)
+    results = {module: {} if why[module] else _results(module, methods, plan) for module in modules}
+    if any(r.fused or r.in_place for result in results.values() for r in result.values()):
+        generated.become(free, generated.subclass("forward", cls, plan))
+    for module, result in results.items():
+        for name, norm in vars(module)["_modules"].items():
+            if layers.is_fusible(norm):
+                unnamed = "" if name in mentioned else "its forward does not call it by its name"
+                reason = why[module] or refused.get(name) or unnamed
+                reason = f"{cls.__name__}: {reason}" if reason else NOTHING
+                result.setdefault(norm, FusionResult(why=reason))
+    return list(results.values())
 
 
 @generated.recipe("forward")
 def _members(base: Any, plan: Plan) -> dict[str, Any]:
     methods, _ = _methods(base, Plan(*plan))
-    return {name: _guarded(base, name, method) for name, method in methods.items()}
-
-
-def _guarded(base: Any, name: str, method: Method) -> Any:
-    """Return a method that runs with normalizations that wait, unless it was replaced since."""
     helpers = {PREFIX + key: value for key, value in HELPERS.items()}
+    return {name: _method(base, name, method, helpers) for name, method in methods.items()}
+
+
+def _method(base: Any, name: str, method: Method, helpers: dict[str, Any]) -> Any:
+    """Return a method that waits as long as the original one is not replaced or changed.
+
+    Whatever takes its place in the class is called as if there was no generated subclass.
+    """
     original = method.original
-    fused = compiled(method.rewriting.definition, original, helpers)
+    fused, parts = compiled(method.rewriting.definition, original, helpers), _parts(original)
 
-    def _member(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        now = getattr(base, name)
-        return (fused if now is original else now)(self, *arguments, **keywords)
+    def _method_or_other(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if getattr(base, name, None) is original and parts == _parts(original):
+            return fused(self, *arguments, **keywords)
+        made = next(cls for cls in type(self).__mro__ if generated.original(cls) is not cls)
+        return getattr(super(made, self), name)(*arguments, **keywords)
 
-    return _member
-
-
-DEFINED: Final[dict[str, set[str]]] = {
-    "its class defines how it is pickled": {
-        "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__",
-    },
-    "its class defines how attributes are read": {"__getattr__", "__getattribute__"},
-}  # fmt: skip
-"""Methods of a class that a generated subclass would change, or whose effects are not known."""
+    return _method_or_other
 
 
-# --- what may be fused --------------------------------------------------------------------------
-
-
-def _why_no_subclass(module: nn.Module) -> str:
-    """Return why a generated subclass cannot take the place of a module's class; "" if it can."""
-    cls: Any = type(module)
-    if "forward" in vars(module):
-        return "its forward was replaced"
-    if isinstance(module, fx.GraphModule | jit.ScriptModule):
-        return "it is generated code"
-    defined = {name for base in cls.__mro__[:-1] if base is not nn.Module for name in vars(base)}
-    if type(cls) is not type or "__init_subclass__" in defined:
-        return "its class registers its subclasses"
-    for reason, names in DEFINED.items():
-        if not defined.isdisjoint(names):
-            return reason
-    asks = any(map(_asks_for_class, _functions(cls).values()))
-    return "its methods ask for the class of self" if asks else ""
-
-
-def _functions(cls: type) -> dict[str, FunctionType]:
-    """Return the methods of a class that are written in Python and do not belong to PyTorch."""
-    found = {
-        name: value
-        for base in reversed(cls.__mro__)
-        if base.__module__.partition(".")[0] != "torch"
-        for name, value in vars(base).items()
-    }
-    return {name: value for name, value in found.items() if isinstance(value, FunctionType)}
-
-
-def _asks_for_class(function: FunctionType) -> bool:
-    """Whether a method reads the class of self, which would be the generated one."""
-    names = function.__code__.co_names
-    if "__class__" in names:
-        return True
-    if "type" not in names or not function.__code__.co_argcount:
-        return False
-    definition = definition_of(function)
-    if isinstance(definition, str):
-        return True
-    return any(
-        isinstance(node, ast.Call)
-        and dotted(node.func) == "type"
-        and [dotted(argument) for argument in node.args] == [function.__code__.co_varnames[0]]
-        for node in ast.walk(definition)
-    )
+def _parts(function: Any) -> tuple[Any, ...]:
+    """Return what may be replaced in a function: the tools that reload changed files do that."""
+    return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
 def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
     """Return the methods in which normalizations wait, and the reasons for others by layer."""
     found: dict[str, Method] = {}
     refused: dict[str, str] = {}
-    for name, function in _functions(cls).items():
+    for name, function in functions(cls).items():
         inner: Any = inspect.unwrap(function)
         called = plan.norms.intersection(inner.__code__.co_names)
         if name.startswith("__") or not called:
@@ -166,13 +126,33 @@ def _methods(cls: Any, plan: Plan) -> tuple[dict[str, Method], dict[str, str]]:
             refused.update(dict.fromkeys(called, definition))
             continue
         names = names_of(cls, function, definition, plan)
-        rewriting = Rewriting(definition, names, plan.inplace)
+        try:
+            rewriting = Rewriting(definition, names, plan.inplace)
+        except RecursionError:
+            refused.update(dict.fromkeys(called, "an expression in it is nested too deeply"))
+            continue
         if rewriting.sites:
             found[name] = Method(function, rewriting)
     return found, refused
 
 
 # --- the report ---------------------------------------------------------------------------------
+
+
+def _results(
+    module: nn.Module, methods: dict[str, Method], plan: Plan
+) -> dict[nn.Module, FusionResult]:
+    """Return the results of the layers that a module's forward calls, directly or not."""
+    children = vars(module)["_modules"]
+    results: dict[nn.Module, FusionResult] = {}
+    for name in methods.keys() & called_by_forward(type(module)):
+        for site in methods[name].rewriting.sites:
+            norm = children.get(site.norm)
+            if norm is not None and layers.is_fusible(norm):
+                result = _result(module, methods[name], site, plan)
+                if norm not in results or result.fused or result.in_place:
+                    results[norm] = result
+    return results
 
 
 def _result(module: nn.Module, method: Method, site: Site, plan: Plan) -> FusionResult:
@@ -211,9 +191,7 @@ def _holds(module: nn.Module, owner: str, test: Any) -> bool:
         return True
 
 
-def _follows(
-    module: nn.Module, function: FunctionType, outcome: Outcome, step: FollowingStep
-) -> bool:
+def _follows(module: nn.Module, function: Any, outcome: Outcome, step: FollowingStep) -> bool:
     """Tell a step to an outcome; return whether the value still waits."""
     if step.kind == "sum":
         return outcome.add()

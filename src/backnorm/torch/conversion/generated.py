@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from torch import nn
 
@@ -33,11 +33,17 @@ def recipe(kind: str) -> Callable[..., Any]:
 
 def subclass(kind: str, base: Any, *details: Hashable) -> Any:
     """Return the subclass of a kind of a class; always the same object for the same details."""
-    return _made(kind, base, *details)
+    return _made(kind, base, _codes(base), *details)
+
+
+def _codes(base: type) -> tuple[Any, ...]:
+    """Return the code of each method, which may be replaced between two conversions."""
+    values = (value for cls in base.__mro__ for value in vars(cls).values())
+    return tuple(value.__code__ for value in values if isinstance(value, FunctionType))
 
 
 @cache
-def _made(kind: str, base: Any, *details: Hashable) -> Any:
+def _made(kind: str, base: Any, _: tuple[Any, ...], *details: Hashable) -> Any:
     members = RECIPES[kind](base, *details)
     bases = (*members.pop("mixins", ()), base)
     named = {"__module__": base.__module__, "__doc__": base.__doc__, MADE: (kind, *details)}
@@ -47,6 +53,12 @@ def _made(kind: str, base: Any, *details: Hashable) -> Any:
     made = type(base.__name__, bases, {**named, "__reduce_ex__": _reduced, **members})
     made.__qualname__ = base.__qualname__
     return made
+
+
+def become(modules: Iterable[nn.Module], cls: type) -> None:
+    """Give modules another class, past what their own says of setting attributes."""
+    for module in modules:
+        object.__setattr__(module, "__class__", cls)
 
 
 def kind_of(cls: type) -> str:
@@ -63,6 +75,8 @@ def _reduced(self: nn.Module, protocol: Any) -> Any:
     """Pickle by the original class, since pickle cannot find a generated class by its name."""
     reduced: tuple[Any, ...] = object.__reduce_ex__(self, max(protocol, 2))  # type: ignore[assignment]
     cls: Any = type(self)
+    if MADE not in vars(cls):  # somebody has made a subclass of it
+        return reduced
     kind, *details = vars(cls)[MADE]
     return (_new, (kind, original(cls), *details), *reduced[2:])
 

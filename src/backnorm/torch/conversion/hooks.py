@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -10,6 +10,11 @@ from torch.nn.modules import module as torch_module
 __all__ = ["has_hooks", "hears_every_call", "is_bare", "is_identity", "remove_all"]
 
 HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+# As they are when backnorm is imported: a profiler, say, may replace them later.
+CALL: Final[Any] = nn.Module.__call__
+CALL_IMPL: Final[Any] = nn.Module._call_impl  # noqa: SLF001 - what __call__ runs
+IDENTITY: Final[Any] = nn.Identity.forward
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -19,16 +24,20 @@ def has_hooks(module: nn.Module) -> bool:
 
 def is_bare(module: nn.Module) -> bool:
     """Whether a call of a module runs the forward of its class and nothing else."""
-    return "forward" not in vars(module) and not has_hooks(module)
+    called = type(module).__call__ is CALL and type(module)._call_impl is CALL_IMPL  # noqa: SLF001
+    return called and "forward" not in vars(module) and not has_hooks(module)
 
 
-def is_identity(module: nn.Module | None) -> bool:
+def is_identity(module: Any) -> bool:
     """Whether a module returns its input, and nothing else happens in its call."""
-    return type(module) is nn.Identity and is_bare(module)
+    identity = type(module) is nn.Identity and nn.Identity.forward is IDENTITY
+    return identity and is_bare(module)
 
 
 def hears_every_call() -> bool:
-    """Whether hooks run when any module is called."""
+    """Whether hooks, or something in place of PyTorch's code, run when any module is called."""
+    if nn.Module.__call__ is not CALL or nn.Module._call_impl is not CALL_IMPL:  # noqa: SLF001
+        return True
     return torch_module._has_any_global_hook()  # type: ignore[no-any-return,no-untyped-call] # noqa: SLF001 - PyTorch asks it
 
 

@@ -53,7 +53,7 @@ class Outcome:
 
     def guard(self, name: str, module: nn.Module | None) -> bool:
         """Tell that a child is called meanwhile; return whether the value still waits."""
-        if module is not None and not overwriting.only_reads(module, self.value.norm):
+        if module is None or not overwriting.only_reads(module, self.value.norm):
             self.why = (
                 self.why or f"{name} is called before the activation and may change its input"
             )

@@ -82,9 +82,18 @@ def _may_change(module: nn.Module | None) -> bool:
     return not known or bool(getattr(module, "inplace", False))
 
 
+def _share(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules have a buffer in common, which both may write to."""
+    mine, theirs = (
+        [value for value in vars(module)["_buffers"].values() if value is not None]
+        for module in (one, other)
+    )
+    return any(value is buffer for value in mine for buffer in theirs)
+
+
 def only_reads(module: nn.Module | None, norm: nn.Module) -> bool:
     """Whether a call of a module leaves its input and a normalization as they are."""
-    if module is None or not hooks.is_bare(module) or module is norm:
+    if module is None or not hooks.is_bare(module) or module is norm or _share(module, norm):
         return False
     if layers.is_plain(module):
         return all(only_reads(part, norm) for part in vars(module)["_modules"].values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from types import FunctionType, ModuleType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from torch import nn
@@ -14,7 +14,10 @@ from backnorm.torch.conversion import activations, hooks, layers
 from backnorm.torch.conversion.activations import SPELLINGS
 from backnorm.torch.conversion.patterns import Names, dotted
 
-__all__ = ["Plan", "names_of", "plan_of", "resolved"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Plan", "names_of", "plan_of", "resolved", "union"]
 
 FRAMES: Final = frozenset(
     {"_getframe", "currentframe", "dir", "eval", "exec", "locals", "stack", "vars"}
@@ -65,6 +68,17 @@ def plan_of(module: nn.Module, *, acts: bool, inplace: bool) -> Plan:
     return Plan(frozenset(norms), frozenset(passing), frozenset(writers), acts, inplace)
 
 
+def union(plans: Sequence[Plan]) -> Plan:
+    """Return the plan of modules of one class; what holds for some is looked up at each call."""
+    return Plan(
+        frozenset[str]().union(*(plan.norms for plan in plans)),
+        frozenset[str]().union(*(plan.passing for plan in plans)),
+        frozenset[str]().union(*(plan.writers for plan in plans)),
+        plans[0].acts,
+        plans[0].inplace,
+    )
+
+
 def _static(cls: type) -> dict[str, Any]:
     """Return the functions that a class holds and that do not take self."""
     found = {name: inspect.getattr_static(cls, name) for name in dir(cls)}
@@ -108,7 +122,8 @@ def names_of(cls: Any, function: FunctionType, definition: ast.FunctionDef, plan
     code = function.__code__
     owner = code.co_varnames[0]
     stored = [n for n in ast.walk(definition) if isinstance(n, ast.Name) and n.id == owner]
-    if any(not isinstance(n.ctx, ast.Load) for n in stored):
+    # A forward that sees its variables would also see those of the new source.
+    if FRAMES.intersection(code.co_names) or any(not isinstance(n.ctx, ast.Load) for n in stored):
         return Names(owner)
     calls = {dotted(n.func) for n in ast.walk(definition) if isinstance(n, ast.Call)}
     others = {name: resolved(function, name) for name in calls if name}
@@ -116,9 +131,8 @@ def names_of(cls: Any, function: FunctionType, definition: ast.FunctionDef, plan
     passing = own | {name for name, value in others.items() if plan.acts and _passes_now(value)}
     sums = {name for name, value in others.items() if plan.acts and value is torch.add}
     writers = {f"{owner}.{name}" for name in plan.writers}
-    plain = () if FRAMES.intersection(code.co_names) else set(code.co_varnames)
     methods = {call for call in CALLS if isinstance(call, str) and plan.acts}
-    local = set(plain) - {owner, *code.co_cellvars}
+    local = set(code.co_varnames) - {owner, *code.co_cellvars}
     return Names(owner, plan.norms, passing, sums, writers, methods, local, _computed(cls))
 
 

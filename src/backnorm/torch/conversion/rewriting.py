@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.torch.conversion import chains, neighbours, patterns
-from backnorm.torch.conversion.patterns import find_value
+from backnorm.torch.conversion.patterns import FollowingStep, find_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backnorm.torch.conversion.chains import Chain
-    from backnorm.torch.conversion.patterns import FollowingStep, Names, Value
+    from backnorm.torch.conversion.patterns import Names, Value
 
 __all__ = ["PREFIX", "Rewriting", "Site"]
 
@@ -128,7 +128,8 @@ class Rewriting:
             variable = chain.links[-1].variable if chain.links else chain.variable
             result = self._settled(ast.Name(variable, ast.Load()), chain.after)
             done.append(_assigned(last, variable, result))
-        steps = (*chain.value.steps, *(step for link in chain.links for step in link.steps))
+        after = (step for link in chain.links for step in link.steps)
+        steps = (*self._with_guards(chain.value.steps), *after)
         self.sites.append(Site(chain.value.norm, steps, before, chain.after))
         return done
 
@@ -198,8 +199,18 @@ class Rewriting:
 
     def _finished(self, value: Value, after: str) -> ast.expr:
         before = neighbours.maker(value, self.names) if self.inplace else ""
-        self.sites.append(Site(value.norm, tuple(value.steps), before, after))
+        self.sites.append(Site(value.norm, self._with_guards(value.steps), before, after))
         return self._settled(self._built(value, before), after)
+
+    def _with_guards(self, steps: list[FollowingStep]) -> tuple[FollowingStep, ...]:
+        """Return the steps of an expression, with the calls of children after the normalization."""
+        found: list[FollowingStep] = []
+        for step in steps:
+            child = "" if step.first else patterns.guarded(step.other or step.node, self.names)
+            if child and step.other is not None:
+                found.append(FollowingStep("guard", step.node, child))
+            found.append(step)
+        return tuple(found)
 
     def _built(self, value: Value, before: str = "") -> ast.expr:
         """Return the expression of a value that may wait."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from torch import nn
 
 from backnorm.torch.conversion import generated, layers
+from backnorm.torch.conversion.classes import why_no_subclass
 from backnorm.torch.conversion.deferral import Deferred, absorb, defer, settle
+from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.outcomes import Outcome
 
-if TYPE_CHECKING:
-    from backnorm.torch.conversion.layers import FusionResult
-
 __all__ = ["fuse"]
+
+FORWARD: Final = nn.Sequential.forward
+"""As it is when backnorm is imported."""
 
 
 @generated.recipe("sequence")
 def _members(base: Any, acts: bool, inplace: bool) -> dict[str, Any]:  # noqa: FBT001 - details of a class
     def _forward(self: Any, input: Any) -> Any:  # noqa: A002 - the name in torch.nn
-        if base.forward is not nn.Sequential.forward:  # replaced since
+        if base.forward is not FORWARD:  # replaced since
             return base.forward(self, input)
         x, before = input, None
         for module in self:
@@ -52,14 +54,20 @@ def fuse(sequence: nn.Sequential, *, acts: bool, inplace: bool) -> dict[nn.Modul
     dict
         The result for each converted normalization among its children.
     """
+    why = why_no_subclass(sequence)
     children = list(sequence)
-    results = {
-        module: _result(children, at, acts=acts, inplace=inplace)
-        for at, module in enumerate(children)
-        if layers.is_fusible(module)
-    }
+    if why:
+        reason = FusionResult(why=f"{type(sequence).__name__}: {why}")
+        return {module: reason for module in children if layers.is_fusible(module)}
+    results: dict[nn.Module, FusionResult] = {}
+    for at, module in enumerate(children):
+        if layers.is_fusible(module):
+            result = _result(children, at, acts=acts, inplace=inplace)
+            if module not in results or result.fused or result.in_place:
+                results[module] = result
     if any(result.fused or result.in_place for result in results.values()):
-        sequence.__class__ = generated.subclass("sequence", type(sequence), acts, inplace)
+        made = generated.subclass("sequence", type(sequence), acts, inplace)
+        generated.become([sequence], made)
     return results
 
 

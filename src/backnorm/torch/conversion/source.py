@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import warnings
 from copy import deepcopy
 from functools import lru_cache
 from types import CodeType, FunctionType
@@ -20,7 +21,7 @@ FUTURE: Final = 0x1FF0000
 
 PARTS: Final = (
     "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags",
-    "co_argcount", "co_posonlyargcount", "co_kwonlyargcount",
+    "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_exceptiontable",
 )  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def definition_of(function: FunctionType) -> ast.FunctionDef | str:
     lines = linecache.getlines(code.co_filename, function.__globals__)
     try:
         tree, whole = _read("".join(lines), code.co_filename, code.co_flags & FUTURE)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return "the source of its forward cannot be read"
     found = next((inner for inner in _inside(whole) if _alike(inner, code)), None)
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
@@ -51,16 +52,31 @@ def definition_of(function: FunctionType) -> ast.FunctionDef | str:
         return "the source of its forward was not found"
     if found is None:
         return "the code of its forward differs from its source: it is decorated, or was changed"
+    return _why_not(node) or _copied(node)
+
+
+def _why_not(node: ast.FunctionDef) -> str:
+    """Return why a function cannot be compiled by itself; "" if it can."""
     if any(map(_is_private, ast.walk(node))):
         return "its forward uses names that begin with two underscores"
-    return _stripped(deepcopy(node))
+    generates = any(isinstance(part, ast.Yield | ast.YieldFrom) for part in ast.walk(node))
+    return "its forward is a generator" if generates else ""
+
+
+def _copied(node: ast.FunctionDef) -> ast.FunctionDef | str:
+    try:
+        return _stripped(deepcopy(node))
+    except RecursionError:
+        return "an expression in its forward is nested too deeply"
 
 
 @lru_cache(maxsize=64)
 def _read(source: str, file: str, flags: int) -> tuple[ast.Module, CodeType]:
     """Parse and compile a file: how a function is compiled depends on what the file imports."""
-    tree = ast.parse(source)
-    return tree, compile(source, file, "exec", flags, dont_inherit=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were given when the file was imported
+        tree = ast.parse(source)
+        return tree, compile(source, file, "exec", flags, dont_inherit=True)
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
@@ -80,9 +96,20 @@ def _is_private(node: ast.AST) -> bool:
     return value.startswith("__") and not value.endswith("__")
 
 
+class _Unannotated(ast.NodeTransformer):
+    """Makes `y: Tensor = x` the same without the annotation, which is not evaluated."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        if node.value is None or not (isinstance(node.target, ast.Name) and node.simple):
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
 def _stripped(definition: ast.FunctionDef) -> ast.FunctionDef:
     """Remove what runs where a function is defined, and not when it is called."""
     definition.decorator_list, definition.returns = [], None
+    vars(definition).pop("type_params", None)  # of Python 3.12
+    _Unannotated().visit(definition)
     arguments = definition.args
     arguments.defaults, arguments.kw_defaults = [], [None] * len(arguments.kwonlyargs)
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from backnorm._types import Activation
     from backnorm.torch.engine.kernels import CallOptions
 
-__all__ = ["can_write", "normalize", "only_default_device", "only_runs", "overwrite"]
+__all__ = [
+    "can_write",
+    "normalize",
+    "only_default_device",
+    "only_runs",
+    "overwrite",
+    "transforms_active",
+]
 
 
 # Looked up once: each call of a layer asks all of these.
@@ -42,6 +49,11 @@ def only_runs() -> bool:
         or forward_ad._current_level >= 0
         or _tracing_state() is not None
     )
+
+
+def transforms_active() -> bool:
+    """Whether a transform of torch.func runs."""
+    return not _is_compiling() and _transforms_active()
 
 
 def only_default_device() -> bool:
