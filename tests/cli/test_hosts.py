@@ -139,7 +139,7 @@ def test_the_command_takes_an_interpreter() -> None:
     status, out, _ = run(*targets, "--python", sys.executable, "--json", "-")
     document = json.loads(out)
     assert status == 2
-    assert [t["sound"] for t in document["targets"]] == [True, False, False]
+    assert [t["sound"] for t in document["targets"]] == [True, None, False]
     assert document["environment"]["numpy"] == np.__version__
 
 

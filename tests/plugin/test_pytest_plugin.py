@@ -58,7 +58,7 @@ def test_wrong(assert_gradient_goes_through):
     result.stdout.fnmatch_lines(
         [
             "The gradient of MeanCut must be right and go through both; it goes through variance.",
-            "sound: False; biased variance, eps * inside the root; direct *, mean *, variance *",
+            "not sound; biased variance, eps * inside the root; direct *, mean *, variance *",
             "  G01  The gradient does not go through the mean*",
             "       expected  coefficients 1, 1, 1",
             "       causes    (a) the mean is detached*",

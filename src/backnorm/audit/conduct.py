@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.record import Result
     from backnorm.audit.subject import Subject
 
 __all__ = ["conduct", "faulty"]
@@ -55,8 +56,9 @@ def _gradient_result(record: Record, seconds: float) -> ProbeResult:
     names = ("dx", "dgamma", "dbeta")
     errors = [(name, getattr(record.errors, name)) for name in names]
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors if error is not None)
-    what = f"{record.law}; errors: {listed}"
-    return ProbeResult("P01", GRADIENT, "pass" if record.sound else "fail", what, round(seconds, 4))
+    what = record.not_judged or f"{record.law}; errors: {listed}"
+    results: dict[bool | None, Result] = {True: "pass", False: "fail", None: "skipped"}
+    return ProbeResult("P01", GRADIENT, results[record.sound], what, round(seconds, 4))
 
 
 def faulty(subject: Subject, error: SubjectError) -> Record:

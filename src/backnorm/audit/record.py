@@ -183,7 +183,7 @@ class Expected:
 
     mode: Mode
     through: Path
-    sound: bool
+    sound: bool | None
     codes: tuple[str, ...] = ()
     later: bool = False
 
@@ -207,7 +207,11 @@ class Record:
     unexplained
         What the three paths leave of dx, relative to the direct path.
     sound
-        Whether the gradient is the derivative of the subject's own forward pass.
+        Whether the gradient is the derivative of the subject's own forward pass; None where this
+        was not judged: `not_judged` says why, or for a subject that could not be audited the
+        findings.
+    not_judged
+        Why the gradient of an audited subject was not judged; empty where it was.
     findings
         What is wrong with the gradient, which makes it unsound, or with anything else.
     errors
@@ -236,7 +240,8 @@ class Record:
     through: Path = "unexplained"
     coefficients: Coefficients = Coefficients()
     unexplained: float | None = None
-    sound: bool = False
+    sound: bool | None = None
+    not_judged: str = ""
     findings: tuple[Finding, ...] = ()
     errors: Errors = Errors()
     audited: bool = True
@@ -250,10 +255,8 @@ class Record:
 
     @property
     def clean(self) -> bool:
-        """Whether it was audited, its gradient is right, and all findings are notes."""
-        return (
-            self.audited and self.sound and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
-        )
+        """Whether its gradient was judged and is right, and all findings are notes."""
+        return self.sound is True and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""

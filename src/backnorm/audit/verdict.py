@@ -43,6 +43,12 @@ FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
 
 RENORM: Final = "renorm_gradient"
 
+NOT_JUDGED: Final[Mapping[str, str]] = {
+    "G15": "y has kinks, so that the derivative cannot be measured",
+    "G16": "y differs from call to call, so that the derivative cannot be measured",
+}
+"""Why a gradient was not judged, by the finding."""
+
 
 def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     """Judge a subject by what was measured in each of its dtypes.
@@ -50,9 +56,10 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     The first dtype in which the gradient is wrong decides. If the gradient is right in every dtype,
     the shares are those of the first dtype, and the errors those of the last, the finest.
     """
-    wrong = [m for m in measurements if not _is_sound(m)]
-    shown = wrong[0] if wrong else measurements[0]
-    finest = wrong[0] if wrong else measurements[-1]
+    wrong = [m for m in measurements if _verdict(m) is False]
+    vague = [m for m in measurements if _verdict(m) is None]
+    shown = (wrong or vague or measurements)[0]
+    finest = shown if wrong or vague else measurements[-1]
     path = _path(shown)
     compared = finest.comparison.errors
     return Record(
@@ -62,8 +69,9 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
         through=path,
         coefficients=shown.path_fit.coefficients,
         unexplained=shown.path_fit.residual,
-        sound=not wrong,
-        findings=tuple(_findings(subject, shown, path)) if wrong else (),
+        sound=_verdict(shown),
+        not_judged=NOT_JUDGED[_vague(shown)] if vague and not wrong else "",
+        findings=tuple(_findings(subject, shown, path)) if wrong or vague else (),
         errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
         law=str(shown.forward_law),
         notes=tuple(_notes(subject, measurements, wrong)),
@@ -72,9 +80,12 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     )
 
 
-def _is_sound(m: Measurement) -> bool:
+def _verdict(m: Measurement) -> bool | None:
+    """Tell whether the gradient is right; None where y has no derivative to compare it with."""
+    if _vague(m):
+        return None
     errors = m.comparison.errors
-    return not (_vague(m) or any(_exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta)))
+    return not any(_exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta))
 
 
 def _vague(m: Measurement) -> str:

@@ -158,8 +158,9 @@ def audit(
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs).
 
-    Exit status: 0 no findings but notes (codes N and R), 1 other findings, 2 wrong use or a target
-    that could not be audited.
+    Exit status: 0 all sound, with no findings but notes (codes N and R); 1 other findings; 2 wrong
+    use, or a target that could not be audited or not be judged. With --model, and in a framework's
+    list, a layer that was not judged counts as a finding: 1.
     """
     from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
@@ -181,7 +182,7 @@ def audit(
         raise click.UsageError(str(error)) from error
     if "-" not in files.values():
         _show(records, form, verbose=verbose)
-    ctx.exit(_status(records))
+    ctx.exit(_status(records, by_name=not model and not set(chosen) <= {*FRAMEWORKS}))
 
 
 def _defaults() -> tuple[str, ...]:
@@ -290,7 +291,9 @@ def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
     click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
 
 
-def _status(records: Sequence[Record]) -> int:
+def _status(records: Sequence[Record], *, by_name: bool) -> int:
     if not all(record.audited for record in records):
+        return 2
+    if by_name and any(record.sound is None for record in records):
         return 2
     return 0 if all(record.clean for record in records) else 1

@@ -44,7 +44,7 @@ def later_calls(examination: Examination) -> ProbeOutcome:
     if not is_followed(examination):
         return impossible(NOT_FOLLOWED)
     if not examination.record.sound:
-        return skipped("the gradient is wrong in the first call")
+        return skipped("the gradient is wrong, or was not judged, in the first call")
     drawn = drawn_inputs(examination, "later calls", [BATCH] * max(CALLS))
     steps = [as_step(inputs) for inputs in drawn]
     runner = examination.subject.runner

@@ -82,7 +82,7 @@ def series_for(examination: Examination, subject: Subject, dtype: str) -> Series
     if law is None:
         return None
     rng = examination.rng("precision")
-    return series(subject, law, rng, dtype, batch=BATCH, judged=examination.record.sound)
+    return series(subject, law, rng, dtype, batch=BATCH, judged=examination.record.sound is True)
 
 
 def measured_points(

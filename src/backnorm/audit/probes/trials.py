@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSOUND", "Trial", "judged", "quiet", "quoted"]
 
-UNSOUND: Final = "the gradient is not sound on usual inputs"
+UNSOUND: Final = "the gradient is wrong, or was not judged, on usual inputs"
 """Why unusual inputs are not tried."""
 
 NOT_FINITE: Final = "G24"

@@ -150,7 +150,8 @@ def _with_notes(record: Record, notes: tuple[str, ...]) -> Record:
 
 def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn: bool) -> Record:
     findings = tuple(_findings(model, call, fit, drawn=drawn))
-    sound = not {"M04", "M05"} & {f.code for f in findings}
+    wrong = bool({"M04", "M05"} & {f.code for f in findings})
+    not_judged = "" if wrong else _not_judged(call, fit)
     return Record(
         target=_title(name, call.layer),
         kind=call.layer.kind,
@@ -158,7 +159,8 @@ def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn
         through=_through(call, fit),
         coefficients=fit.coefficients,
         unexplained=fit.residual,
-        sound=sound,
+        sound=None if not_judged else not wrong,
+        not_judged=not_judged,
         findings=findings,
         errors=Errors(),
         law="constant statistics" if fit.mode == "frozen" else str(fit.variance_rule or ""),
@@ -188,11 +190,20 @@ def _through(call: LayerCall, fit: CallFit) -> Path:
     return names[near[0][1], near[1][1]]
 
 
+def _not_judged(call: LayerCall, fit: CallFit) -> str:
+    """Say why a gradient without a finding was not judged; empty where it was."""
+    if fit.right:
+        return ""
+    if call.dy is None:
+        return "no gradient arrived at its output: the loss does not depend on it"
+    if fit.n <= FEW_VALUES:
+        return f"each statistic has {fit.n} values, which are too few"
+    if not fit.straight:
+        return "y is not a linear function of x in each row"
+    return "its statistics are neither those of the batch nor constants"
+
+
 def _notes(call: LayerCall, fit: CallFit) -> Iterator[str]:
-    if call.dy is None and call.y is not None and call.recorded:
-        yield "The loss does not depend on its output: no gradient arrived there."
-    elif not fit.straight and fit.n > FEW_VALUES:
-        yield "The gradient was not judged: y is not a linear function of x in each row."
     if fit.mode == "frozen" and not call.training and not _trainable(call.layer):
         yield "It is frozen: in evaluation mode, with no parameter that trains."
 
