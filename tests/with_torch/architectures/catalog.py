@@ -135,12 +135,29 @@ TIMM = tuple(
     ]
 )
 
-SIDES = {"inception": 96, "legacy_xception": 96, "nasnet": 96, "pnasnet": 96, "maxvit": 224}
-"""Pixels of a side, by the beginning of the name, where 64 are too few."""
+SIDES = {
+    "efficientvim": 224,
+    "inception": 192,
+    "legacy_xception": 96,
+    "maxvit": 224,
+    "mobileone": 128,
+    "nasnet": 96,
+    "pnasnet": 96,
+    "selecsls": 128,
+    "shvit": 224,
+}
+"""Pixels of a side, by the beginning of the name, where 64 are too few.
+
+A layer whose statistics have two values amplifies the rounding: x_hat is then 1 or -1, and the
+derivative a difference of nearly equal numbers.
+"""
 
 FIXED = ("levit", "tiny_vit", "visformer", "xcit", "volo", "vit_", "efficientformer", "halonet")
 FIXED += ("botnet", "iformer", "test_coatnet", "fastvit", "mobilevit", "efficientvit_m")
 """Beginnings of names whose models take images of one size."""
+
+SAMPLES = {"rexnet": 6}
+"""Images, by the beginning of the name, where 2 are too few: one value a sample is normalized."""
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -185,13 +202,14 @@ def model(name: str) -> nn.Module:
 
 
 def inputs(name: str, network: nn.Module) -> torch.Tensor:
-    """Return two images, or two films, that the architecture takes."""
+    """Return some images, or films, that the architecture takes."""
     short = name.partition(" ")[2]
     side = next((side for begin, side in SIDES.items() if short.startswith(begin)), 64)
     if name.startswith("timm") and short.startswith(FIXED):
         side = network.default_cfg["input_size"][-1]  # type: ignore[index,union-attr]
     generator = torch.Generator().manual_seed(1)
-    shape = (2, 3, 8, 32, 32) if short in ("r3d_18", "mc3_18") else (2, 3, side, side)
+    samples = next((n for begin, n in SAMPLES.items() if short.startswith(begin)), 2)
+    shape = (2, 3, 8, 32, 32) if short in ("r3d_18", "mc3_18") else (samples, 3, side, side)
     if short == "s3d":
-        shape = (2, 3, 16, 64, 64)
+        shape = (2, 3, 16, 224, 224)
     return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -47,6 +47,10 @@ def main(rank: int, meeting: str, result: str) -> None:
         model(images(step, rank)).square().mean().backward()
         optimizer.step()
     torch.save({name: value.detach() for name, value in own.named_parameters()}, result)
+    # The threads of the process group end with the last reference to it, which the model holds, and
+    # have to end before the interpreter does. No rank leaves while the other may still need it.
+    distributed.barrier()
+    del model
     distributed.destroy_process_group()
 
 

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad  # noqa: E402
 from backnorm.errors import StorageError  # noqa: E402
 from backnorm.testing.cases import ACTIVATIONS, DTYPES, MODES  # noqa: E402
 from backnorm.torch import BatchNorm2d, BatchNormAct2d, FrozenBatchNorm2d, batch_norm  # noqa: E402
-from backnorm.torch.engine.operator import BACKWARD  # noqa: E402
+from backnorm.torch.engine.schema import BACKWARD  # noqa: E402
 from with_torch.engine.tensors import needs_engine  # noqa: E402
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.testing.cases import ACTIVATIONS, MODES, THROUGHS  # noqa: E402
-from backnorm.torch.engine.operator import BACKWARD, FORWARD  # noqa: E402
+from backnorm.torch.engine.schema import BACKWARD, FORWARD  # noqa: E402
 from with_torch.engine.tensors import VIEWS, Tensors, drawn, leaves, needs_engine  # noqa: E402
 
 pytestmark = needs_engine

@@ -13,7 +13,7 @@ from torch.nn import functional  # noqa: E402
 
 from backnorm.testing.cases import ACTIVATIONS, DTYPES, MODES  # noqa: E402
 from backnorm.torch import batch_norm  # noqa: E402
-from backnorm.torch.engine.operator import BACKWARD, FORWARD  # noqa: E402
+from backnorm.torch.engine.schema import BACKWARD, FORWARD  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
     VIEWS,
     assert_like,

@@ -11,7 +11,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
-from backnorm.torch.engine import kernels, operator
+from backnorm.torch.engine import kernels, schema
 from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _OutOfPlace(_SingleLevelFunction):
         # With gradients enabled somebody differentiates this gradient again (create_graph). The
         # operator can be differentiated, the kernel cannot.
         if torch.is_grad_enabled() or not (plain(dy) and plain(x) and only_runs()):
-            dx, dweight, dbias, dresidual = operator.gradients(
+            dx, dweight, dbias, dresidual = schema.gradients(
                 dy, x, y, weight, bias, kernels.rows(statistics), options, wanted
             )
         else:
