@@ -31,13 +31,14 @@ GRADIENT: Final = "gradient"
 def conduct(
     candidate: object,
     kind: Kind | None,
+    axes: str,
     seed: int,
     *,
     quick: bool,
     at_work: Callable[[str], object],
 ) -> Record:
     """Audit an object; see `backnorm.audit`."""
-    subject = as_subject(candidate, kind)
+    subject = as_subject(candidate, kind, axes=axes)
     at_work(GRADIENT)
     begin = perf_counter()
     try:

@@ -51,6 +51,8 @@ class Subject:
         Whether it was asked to train or to evaluate; None if both are the same.
     groups
         Number of groups of channels; 0 when that is to be found out.
+    notes
+        What was found out about it before it was measured.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -65,6 +67,7 @@ class Subject:
     dtypes: tuple[str, ...] = ("float32", "float64")
     call: TrainMode | None = None
     groups: int = 0
+    notes: tuple[str, ...] = ()
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

@@ -74,7 +74,7 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
         findings=tuple(_findings(subject, shown, path)) if wrong or vague else (),
         errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
         law=str(shown.forward_law),
-        notes=tuple(_notes(subject, measurements, wrong)),
+        notes=(*subject.notes, *_notes(subject, measurements, wrong)),
         expected=subject.expected,
         parts=shown.path_fit.channel if shown.forward_law.straight else None,
     )

@@ -54,6 +54,8 @@ class AuditJob:
         Environment variables that the target needs, in a separate process.
     quick
         Whether to look at the gradient alone.
+    axes
+        The order of the axes of x, such as NHWC; empty for what the target says itself.
     """
 
     target: str
@@ -65,6 +67,7 @@ class AuditJob:
     inputs: tuple[dict[str, Any], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     quick: bool = False
+    axes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

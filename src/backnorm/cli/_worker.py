@@ -50,7 +50,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     if job["model"]:
         _answer_model(job, say)
         return
-    request = AuditRequest(job["kind"], job["arguments"], job["modes"])
+    request = AuditRequest(job["kind"], job["axes"], job["arguments"], job["modes"])
 
     def starting(name: str) -> None:
         begin()

@@ -42,6 +42,17 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
     return value
 
 
+def _axes(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Raise BadParameter if the order of the axes cannot be read."""
+    from backnorm.audit.subjects.axes import read_axes
+    from backnorm.errors import RangeError
+
+    try:
+        return read_axes(text).text if text else ""
+    except RangeError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
     """Return the interpreter's path; raise BadParameter if it is not a program."""
     path = shutil.which(name) if name else ""
@@ -70,6 +81,13 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.command(epilog=f"Frameworks: {', '.join(FRAMEWORKS)}.")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
+@click.option(
+    "--axes",
+    default="",
+    metavar="LETTERS",
+    callback=_axes,
+    help="Order of the axes of x, if not guessed: N, C for channels, other letters; NHWC, NTC.",
+)
 @click.option(
     "--args",
     "arguments",
@@ -136,6 +154,7 @@ def audit(
     targets: tuple[str, ...],
     *,
     kind: Kind | None,
+    axes: str,
     arguments: Any,
     mode: Modes,
     model: bool,
@@ -167,11 +186,11 @@ def audit(
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     _refuse_twice(files, form)
-    others = {"kind": kind, "mode": mode, "python": python, "quick": quick}
+    others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
     _refuse_mixed(targets, model, inputs, others)
     chosen = targets or _defaults()
     jobs = [
-        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick, axes=axes)
         for target in chosen
     ]
     elsewhere: dict[str, str] = {}
@@ -238,7 +257,7 @@ def _refuse_mixed(
     elif model and not targets:
         message = "--model needs a target, such as path/to/model.py:build"
     elif model:
-        defaults = {"kind": None, "mode": "both", "python": "", "quick": False}
+        defaults = {"kind": None, "axes": "", "mode": "both", "python": "", "quick": False}
         given = next((name for name, value in others.items() if value != defaults[name]), "")
         message = f"--{given} cannot be used with --model" if given else ""
     if message:

@@ -38,6 +38,7 @@ ROLES = (
     *RUNNING,
     ("training", r"(is_)?(training|train)|use_(input|batch)_stats|train_mode"),
     ("inference", r"use_running_average|inference|deterministic|use_global_stats"),
+    ("direction", r"mode"),
     ("groups", r"n(um)?_?groups|groups"),
     (
         "channels",
@@ -144,8 +145,11 @@ def roots(candidate):
 
 
 def mode_arguments(function, train):
-    """Return what to pass to arguments that ask whether to train."""
-    values = {"training": train, "inference": not train}
+    """Return what to pass to arguments that ask whether to train, or whether to normalize.
+
+    Reversible normalizations have one forward for both ways: of ("norm", "denorm") the first.
+    """
+    values = {"training": train, "inference": not train, "direction": "norm"}
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

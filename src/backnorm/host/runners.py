@@ -50,7 +50,6 @@ class LayerRunner:
         first = layer.get("state") or layer.get("constants", {})
         given = first if state is None else state
         self.kept = {name: np.asarray(value) for name, value in given.items()}
-        self.last = layer.get("last", False)
         offers = (("higher", self.deeper), ("state", self.take_step))
         self.can = [name for name, function in offers if function] + list(variants)
 
@@ -65,7 +64,7 @@ class LayerRunner:
         y, gradients = self.differentiate(self.call, leaves, constants, upstream, *self.way)
         shaped = self._shaped(gradients, gamma, beta)
         found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
-        return dict(found, y=self._ours(y))
+        return dict(found, y=y)
 
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients."""
@@ -111,22 +110,13 @@ class LayerRunner:
 
     def _shaped(self, gradients, gamma, beta):
         found = dict(gradients)
-        for role in set(found).intersection(("x", "dy")):
-            found[role] = self._ours(found[role])
         for role, value in (("gamma", gamma), ("beta", beta)):
             if role in found:
                 found[role] = shaped_like(value, found[role])
         return found
 
     def _theirs(self, array):
-        if self.last:
-            return np.ascontiguousarray(np.moveaxis(array, 1, -1))
         return array if self.variants else array.copy()
-
-    def _ours(self, array):
-        if not self.last or not isinstance(array, np.ndarray) or array.ndim < 2:
-            return array
-        return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
 class SubjectRunner:

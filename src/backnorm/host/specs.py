@@ -1,7 +1,9 @@
 """From an object to specs of what can be called.
 
 A **spec** is a dictionary: what `backnorm.audit.subject.Subject` has, with ``runner``, what calls
-the subject (see `runners`), and ``can``, what that offers beyond the two passes.
+the subject (see `runners`), ``can``, what that offers beyond the two passes, ``axes``, the order of
+the axes of x (see `backnorm.audit.subjects.axes`), ``given``, whether the kind is known and not a
+guess, and where parameters have several axes ``stored``, their shape.
 
 How a framework is called stands in its file in ``calls/``, which has
 
@@ -21,9 +23,10 @@ How a framework is called stands in its file in ``calls/``, which has
 
 A **layer spec** is a dictionary too: ``call``, a function of a dictionary of the framework's arrays
 under the names x, gamma and beta, which gives y; ``shape``, that of gamma; and where they are not
-the usual, ``gamma`` and ``beta``, whether there are such; ``groups``; ``last``, whether channels
-are the last axis; ``dtypes``; ``differentiate`` and ``higher``; ``modes``, whether training and
-evaluation differ. In place of ``call`` it may have a ``runner``.
+the usual, ``gamma`` and ``beta``, whether there are such; ``stored``, the shape in which they are
+kept; ``groups``; ``last``, whether channels are the last axis; ``dtypes``; ``differentiate`` and
+``higher``; ``modes``, whether training and evaluation differ. In place of ``call`` it
+may have a ``runner``.
 
 The spec of a layer that keeps something between its calls has ``state`` too, the arrays that it
 starts from by name, which ``call`` then finds beside x; and either ``step``, a function of what
@@ -59,8 +62,8 @@ class Unknown(Exception):
 def of_framework(calls, asked):
     """Return specs of all normalization layers of a framework.
 
-    ``asked`` is a dictionary of what is asked for: the kind, arguments, modes ("train", "eval",
-    "both", or "as it is"), and name, each of which may be missing.
+    ``asked`` is a dictionary of what is asked for: the kind, axes, arguments, modes ("train",
+    "eval", "both", or "as it is"), and name, each of which may be missing.
     """
     found = []
     for name, kind, candidate, arguments in calls.layers():
@@ -120,7 +123,10 @@ def _of_calls(calls, candidate, asked):
             layer = calls.layer(candidate, kind, train)
         else:
             layer = of_function(*_function_of(calls, candidate), given, kind, train)
-        made.append(_of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ())))
+        spec = _of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ()))
+        usual = "N...C" if layer.get("last") else ""
+        axes = asked.get("axes") or getattr(candidate, "axes", usual)
+        made.append(dict(spec, axes=axes, given=bool(asked.get("kind"))))
     return made
 
 
@@ -135,6 +141,7 @@ def _of_layer(name, kind, mode, layer, base, variants):
         "has_gamma": layer.get("gamma", True),
         "has_beta": layer.get("beta", True),
         "groups": int(layer.get("groups") or 0),
+        "stored": tuple(int(length) for length in layer.get("stored", layer["shape"])),
         "dtypes": list(layer.get("dtypes", DTYPES)),
         "can": list(runner.can),
         "runner": runner,
@@ -192,6 +199,9 @@ def _of_pair(pair, asked):
         "has_beta": getattr(pair, "has_beta", kind != "rms"),
         "groups": getattr(pair, "groups", 0),
         "dtypes": list(getattr(pair, "dtypes", DTYPES)),
+        "stored": tuple(getattr(pair, "parameter_shape", default)),
+        "axes": asked.get("axes") or getattr(pair, "axes", ""),
+        "given": bool(asked.get("kind") or hasattr(pair, "kind")),
     }
     made = []
     for mode in _modes_of_pair(pair, asked):
@@ -231,6 +241,8 @@ def _of_subject(subject):
         "has_beta": getattr(subject, "has_beta", True),
         "groups": getattr(subject, "groups", 0),
         "dtypes": list(getattr(subject, "dtypes", DTYPES)),
+        "axes": getattr(subject, "axes", ""),
+        "given": True,
         "can": runner.can,
         "runner": runner,
     }

@@ -41,6 +41,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
             "both statistics are detached, or computed under no_grad",
             "the backward pass is that of frozen statistics",
             "the layer writes the batch's statistics into buffers and normalizes with the buffers",
+            "it is meant, as in reversible instance normalization of time series",
         ),
         "Let both be functions of x, or use the gradient for training.",
     ),

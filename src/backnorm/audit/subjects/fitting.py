@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from backnorm._types import Shape
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.axes import Axes
     from backnorm.audit.subjects.runner import Run
 
-__all__ = ["distinct", "fitted"]
+__all__ = ["Fit", "distinct", "fit", "taken"]
 
 BATCH: Final = 5
 """No number of channels: layers that take samples without a batch axis must not be misled."""
@@ -38,19 +40,59 @@ SPATIAL: Final[Mapping[Kind, Sequence[Shape]]] = {
 volumes. For layer and rms they stand before the axes that are normalized over."""
 
 
-def fitted(subject: Subject) -> Subject:
-    """Give a subject the sample shape that suits it, and the formats that it takes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A subject with the sample shape that suits it best.
+
+    Attributes
+    ----------
+    subject
+        The subject.
+    ran
+        Whether it runs on that shape.
+    law
+        Its forward law there; None where it has none.
+    """
+
+    subject: Subject
+    ran: bool
+    law: ForwardLaw | None = None
+
+    @property
+    def suits(self) -> bool:
+        """Whether it follows a known law."""
+        return self.law is not None and self.law.mode != "other"
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether its samples have no axis beside the channels, and might have."""
+        return self.subject.kind not in ("layer", "rms") and len(self.subject.sample_shape) == 1
+
+    @property
+    def explained(self) -> bool:
+        """Whether y is a line in x in each row: then it normalizes over what its kind says."""
+        return self.law is not None and self.law.straight
+
+
+def fit(subject: Subject, axes: Axes | None = None, per_parameter: int = 1) -> Fit:
+    """Give a subject the sample shape that suits it, with so many channels for each parameter.
 
     A shape suits when the subject runs and normalizes over what its kind says. Where none does,
     the first on which it runs is taken, or the first of all: the audit will say what is wrong.
     """
-    candidates = [_with_spatial(subject, spatial) for spatial in SPATIAL[subject.kind]]
-    running = [one for one in candidates if _first_run(one, one.dtypes[0]).ran]
-    suiting = (one for one in running if _suits(one))
-    chosen = next(suiting, (running or candidates)[0])
-    first, *others = chosen.dtypes
-    taken = (dtype for dtype in others if not running or _first_run(chosen, dtype).ran)
-    return replace(chosen, dtypes=(first, *taken))
+    fits = []
+    for spatial in _spatial(subject.kind, axes):
+        fits.append(_fit_one(_with_spatial(subject, spatial, per_parameter)))
+        if fits[-1].suits:
+            return fits[-1]
+    return next((one for one in fits if one.ran), fits[0])
+
+
+def taken(fit: Fit) -> Subject:
+    """Return the subject of a fit, with the formats that it takes."""
+    first, *others = fit.subject.dtypes
+    formats = (d for d in others if not fit.ran or _first_run(fit.subject, d).ran)
+    return replace(fit.subject, dtypes=(first, *formats))
 
 
 def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
@@ -63,8 +105,18 @@ def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     return (first, *(replace(s, name=f"{s.name} ({s.call})") for s in others))
 
 
-def _with_spatial(subject: Subject, spatial: Shape) -> Subject:
-    shape = subject.parameter_shape
+def _spatial(kind: Kind, axes: Axes | None) -> Sequence[Shape]:
+    """Return the lengths of the axes beside the channels that are tried."""
+    if axes is None or axes.others is None:
+        return SPATIAL[kind]
+    usual = [spatial for spatial in SPATIAL[kind] if len(spatial) == axes.others]
+    return usual or [(3, 2, 2, 1)[: axes.others]]
+
+
+def _with_spatial(subject: Subject, spatial: Shape, per_parameter: int) -> Subject:
+    """Return a subject whose samples have these axes beside those of the parameters."""
+    first, *others = subject.parameter_shape
+    shape = (first * per_parameter, *others)
     before = subject.kind in ("layer", "rms")
     return replace(subject, sample_shape=spatial + shape if before else shape + spatial)
 
@@ -87,14 +139,15 @@ def _first_run(subject: Subject, dtype: str) -> FirstRun:
         return FirstRun(ran=error.code != RAISED)
 
 
-def _suits(subject: Subject) -> bool:
-    """Whether the subject follows a known law on its sample shape."""
+def _fit_one(subject: Subject) -> Fit:
+    """Run a subject on its sample shape, and find the law that it follows there."""
+    if not _first_run(subject, subject.dtypes[0]).ran:
+        return Fit(subject, ran=False)
     try:
         law = recover_forward_law(subject, np.random.default_rng(0), subject.dtypes[0])
-
     except BacknormError:
-        return False
-    return law.mode != "other"
+        return Fit(subject, ran=True)
+    return Fit(subject, ran=True, law=law)
 
 
 def _same(a: Subject, b: Subject) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
-from backnorm.audit.subjects.fitting import distinct, fitted
+from backnorm.audit.subjects.axes import read_axes
+from backnorm.audit.subjects.fitting import distinct, fit, taken
 from backnorm.audit.subjects.runner import Runner
+from backnorm.audit.subjects.search import NOTHING_FITS, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["subjects_from"]
 
@@ -35,17 +39,33 @@ def subjects_from(
     subjects: list[Subject] = []
     for name, group in itertools.groupby(specs, lambda spec: str(spec["name"])):
         at_work(name)
-        subjects += distinct([_subject_of(spec) for spec in group])
+        subjects += distinct(_modes_of(list(group)))
     return tuple(subjects)
 
 
-def _subject_of(spec: Mapping[str, Any]) -> Subject:
-    shape = tuple(spec["parameter_shape"])
-    sample = spec["sample_shape"]
+def _modes_of(specs: Sequence[Mapping[str, Any]]) -> list[Subject]:
+    """Make the subjects of one object: as what the first was found, its other modes are audited."""
+    first, found = _subject_of(specs[0])
+    if not found:
+        return [first, *(_subject_of(spec)[0] for spec in specs[1:])]
+    return [first, *(_in_mode_of(spec, first) for spec in specs[1:])]
+
+
+def _in_mode_of(spec: Mapping[str, Any], first: Subject) -> Subject:
+    runner = replace(first.runner, inner=spec["runner"], can=frozenset(spec["can"]))
+    return replace(first, runner=runner, call=spec["call"])
+
+
+def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
+    """Return a subject, and whether it was found to be another than its spec says."""
+    shape, sample = tuple(spec["parameter_shape"]), spec["sample_shape"]
+    axes = read_axes(spec["axes"]) if spec["axes"] else None
     subject = Subject(
         name=spec["name"],
         kind=spec["kind"],
-        runner=Runner(spec["runner"], frozenset(spec["can"])),
+        runner=Runner(
+            spec["runner"], frozenset(spec["can"]), axes.moved(spec["kind"]) if axes else None
+        ),
         sample_shape=shape if sample is None else tuple(sample),
         parameter_shape=shape,
         has_gamma=spec["has_gamma"],
@@ -54,4 +74,15 @@ def _subject_of(spec: Mapping[str, Any]) -> Subject:
         call=spec["call"],
         groups=spec["groups"],
     )
-    return fitted(subject) if sample is None else subject
+    if sample is not None:
+        return subject, False
+    usual = fit(subject, axes)
+    # Two axes alone do not show where a subject of images or sequences has its channels.
+    if usual.suits and not (usual.is_flat and axes is None):
+        return taken(usual), False
+    kinds = (subject.kind,) if spec["given"] or usual.suits else KINDS
+    found = search(subject, kinds, axes, tuple(spec["stored"]))
+    if found is not None:
+        return taken(found), True
+    silent = usual.suits or usual.explained or not usual.ran
+    return replace(taken(usual), notes=() if silent else (NOTHING_FITS,)), False

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["as_subject", "layers_of", "subjects_of"]
 
 
-def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> Subject:
+def as_subject(
+    candidate: object, kind: Kind | None = None, name: str = "", axes: str = ""
+) -> Subject:
     """Make one subject of an object, as it is set: a module in eval mode is audited in eval mode.
 
     Parameters
@@ -33,6 +35,8 @@ def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> S
         The kind of normalization; None for what the object says itself, or batch.
     name
         What the report calls it; empty for the object's own name.
+    axes
+        The order of the axes of x, such as NHWC; empty for what the object says itself.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> S
     UnknownNameError
         If the kind is unknown.
     """
-    return subjects_of(candidate, AuditRequest(kind=kind, name=name))[0]
+    return subjects_of(candidate, AuditRequest(kind=kind, axes=axes, name=name))[0]
 
 
 def subjects_of(candidate: object, request: AuditRequest) -> tuple[Subject, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,19 +69,24 @@ class Runner:
         What it offers beyond the two passes: "higher" and "state", the operations of these names
         below; and "float16", "bfloat16", "threads", "needs_dx", what a `variant` may change. What
         it lacks is skipped by the audit, and said to be.
+    moved
+        From where to where the axis of channels is moved on the way to the subject, and back on the
+        way here; None where the subject has it where the audit has it.
     """
 
     inner: Any
     can: frozenset[str] = frozenset()
+    moved: tuple[int, int] | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
-        return cast("AnyArray", self.inner.forward(x, gamma, beta))
+        return cast("AnyArray", self._ours(self.inner.forward(self._theirs(x), gamma, beta)))
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients of sum(y*dy)."""
-        found = self.inner.run(x, gamma, beta, dy)
-        return Run(found["y"], found["dx"], found.get("dgamma"), found.get("dbeta"))
+        found = self.inner.run(self._theirs(x), gamma, beta, self._theirs(dy))
+        y, dx = self._ours(found["y"]), self._ours(found["dx"])
+        return Run(y, dx, found.get("dgamma"), found.get("dbeta"))
 
     def higher(
         self,
@@ -104,7 +111,10 @@ class Runner:
             The last gradient: by "x", and where they are there by "gamma", "beta" and "dy".
             What is left out counts as 0.
         """
-        return cast("Mapping[str, AnyArray]", self.inner.higher(x, gamma, beta, dy, list(along)))
+        directions = [self._theirs(direction) for direction in along]
+        given = (self._theirs(x), gamma, beta, self._theirs(dy))
+        found = dict(self.inner.higher(*given, directions))
+        return found | {name: self._ours(found[name]) for name in ("x", "dy") if name in found}
 
     def state(self) -> Mapping[str, AnyArray]:
         """Return the state that every call starts from, under the layer's own names."""
@@ -119,7 +129,8 @@ class Runner:
 
         This runner stays as it is. Without steps the one returned is like this one.
         """
-        return replace(self, inner=self.inner.after(list(steps)))
+        moved = [one._replace(x=self._theirs(one.x), dy=self._theirs(one.dy)) for one in steps]
+        return replace(self, inner=self.inner.after(moved))
 
     def variant(self, dtype: str = "", threads: int = 1, *, needs_dx: bool = True) -> Runner:
         """Return a runner of the same layer that calls it in another way.
@@ -140,3 +151,17 @@ class Runner:
             Where `can` names what differs from the usual way.
         """
         return replace(self, inner=self.inner.variant(dtype, threads, needs_dx))
+
+    def _theirs(self, array: Any) -> Any:
+        """Move the channels to where the subject has them."""
+        return array if self.moved is None or array is None else _with_moved(array, *self.moved)
+
+    def _ours(self, array: Any) -> Any:
+        """Move the channels back; what is no array of that many axes is refused by its reader."""
+        if self.moved is None or not isinstance(array, np.ndarray) or array.ndim < 2:  # noqa: PLR2004
+            return array
+        return _with_moved(array, *reversed(self.moved))
+
+
+def _with_moved(array: AnyArray, source: int, target: int) -> AnyArray:
+    return np.ascontiguousarray(np.moveaxis(array, source, target))

@@ -121,6 +121,7 @@ def layer(candidate, kind, train):
     return {
         "runner": ModuleRunner(module, named),
         "shape": parameter_shape(kind, stored_shape(module)),
+        "stored": parameter_shape("layer", stored_shape(module)),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": groups if isinstance(groups, int) else 0,

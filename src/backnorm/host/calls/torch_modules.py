@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from .. import defaults
-from ..names import role_of
+from ..names import mode_arguments, role_of
 from ..runners import shaped_like
 from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of
 
@@ -36,7 +36,7 @@ class ModuleRunner:
         """Return y and the gradients."""
         module = self._fresh(x)
         leaves = self._fill(module, x, gamma, beta)
-        y, found = gradients(module, leaves, dy, self.way)
+        y, found = gradients(_callable(module), leaves, dy, self.way)
         dgamma, dbeta = found.get("gamma"), found.get("beta")
         shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
         return dict(shaped, y=y, dx=found.get("x"))
@@ -44,7 +44,8 @@ class ModuleRunner:
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients, by autograd."""
         module = self._fresh(x)
-        found = higher_gradients(module, self._fill(module, x, gamma, beta), dy, along)
+        leaves = self._fill(module, x, gamma, beta)
+        found = higher_gradients(_callable(module), leaves, dy, along)
         given = {"gamma": gamma, "beta": beta}
         return {role: shaped_like(given.get(role), gradient) for role, gradient in found.items()}
 
@@ -73,7 +74,7 @@ class ModuleRunner:
         for x, gamma, beta, dy, train in steps:
             for part, trains in modes:
                 part.training = bool(train and trains)
-            gradients(module, self._fill(module, x, gamma, beta), dy, self.way)
+            gradients(_callable(module), self._fill(module, x, gamma, beta), dy, self.way)
             held += [name for name in _cut_off(module) if name not in held]
         for part, training in before:
             part.training = training
@@ -100,6 +101,12 @@ class ModuleRunner:
                         leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
                 leaves[role] = leaf.requires_grad_()
         return leaves
+
+
+def _callable(module):
+    """Return a function of x alone."""
+    modes = mode_arguments(type(module).forward, module.training)
+    return functools.partial(module, **modes) if modes else module
 
 
 def in_mode(module, train):
