@@ -10,7 +10,7 @@ import numpy as np
 
 from backnorm.cli._worker import _answer
 from backnorm.host.calls import FRAMEWORKS
-from backnorm.host.serve import environment
+from backnorm.host.versions import environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from backnorm.audit.subject import Subject
     from backnorm.audit.subjects.request import AuditRequest
+    from backnorm.cli._child import Ending
 
-__all__ = ["Host", "installed"]
+__all__ = ["Host", "installed", "lost_error"]
 
 LEAST: Final = 0.05
 """Seconds that a call has at least, also where its subject has used up its time."""
@@ -42,7 +43,16 @@ class Host:
     near
         Words that are targets too, for the advice where a target does not exist.
     seconds
-        How long one subject may take.
+        How long a subject may take to be tried, and one of its probes.
+    children
+        The process that is at work, if any.
+    told
+        Versions of what the process has loaded.
+    until
+        When the time of what was begun is over.
+    lost
+        Why the process was lost, where what was begun has taken it along: until something else
+        is begun no other process is started.
     """
 
     python: str
@@ -54,10 +64,12 @@ class Host:
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     until: float = 0.0
+    lost: SubjectError | None = None
 
     def begin(self) -> None:
-        """Give the next subject its time."""
+        """Give the next subject or probe its time, and if need be a new process."""
         self.until = time.monotonic() + self.seconds
+        self.lost = None
 
     def subjects(self, at_work: Callable[[str], object]) -> tuple[Subject, ...]:
         """Return the target's subjects.
@@ -92,9 +104,21 @@ class Host:
 
     def call(self, name: str, message: Mapping[str, Any]) -> Any:
         """Ask something about a subject, starting the process if need be."""
+        if self.lost is not None:
+            raise self.lost
         if not self.children:
             self._find()
         return self._ask(name, message)
+
+    def running(self) -> tuple[int, set[tuple[str, int]]]:
+        """Return the number of the process, and what runs there; nothing if it is gone."""
+        if not self.children:
+            return 0, set()
+        try:
+            found = self._ask(self.target, {"do": "running"})
+        except SubjectError:
+            return 0, set()
+        return self.children[0].process.pid, {(str(what), number) for what, number in found}
 
     def end(self) -> None:
         """End the process and all that it started."""
@@ -121,10 +145,8 @@ class Host:
         answer = child.answer(max(self.until - time.monotonic(), LEAST))
         if "lost" in answer:
             self.children.clear()
-            how, words = child.lost(answer)
-            if answer["lost"] == "hung":
-                raise SubjectError.hung(name, self.seconds)
-            raise SubjectError.died(name, how, words)
+            self.lost = lost_error(name, answer["lost"], child.lost(answer), self.seconds)
+            raise self.lost
         return _value(name, answer)
 
 
@@ -140,15 +162,16 @@ class RemoteRunner:
         The runner's number there.
     name
         What messages call the subject.
-    lost
-        Why the process was lost, where the subject has taken it along: then neither this runner nor
-        one that came of it is called again.
     """
 
     host: Host
     place: int
     name: str
-    lost: list[SubjectError] = field(default_factory=list)
+
+    @property
+    def lost(self) -> SubjectError | None:
+        """Why the process was lost; None as long as it is there."""
+        return self.host.lost
 
     def forward(self, *arguments: Any) -> Any:
         """Return y."""
@@ -179,19 +202,34 @@ class RemoteRunner:
         return replace(self, place=self._call("variant", arguments))
 
     def _call(self, operation: str, arguments: Sequence[Any]) -> Any:
-        if self.lost:
-            raise self.lost[0]
         message = {
             "do": "call",
             "runner": self.place,
             "operation": operation,
             "arguments": list(arguments),
         }
-        try:
-            return self.host.call(self.name, message)
-        except SubjectError as error:
-            self.lost.append(error)
-            raise
+        return self.host.call(self.name, message)
+
+
+def lost_error(name: str, why: str, ending: Ending, seconds: float) -> SubjectError:
+    """Return the error of a subject whose process was lost.
+
+    Parameters
+    ----------
+    name
+        The subject.
+    why
+        "hung", "died", or "garbled" where it wrote to a pipe of the audit.
+    ending
+        How the process ended.
+    seconds
+        The time that it had.
+    """
+    if why == "hung":
+        return SubjectError.hung(name, seconds, ending.others)
+    if why == "garbled":
+        return SubjectError.garbled(name, ending.others)
+    return SubjectError.died(name, ending.how, ending.words, ending.others)
 
 
 def installed(python: str, names: Sequence[str], seconds: float) -> tuple[str, ...]:

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backnorm.audit import audit
+from backnorm.audit.blame import blamed
+from backnorm.audit.conduct import conduct_by_probes
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
 from backnorm.cli._targets import TARGETS, as_asked, asked_of, find_subjects, place_of
-from backnorm.errors import SubjectError
 from backnorm.host.calls import FRAMEWORKS
-from backnorm.host.serve import begin, environment, serve
+from backnorm.host.serve import begin, serve
+from backnorm.host.versions import environment
+from backnorm.host.watch import running, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from backnorm.audit.subject import Subject
 
@@ -37,6 +41,9 @@ def main() -> None:
     # The parent has put the directory of this package first; no other interpreter may look there.
     _, *others = os.environ["PYTHONPATH"].split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(others)
+    # Targets may be in the current directory. It goes last: its files must not hide modules.
+    sys.path.append("")
+    supervise()
     serve(_answer, _dismiss)
 
 
@@ -65,15 +72,68 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         subjects = ()
     else:
         say({"subjects": [[subject.name, subject.kind] for subject in subjects]})
+    known = Record.from_dict(job["known"]) if job["known"] else None
     for subject in subjects[job["skip"] :]:
         starting(subject.name)
-        record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
-        say({"record": record.to_dict()})
-    told = HOSTS[0].told if HOSTS else environment(FRAMEWORKS)
+        before = _at_work()
+        record = _audited(subject, known, say, quick=job["quick"])
+        left = _left(before, _at_work())
+        if left:
+            record = replace(record, notes=(*record.notes, left))
+        say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
+        known = None
+    told = _environment()
     for host in HOSTS:
         host.end()
     _dismiss()
     say({"done": True, "environment": told})
+
+
+def _audited(
+    subject: Subject, known: Record | None, say: Callable[[dict[str, Any]], None], *, quick: bool
+) -> Record:
+    """Audit a subject, and say after each probe what is known so far."""
+
+    def probing(probe: str) -> None:
+        begin()
+        for host in HOSTS:
+            host.begin()
+        say({"probing": probe})
+
+    *_, record = _told(
+        conduct_by_probes(subject, quick=quick, at_work=probing, known=known), say, quick=quick
+    )
+    return record
+
+
+def _told(
+    records: Iterator[Record], say: Callable[[dict[str, Any]], None], *, quick: bool
+) -> Iterator[Record]:
+    for record in records:
+        if not quick:
+            say({"so_far": record.to_dict()})
+        yield record
+
+
+def _at_work() -> tuple[int, set[tuple[str, int]]]:
+    """Return the number of the process of the subject, and what runs there."""
+    return HOSTS[0].running() if HOSTS else (os.getpid(), running())
+
+
+def _left(
+    before: tuple[int, set[tuple[str, int]]], after: tuple[int, set[tuple[str, int]]]
+) -> str:
+    """Say what a subject has left in its process; nothing of a process that was lost meanwhile."""
+    left = Counter(what for what, _ in after[1] - before[1]) if before[0] == after[0] else None
+    if not left:
+        return ""
+    plural = {"process": "processes", "thread": "threads"}
+    counted = [f"{n} {what if n == 1 else plural[what]}" for what, n in sorted(left.items())]
+    return f"It left {' and '.join(counted)} running, which the audit ended."
+
+
+def _environment() -> dict[str, str]:
+    return HOSTS[0].told if HOSTS else environment(FRAMEWORKS)
 
 
 def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
@@ -107,8 +167,8 @@ def _subjects(
 
 
 def _not_found(target: str, request: AuditRequest, error: Exception) -> Record:
-    known = error if isinstance(error, SubjectError) else SubjectError.raised(target, error)
-    return Record(target, request.kind or "batch", findings=(fault(known),), audited=False)
+    found = (fault(blamed(target, error)),)
+    return Record(target, request.kind or "batch", findings=found, audited=False)
 
 
 if __name__ == "__main__":

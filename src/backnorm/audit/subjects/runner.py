@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
+    from backnorm.errors import SubjectError
 
 __all__ = ["Run", "Runner", "Step"]
 
@@ -71,6 +72,11 @@ class Runner:
 
     inner: Any
     can: frozenset[str] = frozenset()
+
+    @property
+    def lost(self) -> SubjectError | None:
+        """How the process was lost that runs it; None as long as it is there."""
+        return cast("SubjectError | None", getattr(self.inner, "lost", None))
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
