@@ -50,9 +50,6 @@ class Host:
         Versions of what the process has loaded.
     until
         When the time of what was begun is over.
-    lost
-        Why the process was lost, where what was begun has taken it along: until something else
-        is begun no other process is started.
     """
 
     python: str
@@ -64,12 +61,10 @@ class Host:
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     until: float = 0.0
-    lost: SubjectError | None = None
 
     def begin(self) -> None:
-        """Give the next subject or probe its time, and if need be a new process."""
+        """Give the next subject or probe its time."""
         self.until = time.monotonic() + self.seconds
-        self.lost = None
 
     def subjects(self, at_work: Callable[[str], object]) -> tuple[Subject, ...]:
         """Return the target's subjects.
@@ -104,8 +99,6 @@ class Host:
 
     def call(self, name: str, message: Mapping[str, Any]) -> Any:
         """Ask something about a subject, starting the process if need be."""
-        if self.lost is not None:
-            raise self.lost
         if not self.children:
             self._find()
         return self._ask(name, message)
@@ -145,8 +138,7 @@ class Host:
         answer = child.answer(max(self.until - time.monotonic(), LEAST))
         if "lost" in answer:
             self.children.clear()
-            self.lost = lost_error(name, answer["lost"], child.lost(answer), self.seconds)
-            raise self.lost
+            raise lost_error(name, answer["lost"], child.lost(answer), self.seconds)
         return _value(name, answer)
 
 
@@ -162,16 +154,24 @@ class RemoteRunner:
         The runner's number there.
     name
         What messages call the subject.
+    losses
+        How the process was lost, where the subject has taken it along: until `restart` neither this
+        runner nor one that came of it is called again.
     """
 
     host: Host
     place: int
     name: str
+    losses: list[SubjectError] = field(default_factory=list)
 
     @property
     def lost(self) -> SubjectError | None:
-        """Why the process was lost; None as long as it is there."""
-        return self.host.lost
+        """How the process was lost; None as long as it is there."""
+        return self.losses[0] if self.losses else None
+
+    def restart(self) -> None:
+        """Let the next call start a new process, if this one was lost."""
+        self.losses.clear()
 
     def forward(self, *arguments: Any) -> Any:
         """Return y."""
@@ -202,13 +202,19 @@ class RemoteRunner:
         return replace(self, place=self._call("variant", arguments))
 
     def _call(self, operation: str, arguments: Sequence[Any]) -> Any:
+        if self.losses:
+            raise self.losses[0]
         message = {
             "do": "call",
             "runner": self.place,
             "operation": operation,
             "arguments": list(arguments),
         }
-        return self.host.call(self.name, message)
+        try:
+            return self.host.call(self.name, message)
+        except SubjectError as error:
+            self.losses.append(error)
+            raise
 
 
 def lost_error(name: str, why: str, ending: Ending, seconds: float) -> SubjectError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.blame import blamed
@@ -59,14 +59,21 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         return
     request = AuditRequest(job["kind"], job["arguments"], job["modes"])
 
-    def starting(name: str) -> None:
+    # What runs where the subjects are: once a target is imported, and before a layer is called.
+    known_at_work = _AtWork()
+
+    def trying(_: str) -> None:
         begin()
+        known_at_work.begin()
+
+    def starting(name: str) -> None:
+        trying(name)
         for host in HOSTS:
             host.begin()
         say({"starting": name})
 
     try:
-        subjects = _subjects(job, request, starting)
+        subjects = _subjects(job, request, trying, starting)
     except Exception as error:  # noqa: BLE001 - foreign code ran
         say({"record": _not_found(job["target"], request, error).to_dict()})
         subjects = ()
@@ -75,9 +82,8 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     known = Record.from_dict(job["known"]) if job["known"] else None
     for subject in subjects[job["skip"] :]:
         starting(subject.name)
-        before = _at_work()
         record = _audited(subject, known, say, quick=job["quick"])
-        left = _left(before, _at_work())
+        left = known_at_work.left()
         if left:
             record = replace(record, notes=(*record.notes, left))
         say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
@@ -115,21 +121,32 @@ def _told(
         yield record
 
 
-def _at_work() -> tuple[int, set[tuple[str, int]]]:
-    """Return the number of the process of the subject, and what runs there."""
+@dataclass(slots=True)
+class _AtWork:
+    """What runs in the process of the subjects: the number of the process, and what it was."""
+
+    process: int = 0
+    known: set[tuple[str, int]] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Take what runs in a new process for its own."""
+        process, found = _running()
+        if process != self.process:
+            self.process, self.known = process, found
+
+    def left(self) -> str:
+        """Say what has been left since; nothing of a process that was lost meanwhile."""
+        process, found = _running()
+        left = Counter(what for what, _ in found - self.known) if process == self.process else None
+        if not left:
+            return ""
+        plural = {"process": "processes", "thread": "threads"}
+        counted = [f"{n} {what if n == 1 else plural[what]}" for what, n in sorted(left.items())]
+        return f"It left {' and '.join(counted)} running, which the audit ended."
+
+
+def _running() -> tuple[int, set[tuple[str, int]]]:
     return HOSTS[0].running() if HOSTS else (os.getpid(), running())
-
-
-def _left(
-    before: tuple[int, set[tuple[str, int]]], after: tuple[int, set[tuple[str, int]]]
-) -> str:
-    """Say what a subject has left in its process; nothing of a process that was lost meanwhile."""
-    left = Counter(what for what, _ in after[1] - before[1]) if before[0] == after[0] else None
-    if not left:
-        return ""
-    plural = {"process": "processes", "thread": "threads"}
-    counted = [f"{n} {what if n == 1 else plural[what]}" for what, n in sorted(left.items())]
-    return f"It left {' and '.join(counted)} running, which the audit ended."
 
 
 def _environment() -> dict[str, str]:
@@ -154,11 +171,14 @@ def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) ->
 
 
 def _subjects(
-    job: dict[str, Any], request: AuditRequest, starting: Callable[[str], None]
+    job: dict[str, Any],
+    request: AuditRequest,
+    trying: Callable[[str], None],
+    starting: Callable[[str], None],
 ) -> tuple[Subject, ...]:
     """Find the subjects of a job: here, or in another interpreter or environment."""
     if not job["python"] and not job["environment"]:
-        return find_subjects(job["target"], request)
+        return find_subjects(job["target"], request, trying)
     target, python = job["target"], job["python"] or sys.executable
     asked = asked_of(target, request)
     host = Host(python, job["environment"], place_of(target), asked, TARGETS, job["seconds"])

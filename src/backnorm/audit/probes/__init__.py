@@ -95,6 +95,7 @@ def run_probes(examination: Examination, at_work: Callable[[str], object]) -> It
             outcome = skipped(f"{HUNG_PROBES:g} earlier probes did not finish in time")
         else:
             at_work(probe.name)
+            examination.subject.runner.restart()
             outcome = _run(probe, replace(examination, record=record))
         record = _with(record, probe, outcome, perf_counter() - begin)
         yield record
@@ -145,7 +146,7 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
 def _lost(probe: Probe, error: SubjectError) -> ProbeOutcome:
     """Return the outcome of a probe that lost the process."""
     what = f"{error.problem.rstrip('.')}; a new process was started for the next probe"
-    return failed(what, finding(LOST[error.code], f"{probe.name}: {error.got}"))
+    return failed(what, finding(LOST.get(error.code, "C01"), f"{probe.name}: {error.got}"))
 
 
 def _with(record: Record, probe: Probe, outcome: ProbeOutcome, seconds: float) -> Record:

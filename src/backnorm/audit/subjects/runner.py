@@ -78,6 +78,11 @@ class Runner:
         """How the process was lost that runs it; None as long as it is there."""
         return cast("SubjectError | None", getattr(self.inner, "lost", None))
 
+    def restart(self) -> None:
+        """Let the next call start a new process, if the one that runs it was lost."""
+        if self.lost is not None:
+            self.inner.restart()
+
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
         return cast("AnyArray", self.inner.forward(x, gamma, beta))
