@@ -51,6 +51,10 @@ class Subject:
         Whether it was asked to train or to evaluate; None if both are the same.
     groups
         Number of groups of channels; 0 when that is to be found out.
+    optional
+        Whether it takes None in place of gamma and beta.
+    version
+        What version it is of, in its own words; empty where it does not say.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -65,6 +69,8 @@ class Subject:
     dtypes: tuple[str, ...] = ("float32", "float64")
     call: TrainMode | None = None
     groups: int = 0
+    optional: bool = False
+    version: str = ""
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

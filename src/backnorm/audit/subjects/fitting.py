@@ -9,6 +9,7 @@ import numpy as np
 
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.subjects.refusals import most_telling
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def fitted(subject: Subject) -> Subject:
     """Give a subject the sample shape that suits it, and the formats that it takes.
 
     A shape suits when the subject runs and normalizes over what its kind says. Where none does,
-    the first on which it runs is taken, or the first of all: the audit will say what is wrong.
+    the first on which it runs is taken, or the one whose error says most: the audit will tell it.
     """
     candidates = [_with_spatial(subject, spatial) for spatial in SPATIAL[subject.kind]]
     running = [one for one in candidates if _first_run(one, one.dtypes[0]).ran]
     suiting = (one for one in running if _suits(one))
-    chosen = next(suiting, (running or candidates)[0])
+    chosen = next(suiting, running[0] if running else _best_refused(candidates))
     first, *others = chosen.dtypes
     taken = (dtype for dtype in others if not running or _first_run(chosen, dtype).ran)
     return replace(chosen, dtypes=(first, *taken))
@@ -85,6 +86,21 @@ def _first_run(subject: Subject, dtype: str) -> FirstRun:
     except SubjectError as error:
         # Else it ran, and gave something that cannot be used.
         return FirstRun(ran=error.code != RAISED)
+
+
+def _best_refused(candidates: Sequence[Subject]) -> Subject:
+    """Return the candidate whose error says most about the subject."""
+    return candidates[most_telling([_forward_error(one) for one in candidates])]
+
+
+def _forward_error(subject: Subject) -> SubjectError | None:
+    """Return what the forward pass of a subject raises."""
+    one = draw_inputs(subject, np.random.default_rng(0), subject.dtypes[0], batch=BATCH)
+    try:
+        one.forward(subject)
+    except SubjectError as error:
+        return error
+    return None
 
 
 def _suits(subject: Subject) -> bool:

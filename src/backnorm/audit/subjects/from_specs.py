@@ -53,5 +53,7 @@ def _subject_of(spec: Mapping[str, Any]) -> Subject:
         dtypes=tuple(spec["dtypes"]),
         call=spec["call"],
         groups=spec["groups"],
+        optional=spec["optional"],
+        version=spec["version"],
     )
     return fitted(subject) if sample is None else subject
