@@ -56,6 +56,8 @@ class AuditJob:
         Environment variables that the target needs, in a separate process.
     quick
         Whether to look at the gradient alone.
+    control
+        Whether to make the negative controls of the target in place of its audit.
     """
 
     target: str
@@ -67,6 +69,7 @@ class AuditJob:
     inputs: tuple[dict[str, Any], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     quick: bool = False
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.blame import blamed
 from backnorm.audit.conduct import conduct_by_probes
+from backnorm.audit.control import Control, controls_of
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.subjects.request import AuditRequest
@@ -26,7 +27,7 @@ from backnorm.host.versions import environment
 from backnorm.host.watch import running, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from backnorm.audit.subject import Subject
 
@@ -72,12 +73,15 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
             host.begin()
         say({"starting": name})
 
+    subjects: tuple[Subject | Control, ...]
     try:
         subjects = _subjects(job, request, trying, starting)
     except Exception as error:  # noqa: BLE001 - foreign code ran
         say({"record": _not_found(job["target"], request, error).to_dict()})
         subjects = ()
     else:
+        if job["control"]:
+            subjects = tuple(control for one in subjects for control in controls_of(one))
         say({"subjects": [[subject.name, subject.kind] for subject in subjects]})
     known = Record.from_dict(job["known"]) if job["known"] else None
     for subject in subjects[job["skip"] :]:
@@ -96,9 +100,13 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _audited(
-    subject: Subject, known: Record | None, say: Callable[[dict[str, Any]], None], *, quick: bool
+    subject: Subject | Control,
+    known: Record | None,
+    say: Callable[[dict[str, Any]], None],
+    *,
+    quick: bool,
 ) -> Record:
-    """Audit a subject, and say after each probe what is known so far."""
+    """Audit a subject, and say after each probe what is known so far; or make a control of it."""
 
     def probing(probe: str) -> None:
         begin()
@@ -106,19 +114,14 @@ def _audited(
             host.begin()
         say({"probing": probe})
 
-    *_, record = _told(
-        conduct_by_probes(subject, quick=quick, at_work=probing, known=known), say, quick=quick
-    )
-    return record
-
-
-def _told(
-    records: Iterator[Record], say: Callable[[dict[str, Any]], None], *, quick: bool
-) -> Iterator[Record]:
-    for record in records:
+    if isinstance(subject, Control):
+        return subject.record(probing)
+    record = None
+    for record in conduct_by_probes(subject, quick=quick, at_work=probing, known=known):
         if not quick:
             say({"so_far": record.to_dict()})
-        yield record
+    assert record is not None  # noqa: S101 - there is one for the gradient
+    return record
 
 
 @dataclass(slots=True)

@@ -129,6 +129,11 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.option(
     "--quick", is_flag=True, help="Only judge the gradient of a first call: under 2 s a layer."
 )
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Replace dx by some of its paths, and see that the audit says so of the target.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show findings in full, notes and all probes.")
 @click.pass_context
 def audit(
@@ -147,6 +152,7 @@ def audit(
     junit_file: str | None,
     form: str,
     quick: bool,
+    control: bool,
     verbose: bool,
 ) -> None:
     """Audit normalization layers: compare their gradients with the derivative of their output.
@@ -159,19 +165,21 @@ def audit(
     (module, inputs).
 
     Exit status: 0 all sound, with no findings but notes (codes N and R); 1 other findings; 2 wrong
-    use, or a target that could not be audited or not be judged. With --model, and in a framework's
-    list, a layer that was not judged counts as a finding: 1.
+    use, a target that could not be audited or not be judged, or an error in the audit itself. With
+    --model, and in a framework's list, a layer that was not judged counts as a finding: 1. With
+    --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
     """
     from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     _refuse_twice(files, form)
-    others = {"kind": kind, "mode": mode, "python": python, "quick": quick}
+    others = {"kind": kind, "mode": mode, "python": python, "quick": quick, "control": control}
     _refuse_mixed(targets, model, inputs, others)
+    _refuse_control(files, form, control=control)
     chosen = targets or _defaults()
     jobs = [
-        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick, control=control)
         for target in chosen
     ]
     elsewhere: dict[str, str] = {}
@@ -182,6 +190,8 @@ def audit(
         raise click.UsageError(str(error)) from error
     if "-" not in files.values():
         _show(records, form, verbose=verbose)
+    if control:
+        ctx.exit(_status_of_controls(records))
     ctx.exit(_status(records, by_name=not model and not set(chosen) <= {*FRAMEWORKS}))
 
 
@@ -238,10 +248,18 @@ def _refuse_mixed(
     elif model and not targets:
         message = "--model needs a target, such as path/to/model.py:build"
     elif model:
-        defaults = {"kind": None, "mode": "both", "python": "", "quick": False}
+        defaults = {"kind": None, "mode": "both", "python": "", "quick": False, "control": False}
         given = next((name for name, value in others.items() if value != defaults[name]), "")
         message = f"--{given} cannot be used with --model" if given else ""
     if message:
+        raise click.UsageError(message)
+
+
+def _refuse_control(files: Mapping[str, str | None], form: str, *, control: bool) -> None:
+    """Raise UsageError if --control comes with a report in which a wrong gradient is a failure."""
+    given = "--junit" if files["junit"] is not None else "--format github" * (form == "github")
+    if control and given:
+        message = f"{given} cannot be used with --control, whose gradients are wrong on purpose"
         raise click.UsageError(message)
 
 
@@ -291,8 +309,14 @@ def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
     click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
 
 
-def _status(records: Sequence[Record], *, by_name: bool) -> int:
+def _status_of_controls(records: Sequence[Record]) -> int:
     if not all(record.audited for record in records):
+        return 2
+    return 0 if all(record.as_expected() for record in records) else 1
+
+
+def _status(records: Sequence[Record], *, by_name: bool) -> int:
+    if not all(record.audited and record.complete for record in records):
         return 2
     if by_name and any(record.sound is None for record in records):
         return 2

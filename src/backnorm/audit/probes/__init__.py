@@ -30,7 +30,7 @@ from backnorm.audit.probes.repeated import calls_repeat, threads_repeat
 from backnorm.audit.probes.running import running_law
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
-from backnorm.audit.record import ProbeResult, Record
+from backnorm.audit.record import AUDIT_ERROR, ProbeResult, Record
 from backnorm.audit.thresholds import HUNG_PROBES
 
 if TYPE_CHECKING:
@@ -65,9 +65,6 @@ PROBES: Final = (
 
 LOST: Final = {"G25": "C01", "G21": "C02"}
 """Finding of a probe that lost the process, by the error that says how it was lost."""
-
-OWN: Final = "C03"
-"""Finding of a probe in which the audit itself raised an error."""
 
 
 def run_probes(examination: Examination, at_work: Callable[[str], object]) -> Iterator[Record]:
@@ -135,9 +132,9 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
     except Exception as error:  # noqa: BLE001 - one probe must not cost the others
         blame = blamed(subject.name, error)
         outcome = skipped(blame.problem.rstrip("."))
-        if blame.code == OWN:
+        if blame.code == AUDIT_ERROR:
             what = f"audit error: {blame.got}"
-            outcome = replace(skipped(what), findings=(finding(OWN, f"{probe.name}: {blame.got}"),))
+            outcome = replace(skipped(what), findings=(finding(AUDIT_ERROR, f"{probe.name}: {blame.got}"),))
     # A probe may take an error for a refusal: whether the process is gone, its runner knows.
     lost = subject.runner.lost
     return outcome if lost is None else _lost(probe, lost)
