@@ -23,6 +23,9 @@ TESTS = Path(__file__).parent.parent
 
 ELSEWHERE = {
     "G05": "audit/test_probes.py",
+    "C01": "cli/test_lost_probes.py",
+    "C02": "cli/test_lost_probes.py",
+    "C03": "audit/test_blame.py",
     "G16": "audit/test_probes.py",
     "I06": "with_torch/test_own_modules.py",
     "S01": "with_torch/test_state.py",

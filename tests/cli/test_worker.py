@@ -28,6 +28,8 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "skip": 0,
         "seconds": 60.0,
         "quick": True,
+        "known": None,
+        "control": False,
     }
     _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
