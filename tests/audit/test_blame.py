@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +26,14 @@ def raises(*_: object, **__: object) -> Any:
 def test_an_error_of_the_audit_costs_one_probe(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is skipped and says so; the verdict stands, other probes run, and it is not clean."""
     right = audit(Law())
-    monkeypatch.setattr(f"backnorm.audit.probes.{place}.draw_inputs", raises)
+    monkeypatch.setattr(sys.modules[f"backnorm.audit.probes.{place}"], "draw_inputs", raises)
     record = audit(Law())
     assert (record.sound, record.through) == (right.sound, right.through)
-    assert {found.code for found in record.findings} == {"C03"}
+    own = [found for found in record.findings if found.code == "C03"]
+    assert [found for found in record.findings if found not in own] == list(right.findings)
     results = {probe.code: probe for probe in record.probes}
     spoilt = [code for code, one in results.items() if one.what.startswith("audit error: ")]
-    assert 1 <= len(spoilt) == len(record.findings)
+    assert 1 <= len(spoilt) == len(own)
     for code in spoilt:
         assert results[code].result == "skipped"
         assert "ValueError: " in results[code].what
@@ -44,7 +46,7 @@ def test_an_error_of_the_audit_costs_one_probe(place: str, monkeypatch: pytest.M
 
 def test_an_error_of_the_audit_before_the_verdict_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no verdict then, and the subject is not blamed."""
-    monkeypatch.setattr("backnorm.audit.conduct.judge", raises)
+    monkeypatch.setattr(sys.modules["backnorm.audit.conduct"], "judge", raises)
     record = audit(Plain)
     assert [found.code for found in record.findings] == ["C03"]
     assert not record.audited

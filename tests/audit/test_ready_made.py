@@ -73,7 +73,7 @@ class StuckSubject:
 def test_a_subject_has_modes_state_name_and_version(candidate: Any) -> None:
     """It is audited in both modes, its running law is found, and its name is its class's."""
     train, evaluate = subjects_of(candidate, AuditRequest(modes="both"))
-    assert (train.name, evaluate.name) == ("MySubject", "MySubject")
+    assert (train.name, evaluate.name) == ("MySubject", "MySubject (eval)")
     records = [audit(one) for one in (train, evaluate)]
     assert [record.mode for record in records] == ["batch", "frozen"]
     assert all(record.clean for record in records), [r.findings for r in records]

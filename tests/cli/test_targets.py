@@ -11,6 +11,7 @@ import pytest
 
 from backnorm.audit.specimens import SPECIMENS
 from backnorm.audit.subjects.request import AuditRequest
+from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.cli._targets import find_subjects, is_installed
 from backnorm.errors import NotInstalledError, SubjectError
 
@@ -98,6 +99,21 @@ def test_a_file_may_have_the_name_of_a_module(tmp_path: Path) -> None:
     (subject,) = find_subjects(f"{tmp_path / 'json.py'}:Right", AuditRequest())
     assert subject.runner.inner.pair.__module__ == "target_json"
     assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize("python", ["", sys.executable], ids=["in process", "under python"])
+def test_files_beside_a_target_hide_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    """The folder of a target goes last on sys.path, and so does the current one."""
+    (tmp_path / "secrets.py").write_text("raise SystemExit('not the library')")
+    (tmp_path / "beside.py").write_text("FACTOR = 1.0")
+    text = (HERE / "hosted.py").read_text()
+    imports = "from __future__ import annotations\nimport beside, secrets\nsecrets.token_hex()\n"
+    (tmp_path / "mine.py").write_text(text.replace("from __future__ import annotations\n", imports))
+    monkeypatch.chdir(tmp_path)
+    jobs = [AuditJob(t, python=python, quick=True) for t in ("mine.py:Right", "mine:Right")]
+    assert [record.clean for record in audit_jobs(jobs)] == [True, True]
 
 
 def test_installed_is_told_without_import() -> None:
