@@ -118,4 +118,3 @@ def test_an_attribute_that_is_not_a_statistic_is_left_alone(pair: Any) -> None:
     assert record.audited
     assert record.clean, record.findings
     assert not any("audit error" in probe.what for probe in record.probes)
-

@@ -158,4 +158,4 @@ def controls_of(subject: Subject) -> tuple[Control, ...]:
 
 def _sum(parts: PathParts, paths: str) -> Float64Array:
     named = {"D": parts.direct, "M": parts.mean, "V": parts.variance}
-    return np.sum([named[path] for path in paths.split(" + ")], axis=0)
+    return np.asarray(sum(named[path] for path in paths.split(" + ")))

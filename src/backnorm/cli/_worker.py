@@ -27,7 +27,7 @@ from backnorm.host.versions import environment
 from backnorm.host.watch import running, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from backnorm.audit.subject import Subject
 
@@ -73,30 +73,35 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
             host.begin()
         say({"starting": name})
 
-    subjects: tuple[Subject | Control, ...]
     try:
         subjects = _subjects(job, request, trying, starting)
     except Exception as error:  # noqa: BLE001 - foreign code ran
         say({"record": _not_found(job["target"], request, error).to_dict()})
-        subjects = ()
     else:
-        if job["control"]:
-            subjects = tuple(control for one in subjects for control in controls_of(one))
-        say({"subjects": [[subject.name, subject.kind] for subject in subjects]})
-    known = Record.from_dict(job["known"]) if job["known"] else None
-    for subject in subjects[job["skip"] :]:
-        starting(subject.name)
-        record = _audited(subject, known, say, quick=job["quick"])
-        left = known_at_work.left()
-        if left:
-            record = replace(record, notes=(*record.notes, left))
-        say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
-        known = None
+        asked = _with_controls(subjects) if job["control"] else subjects
+        say({"subjects": [[one.name, one.kind] for one in asked]})
+        known = Record.from_dict(job["known"]) if job["known"] else None
+        for one in asked[job["skip"] :]:
+            starting(one.name)
+            record = _audited(one, known, say, quick=job["quick"])
+            _say_record(record, known_at_work.left(), say)
+            known = None
     told = _environment()
     for host in HOSTS:
         host.end()
     _dismiss()
     say({"done": True, "environment": told})
+
+
+def _say_record(record: Record, left: str, say: Callable[[dict[str, Any]], None]) -> None:
+    """Say the record of a subject, and what the subject has left."""
+    if left:
+        record = replace(record, notes=(*record.notes, left))
+    say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
+
+
+def _with_controls(subjects: Sequence[Subject]) -> tuple[Control, ...]:
+    return tuple(control for subject in subjects for control in controls_of(subject))
 
 
 def _audited(

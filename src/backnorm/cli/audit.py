@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
 
@@ -107,7 +108,7 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="Stop a layer that takes longer.  [default: 120]",
+    help="Stop a gradient or a probe that takes longer.  [default: 120]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
@@ -173,10 +174,10 @@ def audit(
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
-    _refuse_twice(files, form)
+    refuse_twice(files, form)
     others = {"kind": kind, "mode": mode, "python": python, "quick": quick, "control": control}
-    _refuse_mixed(targets, model, inputs, others)
-    _refuse_control(files, form, control=control)
+    refuse_mixed(targets, model, inputs, others)
+    refuse_control(files, form, control=control)
     chosen = targets or _defaults()
     jobs = [
         AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick, control=control)
@@ -233,49 +234,6 @@ def _with_progress(
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
         )
-
-
-def _refuse_mixed(
-    targets: Sequence[str],
-    model: bool,  # noqa: FBT001 - as the command has it
-    inputs: Sequence[object],
-    others: Mapping[str, object],
-) -> None:
-    """Raise UsageError if --model misses a target, or comes with options that it cannot use."""
-    message = ""
-    if inputs and not model:
-        message = "--input is the input of a model; pass --model too"
-    elif model and not targets:
-        message = "--model needs a target, such as path/to/model.py:build"
-    elif model:
-        defaults = {"kind": None, "mode": "both", "python": "", "quick": False, "control": False}
-        given = next((name for name, value in others.items() if value != defaults[name]), "")
-        message = f"--{given} cannot be used with --model" if given else ""
-    if message:
-        raise click.UsageError(message)
-
-
-def _refuse_control(files: Mapping[str, str | None], form: str, *, control: bool) -> None:
-    """Raise UsageError if --control comes with a report in which a wrong gradient is a failure."""
-    given = "--junit" if files["junit"] is not None else "--format github" * (form == "github")
-    if control and given:
-        message = f"{given} cannot be used with --control, whose gradients are wrong on purpose"
-        raise click.UsageError(message)
-
-
-def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
-    """Raise UsageError if two documents have the same file."""
-    chosen = [name for name in files.values() if name is not None]
-    places = ["-" if name == "-" else str(Path(name).resolve()) for name in chosen]
-    twice = next(
-        (name for name, place in zip(chosen, places, strict=True) if places.count(place) > 1), ""
-    )
-    if not twice and form != "text" and "-" in chosen:
-        twice = "-"
-    if twice:
-        place = "stdout" if twice == "-" else twice
-        message = f"{place} can hold only one document; name another file for the other"
-        raise click.UsageError(message)
 
 
 def _write(

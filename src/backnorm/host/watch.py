@@ -7,6 +7,7 @@ to end, all of them are killed. Elsewhere the processes are found by their paren
 Plain: Python 3.6, and nothing of backnorm.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -99,10 +100,8 @@ def _end_all():
     while True:
         for pid in descendants(os.getpid()):
             killed.add(pid)
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         try:
             # Children of the one that is buried here are this process's from now on.
             os.wait()

@@ -134,7 +134,9 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
         outcome = skipped(blame.problem.rstrip("."))
         if blame.code == AUDIT_ERROR:
             what = f"audit error: {blame.got}"
-            outcome = replace(skipped(what), findings=(finding(AUDIT_ERROR, f"{probe.name}: {blame.got}"),))
+            outcome = replace(
+                skipped(what), findings=(finding(AUDIT_ERROR, f"{probe.name}: {blame.got}"),)
+            )
     # A probe may take an error for a refusal: whether the process is gone, its runner knows.
     lost = subject.runner.lost
     return outcome if lost is None else _lost(probe, lost)
