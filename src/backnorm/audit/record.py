@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
+    "AUDIT_ERROR",
     "IMPOSSIBLE",
     "NOTE_FAMILIES",
     "ChannelParts",
@@ -34,6 +35,9 @@ Sweep: TypeAlias = Literal["offset", "scale"]
 
 IMPOSSIBLE: Final = "not possible here: "
 """Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
+
+AUDIT_ERROR: Final = "C03"
+"""The finding which says that the audit itself raised an error."""
 
 NOTE_FAMILIES: Final = ("N", "R")
 """First letters of the findings that are notes: lost digits, and results that are not bitwise
@@ -257,6 +261,11 @@ class Record:
     def clean(self) -> bool:
         """Whether its gradient was judged and is right, and all findings are notes."""
         return self.sound is True and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part of the audit itself failed."""
+        return all(found.code != AUDIT_ERROR for found in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""

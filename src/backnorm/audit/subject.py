@@ -53,6 +53,10 @@ class Subject:
         Number of groups of channels; 0 when that is to be found out.
     notes
         What was found out about it before it was measured.
+    optional
+        Whether it takes None in place of gamma and beta.
+    version
+        What version it is of, in its own words; empty where it does not say.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -68,6 +72,8 @@ class Subject:
     call: TrainMode | None = None
     groups: int = 0
     notes: tuple[str, ...] = ()
+    optional: bool = False
+    version: str = ""
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

@@ -25,6 +25,7 @@ __all__ = [
     "GAP_NOISE",
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
+    "HUNG_PROBES",
     "LARGEST_EPS",
     "LAYOUT_LIMIT",
     "LOST_DIGITS",
@@ -173,7 +174,14 @@ ROUGH_LIMIT: Final = Threshold(
 )
 
 HANG_SECONDS: Final = Threshold(
-    120.0, "A target that takes longer is given up. A full audit takes 1 to 20 s."
+    120.0,
+    "A gradient, or a probe, that takes longer is given up. A full audit takes 1 to 20 s.",
+)
+
+HUNG_PROBES: Final = Threshold(
+    2,
+    "After so many probes of a subject that did not finish in time, the others are skipped: each "
+    "would take the time of --limit.",
 )
 
 VISIBLE_PATH: Final = Threshold(

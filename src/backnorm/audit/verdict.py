@@ -181,6 +181,8 @@ def _shares(m: Measurement) -> str:
 def _notes(
     subject: Subject, measurements: Sequence[Measurement], wrong: Sequence[Measurement]
 ) -> Iterator[str]:
+    if subject.version:
+        yield f"Its version is {subject.version}."
     yield from _notes_on_law(subject, measurements[0])
     if 0 < len(wrong) < len(measurements):
         yield f"Found in {', '.join(m.dtype for m in wrong)} only."

@@ -134,7 +134,10 @@ def roots(candidate):
     classes = (candidate if isinstance(candidate, type) else type(candidate)).__mro__
     places = [cls.__module__ for cls in classes]
     places.append(getattr(candidate, "__module__", None) or "")
-    used = list(getattr(candidate, "__globals__", {}).values())
+    # What wraps a function, as jax.jit does, may have no globals.
+    inner = inspect.unwrap(candidate) if callable(candidate) else candidate
+    places.append(getattr(inner, "__module__", None) or "")
+    used = list(getattr(inner, "__globals__", {}).values())
     places += [value.__name__ for value in used if isinstance(value, types.ModuleType)]
     found = []
     for place in places:

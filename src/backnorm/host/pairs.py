@@ -29,7 +29,7 @@ import types
 
 import numpy as np
 
-__all__ = ["NotReturned", "PairRunner", "has_modes", "is_pair", "mode_of"]
+__all__ = ["NotReturned", "PairRunner", "has_modes", "in_mode", "is_pair", "mode_of"]
 
 HALF = ("float16", "bfloat16")
 
@@ -101,14 +101,7 @@ class PairRunner:
 
     def fresh(self):
         """Return a pair to call once; a module is what it is."""
-        pair = self.pair
-        if isinstance(pair, type):
-            pair = pair()
-        elif not isinstance(pair, types.ModuleType):
-            pair = copy.deepcopy(pair)
-        if self.train is not None:
-            _set_mode(pair, self.train)
-        return pair
+        return in_mode(self.pair, self.train)
 
     def _forward(self, pair, x, gamma, beta):
         given = [self._theirs(array) for array in (x, gamma, beta)]
@@ -132,6 +125,17 @@ def is_pair(candidate):
 def has_modes(pair):
     """Whether a pair tells training from evaluation, by an attribute or by two methods."""
     return hasattr(pair, "training") or _has_switches(pair)
+
+
+def in_mode(pair, train):
+    """Return a copy of a pair, or what a class constructs, in a mode; None leaves it as it is."""
+    if isinstance(pair, type):
+        pair = pair()
+    elif not isinstance(pair, types.ModuleType):
+        pair = copy.deepcopy(pair)
+    if train is not None:
+        _set_mode(pair, train)
+    return pair
 
 
 def mode_of(pair):

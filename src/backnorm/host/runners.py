@@ -124,7 +124,8 @@ class SubjectRunner:
 
     def __init__(self, runner):
         self.runner = runner
-        offers = ["higher"] if hasattr(runner, "higher") else []
+        needs = (("higher", ("higher",)), ("state", ("state", "after")))
+        offers = [name for name, has in needs if all(hasattr(runner, one) for one in has)]
         self.can = list(getattr(runner, "can", offers))
 
     def forward(self, x, gamma, beta):
@@ -144,11 +145,11 @@ class SubjectRunner:
 
     def state(self):
         """Return what the subject keeps."""
-        return dict(self.runner.state())
+        return {name: np.asarray(value) for name, value in self.runner.state().items()}
 
     def attached(self):
-        """Return the names of what holds a graph."""
-        return list(self.runner.attached())
+        """Return the names of what holds a graph; nothing where it does not tell."""
+        return list(self.runner.attached()) if hasattr(self.runner, "attached") else []
 
     def after(self, steps):
         """Return the runner after some calls."""

@@ -41,9 +41,9 @@ import inspect
 
 from . import defaults
 from .calls import calls_of
-from .functions import CannotBuild, of_function
+from .functions import CannotBuild, may_be_none, of_function
 from .names import kind_of, name_of, role_of, roots
-from .pairs import PairRunner, has_modes, is_pair, mode_of
+from .pairs import PairRunner, has_modes, in_mode, is_pair, mode_of
 from .runners import LayerRunner, SubjectRunner
 
 __all__ = ["CannotBuild", "Unknown", "of_framework", "of_object"]
@@ -81,7 +81,7 @@ def of_object(candidate, asked):
         each = ((name, one) for name, one in candidate.items())
         return [spec for name, one in each for spec in of_object(one, dict(asked, name=name))]
     if hasattr(candidate, "sample_shape") and _runner_of(candidate) is not None:
-        return [_of_subject(candidate)]
+        return _of_subject(candidate, asked)
     for root in roots(candidate):
         calls = calls_of(root)
         if calls is not None and _recognises(calls, candidate):
@@ -142,6 +142,8 @@ def _of_layer(name, kind, mode, layer, base, variants):
         "has_beta": layer.get("beta", True),
         "groups": int(layer.get("groups") or 0),
         "stored": tuple(int(length) for length in layer.get("stored", layer["shape"])),
+        "optional": layer.get("optional", False),
+        "version": "",
         "dtypes": list(layer.get("dtypes", DTYPES)),
         "can": list(runner.can),
         "runner": runner,
@@ -198,6 +200,8 @@ def _of_pair(pair, asked):
         "has_gamma": getattr(pair, "has_gamma", True),
         "has_beta": getattr(pair, "has_beta", kind != "rms"),
         "groups": getattr(pair, "groups", 0),
+        "optional": may_be_none(pair.forward),
+        "version": _version_of(pair),
         "dtypes": list(getattr(pair, "dtypes", DTYPES)),
         "stored": tuple(getattr(pair, "parameter_shape", default)),
         "axes": asked.get("axes") or getattr(pair, "axes", ""),
@@ -225,24 +229,41 @@ def _runner_of(subject):
     return getattr(subject, "runner", getattr(subject, "box", None))
 
 
-def _of_subject(subject):
-    """Return the spec of something that has the attributes of a subject."""
+def _of_subject(subject, asked):
+    """Return the specs of something that has the attributes of a subject.
+
+    One for each mode that is asked for, if its runner has modes as a pair has them, and it does not
+    say itself in which it is called.
+    """
     sample = tuple(subject.sample_shape)
-    kind = getattr(subject, "kind", "batch")
+    kind = asked.get("kind") or getattr(subject, "kind", "batch")
     default = sample if kind in ("layer", "rms") else sample[:1]
-    runner = SubjectRunner(_runner_of(subject))
-    return {
-        "name": getattr(subject, "name", type(subject).__name__),
+    title = subject if isinstance(subject, type) else type(subject)
+    spec = {
+        "name": getattr(subject, "name", None) or asked.get("name") or title.__name__,
         "kind": kind,
-        "call": getattr(subject, "call", None),
         "parameter_shape": tuple(getattr(subject, "parameter_shape", default)),
         "sample_shape": sample,
         "has_gamma": getattr(subject, "has_gamma", True),
         "has_beta": getattr(subject, "has_beta", True),
         "groups": getattr(subject, "groups", 0),
+        "optional": may_be_none(_runner_of(subject).run),
+        "version": _version_of(subject),
         "dtypes": list(getattr(subject, "dtypes", DTYPES)),
-        "axes": getattr(subject, "axes", ""),
+        "axes": asked.get("axes") or getattr(subject, "axes", ""),
         "given": True,
-        "can": runner.can,
-        "runner": runner,
     }
+    made, own = [], _runner_of(subject)
+    call = getattr(subject, "call", None)
+    modes = _modes(asked, mode_of(own) is not False) if call is None and has_modes(own) else (call,)
+    for mode in modes:
+        switched = own if mode is call else in_mode(own, mode == "train")
+        runner = SubjectRunner(switched)
+        made.append(dict(spec, call=mode, can=runner.can, runner=runner))
+    return made
+
+
+def _version_of(candidate):
+    """Return the version that an object says it is of; empty where it does not say."""
+    version = getattr(candidate, "version", "")
+    return version if isinstance(version, str) else ""

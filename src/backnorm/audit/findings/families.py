@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.findings.cut_short import CUT_SHORT
 from backnorm.audit.findings.faulty import FAULTY
 from backnorm.audit.findings.gradient import GRADIENT
 from backnorm.audit.findings.inputs import INPUTS
@@ -54,6 +55,13 @@ FAMILIES: Final = (
         "It failed before its gradient could be judged. In a report, expected, got and remedy come "
         "from the error, and say more than this page.",
         FAULTY,
+    ),
+    Family(
+        "The audit was cut short",
+        "A probe lost the process of the subject, which was then started anew for the next probe, "
+        "or the audit itself raised an error. The verdict on the gradient stands, and the other "
+        "probes ran.",
+        CUT_SHORT,
     ),
     Family(
         "Further derivatives are wrong",

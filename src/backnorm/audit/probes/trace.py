@@ -116,13 +116,15 @@ def trace_steps(examination: Examination, *, backward: bool = True) -> StepTrace
 
 
 def _path(history: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:
-    """Return the values of an array over all steps; None if it is lost or changes its size."""
+    """Return the values of an array over all steps; None if it is lost or changes its size.
+
+    Only the first update may change the size: then a number becomes an array, as 0.0 does.
+    """
     values = [np.ravel(state[name]) for state in history if name in state]
-    if len({array.size for array in values}) > 1 or len(values) < len(history):
-        if name not in history[-1] or values[0].size != 1:
-            return None
-        # A number that becomes an array with the first update, as 0.0 does.
-        values = [np.broadcast_to(array, values[-1].size) for array in values]
+    first, *later = (array.size for array in values)
+    if len(values) < len(history) or len({*later}) > 1 or first not in (1, *later):
+        return None
+    values = [np.broadcast_to(array, values[-1].size) for array in values]
     path = np.stack([np.asarray(array, dtype=np.float64) for array in values])
     return path if np.isfinite(path).all() else None
 

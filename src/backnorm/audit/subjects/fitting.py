@@ -9,6 +9,7 @@ import numpy as np
 
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.subjects.refusals import most_telling
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
@@ -78,14 +79,14 @@ def fit(subject: Subject, axes: Axes | None = None, per_parameter: int = 1) -> F
     """Give a subject the sample shape that suits it, with so many channels for each parameter.
 
     A shape suits when the subject runs and normalizes over what its kind says. Where none does,
-    the first on which it runs is taken, or the first of all: the audit will say what is wrong.
+    the first on which it runs is taken, or the one whose error says most: the audit will tell it.
     """
     fits = []
     for spatial in _spatial(subject.kind, axes):
         fits.append(_fit_one(_with_spatial(subject, spatial, per_parameter)))
         if fits[-1].suits:
             return fits[-1]
-    return next((one for one in fits if one.ran), fits[0])
+    return next((one for one in fits if one.ran), None) or _best_refused(fits)
 
 
 def taken(fit: Fit) -> Subject:
@@ -148,6 +149,21 @@ def _fit_one(subject: Subject) -> Fit:
     except BacknormError:
         return Fit(subject, ran=True)
     return Fit(subject, ran=True, law=law)
+
+
+def _best_refused(fits: Sequence[Fit]) -> Fit:
+    """Return the fit whose error says most about the subject."""
+    return fits[most_telling([_forward_error(one.subject) for one in fits])]
+
+
+def _forward_error(subject: Subject) -> SubjectError | None:
+    """Return what the forward pass of a subject raises."""
+    one = draw_inputs(subject, np.random.default_rng(0), subject.dtypes[0], batch=BATCH)
+    try:
+        one.forward(subject)
+    except SubjectError as error:
+        return error
+    return None
 
 
 def _same(a: Subject, b: Subject) -> bool:

@@ -73,6 +73,8 @@ def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
         dtypes=tuple(spec["dtypes"]),
         call=spec["call"],
         groups=spec["groups"],
+        optional=spec["optional"],
+        version=spec["version"],
     )
     if sample is not None:
         return subject, False

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
+    from backnorm.errors import SubjectError
 
 __all__ = ["Run", "Runner", "Step"]
 
@@ -77,6 +78,16 @@ class Runner:
     inner: Any
     can: frozenset[str] = frozenset()
     moved: tuple[int, int] | None = None
+
+    @property
+    def lost(self) -> SubjectError | None:
+        """How the process was lost that runs it; None as long as it is there."""
+        return cast("SubjectError | None", getattr(self.inner, "lost", None))
+
+    def restart(self) -> None:
+        """Let the next call start a new process, if the one that runs it was lost."""
+        if self.lost is not None:
+            self.inner.restart()
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""

@@ -8,7 +8,14 @@ import importlib
 
 from ..names import name_of as full_name_of
 from . import listed
-from .torch_modules import ModuleRunner, in_mode, parameter_names, parameter_shape, stored_shape
+from .torch_modules import (
+    ModuleRunner,
+    holding_graphs,
+    in_mode,
+    parameter_names,
+    parameter_shape,
+    stored_shape,
+)
 from .torch_tensors import (
     VARIANTS,
     alike,
@@ -119,7 +126,7 @@ def layer(candidate, kind, train):
     named = parameter_names(module)
     groups = getattr(module, "num_groups", getattr(module, "groups", 0))
     return {
-        "runner": ModuleRunner(module, named),
+        "runner": ModuleRunner(module, named, holding_graphs(candidate)),
         "shape": parameter_shape(kind, stored_shape(module)),
         "stored": parameter_shape("layer", stored_shape(module)),
         "gamma": "gamma" in named,

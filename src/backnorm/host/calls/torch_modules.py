@@ -13,7 +13,14 @@ from ..names import mode_arguments, role_of
 from ..runners import shaped_like
 from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of
 
-__all__ = ["ModuleRunner", "in_mode", "parameter_names", "parameter_shape", "stored_shape"]
+__all__ = [
+    "ModuleRunner",
+    "holding_graphs",
+    "in_mode",
+    "parameter_names",
+    "parameter_shape",
+    "stored_shape",
+]
 
 
 class ModuleRunner:
@@ -113,7 +120,7 @@ def in_mode(module, train):
     """Copy a module into a mode, with running statistics that no batch has."""
     import torch
 
-    copied = copy.deepcopy(module).train(train)
+    copied = _copied_off(module).train(train)
     for name, buffer in copied.named_buffers():
         role = role_of(name)
         if role.startswith("running_") and buffer.is_floating_point():
@@ -121,6 +128,36 @@ def in_mode(module, train):
             with torch.no_grad():
                 buffer.copy_(torch.from_numpy(values))
     return copied
+
+
+def _copied_off(module):
+    """Copy a module; what holds a graph is cut off it, without which no copy can be made."""
+    import torch
+
+    memo = {}
+
+    def note(value):
+        if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+            memo[id(value)] = value.detach().clone()
+        elif isinstance(value, dict):
+            for one in value.values():
+                note(one)
+        elif isinstance(value, (list, tuple)):
+            for one in value:
+                note(one)
+
+    for part in module.modules():
+        note(vars(part))
+    return copy.deepcopy(module, memo)
+
+
+def holding_graphs(module):
+    """Return the names of the state of a module that holds a graph."""
+    return tuple(name for name, value in _state_of(module).items() if _holds_graph(value))
+
+
+def _holds_graph(value):
+    return getattr(value, "grad_fn", None) is not None
 
 
 def _state_of(module):
