@@ -77,4 +77,4 @@ def audit(
     # Imported when used: it would add half of NumPy's own time to `import backnorm`.
     from backnorm.audit.conduct import conduct  # noqa: PLC0415
 
-    return conduct(subject, kind, axes, seed, quick=quick, at_work=at_work)
+    return conduct(subject, kind, seed, axes=axes, quick=quick, at_work=at_work)

@@ -33,9 +33,9 @@ GRADIENT: Final = "gradient"
 def conduct(
     candidate: object,
     kind: Kind | None,
-    axes: str,
     seed: int,
     *,
+    axes: str = "",
     quick: bool,
     at_work: Callable[[str], object],
 ) -> Record:
