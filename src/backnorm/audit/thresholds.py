@@ -245,7 +245,8 @@ LAYOUT_LIMIT: Final[Mapping[str, Threshold]] = {
         1e-9,
         "The gradient is the same for another order of the same values in memory, and where x "
         "needs no gradient, relative to the largest value. In float64 another order of summing "
-        "makes 1e-15; values that are read at the wrong position make 1e-1 and more.",
+        "makes 1e-15; values that are read at the wrong position make 1e-1 and more. Also y of a sample "
+        "that is evaluated with fewer others: constants make 0, n/(n - 1) 1e-2 and more.",
     ),
     "coarse": Threshold(1e-3, "The same in float32: another order of summing makes 1e-6."),
 }

@@ -199,7 +199,8 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield "This kind of normalization has no mean: the variance is its only statistic."
     if m.forward_law.mode == "frozen" and subject.call == "train":
         yield "In training mode it normalizes with constants."
-    if m.forward_law.mode == "batch" and subject.call == "eval":
+    evaluates = subject.call in ("eval", "both") and subject.kind == "batch"
+    if m.forward_law.mode == "batch" and evaluates:
         yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."

@@ -72,4 +72,14 @@ STATE: Final[Mapping[str, Entry]] = {
         ),
         "Let evaluation read the statistics of training, or renew the copy when the mode changes.",
     ),
+    "S07": Entry(
+        "In evaluation y of a sample depends on the other samples, or on how many there are.",
+        "the same y of a sample, whatever is evaluated with it",
+        (
+            "running statistics are blended with the batch's",
+            "n/(n - 1) of the batch at hand corrects the running variance",
+            "statistics of the whole batch are used, with a special case for one sample",
+        ),
+        "Use nothing but running statistics and parameters in evaluation.",
+    ),
 }

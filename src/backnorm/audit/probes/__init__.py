@@ -20,6 +20,7 @@ from backnorm.audit.probes.orders import second_order, third_order
 from backnorm.audit.probes.precision import over_means, over_scales
 from backnorm.audit.probes.repeated import calls_repeat, threads_repeat
 from backnorm.audit.probes.running import running_law
+from backnorm.audit.probes.samples import evaluates_each_sample
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
 from backnorm.audit.record import ProbeResult, Record
@@ -34,6 +35,7 @@ PROBES: Final = (
     Probe("P10", "later calls", later_calls),
     Probe("P11", "running law", running_law),
     Probe("P12", "state", state_in_order),
+    Probe("P13", "evaluation of each sample", evaluates_each_sample),
     Probe("P30", "second derivative", second_order),
     Probe("P31", "third derivative", third_order),
     Probe("P40", "memory order", memory_layouts),

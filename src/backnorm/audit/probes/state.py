@@ -108,7 +108,7 @@ def _in_evaluation(examination: Examination, trace: StepTrace) -> Iterator[Findi
     changed = list(_changed_by_evaluating(examination, trace))
     if changed:
         yield finding("S04", "; ".join(changed))
-    if examination.subject.call == "eval":
+    if examination.subject.call in ("eval", "both"):
         unused = unused_statistics(examination, trace)
         if unused:
             yield finding("S06", "; ".join(unused))
