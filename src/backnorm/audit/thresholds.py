@@ -17,6 +17,7 @@ __all__ = [
     "CENTRE_LIMIT",
     "COARSE_STEP",
     "COEFFICIENT_LIMIT",
+    "EPS_ALLOWANCE",
     "FEW_VALUES",
     "FINE_RESOLUTION",
     "FINE_STEP",
@@ -25,6 +26,7 @@ __all__ = [
     "GAP_NOISE",
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
+    "LARGEST_BLUR",
     "LARGEST_EPS",
     "LAYOUT_LIMIT",
     "LOST_DIGITS",
@@ -33,6 +35,7 @@ __all__ = [
     "REPEAT_LIMIT",
     "RESIDUAL_LIMIT",
     "ROUGH_LIMIT",
+    "ROUNDING_ALLOWANCE",
     "ROW_FIT_LIMIT",
     "RUNNING_LIMIT",
     "RUNNING_ROUNDING",
@@ -109,6 +112,19 @@ PREFERENCE: Final = Threshold(
     "alone would choose.",
 )
 
+EPS_ALLOWANCE: Final = Threshold(
+    2.0,
+    "An eps is told from 0 if it is larger than this many times the largest difference that "
+    "rounding makes between rows. In float32 these are 1e-12 to 4e-11; an eps of 1e-9 is then seen.",
+)
+
+LARGEST_BLUR: Final = Threshold(
+    3e-5,
+    "Lost digits are judged at scales of x at which inv_std is known to this part: a tenth of what "
+    "a loss of half of the digits makes in float32. At smaller scales an eps that could not be "
+    "told from 0 decides.",
+)
+
 COEFFICIENT_LIMIT: Final = Threshold(
     5e-3,
     "A coefficient is 0 or 1. Rounding makes 3e-7; the smallest fault of this sort, n-1 for n at "
@@ -170,6 +186,12 @@ ROUGH_LIMIT: Final = Threshold(
     0.9,
     "Kinks at more than this share of the elements leave too little to compare. A relu in float32 "
     "makes 0.7, since each x moves all values of its row; rounded outputs make 1.",
+)
+
+ROUNDING_ALLOWANCE: Final = Threshold(
+    5.0,
+    "A bend of y that is no larger than so many standard deviations of its rounding is not called "
+    "a kink: the derivative is hidden there. The largest of 80 elements reaches 3.",
 )
 
 HANG_SECONDS: Final = Threshold(
@@ -245,8 +267,8 @@ LAYOUT_LIMIT: Final[Mapping[str, Threshold]] = {
         1e-9,
         "The gradient is the same for another order of the same values in memory, and where x "
         "needs no gradient, relative to the largest value. In float64 another order of summing "
-        "makes 1e-15; values that are read at the wrong position make 1e-1 and more. Also y of a sample "
-        "that is evaluated with fewer others: constants make 0, n/(n - 1) 1e-2 and more.",
+        "makes 1e-15; values that are read at the wrong position make 1e-1 and more. Also y of a "
+        "sample that is evaluated with fewer others: constants make 0, n/(n - 1) 1e-2 and more.",
     ),
     "coarse": Threshold(1e-3, "The same in float32: another order of summing makes 1e-6."),
 }

@@ -158,7 +158,8 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Sum dy over all values that share one beta.",
     ),
     "G15": Entry(
-        "y has kinks nearly everywhere: the gradient cannot be compared with a derivative.",
+        "y has kinks nearly everywhere, or its rounding hides the derivative: the gradient cannot "
+        "be compared with a derivative.",
         "a smooth forward pass",
         (
             "the output is rounded or quantized",

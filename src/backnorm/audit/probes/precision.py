@@ -59,7 +59,11 @@ def over_scales(examination: Examination) -> ProbeOutcome:
     swept = series_for(examination, examination.subject, examination.subject.dtypes[0])
     if swept is None:
         return skipped(NO_LAW)
-    points = measured_points(swept, "scale", SCALES)
+    measured = measured_points(swept, "scale", SCALES)
+    # Where eps decides and is not known, nothing but NaN and infinity can be judged.
+    points = tuple(
+        p for p in measured if swept.law.is_known_at(p.value) or error_at(p) == float("inf")
+    )
     infinite = [p for p in points if error_at(p) == float("inf")]
     lost = [
         p
