@@ -45,6 +45,7 @@ __all__ = [
     "VARIANCE_RULE_LIMIT",
     "VISIBLE_PATH",
     "WEIGHT_LIMIT",
+    "WHOLE_Y",
     "Threshold",
 ]
 
@@ -115,7 +116,7 @@ PREFERENCE: Final = Threshold(
 EPS_ALLOWANCE: Final = Threshold(
     2.0,
     "An eps is told from 0 if it is larger than this many times the largest difference that "
-    "rounding makes between rows. In float32 these are 1e-12 to 4e-11; an eps of 1e-9 is then seen.",
+    "rounding makes between rows. In float32 these are 1e-12 to 4e-11; an eps of 1e-9 is seen.",
 )
 
 LARGEST_BLUR: Final = Threshold(
@@ -286,4 +287,11 @@ MEAN_ALLOWANCE: Final = Threshold(
     "What is allowed at a large mean: so many eps times the mean in standard deviations. A mean "
     "that is rounded to the dtype, and sums in the dtype, make it 6 at most, in rows of 6 values; "
     "E[x^2] - E[x]^2 is off by the square of the mean: 1000 and more where the mean is 1000.",
+)
+
+WHOLE_Y: Final = Threshold(
+    1.1,
+    "An error of y of this part of its size is a finding, where it also exceeds `MEAN_ALLOWANCE`. "
+    "A y of 0, as where x is clipped, has an error of 1. E[x^2] - E[x]^2 in float32 makes 0.7 at a "
+    "mean of 1e3 standard deviations and 480 at 1e4, right layers 0.7 at most at 1e6.",
 )

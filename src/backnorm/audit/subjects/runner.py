@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
 
-__all__ = ["Run", "Runner", "Step"]
+__all__ = ["Run", "Runner", "Step", "Traces"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,21 @@ class Run:
     dx: AnyArray
     dgamma: AnyArray | None = None
     dbeta: AnyArray | None = None
+
+
+class Traces(NamedTuple):
+    """What a forward and a backward pass leave behind.
+
+    Attributes
+    ----------
+    overwritten
+        Names of the arrays, of those that it was given, that it overwrote.
+    changed
+        Names of the global state that it changed.
+    """
+
+    overwritten: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -64,9 +79,9 @@ class Runner:
     inner
         The runner of `backnorm.host`, here or in another process, which speaks in dictionaries.
     can
-        What it offers beyond the two passes: "higher" and "state", the operations of these names
-        below; and "float16", "bfloat16", "threads", "needs_dx", what a `variant` may change. What
-        it lacks is skipped by the audit, and said to be.
+        What it offers beyond the two passes: "higher", "state", "traces" and "overlapped", the
+        operations of these names below; and "float16", "bfloat16", "threads", "needs_dx", what a
+        `variant` may change. What it lacks is skipped by the audit, and said to be.
     """
 
     inner: Any
@@ -109,6 +124,29 @@ class Runner:
     def state(self) -> Mapping[str, AnyArray]:
         """Return the state that every call starts from, under the layer's own names."""
         return cast("Mapping[str, AnyArray]", self.inner.state())
+
+    def given(self) -> Mapping[str, AnyArray]:
+        """Return the state that the object came with, where calls start from another."""
+        return cast("Mapping[str, AnyArray]", getattr(self.inner, "given", self.inner.state)())
+
+    def traces(
+        self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray
+    ) -> Traces:
+        """Return what a forward and a backward pass leave behind."""
+        found = self.inner.traces(x, gamma, beta, dy)
+        return Traces(tuple(found["overwritten"]), tuple(found["changed"]))
+
+    def overlapped(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        later: AnyArray,
+    ) -> Run:
+        """Return y and the gradients; a forward pass on `later` precedes the backward pass."""
+        found = self.inner.overlapped(x, gamma, beta, dy, later)
+        return Run(found["y"], found["dx"], found.get("dgamma"), found.get("dbeta"))
 
     def attached(self) -> Sequence[str]:
         """Return the names of what in the state requires a gradient or holds a graph."""
