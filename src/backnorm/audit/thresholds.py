@@ -39,6 +39,7 @@ __all__ = [
     "ROW_FIT_LIMIT",
     "RUNNING_LIMIT",
     "RUNNING_ROUNDING",
+    "SCALE_FREE_LIMIT",
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
     "STALE_LIMIT",
@@ -193,6 +194,12 @@ ROUNDING_ALLOWANCE: Final = Threshold(
     5.0,
     "A bend of y that is no larger than so many standard deviations of its rounding is not called "
     "a kink: the derivative is hidden there. The largest of 80 elements reaches 3.",
+)
+
+SCALE_FREE_LIMIT: Final = Threshold(
+    1e-8,
+    "y does not change with the scale of x, and yet more than this part is added to the variance: "
+    "eps grows with x. A factor of 2^-6 changes such a y by 0, and with an eps of 1e-5 by 2e-2.",
 )
 
 HANG_SECONDS: Final = Threshold(

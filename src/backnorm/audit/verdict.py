@@ -13,6 +13,7 @@ from backnorm.audit.thresholds import (
     REPEAT_LIMIT,
     RESIDUAL_LIMIT,
     ROUGH_LIMIT,
+    SCALE_FREE_LIMIT,
 )
 
 if TYPE_CHECKING:
@@ -150,18 +151,22 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
 
 def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
     """Return the code of what is wrong with dx: by its shares, else by a known fault."""
-    fault = _known_fault(m, FAULT_CODES)
+    fault = FAULT_CODES.get(_known_fault(m, FAULT_CODES), "G05")
+    if path == "both" and _has_own_scale(m):
+        return "G17"
     if m.forward_law.mode != "batch" and _known_fault(m, FOR_TRAINING):
         return "G04" if m.forward_law.mode == "frozen" else "G11"
-    if m.forward_law.mode == "frozen" and path != "unexplained":
-        return "G12" if path == "none" else "G04"
     if m.forward_law.mode == "frozen":
-        return FAULT_CODES.get(fault, "G05")
+        of_path: dict[Path, str] = {"none": "G12", "unexplained": fault}
+        return of_path.get(path, "G04")
     if path in PATH_CODES:
         return PATH_CODES[path] if has_mean(subject.kind) else "G02"
-    if path == "both":
-        return _code_of_both(m)
-    return FAULT_CODES.get(fault, "G05")
+    return _code_of_both(m) if path == "both" else fault
+
+
+def _has_own_scale(m: Measurement) -> bool:
+    """Whether y does not change with the scale of x, although something is added to the variance."""
+    return m.own_scale.change < SCALE_FREE_LIMIT < m.own_scale.added
 
 
 def _code_of_both(m: Measurement) -> str:

@@ -79,15 +79,15 @@ class PairRunner:
 
     def traces(self, x, gamma, beta, dy):
         """Return what a call leaves behind."""
-        pair, world = self.fresh(), World()
+        pair = self.fresh()
         arrays = {"x": x, "gamma": gamma, "beta": beta, "dy": dy}
         given = {name: self._theirs(array) for name, array in arrays.items()}
         copies = {name: copy.copy(array) for name, array in given.items()}
-        made = pair.forward(given["x"], given["gamma"], given["beta"])
-        _, cache = _split(made, "(y, cache)", 2)
-        pair.backward(given["dy"], cache)
-        names = overwritten(given, copies)
-        return {"overwritten": names, "changed": world.changed()}
+        with World() as world:
+            made = pair.forward(given["x"], given["gamma"], given["beta"])
+            _, cache = _split(made, "(y, cache)", 2)
+            pair.backward(given["dy"], cache)
+        return {"overwritten": overwritten(given, copies), "changed": world.changed}
 
     def overlapped(self, x, gamma, beta, dy, later):
         """Return y and the gradients of a call that another forward pass comes between."""

@@ -87,13 +87,14 @@ class LayerRunner:
 
     def traces(self, x, gamma, beta, dy):
         """Return what a call leaves behind; only a framework can say what is overwritten."""
-        world, observed = World(), getattr(self.base, "observed", None)
-        if observed is None or "differentiate" in self.layer:
-            self.run(x, gamma, beta, dy)
-            return {"overwritten": [], "changed": world.changed()}
-        leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
-        found = observed(self.call, leaves, constants, self._theirs(dy))
-        return dict(found, changed=found["changed"] + world.changed())
+        observed, found = getattr(self.base, "observed", None), {"overwritten": [], "changed": []}
+        with World() as world:
+            if observed is None or "differentiate" in self.layer:
+                self.run(x, gamma, beta, dy)
+            else:
+                leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
+                found = observed(self.call, leaves, constants, self._theirs(dy))
+        return dict(found, changed=found["changed"] + world.changed)
 
     def overlapped(self, x, gamma, beta, dy, later):
         """Return y and the gradients of a call that another forward pass comes between."""

@@ -18,7 +18,7 @@ ERRORS = {"divide": "warn", "invalid": "warn", "over": "warn", "under": "ignore"
 
 
 class World:
-    """The global state that a normalization must leave alone.
+    """The global state that a normalization must leave alone; `changed` names what was changed.
 
     It is set to known values first: a subject that sets the same value in each call would change
     nothing after its first.
@@ -28,6 +28,7 @@ class World:
     """
 
     def __init__(self):
+        self.changed = []
         self.before = _world()
         random.seed(SEED)
         np.random.seed(SEED)  # noqa: NPY002 - it is this generator that is global
@@ -37,11 +38,14 @@ class World:
             torch.set_default_dtype(torch.float32)
         self.known = _world()
 
-    def changed(self):
-        """Return the names of what differs now, and put back what was there at first."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Note the names of what differs now, and put back what was there at first."""
         now = _world()
         _put_back(self.before)
-        return [name for name, value in self.known.items() if now.get(name) != value]
+        self.changed = [name for name, value in self.known.items() if now.get(name) != value]
 
 
 def overwritten(arrays, before):

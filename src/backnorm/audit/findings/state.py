@@ -115,7 +115,8 @@ STATE: Final[Mapping[str, Entry]] = {
         "Use a generator that belongs to the layer, and np.errstate as a context manager.",
     ),
     "S11": Entry(
-        "The backward pass belongs to the last forward pass: after two, the first gradient is wrong.",
+        "The backward pass belongs to the last forward pass: after two, the gradient of the first "
+        "is wrong.",
         "the gradient of the pass that dy belongs to",
         (
             "what the backward pass needs is kept on the layer or in a global variable",

@@ -16,6 +16,7 @@ from backnorm.audit.specimens.left_behind import (
 )
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
+from backnorm.audit.specimens.own_scale import LargestFirst
 from backnorm.audit.specimens.plain import Frozen, Plain
 from backnorm.audit.specimens.running import RunningStatistics, Sums
 from backnorm.audit.subjects.registry import subjects_of
@@ -55,6 +56,10 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
+    "layer, divided by its largest value": (
+        LargestFirst(constant=False),
+        Expected("other", "both", sound=True),
+    ),
     # Running statistics that are in order.
     "running": (RunningStatistics(), _sound()),
     "running, in evaluation": (
@@ -128,6 +133,10 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "layer, gamma forgotten": (Over("layer", gamma_in_dx=False), _wrong("unexplained", "G08")),
     "variance not divided by n": (wrong.VarianceNotDivided, _wrong("unexplained", "G09")),
     "mean not divided by n": (wrong.MeanNotDivided, _wrong("unexplained", "G09")),
+    "layer, divided by a constant largest value": (
+        LargestFirst(constant=True),
+        _wrong("both", "G17", mode="other"),
+    ),
     "running values in training": (
         wrong.RunningInTraining,
         _wrong("unexplained", "G11", mode="other"),

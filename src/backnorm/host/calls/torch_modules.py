@@ -57,9 +57,10 @@ class ModuleRunner:
 
     def traces(self, x, gamma, beta, dy):
         """Return what a call leaves behind."""
-        module, world = self._fresh(x), World()
-        found = observed(module, self._fill(module, x, gamma, beta), dy)
-        return dict(found, changed=found["changed"] + world.changed())
+        module = self._fresh(x)
+        with World() as world:
+            found = observed(module, self._fill(module, x, gamma, beta), dy)
+        return dict(found, changed=found["changed"] + world.changed)
 
     def state(self):
         """Return buffers, running statistics that are parameters, and plain attributes."""
