@@ -165,7 +165,7 @@ def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
 
 
 def _has_own_scale(m: Measurement) -> bool:
-    """Whether y does not change with the scale of x, although something is added to the variance."""
+    """Whether y does not change with the scale of x, although the variance is added to."""
     return m.own_scale.change < SCALE_FREE_LIMIT < m.own_scale.added
 
 

@@ -183,8 +183,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "scale for a constant.",
         "coefficients 1, 1, 1, and the path through the scale, which eps keeps from vanishing",
         (
-            "a 'stable' layer normalization divides by the detached largest value, by design, so "
-            "that half precision does not overflow",
+            "by design: a 'stable' layer normalization divides by the detached largest value",
             "a scale is computed under no_grad, as for quantization",
         ),
         "Let the scale be a function of x. As it is, dx is off by about eps*scale^2/var of its "
