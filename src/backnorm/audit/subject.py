@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subject", "TrainMode", "named_error", "told"]
 
-TrainMode: TypeAlias = Literal["train", "eval"]
+TrainMode: TypeAlias = Literal["train", "eval", "both"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,8 @@ class Subject:
     dtypes
         Formats to audit it in; the report shows the coefficients of the first.
     call
-        Whether it was asked to train or to evaluate; None if both are the same.
+        Whether it was asked to train or to evaluate; "both" if it has two modes that do the same,
+        and None if it has no modes.
     groups
         Number of groups of channels; 0 when that is to be found out.
     notes

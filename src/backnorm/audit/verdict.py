@@ -13,6 +13,7 @@ from backnorm.audit.thresholds import (
     REPEAT_LIMIT,
     RESIDUAL_LIMIT,
     ROUGH_LIMIT,
+    SCALE_FREE_LIMIT,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
 RENORM: Final = "renorm_gradient"
 
 NOT_JUDGED: Final[Mapping[str, str]] = {
-    "G15": "y has kinks, so that the derivative cannot be measured",
+    "G15": "y has kinks or coarse rounding, so that the derivative cannot be measured",
     "G16": "y differs from call to call, so that the derivative cannot be measured",
 }
 """Why a gradient was not judged, by the finding."""
@@ -73,11 +74,17 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
         not_judged=NOT_JUDGED[_vague(shown)] if vague and not wrong else "",
         findings=tuple(_findings(subject, shown, path)) if wrong or vague else (),
         errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
-        law=str(shown.forward_law),
+        law=_law(shown, finest),
         notes=(*subject.notes, *_notes(subject, measurements, wrong)),
         expected=subject.expected,
         parts=shown.path_fit.channel if shown.forward_law.straight else None,
     )
+
+
+def _law(shown: Measurement, finest: Measurement) -> str:
+    """Return the law in words: by the finest dtype, which shows more digits of eps."""
+    same = shown.forward_law.mode == finest.forward_law.mode
+    return str((finest if same else shown).forward_law)
 
 
 def _verdict(m: Measurement) -> bool | None:
@@ -129,7 +136,9 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
     errors = m.comparison.errors
     if _vague(m):
         differ = f"a difference of {m.comparison.unrepeated:.1e} of the largest y"
-        rough = f"kinks at {m.comparison.skipped:.0%} of the elements"
+        hidden = m.comparison.skipped - m.comparison.kinked
+        rough = f"kinks at {m.comparison.kinked:.0%} of the elements"
+        rough += f", rounding that hides the derivative at {hidden:.0%}" if hidden > 0 else ""
         yield finding(_vague(m), differ if _vague(m) == "G16" else rough)
         return
     if _exceeds(m, errors.dx):
@@ -142,18 +151,22 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
 
 def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
     """Return the code of what is wrong with dx: by its shares, else by a known fault."""
-    fault = _known_fault(m, FAULT_CODES)
+    fault = FAULT_CODES.get(_known_fault(m, FAULT_CODES), "G05")
+    if path == "both" and _has_own_scale(m):
+        return "G17"
     if m.forward_law.mode != "batch" and _known_fault(m, FOR_TRAINING):
         return "G04" if m.forward_law.mode == "frozen" else "G11"
-    if m.forward_law.mode == "frozen" and path != "unexplained":
-        return "G12" if path == "none" else "G04"
     if m.forward_law.mode == "frozen":
-        return FAULT_CODES.get(fault, "G05")
+        of_path: dict[Path, str] = {"none": "G12", "unexplained": fault}
+        return of_path.get(path, "G04")
     if path in PATH_CODES:
         return PATH_CODES[path] if has_mean(subject.kind) else "G02"
-    if path == "both":
-        return _code_of_both(m)
-    return FAULT_CODES.get(fault, "G05")
+    return _code_of_both(m) if path == "both" else fault
+
+
+def _has_own_scale(m: Measurement) -> bool:
+    """Whether y does not change with the scale of x, although the variance is added to."""
+    return m.own_scale.change < SCALE_FREE_LIMIT < m.own_scale.added
 
 
 def _code_of_both(m: Measurement) -> str:
@@ -201,7 +214,8 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield "This kind of normalization has no mean: the variance is its only statistic."
     if m.forward_law.mode == "frozen" and subject.call == "train":
         yield "In training mode it normalizes with constants."
-    if m.forward_law.mode == "batch" and subject.call == "eval":
+    evaluates = subject.call in ("eval", "both") and subject.kind == "batch"
+    if m.forward_law.mode == "batch" and evaluates:
         yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
@@ -216,7 +230,10 @@ def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
         yield f"The gradient goes through: {listed}."
     if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
         yield "It accepts float64 and computes in a narrower dtype."
-    # In float32 rounding alone may look like a kink: the last dtype is the finest.
-    skipped = measurements[-1].comparison.skipped
-    if skipped:
-        yield f"{skipped:.0%} of the elements were left out, since y has a kink there."
+    # The last dtype is the finest, in which the fewest are left out.
+    skipped, kinked = measurements[-1].comparison.skipped, measurements[-1].comparison.kinked
+    hidden = skipped - kinked
+    if kinked:
+        yield f"{kinked:.0%} of the elements were left out, since y has a kink there."
+    if hidden > 0:
+        yield f"{hidden:.0%} of the elements were left out: rounding hides the derivative there."

@@ -189,6 +189,18 @@ class RemoteRunner:
         """Return the state that calls start from."""
         return self._call("state", ())
 
+    def given(self) -> Any:
+        """Return the state that the object came with."""
+        return self._call("given", ())
+
+    def traces(self, *arguments: Any) -> Any:
+        """Return what a call leaves behind."""
+        return self._call("traces", arguments)
+
+    def overlapped(self, *arguments: Any) -> Any:
+        """Return y and the gradients of a call that another forward pass comes between."""
+        return self._call("overlapped", arguments)
+
     def attached(self) -> Any:
         """Return the names of what holds a graph."""
         return self._call("attached", ())

@@ -72,7 +72,8 @@ FAMILIES: Final = (
     Family(
         "State between calls is wrong",
         "A copy of the layer is called several times, in training and in evaluation, and its state "
-        "is read after each call.",
+        "is read after each call. What a call overwrites and what it changes elsewhere belongs "
+        "here too.",
         STATE,
     ),
     Family(

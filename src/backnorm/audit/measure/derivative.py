@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.measure.rounding import hides, rounding_at
 from backnorm.audit.record import Errors
 from backnorm.audit.thresholds import (
     COARSE_STEP,
@@ -60,7 +61,10 @@ class Comparison:
     resolution
         Whether the subject computes finely enough for a small step.
     skipped
-        Share of the elements at which y has a kink, where no derivative exists.
+        Share of the elements at which no derivative was measured: y has a kink there, or its
+        rounding hides the derivative.
+    kinked
+        Share of the elements at which y has a kink: it bends by more than its rounding.
     unrepeated
         Largest difference of y between two calls on the same input, relative to y.
     """
@@ -68,6 +72,7 @@ class Comparison:
     errors: Errors
     resolution: Resolution
     skipped: float
+    kinked: float
     unrepeated: float
 
 
@@ -104,6 +109,7 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
         ),
         fineness,
         max(comparison.skipped for comparison in comparisons),
+        max(comparison.kinked for comparison in comparisons),
         max(comparison.unrepeated for comparison in comparisons),
     )
 
@@ -132,14 +138,15 @@ def compare_one(subject: Subject, inputs: Inputs, fineness: Resolution) -> Compa
     run = inputs.run(subject)
     again = inputs.forward(subject).astype(np.float64)
     size = direct_size(inputs, run.y)
-    dx, smooth = _differentiate(subject, inputs, "x", fineness, size)
+    by_x = _differentiate(subject, inputs, "x", fineness, size)
     errors = Errors(
-        dx=_error(run.dx, dx, smooth, max(size, _largest(dx))),
+        dx=_error(run.dx, by_x, max(size, _largest(by_x.values))),
         dgamma=_parameter_error(subject, inputs, "gamma", run.dgamma, fineness),
         dbeta=_parameter_error(subject, inputs, "beta", run.dbeta, fineness),
     )
     unrepeated = _largest(again - run.y) / max(_largest(again), _TINY)
-    return Comparison(errors, fineness, 1.0 - float(np.mean(smooth)), unrepeated)
+    skipped, kinked = 1.0 - float(np.mean(by_x.smooth)), float(np.mean(by_x.kinked))
+    return Comparison(errors, fineness, skipped, kinked, unrepeated)
 
 
 def direct_size(inputs: Inputs, y: AnyArray) -> float:
@@ -167,14 +174,23 @@ def _parameter_error(
     # The size of a sum of this many values of random sign: the sum itself may nearly vanish.
     dy = inputs.dy.astype(np.float64)
     size = float(np.sqrt(np.mean(dy**2) * dy.size / parameter.size))
-    derivative, smooth = _differentiate(subject, inputs, name, fineness, size)
-    return _error(value, derivative, smooth, max(size, _largest(derivative)))
+    derivative = _differentiate(subject, inputs, name, fineness, size)
+    return _error(value, derivative, max(size, _largest(derivative.values)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivative:
+    """The derivative by each element, where it was measured, and where y has a kink."""
+
+    values: Float64Array
+    smooth: AnyArray
+    kinked: AnyArray
 
 
 def _differentiate(
     subject: Subject, inputs: Inputs, name: str, fineness: Resolution, size: float
-) -> tuple[Float64Array, AnyArray]:
-    """Return the derivative of sum(y*dy) by x, gamma or beta, and where it exists."""
+) -> Derivative:
+    """Return the derivative of sum(y*dy) by x, gamma or beta."""
     point: AnyArray = getattr(inputs, name)
     dy = inputs.dy.astype(np.float64)
     step = STEP[fineness] * (inputs.scale if name == "x" else 1.0)
@@ -190,8 +206,12 @@ def _differentiate(
     )
     fourth, sixth, bend = (differences @ weights for weights in (FOURTH, SIXTH, BEND))
     limit = SMOOTH_LIMIT * GRADIENT_LIMIT[fineness] * max(size, _largest(sixth))
-    smooth = np.maximum(np.abs(fourth - sixth), np.abs(bend)) <= limit
-    return sixth.reshape(point.shape), smooth.reshape(point.shape)
+    deviation = np.maximum(np.abs(fourth - sixth), np.abs(bend)).reshape(point.shape)
+    rough = deviation > limit
+    kinked = rough
+    if rough.any():
+        kinked = rough & ~hides(deviation, rounding_at(loss, point, step), step)
+    return Derivative(sixth.reshape(point.shape), ~rough, kinked)
 
 
 def _differences(
@@ -214,8 +234,9 @@ def _differences(
     return slopes + bends
 
 
-def _error(gradient: AnyArray, derivative: Float64Array, smooth: AnyArray, size: float) -> float:
-    difference = np.abs(np.where(smooth, gradient.astype(np.float64) - derivative, 0.0))
+def _error(gradient: AnyArray, derivative: Derivative, size: float) -> float:
+    difference = gradient.astype(np.float64) - derivative.values
+    difference = np.abs(np.where(derivative.smooth, difference, 0.0))
     worst = float(difference.max(initial=0.0))
     return worst / size if size else worst
 

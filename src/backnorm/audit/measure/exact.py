@@ -14,7 +14,7 @@ from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import SCALES, scatter
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
-from backnorm.audit.thresholds import VARIANCE_RULE_LIMIT
+from backnorm.audit.thresholds import LARGEST_BLUR, VARIANCE_RULE_LIMIT
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -83,6 +83,12 @@ class ExactLaw:
     groups: int
     centred: bool
     statistics: VarianceRule | Constants
+
+    def is_known_at(self, std: float) -> bool:
+        """Whether eps is known well enough for a standard deviation of x."""
+        if isinstance(self.statistics, Constants):
+            return True
+        return self.statistics.blur_at(std) < LARGEST_BLUR
 
     def results(self, inputs: Inputs) -> Exact:
         """Compute the exact y and dx of one call."""
@@ -159,21 +165,46 @@ def _sharpened(
     subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator
 ) -> VarianceRule:
     """Measure eps again beside a tiny variance: where it was found, the variance hid its digits."""
+    seen = _seen(subject, law, rule, rng, TINY_SCALE)
+    if seen is None:
+        return rule
+    std, beside = seen
+    inside = rule.place == "inside"
+    eps = float(np.median(std**2 - beside**2 if inside else std - beside))
+    least = EPS_SEEN * float(beside.max()) ** (2 if inside else 1)
+    sharp = replace(rule, eps=eps if eps > least else 0.0, blur=least)
+    known = max(EPS_KNOWN * min(SCALES) ** (2 if inside else 1), rule.blur)
+    agrees = abs(sharp.eps - rule.eps) < known + VARIANCE_RULE_LIMIT * rule.eps
+    return sharp if agrees and _holds(subject, law, sharp, rng) else rule
+
+
+def _holds(subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator) -> bool:
+    """Whether a rule holds where its eps is as large as the variance: a clamp is not an eps."""
+    if not rule.eps:
+        return True
+    usual = np.log2(rule.eps) / (2 if rule.place == "inside" else 1)
+    seen = _seen(subject, law, rule, rng, 2.0 ** round(float(usual)))
+    if seen is None:
+        return False
+    std, beside = seen
+    own = np.sqrt(beside**2 + rule.eps) if rule.place == "inside" else beside + rule.eps
+    return bool(np.abs(std / own - 1).max() < VARIANCE_RULE_LIMIT)
+
+
+def _seen(
+    subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator, scale: float
+) -> tuple[Float64Array, Float64Array] | None:
+    """Return 1/inv_std, and the deviation without eps, at a scale of x; None without a line."""
     dtype, groups = subject.dtypes[0], law.groups
-    inputs = draw_inputs(subject, rng, dtype, batch=16, scale=TINY_SCALE, groups=groups)
+    inputs = draw_inputs(subject, rng, dtype, batch=16, scale=scale, groups=groups)
     # Without beta, beside which such a small y would have no digits.
     inputs = replace(inputs, beta=None if inputs.beta is None else np.zeros_like(inputs.beta))
     try:
         fit = fit_rows(inputs, inputs.forward(subject), law.gamma_law)
     except SubjectError:
-        return rule
+        return None
     if (fit.slope <= 0).any():
-        return rule
-    rows, inside = inputs.geometry.rows(inputs.x), rule.place == "inside"
+        return None
+    rows = inputs.geometry.rows(inputs.x)
     own = scatter(subject.kind, rows).var * rows.shape[1] / rule.divisor(rows.shape[1])
-    whole, beside = (fit.slope**-2, own) if inside else (1 / fit.slope, np.sqrt(own))
-    eps = float(np.median(whole - beside))
-    eps = eps if eps > EPS_SEEN * float(beside.max()) else 0.0
-    hidden = EPS_KNOWN * min(SCALES) ** (2 if inside else 1)
-    agrees = abs(eps - rule.eps) < hidden + VARIANCE_RULE_LIMIT * rule.eps
-    return replace(rule, eps=eps) if agrees else rule
+    return 1 / fit.slope, np.sqrt(own)

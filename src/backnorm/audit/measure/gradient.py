@@ -9,6 +9,7 @@ import numpy as np
 
 from backnorm.audit.measure.derivative import Comparison, compare
 from backnorm.audit.measure.forward_law import ForwardLaw, recover_forward_law
+from backnorm.audit.measure.own_scale import OwnScale, measure_own_scale
 from backnorm.audit.measure.paths import PathFit, fit_paths
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ class Measurement:
         How much of each path is in dx.
     comparison
         The gradient beside the derivative of the forward pass.
+    own_scale
+        What the scale of x changes.
     """
 
     dtype: str
     forward_law: ForwardLaw
     path_fit: PathFit
     comparison: Comparison
+    own_scale: OwnScale
 
 
 def measure(subject: Subject, seed: int) -> tuple[Measurement, ...]:
@@ -48,5 +52,9 @@ def _measure_in(subject: Subject, dtype: str, seed: int) -> Measurement:
     rng = np.random.default_rng(seed)
     law = recover_forward_law(subject, rng, dtype)
     return Measurement(
-        dtype, law, fit_paths(subject, law, rng, dtype), compare(subject, rng, dtype)
+        dtype,
+        law,
+        fit_paths(subject, law, rng, dtype),
+        compare(subject, rng, dtype),
+        measure_own_scale(subject, law, rng, dtype),
     )

@@ -24,10 +24,12 @@ from backnorm.audit.probes.examination import (
 from backnorm.audit.probes.half_precision import half_precision
 from backnorm.audit.probes.later_calls import later_calls
 from backnorm.audit.probes.layouts import input_without_gradient, memory_layouts
+from backnorm.audit.probes.left_behind import leaves_nothing_behind, two_forward_passes
 from backnorm.audit.probes.orders import second_order, third_order
 from backnorm.audit.probes.precision import over_means, over_scales
 from backnorm.audit.probes.repeated import calls_repeat, threads_repeat
 from backnorm.audit.probes.running import running_law
+from backnorm.audit.probes.samples import evaluates_each_sample
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
 from backnorm.audit.record import AUDIT_ERROR, ProbeResult, Record
@@ -44,6 +46,9 @@ PROBES: Final = (
     Probe("P10", "later calls", later_calls),
     Probe("P11", "running law", running_law),
     Probe("P12", "state", state_in_order),
+    Probe("P13", "evaluation of each sample", evaluates_each_sample),
+    Probe("P14", "what a call leaves behind", leaves_nothing_behind),
+    Probe("P15", "two forward passes", two_forward_passes),
     Probe("P30", "second derivative", second_order),
     Probe("P31", "third derivative", third_order),
     Probe("P40", "memory order", memory_layouts),

@@ -9,7 +9,9 @@ import numpy as np
 
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.subject import told
 from backnorm.audit.subjects.refusals import most_telling
+from backnorm.audit.subjects.runner import Run, Step
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.subject import Subject
     from backnorm.audit.subjects.axes import Axes
-    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["Fit", "distinct", "fit", "taken"]
 
@@ -97,12 +98,15 @@ def taken(fit: Fit) -> Subject:
 
 
 def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
-    """Name subjects after their modes, or leave one if all do the same."""
+    """Name subjects after their modes, or leave one if all do the same.
+
+    The one that is left is judged as training and as evaluation.
+    """
     if len(subjects) < 2:  # noqa: PLR2004 - nothing to compare
         return tuple(subjects)
     first, *others = subjects
     if all(_same(first, other) for other in others):
-        return (replace(first, call=None),)
+        return (replace(first, call=first.call and "both"),)
     return (first, *(replace(s, name=f"{s.name} ({s.call})") for s in others))
 
 
@@ -167,9 +171,30 @@ def _forward_error(subject: Subject) -> SubjectError | None:
 
 
 def _same(a: Subject, b: Subject) -> bool:
-    """Whether two modes of a subject do the same."""
+    """Whether two modes of a subject do the same, in a first call and after a training step."""
+    if not _alike(a, b):
+        return False
+    if "state" not in a.runner.can:
+        return True
+    step = _training_step(a)
+    try:
+        with told(a.name):
+            later = [replace(one, runner=one.runner.after([step])) for one in (a, b)]
+    except SubjectError:
+        return True  # the probes of state will meet the same error, and say it
+    return _alike(*later)
+
+
+def _alike(a: Subject, b: Subject) -> bool:
     one, two = _first_run(a, a.dtypes[0]).run, _first_run(b, b.dtypes[0]).run
     if one is None or two is None:
         return one is two
-    pairs = ((one.y, two.y), (one.dx, two.dx))
-    return all(np.array_equal(p, q, equal_nan=True) for p, q in pairs)
+    return all(
+        np.array_equal(p, q, equal_nan=True) if p is not None and q is not None else p is q
+        for p, q in ((getattr(one, name), getattr(two, name)) for name in Run.__slots__)
+    )
+
+
+def _training_step(subject: Subject) -> Step:
+    inputs = draw_inputs(subject, np.random.default_rng(1), subject.dtypes[0], batch=BATCH)
+    return Step(inputs.x, inputs.gamma, inputs.beta, inputs.dy)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.errors import SubjectError
 
-__all__ = ["Run", "Runner", "Step"]
+__all__ = ["Run", "Runner", "Step", "Traces"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +34,21 @@ class Run:
     dx: AnyArray
     dgamma: AnyArray | None = None
     dbeta: AnyArray | None = None
+
+
+class Traces(NamedTuple):
+    """What a forward and a backward pass leave behind.
+
+    Attributes
+    ----------
+    overwritten
+        Names of the arrays, of those that it was given, that it overwrote.
+    changed
+        Names of the global state that it changed.
+    """
+
+    overwritten: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -67,9 +82,9 @@ class Runner:
     inner
         The runner of `backnorm.host`, here or in another process, which speaks in dictionaries.
     can
-        What it offers beyond the two passes: "higher" and "state", the operations of these names
-        below; and "float16", "bfloat16", "threads", "needs_dx", what a `variant` may change. What
-        it lacks is skipped by the audit, and said to be.
+        What it offers beyond the two passes: "higher", "state", "traces" and "overlapped", the
+        operations of these names below; and "float16", "bfloat16", "threads", "needs_dx", what a
+        `variant` may change. What it lacks is skipped by the audit, and said to be.
     moved
         From where to where the axis of channels is moved on the way to the subject, and back on the
         way here; None where the subject has it where the audit has it.
@@ -95,9 +110,7 @@ class Runner:
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients of sum(y*dy)."""
-        found = self.inner.run(self._theirs(x), gamma, beta, self._theirs(dy))
-        y, dx = self._ours(found["y"]), self._ours(found["dx"])
-        return Run(y, dx, found.get("dgamma"), found.get("dbeta"))
+        return self._run(self.inner.run(self._theirs(x), gamma, beta, self._theirs(dy)))
 
     def higher(
         self,
@@ -131,6 +144,29 @@ class Runner:
         """Return the state that every call starts from, under the layer's own names."""
         return cast("Mapping[str, AnyArray]", self.inner.state())
 
+    def given(self) -> Mapping[str, AnyArray]:
+        """Return the state that the object came with, where calls start from another."""
+        return cast("Mapping[str, AnyArray]", getattr(self.inner, "given", self.inner.state)())
+
+    def traces(
+        self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray
+    ) -> Traces:
+        """Return what a forward and a backward pass leave behind."""
+        found = self.inner.traces(self._theirs(x), gamma, beta, self._theirs(dy))
+        return Traces(tuple(found["overwritten"]), tuple(found["changed"]))
+
+    def overlapped(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        later: AnyArray,
+    ) -> Run:
+        """Return y and the gradients; a forward pass on `later` precedes the backward pass."""
+        arrays = self._theirs(dy), self._theirs(later)
+        return self._run(self.inner.overlapped(self._theirs(x), gamma, beta, *arrays))
+
     def attached(self) -> Sequence[str]:
         """Return the names of what in the state requires a gradient or holds a graph."""
         return cast("Sequence[str]", self.inner.attached())
@@ -162,6 +198,10 @@ class Runner:
             Where `can` names what differs from the usual way.
         """
         return replace(self, inner=self.inner.variant(dtype, threads, needs_dx))
+
+    def _run(self, found: Mapping[str, Any]) -> Run:
+        y, dx = self._ours(found["y"]), self._ours(found["dx"])
+        return Run(y, dx, found.get("dgamma"), found.get("dbeta"))
 
     def _theirs(self, array: Any) -> Any:
         """Move the channels to where the subject has them."""

@@ -11,7 +11,8 @@ import numpy as np
 from .. import defaults
 from ..names import mode_arguments, role_of
 from ..runners import shaped_like
-from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of
+from ..traces import World
+from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of, observed
 
 __all__ = [
     "ModuleRunner",
@@ -27,13 +28,15 @@ class ModuleRunner:
     """Calls a module in one mode, each time a fresh copy; see `backnorm.host.runners`.
 
     ``named`` has the names of gamma and beta. ``held`` are names of state that required a gradient
-    or held a graph, before it was cut off. ``way`` is what `runners` calls a variant.
+    or held a graph, before it was cut off. ``way`` is what `runners` calls a variant. ``origin`` is
+    the module with the statistics that it came with.
     """
 
-    can = ("higher", "state", *VARIANTS)
+    can = ("higher", "state", "traces", "overlapped", *VARIANTS)
 
-    def __init__(self, module, named, held=(), way=PLAIN):
+    def __init__(self, module, named, held=(), way=PLAIN, origin=None):
         self.module, self.named, self.held, self.way = module, named, held, way
+        self.origin = module if origin is None else origin
 
     def forward(self, x, gamma, beta):
         """Return y."""
@@ -41,9 +44,13 @@ class ModuleRunner:
 
     def run(self, x, gamma, beta, dy):
         """Return y and the gradients."""
+        return self.overlapped(x, gamma, beta, dy, None)
+
+    def overlapped(self, x, gamma, beta, dy, later):
+        """Return y and the gradients of a call that another forward pass comes between."""
         module = self._fresh(x)
         leaves = self._fill(module, x, gamma, beta)
-        y, found = gradients(_callable(module), leaves, dy, self.way)
+        y, found = gradients(_callable(module), leaves, dy, self.way, later)
         dgamma, dbeta = found.get("gamma"), found.get("beta")
         shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
         return dict(shaped, y=y, dx=found.get("x"))
@@ -56,14 +63,20 @@ class ModuleRunner:
         given = {"gamma": gamma, "beta": beta}
         return {role: shaped_like(given.get(role), gradient) for role, gradient in found.items()}
 
+    def traces(self, x, gamma, beta, dy):
+        """Return what a call leaves behind."""
+        module = self._fresh(x)
+        with World() as world:
+            found = observed(_callable(module), self._fill(module, x, gamma, beta), dy)
+        return dict(found, changed=found["changed"] + world.changed)
+
     def state(self):
         """Return buffers, running statistics that are parameters, and plain attributes."""
-        import torch
+        return _arrays_of(self.module)
 
-        return {
-            name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
-            for name, value in _state_of(self.module).items()
-        }
+    def given(self):
+        """Return the same of the module as it came."""
+        return _arrays_of(self.origin)
 
     def attached(self):
         """Return the names of what in the state requires a gradient or holds a graph."""
@@ -85,11 +98,12 @@ class ModuleRunner:
             held += [name for name in _cut_off(module) if name not in held]
         for part, training in before:
             part.training = training
-        return ModuleRunner(module, self.named, tuple(held), self.way)
+        return ModuleRunner(module, self.named, tuple(held), self.way, self.origin)
 
     def variant(self, dtype, threads, needs_dx):
         """Return a runner that calls in another way."""
-        return ModuleRunner(self.module, self.named, self.held, (dtype, threads, needs_dx))
+        way = (dtype, threads, needs_dx)
+        return ModuleRunner(self.module, self.named, self.held, way, self.origin)
 
     def _fresh(self, x):
         """Copy the module into the dtype of x, or the one that is asked for."""
@@ -158,6 +172,15 @@ def holding_graphs(module):
 
 def _holds_graph(value):
     return getattr(value, "grad_fn", None) is not None
+
+
+def _arrays_of(module):
+    import torch
+
+    return {
+        name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
+        for name, value in _state_of(module).items()
+    }
 
 
 def _state_of(module):
