@@ -35,9 +35,9 @@ Sweep: TypeAlias = Literal["offset", "scale"]
 IMPOSSIBLE: Final = "not possible here: "
 """Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
 
-NOTE_FAMILIES: Final = ("N", "R")
-"""First letters of the findings that are notes: lost digits, and results that are not bitwise
-identical. They are worth knowing, and not a reason to fail."""
+NOTE_FAMILIES: Final = ("N", "R", "Z")
+"""First letters of the findings that are notes: lost digits, results that are not bitwise
+identical, and parameters that are 0. They are worth knowing, and not a reason to fail."""
 
 
 @dataclass(frozen=True, slots=True)

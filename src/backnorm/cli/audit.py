@@ -158,9 +158,9 @@ def audit(
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs).
 
-    Exit status: 0 all sound, with no findings but notes (codes N and R); 1 other findings; 2 wrong
-    use, or a target that could not be audited or not be judged. With --model, and in a framework's
-    list, a layer that was not judged counts as a finding: 1.
+    Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
+    wrong use, or a target that could not be audited or not be judged. With --model, and in a
+    framework's list, a layer that was not judged counts as a finding: 1.
     """
     from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
