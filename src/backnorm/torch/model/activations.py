@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from backnorm._types import Float64Array
+    from backnorm._types import Float64Array, Shape
     from backnorm.audit.kinds import Geometry
+    from backnorm.torch.model.calls import Layer
 
     Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -26,6 +27,9 @@ __all__ = ["BENT", "Activation", "bent", "functions", "parts", "smooth"]
 
 REACH: Final = 8.0
 """Values of u that are inverted: beyond, the usual activations are straight or flat."""
+
+GRID: Final = np.concatenate([[-1000.0], np.linspace(-20.0, 20.0, 801), [1000.0]])
+"""Values of u at which f is looked at; the outermost tell its limits."""
 
 STEEP: Final = 0.1
 """Smallest slope of f where u follows from y: the rounding of y grows tenfold at most."""
@@ -97,6 +101,10 @@ def _quick_gelu(u: torch.Tensor) -> torch.Tensor:
     return u * torch.sigmoid(1.702 * u)
 
 
+def _squared_relu(u: torch.Tensor) -> torch.Tensor:
+    return F.relu(u) ** 2
+
+
 def _tanh_gelu(u: torch.Tensor) -> torch.Tensor:
     return F.gelu(u, approximate="tanh")
 
@@ -116,6 +124,9 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "sigmoid": torch.sigmoid,
     "hardtanh": F.hardtanh,
     "hardsigmoid": F.hardsigmoid,
+    "logsigmoid": F.logsigmoid,
+    "softsign": F.softsign,
+    "squared relu": _squared_relu,
 }
 """Activations without a parameter."""
 
@@ -142,12 +153,12 @@ def bent(name: str, share: float) -> Activation:
     return Activation(f"{name} ({share:.3g})", function)
 
 
-def parts(module: nn.Module, geometry: Geometry) -> Iterator[Activation]:
+def parts(layer: Layer, geometry: Geometry) -> Iterator[Activation]:
     """Yield the parts of a layer that may be an activation.
 
     Parameters
     ----------
-    module
+    layer
         The layer.
     geometry
         How x is divided into rows.
@@ -155,32 +166,49 @@ def parts(module: nn.Module, geometry: Geometry) -> Iterator[Activation]:
     Yields
     ------
     Activation
-        A part without parts inside, as a copy.
+        A part without parts inside that works element by element, as a copy.
     """
-    for part in module.modules():
-        if part is module or next(part.children(), None) is not None:
+    for part in layer.module.modules():
+        if part is layer.inner or next(part.children(), None) is not None:
             continue
         own = partial(_called, copy.deepcopy(part).double().cpu())
-        try:
-            rising = _rising(own)
-        except Exception:  # noqa: BLE001 - foreign code; a parameter for each channel does this
-            rising = (0.0, REACH)
-        yield Activation(type(part).__name__, own, rising, geometry)
+        for where in (None, geometry):  # with a parameter for each channel, it needs the shape of x
+            try:
+                if _is_elementwise(own, GRID.shape if where is None else where.shape):
+                    rising = _rising(own) if where is None else (0.0, REACH)
+                    yield Activation(type(part).__name__, own, rising, where)
+                    break
+            except Exception:  # noqa: BLE001, S112 - foreign code, in a shape it may not take
+                continue
 
 
 def _called(part: nn.Module, u: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(part(u.clone()))  # a copy: it may work in place
 
 
+def _is_elementwise(function: Function, shape: Shape) -> bool:
+    """Whether a change of some elements changes no others."""
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(shape, generator=generator, dtype=torch.float64)
+    moved = torch.rand(shape, generator=generator) < 0.5  # noqa: PLR2004
+    first, second = function(u), function(u + moved)
+    return first.shape == u.shape and torch.equal(first[~moved], second[~moved])
+
+
 def _rising(function: Function) -> tuple[float, float]:
-    """Return the longest interval in which an activation rises; empty if there is no such one."""
-    grid = np.linspace(-REACH, REACH, 321)
-    rising = np.diff(Activation("", function)(grid)) > STEEP * np.diff(grid)
+    """Return the longest interval in which f rises, and takes values that it has nowhere else.
+
+    The interval is empty if there is no such interval.
+    """
+    y = Activation("", function)(GRID)
+    before, after = np.maximum.accumulate(y), np.minimum.accumulate(y[::-1])[::-1]
+    rising = (np.diff(y) > STEEP * np.diff(GRID)) & (y[:-1] >= before[:-1]) & (y[1:] <= after[1:])
+    rising &= (GRID[:-1] >= -REACH) & (GRID[1:] <= REACH)
     ends = np.flatnonzero(np.diff(np.concatenate([[0], rising.astype(int), [0]])))
     if not len(ends):
         return (0.0, 0.0)
     longest = 2 * int(np.argmax(ends[1::2] - ends[::2]))
-    return float(grid[ends[longest]]), float(grid[ends[longest + 1]])
+    return float(GRID[ends[longest]]), float(GRID[ends[longest + 1]])
 
 
 def smooth(activation: Activation, u: Float64Array) -> npt.NDArray[np.bool_]:

@@ -237,7 +237,8 @@ def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
     layer = call.layer
     put_back(tensors_of(layer.inner), call.before)
     layer.inner.training = call.training
-    arguments = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
     with torch.set_grad_enabled(call.recorded):
+        x_here = x.detach().clone().requires_grad_().clone()  # hooks of the model may expect it
+        arguments = (*call.arguments[: call.at], x_here, *call.arguments[call.at + 1 :])
         y = first_of(layer.module(*arguments, **call.options))
     return y.detach() if isinstance(y, torch.Tensor) else None

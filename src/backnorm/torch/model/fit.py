@@ -148,13 +148,13 @@ def _too_few(n: int) -> str:
 def _sampled(call: LayerCall, where: Geometry, x: torch.Tensor, y: torch.Tensor) -> _Sample:
     """Arrange an x and its y."""
     x_rows, y_rows = where.rows(_array(x)), where.rows(_array(y))
-    finite = np.isfinite(x_rows + y_rows).all(axis=1)[:, None]
+    finite = np.isfinite(x_rows + y_rows).all(axis=1, keepdims=True)
     x_rows, y_rows = (np.where(finite, rows, 0.0) for rows in (x_rows, y_rows))
     own, plain = scatter(call.layer.kind, x_rows), where.from_rows(x_rows)
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
     gamma, beta = parameters.get("gamma"), parameters.get("beta")
     inputs = Inputs(where, 1.0, plain, plain, gamma, beta)
-    usable = finite[:, 0] & (own.var[:, 0] > 0)
+    usable: Mask = np.ravel(finite) & (own.var[:, 0] > 0)
     return _Sample(inputs, where.from_rows(y_rows), x_rows, own, usable)
 
 
@@ -179,7 +179,7 @@ def _with_lines(call: LayerCall, fit: CallFit, sample: _Sample) -> CallFit:
     if y is None:
         return replace(fit, why="a second call returned no tensor")
     other = _sampled(call, sample.inputs.geometry, x, y)
-    for lines in find_lines(call.layer.inner, sample.inputs, sample.y):
+    for lines in find_lines(call.layer, sample.inputs, sample.y):
         why = "its statistics are neither those of the batch nor constants"
         others = same_lines(lines, other.inputs, other.y)
         if others is None:

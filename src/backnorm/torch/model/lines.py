@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
-    from torch import nn
 
     from backnorm._types import Float64Array
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.torch.model.activations import Activation
+    from backnorm.torch.model.calls import Layer
 
     Mask = npt.NDArray[np.bool_]
 
@@ -88,12 +88,12 @@ class _Rows:
         return _Rows(*(v[rows][:, columns] for v in values))
 
 
-def find_lines(module: nn.Module, inputs: Inputs, y: Float64Array) -> Iterator[Lines]:
+def find_lines(layer: Layer, inputs: Inputs, y: Float64Array) -> Iterator[Lines]:
     """Yield the lines that fit y: with the usual law of gamma first, without an activation first.
 
     Parameters
     ----------
-    module
+    layer
         The layer; its parts are tried as activations.
     inputs
         What the layer received.
@@ -106,13 +106,12 @@ def find_lines(module: nn.Module, inputs: Inputs, y: Float64Array) -> Iterator[L
         Often the same under several activations, which differ for other x only.
     """
     laws = GAMMA_LAWS if inputs.gamma is not None else ("gamma",)
-    plain = [lines for law in laws if (lines := _plain(inputs, y, law)) is not None]
-    yield from plain
-    for law in laws if not plain else ():
+    yield from (lines for law in laws if (lines := _plain(inputs, y, law)) is not None)
+    for law in laws:
         rows = _rows_of(inputs, y, law)
         varied = np.argsort(-rows.y.std(axis=1), kind="stable")[:TRIED]
         some = rows.at(varied, _evenly(rows.x.shape[1]))
-        for activation in (*functions(), *_bent(some), *parts(module, inputs.geometry)):
+        for activation in (*functions(), *_bent(some), *parts(layer, inputs.geometry)):
             # A part is called in the shape of x, so that it cannot be tried on some rows.
             if activation.geometry is None and _undone(activation, some, law) is None:
                 continue
