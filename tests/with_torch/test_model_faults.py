@@ -169,9 +169,9 @@ def test_an_output_that_is_not_used_is_judged_with_a_note() -> None:
 
     record = audited(net(Unused()))["2.bn"]
     assert record.clean
-    assert record.notes == (
-        "Judged in a second call, with a random gradient: in the model, no gradient arrived at its "
-        "output.",
+    (note,) = record.notes
+    assert note.endswith(
+        " with a random gradient: in the model, no gradient arrived at its output."
     )
 
 

@@ -76,6 +76,8 @@ def audit_model(
         except Exception as error:
             raise SubjectError.model_raised(name, described(inputs), error) from error
         calls = _paired(recorder.calls)
+        if failure is not None:
+            _forget_unfinished(calls)
         freed = _freed(model, arguments, recorder, calls)
         recorder.on = False
         results = []
@@ -139,6 +141,13 @@ def _paired(calls: Sequence[LayerCall]) -> list[tuple[LayerCall, int]]:
         whole = first if call.dy is None else replace(call, before=first.before, in_backward=False)
         pairs[at] = (whole, updates + running_changed(call))
     return pairs
+
+
+def _forget_unfinished(calls: Sequence[tuple[LayerCall, int]]) -> None:
+    """Take away the dy of calls that the backward pass did not finish: they are made again."""
+    for call, _ in calls:
+        if call.dx is None:
+            call.dy = None
 
 
 def _again(first: LayerCall, call: LayerCall) -> bool:

@@ -103,21 +103,22 @@ def find_lines(layer: Layer, inputs: Inputs, y: Float64Array) -> Iterator[Lines]
     Yields
     ------
     Lines
-        Often the same under several activations, which differ for other x only.
+        Several if this x cannot tell activations from each other, as relu from relu6.
     """
     laws = GAMMA_LAWS if inputs.gamma is not None else ("gamma",)
     yield from (lines for law in laws if (lines := _plain(inputs, y, law)) is not None)
     for law in laws:
         rows = _rows_of(inputs, y, law)
         varied = np.argsort(-rows.y.std(axis=1), kind="stable")[:TRIED]
-        some = rows.at(varied, _evenly(rows.x.shape[1]))
+        some, fitting = rows.at(varied, _evenly(rows.x.shape[1])), []
         for activation in (*functions(), *_bent(some), *parts(layer, inputs.geometry)):
-            # A part is called in the shape of x, so that it cannot be tried on some rows.
-            if activation.geometry is None and _undone(activation, some, law) is None:
-                continue
-            lines = _undone(activation, rows, law)
+            # A part that needs the shape of x cannot be tried on some rows.
+            tried = activation.geometry is not None or _undone(activation, some, law) is not None
+            lines = _undone(activation, rows, law) if tried else None
             if lines is not None:
-                yield lines
+                fitting.append(lines)
+        # Two forms of gelu both fit: the closer one has the right slope.
+        yield from sorted(fitting, key=lambda lines: lines.residual)
 
 
 def same_lines(lines: Lines, inputs: Inputs, y: Float64Array) -> Lines | None:
