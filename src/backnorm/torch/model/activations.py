@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Function = Callable[[torch.Tensor], torch.Tensor]
 
-__all__ = ["BENT", "Activation", "bent", "functions", "parts", "smooth"]
+__all__ = ["BENT", "ElementFunction", "bent", "functions", "parts", "smooth"]
 
 REACH: Final = 8.0
 """Values of u that are inverted: beyond, the usual activations are straight or flat."""
@@ -46,7 +46,7 @@ within the step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Activation:
+class ElementFunction:
     """An activation: y = f(u), element by element.
 
     Attributes
@@ -138,22 +138,22 @@ BENT: Final[dict[str, tuple[Callable[[Float64Array], Float64Array], Any]]] = {
 the activation, whose second argument is the multiple."""
 
 
-def functions() -> Iterator[Activation]:
+def functions() -> Iterator[ElementFunction]:
     """Yield the activations without a parameter."""
     for name, function in FUNCTIONS.items():
-        yield Activation(name, function, _rising(function))
+        yield ElementFunction(name, function, _rising(function))
 
 
-def bent(name: str, share: float) -> Activation:
+def bent(name: str, share: float) -> ElementFunction:
     """Return an activation of `BENT`, which is inverted above 0 only."""
 
     def function(u: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(BENT[name][1](u, share))
 
-    return Activation(f"{name} ({share:.3g})", function)
+    return ElementFunction(f"{name} ({share:.3g})", function)
 
 
-def parts(layer: Layer, geometry: Geometry) -> Iterator[Activation]:
+def parts(layer: Layer, geometry: Geometry) -> Iterator[ElementFunction]:
     """Yield the parts of a layer that may be an activation.
 
     Parameters
@@ -165,7 +165,7 @@ def parts(layer: Layer, geometry: Geometry) -> Iterator[Activation]:
 
     Yields
     ------
-    Activation
+    ElementFunction
         A part without parts inside that works element by element, as a copy.
     """
     for part in layer.module.modules():
@@ -176,7 +176,7 @@ def parts(layer: Layer, geometry: Geometry) -> Iterator[Activation]:
             try:
                 if _is_elementwise(own, GRID.shape if where is None else where.shape):
                     rising = _rising(own) if where is None else (0.0, REACH)
-                    yield Activation(type(part).__name__, own, rising, where)
+                    yield ElementFunction(type(part).__name__, own, rising, where)
                     break
             except Exception:  # noqa: BLE001, S112 - foreign code, in a shape it may not take
                 continue
@@ -200,7 +200,7 @@ def _rising(function: Function) -> tuple[float, float]:
 
     The interval is empty if there is no such interval.
     """
-    y = Activation("", function)(GRID)
+    y = ElementFunction("", function)(GRID)
     before, after = np.maximum.accumulate(y), np.minimum.accumulate(y[::-1])[::-1]
     rising = (np.diff(y) > STEEP * np.diff(GRID)) & (y[:-1] >= before[:-1]) & (y[1:] <= after[1:])
     rising &= (GRID[:-1] >= -REACH) & (GRID[1:] <= REACH)
@@ -211,7 +211,7 @@ def _rising(function: Function) -> tuple[float, float]:
     return float(GRID[ends[longest]]), float(GRID[ends[longest + 1]])
 
 
-def smooth(activation: Activation, u: Float64Array) -> npt.NDArray[np.bool_]:
+def smooth(activation: ElementFunction, u: Float64Array) -> npt.NDArray[np.bool_]:
     """Tell the elements whose slope rounding cannot change, as it may next to a kink."""
     step = KINK_STEP * float(np.sqrt(np.mean(u**2)))
     change = activation.slope(u + step) - activation.slope(u - step)

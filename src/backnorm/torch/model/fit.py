@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from backnorm.torch.model.calls import LayerCall
     from backnorm.torch.model.lines import Lines
 
-    Mask = npt.NDArray[np.bool_]
-
 __all__ = ["FLAT", "CallFit", "fit_call"]
 
 FLAT: Final = "y does not depend on x"
@@ -101,7 +99,7 @@ class _Sample:
     y: Float64Array
     rows: Float64Array
     own: Scatter
-    usable: Mask
+    usable: npt.NDArray[np.bool_]
 
 
 def fit_call(call: LayerCall) -> CallFit:
@@ -154,7 +152,7 @@ def _sampled(call: LayerCall, where: Geometry, x: torch.Tensor, y: torch.Tensor)
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
     gamma, beta = parameters.get("gamma"), parameters.get("beta")
     inputs = Inputs(where, 1.0, plain, plain, gamma, beta)
-    usable: Mask = np.ravel(finite) & (own.var[:, 0] > 0)
+    usable: npt.NDArray[np.bool_] = np.ravel(finite) & (own.var[:, 0] > 0)
     return _Sample(inputs, where.from_rows(y_rows), x_rows, own, usable)
 
 

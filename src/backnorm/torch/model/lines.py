@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Float64Array
     from backnorm.audit.measure.inputs import Inputs
-    from backnorm.torch.model.activations import Activation
+    from backnorm.torch.model.activations import ElementFunction
     from backnorm.torch.model.calls import Layer
 
     Mask = npt.NDArray[np.bool_]
@@ -64,7 +64,7 @@ class Lines:
     """
 
     law: str
-    activation: Activation | None
+    activation: ElementFunction | None
     known: Mask
     slope: Float64Array
     centre: Float64Array
@@ -144,7 +144,7 @@ def _plain(inputs: Inputs, y: Float64Array, law: str) -> Lines | None:
     return Lines(law, None, known, fit.slope, fit.centre, fit.gamma, u, fit.residual)
 
 
-def _bent(rows: _Rows) -> Iterator[Activation]:
+def _bent(rows: _Rows) -> Iterator[ElementFunction]:
     """Yield the activations whose parameter follows from the elements below 0."""
     slope, intercept, known = _fitted(bent("leaky_relu", 0.0), rows)
     u = rows.gamma * (slope * rows.x + intercept) + rows.beta
@@ -155,7 +155,7 @@ def _bent(rows: _Rows) -> Iterator[Activation]:
             yield bent(name, float(np.sum(shape(u[below]) * rows.y[below])) / size)
 
 
-def _undone(activation: Activation, rows: _Rows, law: str) -> Lines | None:
+def _undone(activation: ElementFunction, rows: _Rows, law: str) -> Lines | None:
     """Fit lines to the elements where f rises; None if f of the lines misses y."""
     columns = slice(None) if activation.geometry else _evenly(rows.x.shape[1])
     slope, intercept, known = _fitted(activation, rows.at(slice(None), columns))
@@ -171,7 +171,7 @@ def _undone(activation: Activation, rows: _Rows, law: str) -> Lines | None:
     return Lines(law, activation, known, slope, centre, rows.gamma, u, left / size)
 
 
-def _fitted(activation: Activation, rows: _Rows) -> tuple[Float64Array, Float64Array, Mask]:
+def _fitted(activation: ElementFunction, rows: _Rows) -> tuple[Float64Array, Float64Array, Mask]:
     """Return slope, intercept and known rows of the lines."""
     with np.errstate(divide="ignore", invalid="ignore"):
         v = (activation.inverse(rows.y) - rows.beta) / rows.gamma
