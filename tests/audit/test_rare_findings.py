@@ -31,6 +31,8 @@ ELSEWHERE = {
     "I06": "with_torch/test_own_modules.py",
     "S01": "with_torch/test_state.py",
     **{f"M0{number}": "with_torch/test_model_audit.py" for number in range(1, 9)},
+    **dict.fromkeys(("M09", "M10", "M11", "M12"), "with_torch/test_model_faults.py"),
+    **dict.fromkeys(("Z01", "Z02"), "with_torch/test_model_faults.py"),
 }
 """Findings that a NumPy pair cannot get, or about objects that are not pairs: the test of each."""
 

@@ -39,9 +39,9 @@ IMPOSSIBLE: Final = "not possible here: "
 AUDIT_ERROR: Final = "C03"
 """The finding which says that the audit itself raised an error."""
 
-NOTE_FAMILIES: Final = ("N", "R")
-"""First letters of the findings that are notes: lost digits, and results that are not bitwise
-identical. They are worth knowing, and not a reason to fail."""
+NOTE_FAMILIES: Final = ("N", "R", "Z")
+"""First letters of the findings that are notes: lost digits, results that are not bitwise
+identical, and parameters that are 0. They are worth knowing, and not a reason to fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,10 +184,10 @@ def audit(
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs).
 
-    Exit status: 0 all sound, with no findings but notes (codes N and R); 1 other findings; 2 wrong
-    use, a target that could not be audited or not be judged, or an error in the audit itself. With
-    --model, and in a framework's list, a layer that was not judged counts as a finding: 1. With
-    --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
+    Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
+    wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
+    With --model, and in a framework's list, a layer that was not judged counts as a finding: 1.
+    With --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
     """
     from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError

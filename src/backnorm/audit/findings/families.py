@@ -14,6 +14,7 @@ from backnorm.audit.findings.place import PLACE
 from backnorm.audit.findings.precision import PRECISION
 from backnorm.audit.findings.repeated import REPEATED
 from backnorm.audit.findings.state import STATE
+from backnorm.audit.findings.zeros import ZEROS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,13 @@ FAMILIES: Final = (
         "Each layer is judged by what it receives in a forward and a backward pass of a whole "
         "model; see [a whole model](model-audit.md).",
         PLACE,
+    ),
+    Family(
+        "Zeros stop the gradient",
+        "In a whole model: gamma is 0, or the gradient that arrives is 0 until parameters behind "
+        "the layer are no longer 0. These are notes: the layer is judged in a second call with "
+        "other values, and the exit status does not change.",
+        ZEROS,
     ),
 )
 """All families, in the order in which a page shows them."""
