@@ -64,6 +64,10 @@ class ForwardLaw:
         """Whether y is a straight line in x within each row at all."""
         return self.residual < ROW_FIT_LIMIT
 
+    def without_rule(self) -> ForwardLaw:
+        """Return the law of statistics that are not the batch's after all; constants stay."""
+        return self if self.mode == "frozen" else replace(self, mode="other", variance_rule=None)
+
     def __str__(self) -> str:
         if self.mode == "frozen":
             return "constant statistics"

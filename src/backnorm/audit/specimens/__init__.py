@@ -56,10 +56,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
-    "layer, divided by its largest value": (
-        LargestFirst(constant=False),
-        Expected("other", "both", sound=True),
-    ),
+    "layer, divided by its largest": (LargestFirst(constant=False, factor=2.0**-20), _sound()),
     # Running statistics that are in order.
     "running": (RunningStatistics(), _sound()),
     "running, in evaluation": (
@@ -133,7 +130,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "layer, gamma forgotten": (Over("layer", gamma_in_dx=False), _wrong("unexplained", "G08")),
     "variance not divided by n": (wrong.VarianceNotDivided, _wrong("unexplained", "G09")),
     "mean not divided by n": (wrong.MeanNotDivided, _wrong("unexplained", "G09")),
-    "layer, divided by a constant largest value": (
+    "layer, divided by its largest, constant": (
         LargestFirst(constant=True),
         _wrong("both", "G17", mode="other"),
     ),

@@ -1,4 +1,4 @@
-"""Layer normalization of x divided by its largest value, which changes nothing but eps."""
+"""Layer normalization of x over a multiple of its largest value: that changes nothing but eps."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ class LargestFirst:
     ----------
     constant
         Whether the gradient takes the largest value for a constant.
+    factor
+        What the largest value is multiplied by: eps weighs as much as its square says.
     """
 
     constant: bool
+    factor: float = 8.0
     kind: Kind = "layer"
 
     def forward(self, x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Any]:
         """Return y and the cache."""
         rows = x.reshape(len(x), -1)
         place = np.abs(rows).argmax(1)
-        largest = rows[np.arange(len(x)), place].reshape(-1, *(1,) * (x.ndim - 1))
+        largest = self.factor * rows[np.arange(len(x)), place].reshape(-1, *(1,) * (x.ndim - 1))
         scaled = x / np.abs(largest)
         y, cache = LAYER.forward(scaled, gamma, beta)
         return y, (scaled, largest, place, cache)
@@ -48,5 +51,7 @@ class LargestFirst:
         dx = dscaled / np.abs(largest)
         if not self.constant:
             along = (dscaled * scaled).reshape(len(dy), -1).sum(1)
-            dx.reshape(len(dy), -1)[np.arange(len(dy)), place] -= along / largest.ravel()
+            dx.reshape(len(dy), -1)[np.arange(len(dy)), place] -= (
+                self.factor * along / largest.ravel()
+            )
         return dx, dgamma, dbeta
