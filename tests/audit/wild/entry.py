@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "grouped",
     "images",
     "last",
+    "plus",
     "rows",
     "series",
     "speech",
@@ -111,6 +112,11 @@ def wrong(*codes: str) -> Verdict:
 def beside(*codes: str) -> Verdict:
     """Return the verdict on a gradient with both paths beside which something is wrong."""
     return Verdict(sound=False, through="both", codes=codes)
+
+
+def plus(verdict: Verdict, code: str) -> Verdict:
+    """Return a verdict with a finding that is not about the gradient of a first call."""
+    return replace(verdict, codes=(*(verdict.codes or ()), code))
 
 
 def unjudged(code: str) -> Verdict:

@@ -19,6 +19,7 @@ from audit.wild.entry import (
     grouped,
     images,
     last,
+    plus,
     rows,
     series,
     speech,
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AREAS", "WILD"]
 
+NATIVE: Final = "D03"
+"""PyTorch's own batch, layer and instance normalization are wrong at the third order
+(docs/frameworks.md), and so is what is built of them."""
+
+SAVED: Final = "D02"
+"""The backward pass takes what the forward pass saved for constants, and can be differentiated."""
+
 TIME_SERIES: Final[Mapping[str, Wild]] = {
     # The time series libraries detach on purpose; the gradient still is not the derivative.
     "RevIN": series(BOTH_CUT, over=(1,)),
@@ -43,11 +51,11 @@ TIME_SERIES: Final[Mapping[str, Wild]] = {
     "cmvn": series(BOTH, over=(1,)),
     # Nothing leads from y to x, and a gradient of nothing is not a gradient of 0.
     "cmvn_features": series(unjudged("G22")),
-    "TokenBatchNorm": series(BOTH, CONSTANT, over=(0, 1)),
+    "TokenBatchNorm": series(plus(BOTH, NATIVE), CONSTANT, over=(0, 1)),
     "SeriesBatchNorm": series(VARIANCE_CUT, CONSTANT, over=(0, 1)),
     "MeanScaler": series(OTHER),
     "MeanScalerCut": series(OTHER_CUT),
-    "SeriesLayerNorm": series(OTHER),
+    "SeriesLayerNorm": series(plus(OTHER, NATIVE)),
     # The detached mean over time holds gamma and beta too.
     "SeriesLayerNormCut": series(OTHER_CUT),
 }
@@ -55,14 +63,14 @@ TIME_SERIES: Final[Mapping[str, Wild]] = {
 VISION: Final[Mapping[str, Wild]] = {
     "ChannelsFirstNorm": images(BOTH, over=(1,)),
     "ChannelsFirstNormCut": images(VARIANCE_CUT, over=(1,)),
-    "LayerNorm2d": images(BOTH, over=(1,)),
+    "LayerNorm2d": images(plus(BOTH, NATIVE), over=(1,)),
     "ChannelsLastBatchNorm": last(BOTH, over=(0, 1, 2)),
     "ChannelsLastBatchNormCut": last(MEAN_CUT, over=(0, 1, 2)),
     # The small factor is a constant: it scales every path alike.
-    "NormScale": tokens(BOTH, over=(2,)),
+    "NormScale": tokens(plus(BOTH, NATIVE), over=(2,)),
     "NormScaleCut": tokens(BOTH_CUT, over=(2,)),
-    "BatchNormAct2d": images(BOTH, CONSTANT, over=(0, 2, 3)),
-    "BatchNormSiLU": images(BOTH, CONSTANT, over=(0, 2, 3)),
+    "BatchNormAct2d": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
+    "BatchNormSiLU": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
     "BatchNormActCut": images(BOTH_CUT, CONSTANT, over=(0, 2, 3)),
     "BatchNormSwishCut": images(VARIANCE_CUT, CONSTANT, over=(0, 2, 3)),
     "GRN": last(OTHER),
@@ -77,7 +85,7 @@ VISION: Final[Mapping[str, Wild]] = {
 
 GAN: Final[Mapping[str, Wild]] = {
     # gamma and beta of each sample are not known to the audit, so that it cannot undo them.
-    "ConditionalBatchNorm": images(OTHER, OTHER),
+    "ConditionalBatchNorm": images(plus(OTHER, NATIVE), OTHER),
     "ConditionalBatchNormCut": images(OTHER_CUT, OTHER),
     "VirtualBatchNorm": images(OTHER),
     "VirtualBatchNormCut": images(OTHER_CUT),
@@ -88,9 +96,9 @@ GAN: Final[Mapping[str, Wild]] = {
     # y has one channel more than x.
     "MinibatchStd": images(unjudged("G23")),
     # The noise is the same in each call, since torch's own generator is set back.
-    "NoisyBatchNorm": images(OTHER, OTHER),
+    "NoisyBatchNorm": images(plus(OTHER, NATIVE), OTHER),
     "OwnNoiseNorm": images(unjudged("G16")),
-    "SpadeLike": images(OTHER),
+    "SpadeLike": images(plus(OTHER, NATIVE)),
     "SpadeLikeCut": images(OTHER_CUT),
 }
 
@@ -103,7 +111,7 @@ RL: Final[Mapping[str, Wild]] = {
     "EmaObsNormCut": rows(OTHER_CUT, CONSTANT),
     "whiten": rows(OTHER),
     "whiten_cut": rows(OTHER_CUT),
-    "TanhTrunk": tokens(BOTH, over=(2,)),
+    "TanhTrunk": tokens(plus(BOTH, NATIVE), over=(2,)),
     "TanhTrunkCut": tokens(VARIANCE_CUT, over=(2,)),
     # Constants by design, as a note says.
     "BatchRenorm": rows(wrong("G11"), CONSTANT),
@@ -118,7 +126,7 @@ STYLE: Final[Mapping[str, Wild]] = {
     "BatchInstanceNormCut": images(OTHER_CUT),
     "SwitchNorm": images(OTHER),
     "SwitchNormCut": images(OTHER_CUT),
-    "IBN": images(OTHER, OTHER),
+    "IBN": images(plus(OTHER, NATIVE), OTHER),
     "IBNCut": images(OTHER_CUT, OTHER_CUT),
     "FusedInstanceNorm": images(wrong("G07")),
 }
@@ -133,16 +141,16 @@ SPEECH: Final[Mapping[str, Wild]] = {
     "CumulativeLayerNormCut": speech(OTHER_CUT),
     "GlobalLayerNorm": speech(BOTH, over=(1, 2)),
     "GlobalLayerNormCut": speech(VARIANCE_CUT, over=(1, 2)),
-    "FrameNorm": speech(BOTH, over=(1,)),
+    "FrameNorm": speech(plus(BOTH, NATIVE), over=(1,)),
     "FrameNormCut": speech(MEAN_CUT, over=(1,)),
 }
 
 VARIANTS: Final[Mapping[str, Wild]] = {
-    "GhostBatchNorm": rows(OTHER),
+    "GhostBatchNorm": rows(plus(OTHER, NATIVE)),
     "GhostBatchNormCut": rows(OTHER_CUT),
     "HandGroupNorm": grouped(BOTH, [2, 4]),
     "HandGroupNormCut": grouped(BOTH_CUT, [2, 4]),
-    "PerGroupAffine": grouped(BOTH, [2, 4]),
+    "PerGroupAffine": grouped(plus(BOTH, NATIVE), [2, 4]),
     "PerGroupAffineCut": grouped(VARIANCE_CUT, [2, 4]),
     "LlamaNorm": tokens(BOTH, over=(2,), centred=False),
     "LlamaNormCut": tokens(RMS_CUT, over=(2,), centred=False),
@@ -161,7 +169,7 @@ VARIANTS: Final[Mapping[str, Wild]] = {
 }
 
 FUNCTIONS: Final[Mapping[str, Wild]] = {
-    "FusedBatchNorm": rows(BOTH, over=(0,)),
+    "FusedBatchNorm": rows(plus(BOTH, SAVED), over=(0,)),
     "MeanForgotten": rows(MEAN_CUT, over=(0,)),
     "VarianceForgotten": rows(VARIANCE_CUT, over=(0,)),
     "SumForMean": rows(wrong("G09")),
@@ -171,14 +179,14 @@ FUNCTIONS: Final[Mapping[str, Wild]] = {
     # dgamma takes the x_hat of the other eps as well.
     "EpsMoved": rows(beside("G10", "G13"), over=(0,)),
     "UnbiasedForward": rows(wrong("G07")),
-    "UnbiasedBoth": rows(BOTH, over=(0,)),
+    "UnbiasedBoth": rows(plus(BOTH, SAVED), over=(0,)),
     "TextbookStages": images(BOTH, over=(0, 2, 3)),
     "HalfForgotten": images(wrong("G05")),
     "ChannelSum": images(wrong("G09")),
-    "FusedRMSNorm": tokens(BOTH, over=(2,), centred=False),
+    "FusedRMSNorm": tokens(plus(BOTH, SAVED), over=(2,), centred=False),
     "FusedRMSNormCut": tokens(RMS_CUT, over=(2,), centred=False),
-    "TrainingGradient": rows(BOTH, beside("G04"), over=(0,)),
-    "ModeGradient": rows(BOTH, CONSTANT, over=(0,)),
+    "TrainingGradient": rows(plus(BOTH, SAVED), beside("G04"), over=(0,)),
+    "ModeGradient": rows(plus(BOTH, SAVED), CONSTANT, over=(0,)),
 }
 
 NUMPY_PAIRS: Final[Mapping[str, Wild]] = {
