@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from audit.wild.calls import call_of, layer, leaves_of, slope
 from audit.wild.table import AREAS, WILD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from audit.wild.entry import Verdict, Wild
 
 SCALES = (1.0, 2.0**-5)
@@ -24,6 +28,19 @@ MODES = [
 ]
 JUDGED = [mode for mode in MODES if mode.values[1].sound is not None]
 WITH_PATHS = [name for name, wild in WILD.items() if wild.over]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Run PyTorch on one thread: on inputs this small a second one only waits."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 DIRECTIONS = 4
