@@ -18,7 +18,7 @@ ONNX_9: Final = replace(
     ONNX_14,
     name="onnx-9",
     title="ONNX opset 9, BatchNormalization",
-    source="onnx at f7546912: onnx/defs/nn; onnxruntime at 0606f7d6",
+    source="onnx at f7546912: onnx/defs/nn; onnxruntime 1.32.0 ran on the CPU",
     traps=(
         "The operator has no training_mode: a node with more than one output is in training.",
         "The text does not say which variance is kept; onnxruntime keeps the biased one.",
