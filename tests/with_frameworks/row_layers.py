@@ -86,8 +86,8 @@ class RowRunner:
         for name, value in self.kept.items():
             array = arrays.get(self._row_name(name))
             if array is not None:
-                value = np.asarray(value, array.dtype or x.dtype)
-                state[array.name] = value.reshape(len(gamma) if array.shape == "C" else array.shape)
+                shape = len(gamma) if array.shape == "C" else array.shape
+                state[array.name] = np.asarray(value, array.dtype or x.dtype).reshape(shape)
         layer.load_state({name: value for name, value in state.items() if value is not None})
         return layer.train() if train else layer.eval()
 
