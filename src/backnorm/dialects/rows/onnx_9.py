@@ -31,7 +31,7 @@ ONNX_9: Final = replace(
     ),
     momentum=Fact(ONNX_14.momentum.value, _SPEC),
     momentum_weighs=Fact("old", f"{_SPEC}; {_RUNTIME}"),
-    running_var=Fact("biased", f"{_RUNTIME}; {_SPEC} does not say"),
+    running_var=Fact("biased", f"{_RUNTIME}; {_SPEC} does not say; {_LIVE}"),
     updates_in=Fact("returned", f"{_SPEC}: outputs 2 and 3"),
     arrays=Fact(
         (
