@@ -17,7 +17,6 @@ import pytest
 
 import backnorm as bn
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.probes.examination import Examination
 from backnorm.audit.probes.running import running_law
 from backnorm.audit.subjects.registry import layers_of
@@ -57,12 +56,15 @@ class Theirs:
         The options of the row with which the framework's layer was made, if not the defaults.
     names
         The row's names of arrays by the framework's, where the audit sees others.
+    computes_in
+        The dtype that it computes in, whatever x is; empty for that of x.
     """
 
     framework: str
     layer: str
     options: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    computes_in: str = ""
 
 
 EMA = ("hidden", "average", "counter")
@@ -71,7 +73,7 @@ BATCH_STATS = {"batch_stats.mean": "mean", "batch_stats.var": "var"}
 
 RAN = {
     "torch": Theirs("torch", "torch.nn.BatchNorm2d"),
-    "keras": Theirs("keras", "keras.layers.BatchNormalization"),
+    "keras": Theirs("keras", "keras.layers.BatchNormalization", computes_in="float32"),
     "flax": Theirs("flax", "flax.linen.BatchNorm", names=BATCH_STATS),
     "haiku": Theirs(
         "haiku",
@@ -148,6 +150,8 @@ def one_of(subjects: tuple[Subject, ...], theirs: Theirs) -> Subject:
 
 def law(subject: Subject) -> tuple[str, str]:
     """How it normalizes, and how its running statistics follow: in the audit's words."""
+    # In one dtype: to compile for another takes JAX a minute.
+    subject = replace(subject, dtypes=subject.dtypes[-1:])
     measurements = measure(subject, SEED)
     examination = Examination(subject, measurements, judge(subject, measurements), SEED)
     return examination.record.law, running_law(examination).state
@@ -155,9 +159,13 @@ def law(subject: Subject) -> tuple[str, str]:
 
 def steps(subject: Subject, sizes: tuple[int, ...]) -> list[Step]:
     """Training steps with batches of those sizes, in the subject's finest dtype."""
-    rng = np.random.default_rng(SEED)
-    drawn = [draw_inputs(subject, rng, subject.dtypes[-1], batch=size) for size in sizes]
-    return [Step(one.x, one.gamma, one.beta, one.dy, train=True) for one in drawn]
+    rng, dtype = np.random.default_rng(SEED), subject.dtypes[-1]
+
+    def drawn(mean: float, *shape: int) -> Any:
+        return rng.normal(mean, 1.5, shape).astype(dtype)
+
+    shapes = [(size, *subject.sample_shape) for size in sizes]
+    return [Step(drawn(0.5, *s), drawn(1.0, C), drawn(0.0, C), drawn(0.0, *s)) for s in shapes]
 
 
 @pytest.mark.parametrize("dialect", RAN)
@@ -170,17 +178,18 @@ def test_the_row_has_the_law_the_numbers_and_the_version_of_its_framework(dialec
     with found(theirs) as (subject, versions):
         row = as_row(subject, dialect, theirs.options, theirs.names)
         assert law(subject) == law(row)
-        assert dialect in law(row)[1].rpartition(": ")[2].rstrip(".").split(", ")
-        assert_same_numbers(subject, row)
-        assert_same_answer_to_one_value(subject, row)
+        if row_of(dialect).copied_updates.known == 0:
+            # Another starts after its first update, so that the law does not show the copy.
+            assert dialect in law(row)[1].rpartition(": ")[2].rstrip(".").split(", ")
+        limit = FRAMEWORK_PARTS[theirs.computes_in or subject.dtypes[-1]]
+        assert_same_numbers(subject, row, limit)
+        assert_same_answer_to_one_value(subject, row, limit)
         version = versions[theirs.framework].partition("+")[0]
     assert f" {version} ran on the " in row_of(dialect).source
 
 
-def assert_same_numbers(subject: Subject, row: Subject) -> None:
+def assert_same_numbers(subject: Subject, row: Subject, limit: float) -> None:
     """Compare y, the gradients and the state of both over three steps."""
-    dtype = subject.dtypes[-1]
-    limit = FRAMEWORK_PARTS[dtype]
     theirs, ours = subject.runner, row.runner
     for place, step in enumerate(steps(subject, (4, 9, 3))):
         arguments = (step.x, step.gamma, step.beta, step.dy)
@@ -189,10 +198,10 @@ def assert_same_numbers(subject: Subject, row: Subject) -> None:
             assert parts(getattr(got, name), getattr(wanted, name)) <= limit, (place, name)
         theirs, ours = theirs.after([step]), ours.after([step])
         for name, value in theirs.state().items():
-            assert parts(np.asarray(ours.state()[name]), value) <= limit, (place, name)
+            assert parts(np.reshape(ours.state()[name], value.shape), value) <= limit, (place, name)
 
 
-def assert_same_answer_to_one_value(subject: Subject, row: Subject) -> None:
+def assert_same_answer_to_one_value(subject: Subject, row: Subject, limit: float) -> None:
     """Compare what training does with one value per channel: an error, or y and the state."""
     places = (1,) * (len(subject.sample_shape) - 1)
     (step,) = steps(replace(subject, sample_shape=(C, *places)), (1,))
@@ -200,11 +209,11 @@ def assert_same_answer_to_one_value(subject: Subject, row: Subject) -> None:
     assert (theirs is None) == (ours is None)
     if theirs is not None and ours is not None:
         (y, state), (wanted_y, wanted) = ours, theirs
-        limit = FRAMEWORK_PARTS[subject.dtypes[-1]]
         assert parts(y, wanted_y) <= limit
         for name, value in wanted.items():
-            assert np.array_equal(np.isnan(state[name]), np.isnan(value)), name
-            assert parts(np.nan_to_num(state[name]), np.nan_to_num(value)) <= limit, name
+            got = np.reshape(state[name], value.shape)
+            assert np.array_equal(np.isnan(got), np.isnan(value)), name
+            assert parts(np.nan_to_num(got), np.nan_to_num(value)) <= limit, name
 
 
 def answer(runner: Runner, step: Step) -> tuple[Any, Mapping[str, Any]] | None:

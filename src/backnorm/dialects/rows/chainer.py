@@ -16,7 +16,7 @@ _LIVE = "tests/with_frameworks/test_dialects.py"
 CHAINER: Final = Row(
     name="chainer",
     title="Chainer 7, links.BatchNormalization",
-    source=("chainer at a8e15cbe: chainer/links, chainer/functions; Chainer 7.8.1 ran on the CPU"),
+    source="chainer at a8e15cbe: chainer/links, chainer/functions; Chainer 7.8.1 ran on the CPU",
     traps=(
         "eps is 2e-5.",
         "decay is the weight of the old; the running variance is unbiased.",

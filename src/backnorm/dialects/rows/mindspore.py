@@ -15,7 +15,7 @@ _LIVE = "tests/with_frameworks/test_dialects.py"
 MINDSPORE: Final = Row(
     name="mindspore",
     title="MindSpore, nn.BatchNorm1d to BatchNorm3d on the CPU",
-    source=("MindSpore at 06967502: nn/layer, plugin CPU kernels; MindSpore 2.10.0 ran on the CPU"),
+    source="MindSpore at 06967502: nn/layer, plugin CPU kernels; MindSpore 2.10.0 ran on the CPU",
     traps=(
         (
             "momentum of the cell is the weight of the old; the operator below is given 1 - "

@@ -16,7 +16,7 @@ _LIVE = "tests/with_frameworks/test_dialects.py"
 TF_FUSED: Final = Row(
     name="tf-fused",
     title="TensorFlow, fused_batch_norm (V3) on the CPU",
-    source=("tensorflow at 057091db: core/kernels, python/ops; TensorFlow 2.21.0 ran on the CPU"),
+    source="tensorflow at 057091db: core/kernels, python/ops; TensorFlow 2.21.0 ran on the CPU",
     traps=(
         (
             "exponential_avg_factor is the weight of the new and is 1 by default: the function "
