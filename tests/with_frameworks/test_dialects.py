@@ -102,6 +102,7 @@ RAN = {
 
 ELSEWHERE = {
     "caffe": "tests/dialects/goldens/caffe",
+    "inplace-abn": "tests/dialects/goldens/make_inplace_abn.py",
     "onnx-9": "tests/with_frameworks/test_onnx.py",
     "onnx-14": "tests/with_frameworks/test_onnx.py",
     "onnx-15": "tests/with_frameworks/test_onnx.py",
