@@ -1,8 +1,5 @@
 """How cells and functions of MindSpore are called and differentiated.
 
-It is not asked for higher derivatives: of LayerNorm MindSpore 2.10.0 has no second derivative, and
-where it raises for that reason, the gradients that are asked for later in the process raise too.
-
 Plain: see `backnorm.host.specs`.
 """
 
@@ -11,7 +8,7 @@ from ..names import role_of
 from ..runners import first_of
 from . import listed
 
-__all__ = ["LAYERS", "differentiate", "layer", "layer_classes", "layers"]
+__all__ = ["LAYERS", "differentiate", "higher", "layer", "layer_classes", "layers"]
 
 
 def layer_classes():
@@ -67,6 +64,9 @@ def layer(candidate, kind, train):
     def differentiate(_, leaves, constants, dy):
         return _gradients(called, fill(leaves, constants, train), dy, named, weights)
 
+    def deeper(_, leaves, constants, dy, along):
+        return _higher(called, fill(leaves, constants, train), dy, along, named, weights)
+
     def take_step(constants, leaves, dy, training):
         _gradients(called, fill(leaves, constants, training), dy, named, weights)
         return {name: parameters[name].asnumpy().copy() for name in start}
@@ -75,6 +75,7 @@ def layer(candidate, kind, train):
     return {
         "call": called,
         "differentiate": differentiate,
+        "higher": deeper,
         "state": start,
         "take_step": take_step,
         "shape": shapes[0] if shapes else (defaults.CHANNELS[kind],),
@@ -92,6 +93,12 @@ def differentiate(call, leaves, constants, dy):
     return _gradients(lambda arrays: call(dict(fixed, **arrays)), _tensors(leaves), dy)
 
 
+def higher(call, leaves, constants, dy, along):
+    """Return the last of the gradients of the gradient."""
+    fixed = _tensors(constants)
+    return _higher(lambda arrays: call(dict(fixed, **arrays)), _tensors(leaves), dy, along)
+
+
 def _gradients(call, given, dy, named=(), weights=None):
     """Differentiate by the tensors of ``given``, and by the parameters of the roles ``named``."""
     import mindspore
@@ -105,8 +112,47 @@ def _gradients(call, given, dy, named=(), weights=None):
 
     places = tuple(range(len(given)))
     run = mindspore.value_and_grad(total, places, weights or None, has_aux=True)
-    (_, y), found = run(*given.values())
+    (_, y), found = _ran(run, given)
     return y.asnumpy().copy(), _by_role(found, list(given), named)
+
+
+def _higher(call, given, dy, along, named=(), weights=None):
+    import mindspore
+
+    given = dict(given, dy=mindspore.Tensor(dy))
+
+    def total(*values):
+        arrays = dict(zip(given, values))
+        upstream = arrays.pop("dy")
+        return (first_of(call(arrays)) * upstream).sum()
+
+    reached, place = total, list(given).index("x")
+    for direction in along:
+        reached = _slope_along(reached, place, mindspore.Tensor(direction))
+    run = mindspore.grad(reached, tuple(range(len(given))), weights or None)
+    return _by_role(_ran(run, given), list(given), named)
+
+
+def _slope_along(function, place, direction):
+    """Return the function whose value is that of a function's gradient by x along a direction."""
+    import mindspore
+
+    return lambda *values: (direction * mindspore.grad(function, place)(*values)).sum()
+
+
+def _ran(run, given):
+    """Run a derivative.
+
+    After one that raised, MindSpore 2.10.0 takes the next derivative for one of higher order, which
+    some operators do not have, unless it is told to forget.
+    """
+    try:
+        return run(*given.values())
+    except Exception:
+        from mindspore.common import api
+
+        api._pynative_executor.clear_res()
+        raise
 
 
 def _by_role(found, roles, named):
