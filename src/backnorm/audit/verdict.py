@@ -35,6 +35,8 @@ FAULT_CODES: Final[Mapping[str, str]] = {
     "other_divisor": "G07",
     "variance_not_divided": "G09",
     "mean_not_divided": "G09",
+    "neither_divided": "G09",
+    "divided_by_samples": "G09",
     "eps_elsewhere": "G10",
 }
 """Finding where dx is the dx that a known fault makes."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import scatter
 from backnorm.audit.measure.row_fit import fit_rows
 
@@ -30,7 +31,7 @@ class PathParts:
     Attributes
     ----------
     direct, mean, variance
-        D, M and V.
+        D, M and V; M is 0 for kinds without a mean.
     x_hat
         The subject's own normalized input.
     x, dy, gamma
@@ -39,6 +40,8 @@ class PathParts:
         What the subject used; shapes (R, 1).
     batch_mean, batch_var
         Statistics of the batch; shapes (R, 1).
+    samples
+        Number of samples in the batch.
     divisor
         n or n - 1: what the subject divides its variance by.
     steepness
@@ -58,6 +61,7 @@ class PathParts:
     centre: Float64Array
     batch_mean: Float64Array
     batch_var: Float64Array
+    samples: int
     divisor: float
     steepness: Float64Array
     dx: Float64Array
@@ -92,7 +96,7 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
     along = np.sum(direct * x_hat, axis=1, keepdims=True) / divisor
     return PathParts(
         direct=direct,
-        mean=np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape),
+        mean=np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape) * has_mean(subject.kind),
         variance=-moved * along * steepness,
         x_hat=x_hat,
         x=x,
@@ -102,6 +106,7 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
         centre=fit.centre,
         batch_mean=batch.mean,
         batch_var=batch.var,
+        samples=len(inputs.x),
         divisor=divisor,
         steepness=steepness,
         dx=inputs.geometry.rows(run.dx),

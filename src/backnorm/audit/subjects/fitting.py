@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
     from backnorm.audit.subjects.axes import Axes
 
-__all__ = ["Fit", "distinct", "fit", "taken"]
+__all__ = ["Fit", "better", "distinct", "fit", "fit_as_it_is", "taken"]
 
 BATCH: Final = 5
 """No number of channels: layers that take samples without a batch axis must not be misled."""
@@ -52,18 +52,21 @@ class Fit:
         The subject.
     ran
         Whether it runs on that shape.
+    usable
+        Whether y and the gradients have the shapes that they should have, and are finite.
     law
         Its forward law there; None where it has none.
     """
 
     subject: Subject
     ran: bool
+    usable: bool = False
     law: ForwardLaw | None = None
 
     @property
     def suits(self) -> bool:
-        """Whether it follows a known law."""
-        return self.law is not None and self.law.mode != "other"
+        """Whether it follows a known law, and all that it returns can be used."""
+        return self.usable and self.law is not None and self.law.mode != "other"
 
     @property
     def is_flat(self) -> bool:
@@ -84,10 +87,15 @@ def fit(subject: Subject, axes: Axes | None = None, per_parameter: int = 1) -> F
     """
     fits = []
     for spatial in _spatial(subject.kind, axes):
-        fits.append(_fit_one(_with_spatial(subject, spatial, per_parameter)))
+        fits.append(fit_as_it_is(_with_spatial(subject, spatial, per_parameter)))
         if fits[-1].suits:
             return fits[-1]
-    return next((one for one in fits if one.ran), None) or _best_refused(fits)
+    return better(*fits) if any(one.ran for one in fits) else _best_refused(fits)
+
+
+def better(*fits: Fit) -> Fit:
+    """Return the first fit of those that give what can be used, or else of those that run."""
+    return max(fits, key=lambda one: (one.usable, one.ran))
 
 
 def taken(fit: Fit) -> Subject:
@@ -122,6 +130,8 @@ def _with_spatial(subject: Subject, spatial: Shape, per_parameter: int) -> Subje
     """Return a subject whose samples have these axes beside those of the parameters."""
     first, *others = subject.parameter_shape
     shape = (first * per_parameter, *others)
+    # Else an axis that is taken for another would broadcast by accident.
+    spatial = tuple(length + (length in shape) for length in spatial)
     before = subject.kind in ("layer", "rms")
     return replace(subject, sample_shape=spatial + shape if before else shape + spatial)
 
@@ -144,15 +154,17 @@ def _first_run(subject: Subject, dtype: str) -> FirstRun:
         return FirstRun(ran=error.code != RAISED)
 
 
-def _fit_one(subject: Subject) -> Fit:
+def fit_as_it_is(subject: Subject) -> Fit:
     """Run a subject on its sample shape, and find the law that it follows there."""
-    if not _first_run(subject, subject.dtypes[0]).ran:
+    first = _first_run(subject, subject.dtypes[0])
+    if not first.ran:
         return Fit(subject, ran=False)
+    usable = first.run is not None
     try:
         law = recover_forward_law(subject, np.random.default_rng(0), subject.dtypes[0])
     except BacknormError:
-        return Fit(subject, ran=True)
-    return Fit(subject, ran=True, law=law)
+        return Fit(subject, ran=True, usable=usable)
+    return Fit(subject, ran=True, usable=usable, law=law)
 
 
 def _best_refused(fits: Sequence[Fit]) -> Fit:

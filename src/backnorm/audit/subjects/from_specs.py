@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
 from backnorm.audit.subjects.axes import read_axes
-from backnorm.audit.subjects.fitting import distinct, fit, taken
+from backnorm.audit.subjects.fitting import better, distinct, fit, fit_as_it_is, taken
 from backnorm.audit.subjects.runner import Runner
 from backnorm.audit.subjects.search import NOTHING_FITS, search
 
@@ -44,11 +44,18 @@ def subjects_from(
 
 
 def _modes_of(specs: Sequence[Mapping[str, Any]]) -> list[Subject]:
-    """Make the subjects of one object: as what the first was found, its other modes are audited."""
+    """Make the subjects of one object: as what the first was found, its other modes are audited.
+
+    So are they where nothing had to be found, and they suit what the first was taken for.
+    """
     first, found = _subject_of(specs[0])
-    if not found:
-        return [first, *(_subject_of(spec)[0] for spec in specs[1:])]
-    return [first, *(_in_mode_of(spec, first) for spec in specs[1:])]
+    return [first, *(_other_mode(spec, first, found=found) for spec in specs[1:])]
+
+
+def _other_mode(spec: Mapping[str, Any], first: Subject, *, found: bool) -> Subject:
+    """Return the subject of an object in another mode."""
+    same = _in_mode_of(spec, first)
+    return same if found or fit_as_it_is(same).suits else _subject_of(spec)[0]
 
 
 def _in_mode_of(spec: Mapping[str, Any], first: Subject) -> Subject:
@@ -84,7 +91,9 @@ def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
         return taken(usual), False
     kinds = (subject.kind,) if spec["given"] or usual.suits else KINDS
     found = search(subject, kinds, axes, tuple(spec["stored"]))
-    if found is not None:
+    if found is not None and found.suits:
         return taken(found), True
+    if found is not None:
+        usual = better(usual, found)
     silent = usual.suits or usual.explained or not usual.ran
     return replace(taken(usual), notes=() if silent else (NOTHING_FITS,)), False

@@ -98,8 +98,10 @@ def search(subject: Subject, kinds: Sequence[Kind], axes: Axes | None, stored: S
     Returns
     -------
     Fit
-        The subject as what it was found to be, with a note; None where nothing fits.
+        The subject as what it was found to be, with a note. Where nothing fits, the first as which
+        it gives what can be used; None without such a kind and order.
     """
+    usable = None
     for one in CANDIDATES:
         usual = read_axes(one.axes)
         order = axes or usual
@@ -111,7 +113,8 @@ def search(subject: Subject, kinds: Sequence[Kind], axes: Axes | None, stored: S
             words = f"--kind {one.kind} --axes {order.text}"
             note = f"It was judged with {words}, which fits its forward pass."
             return replace(found, subject=replace(found.subject, notes=(note,)))
-    return None
+        usable = usable or (found if found.usable else None)
+    return usable
 
 
 def _as(subject: Subject, one: Candidate, axes: Axes, stored: Shape) -> Subject:

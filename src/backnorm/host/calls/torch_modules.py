@@ -219,17 +219,31 @@ def _part(module, name):
 def parameter_names(module):
     """Return the names of gamma and beta; where names say nothing, ones and zeros do.
 
-    In a module that holds others, as a convolution and a normalization, the latter's are meant.
+    In a module that holds others, as a convolution and a normalization, the latter's are meant. Of
+    several in a module, the largest is meant: the others are not one value for each channel.
     """
     found = {}
-    for name, value in sorted(module.named_parameters(), key=lambda p: not _in_norm(module, p[0])):
-        found.setdefault(role_of(name) or _role_by_value(value), name)
-    return {role: found[role] for role in ("gamma", "beta") if role in found}
+    for name, value in module.named_parameters():
+        if value.dim() and not _mixes(_owner(module, name)):
+            role = role_of(name) or _role_by_value(value)
+            found.setdefault(role, []).append((_in_norm(module, name), value.numel(), name))
+    best = {role: max(several, key=lambda one: one[:2])[2] for role, several in found.items()}
+    return {role: best[role] for role in ("gamma", "beta") if role in best}
+
+
+def _owner(module, name):
+    return _part(module, name.rpartition(".")[0])
+
+
+def _mixes(owner):
+    """Whether a module's weights mix channels, or stand for words."""
+    from torch import nn
+
+    return isinstance(owner, (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.Embedding))
 
 
 def _in_norm(module, name):
-    owner = _part(module, name.rpartition(".")[0])
-    return "norm" in type(owner).__name__.lower()
+    return "norm" in type(_owner(module, name)).__name__.lower()
 
 
 def _role_by_value(value):
