@@ -101,7 +101,7 @@ def _vague(m: Measurement) -> str:
     """Return the code of what makes a derivative meaningless, or an empty string."""
     if m.comparison.unrepeated > REPEAT_LIMIT:
         return "G16"
-    return "G15" if m.comparison.skipped > ROUGH_LIMIT else ""
+    return "G15" if max(m.comparison.skipped, m.comparison.stepped) > ROUGH_LIMIT else ""
 
 
 def _exceeds(m: Measurement, error: float | None) -> bool:
@@ -141,6 +141,8 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
         hidden = m.comparison.skipped - m.comparison.kinked
         rough = f"kinks at {m.comparison.kinked:.0%} of the elements"
         rough += f", rounding that hides the derivative at {hidden:.0%}" if hidden > 0 else ""
+        steps = m.comparison.stepped
+        rough += f", y in steps at {steps:.0%} of its elements" if steps > ROUGH_LIMIT else ""
         yield finding(_vague(m), differ if _vague(m) == "G16" else rough)
         return
     if _exceeds(m, errors.dx):

@@ -113,14 +113,17 @@ def _of_calls(calls, candidate, asked):
     kind = asked.get("kind") or kind_of(candidate)
     name = asked.get("name") or getattr(calls, "name_of", name_of)(candidate)
     classes, given = tuple(calls.layer_classes()), asked.get("arguments")
+    channels = 0
     if isinstance(candidate, type) and issubclass(candidate, classes):
-        candidate = _build(calls, candidate, given, kind)
+        arguments = _guess(candidate, defaults.CHANNELS[kind]) if given is None else given
+        channels = _channels_in(arguments)
+        candidate = _build(calls, candidate, arguments)
     base = calls_of(calls.base()) if hasattr(calls, "base") else calls
     made = []
     for mode in _modes(asked, getattr(candidate, "training", True) is not False):
         train = mode == "train"
         if isinstance(candidate, classes):
-            layer = calls.layer(candidate, kind, train)
+            layer = _whole(calls.layer(candidate, kind, train), channels)
         else:
             layer = of_function(*_function_of(calls, candidate), given, kind, train)
         spec = _of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ()))
@@ -160,9 +163,28 @@ def _modes(asked, training):
     return (wanted,)
 
 
-def _build(calls, cls, given, kind):
-    """Construct a layer; without arguments, guess those that have no default."""
-    arguments = _guess(cls, defaults.CHANNELS[kind]) if given is None else given
+def _channels_in(arguments):
+    """Return the one whole number that a layer is constructed with; 0 if there are others."""
+    values = arguments.values() if isinstance(arguments, dict) else arguments
+    numbers = {value for value in values if type(value) is int}
+    return numbers.pop() if len(numbers) == 1 else 0
+
+
+def _whole(layer, channels):
+    """Return the layer spec of a layer with so many channels, which may share them among parts.
+
+    gamma and beta of a part are not those of the layer.
+    """
+    own = 1
+    for length in layer["shape"]:
+        own *= int(length)
+    if channels <= own or channels % own or not layer.get("gamma", True):
+        return layer
+    return dict(layer, shape=(channels,), stored=(channels,), gamma=False, beta=False)
+
+
+def _build(calls, cls, arguments):
+    """Construct a layer."""
     make = getattr(calls, "build", _construct)
     try:
         return make(cls, arguments)

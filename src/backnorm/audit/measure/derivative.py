@@ -44,6 +44,9 @@ BEND: Final = np.array([0, 0, 0, 5 / 2, -1, 1 / 6])
 """Weights of the bends over 1, 2, 3 steps. A smooth curve then gives 0, and a kink at the point
 itself the jump of its slope: central differences alone cannot see such a kink."""
 
+LEAP: Final = 1e6
+"""A small change of x times this is as large as x is wide."""
+
 STEP: Final = {"fine": FINE_STEP, "coarse": COARSE_STEP}
 
 
@@ -67,6 +70,8 @@ class Comparison:
         Share of the elements at which y has a kink: it bends by more than its rounding.
     unrepeated
         Largest difference of y between two calls on the same input, relative to y.
+    stepped
+        Share of the elements of y that follow x in steps: a small change of x does not move them.
     """
 
     errors: Errors
@@ -74,6 +79,7 @@ class Comparison:
     skipped: float
     kinked: float
     unrepeated: float
+    stepped: float = 0.0
 
 
 def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Comparison:
@@ -97,7 +103,7 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
     -----
     Cost: six forward passes for each element of a small input.
     """
-    fineness = resolution(subject, rng, dtype)
+    fineness, stepped = _resolution_and_steps(subject, rng, dtype)
     drawn = [draw_inputs(subject, rng, dtype, batch=b, scale=scale) for b, scale in TRIED]
     comparisons = [compare_one(subject, inputs, fineness) for inputs in drawn]
     errors = [comparison.errors for comparison in comparisons]
@@ -111,13 +117,21 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
         max(comparison.skipped for comparison in comparisons),
         max(comparison.kinked for comparison in comparisons),
         max(comparison.unrepeated for comparison in comparisons),
+        stepped,
     )
 
 
 def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolution:
     """Tell whether y follows x in float64, or in steps of float32 whatever its dtype is."""
+    return _resolution_and_steps(subject, rng, dtype)[0]
+
+
+def _resolution_and_steps(
+    subject: Subject, rng: np.random.Generator, dtype: str
+) -> tuple[Resolution, float]:
+    """Return the resolution, and the share of y that follows x in steps."""
     if dtype != "float64":
-        return "coarse"
+        return "coarse", 0.0
     inputs = draw_inputs(subject, rng, dtype, batch=5)
     move = 1e-6 * inputs.scale * rng.standard_normal(inputs.x.shape)
     y0, y1, y2 = (
@@ -125,7 +139,8 @@ def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolu
         for k in (0, 1, 2)
     )
     noise = np.abs(y0 - 2 * y1 + y2).max() / max(float(np.abs(y1).max()), _TINY)
-    return "fine" if noise < FINE_RESOLUTION else "coarse"
+    far = replace(inputs, x=inputs.x + LEAP * move).forward(subject)
+    return "fine" if noise < FINE_RESOLUTION else "coarse", float(np.mean((y0 == y1) & (y0 != far)))
 
 
 def _worst(values: list[float | None]) -> float | None:

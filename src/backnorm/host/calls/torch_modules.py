@@ -115,11 +115,10 @@ class ModuleRunner:
 
         leaves = {"x": leaf_of(x, self.way[0], self.way[2])}
         for role, value in (("gamma", gamma), ("beta", beta)):
-            if role in self.named:
+            if role in self.named and value is not None:
                 leaf = _part(module, self.named[role])
-                if value is not None:
-                    with torch.no_grad():
-                        leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
+                with torch.no_grad():
+                    leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
                 leaves[role] = leaf.requires_grad_()
         return leaves
 

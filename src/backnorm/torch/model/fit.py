@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.activations import smooth
 from backnorm.audit.measure.forward_law import scatter
 from backnorm.audit.measure.inputs import Inputs
+from backnorm.audit.measure.lines import find_lines, same_lines
 from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.thresholds import CENTRE_LIMIT, FEW_VALUES, FROZEN_LIMIT
-from backnorm.torch.model.activations import smooth
+from backnorm.torch.model.activations import parts
 from backnorm.torch.model.calls import replay
-from backnorm.torch.model.lines import find_lines, same_lines
 from backnorm.torch.model.shares import NO_SHARES, Passed, measure_shares
 from backnorm.torch.model.state import put_back, tensors_of
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array
     from backnorm.audit.kinds import Geometry
     from backnorm.audit.measure.forward_law import Scatter
+    from backnorm.audit.measure.lines import Lines
     from backnorm.audit.record import ChannelParts, Coefficients, Mode
     from backnorm.torch.model.calls import LayerCall
-    from backnorm.torch.model.lines import Lines
 
 __all__ = ["FLAT", "CallFit", "fit_call"]
 
@@ -177,7 +178,8 @@ def _with_lines(call: LayerCall, fit: CallFit, sample: _Sample) -> CallFit:
     if y is None:
         return replace(fit, why="a second call returned no tensor")
     other = _sampled(call, sample.inputs.geometry, x, y)
-    for lines in find_lines(call.layer, sample.inputs, sample.y):
+    own = parts(call.layer, sample.inputs.geometry)
+    for lines in find_lines(sample.inputs, sample.y, own):
         why = "its statistics are neither those of the batch nor constants"
         others = same_lines(lines, other.inputs, other.y)
         if others is None:

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from backnorm.audit.measure.activations import BENT, bent, functions
 from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
 from backnorm.audit.thresholds import ROW_FIT_LIMIT
-from backnorm.torch.model.activations import BENT, bent, functions, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
     from backnorm._types import Float64Array
+    from backnorm.audit.measure.activations import ElementFunction
     from backnorm.audit.measure.inputs import Inputs
-    from backnorm.torch.model.activations import ElementFunction
-    from backnorm.torch.model.calls import Layer
 
     Mask = npt.NDArray[np.bool_]
 
@@ -37,6 +36,9 @@ TRIED: Final = 16
 
 ENOUGH: Final = 3
 """Elements that make a line: two fit any line."""
+
+AS_CLOSE: Final = 1e-6
+"""Residuals below this are rounding: then the more usual activation is taken."""
 
 SPREAD: Final = 0.05
 """Standard deviation of x among these elements, relative to all: closer ones magnify rounding."""
@@ -88,37 +90,40 @@ class _Rows:
         return _Rows(*(v[rows][:, columns] for v in values))
 
 
-def find_lines(layer: Layer, inputs: Inputs, y: Float64Array) -> Iterator[Lines]:
+def find_lines(
+    inputs: Inputs, y: Float64Array, parts: Iterable[ElementFunction] = ()
+) -> Iterator[Lines]:
     """Yield the lines that fit y: with the usual law of gamma first, without an activation first.
 
     Parameters
     ----------
-    layer
-        The layer; its parts are tried as activations.
     inputs
         What the layer received.
     y
         What it returned.
+    parts
+        Its parts that are tried as activations, beside the usual ones.
 
     Yields
     ------
     Lines
         Several if this x cannot tell activations from each other, as relu from relu6.
     """
+    parts = tuple(parts)
     laws = GAMMA_LAWS if inputs.gamma is not None else ("gamma",)
     yield from (lines for law in laws if (lines := _plain(inputs, y, law)) is not None)
     for law in laws:
         rows = _rows_of(inputs, y, law)
         varied = np.argsort(-rows.y.std(axis=1), kind="stable")[:TRIED]
         some, fitting = rows.at(varied, _evenly(rows.x.shape[1])), []
-        for activation in (*functions(), *_bent(some), *parts(layer, inputs.geometry)):
+        for activation in (*functions(), *_bent(some), *parts):
             # A part that needs the shape of x cannot be tried on some rows.
             tried = activation.geometry is not None or _undone(activation, some, law) is not None
             lines = _undone(activation, rows, law) if tried else None
             if lines is not None:
                 fitting.append(lines)
         # Two forms of gelu both fit: the closer one has the right slope.
-        yield from sorted(fitting, key=lambda lines: lines.residual)
+        yield from sorted(fitting, key=lambda lines: max(lines.residual, AS_CLOSE))
 
 
 def same_lines(lines: Lines, inputs: Inputs, y: Float64Array) -> Lines | None:
@@ -149,7 +154,7 @@ def _bent(rows: _Rows) -> Iterator[ElementFunction]:
     slope, intercept, known = _fitted(bent("leaky_relu", 0.0), rows)
     u = rows.gamma * (slope * rows.x + intercept) + rows.beta
     below = known[:, None] & (u < 0)
-    for name, (shape, _) in BENT.items():
+    for name, shape in BENT.items():
         size = float(np.sum(shape(u[below]) ** 2))
         if size:
             yield bent(name, float(np.sum(shape(u[below]) * rows.y[below])) / size)
