@@ -59,7 +59,7 @@ GAMMA_LAWS = {"gamma": lambda g: g, "1 + gamma": lambda g: 1 + g, "|gamma|": np.
 def test_the_law_of_gamma_is_found(name: str) -> None:
     """Some layers count gamma from 0, some take its size only."""
     law = law_of(LawPair(gamma_law=GAMMA_LAWS[name]))
-    assert (law.mode, law.gamma_law) == ("batch", name)
+    assert (law.mode, law.form.gamma_law) == ("batch", name)
 
 
 class AffineAlone:

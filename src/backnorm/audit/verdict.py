@@ -223,8 +223,13 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
-    if m.forward_law.gamma_law != "gamma":
-        yield f"It multiplies by {m.forward_law.gamma_law}."
+    form = m.forward_law.form
+    if form.gamma_law != "gamma":
+        yield f"It multiplies by {form.gamma_law}."
+    if form.activation is not None:
+        yield f"It was judged through its activation, {form.activation.name}."
+    if form.constants is not None:
+        yield "It multiplies by constants beside gamma, or adds some beside beta."
 
 
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import Form, fit_form
 from backnorm.audit.measure.forward_law import SCALES, scatter
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
 from backnorm.audit.thresholds import LARGEST_BLUR, VARIANCE_RULE_LIMIT
 from backnorm.errors import SubjectError
 
@@ -69,8 +69,8 @@ class ExactLaw:
 
     Attributes
     ----------
-    gamma_law
-        What x_hat is multiplied by.
+    form
+        How y follows from x_hat.
     groups
         Number of groups of channels.
     centred
@@ -79,7 +79,7 @@ class ExactLaw:
         How inv_std follows from the batch's variance, or constants.
     """
 
-    gamma_law: str
+    form: Form
     groups: int
     centred: bool
     statistics: VarianceRule | Constants
@@ -93,7 +93,7 @@ class ExactLaw:
     def results(self, inputs: Inputs) -> Exact:
         """Compute the exact y and dx of one call."""
         x, dy = _wide(inputs.geometry.rows(inputs.x)), _wide(inputs.geometry.rows(inputs.dy))
-        gamma = _wide(GAMMA_LAWS[self.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0)))
+        gamma = _wide(self.form.gamma(inputs))
         beta = _wide(inputs.geometry.spread(inputs.beta, 0.0))
         if isinstance(self.statistics, Constants):
             slope, intercept = _wide(self.statistics.slope), _wide(self.statistics.intercept)
@@ -127,22 +127,25 @@ def exact_law(
     Returns
     -------
     ExactLaw or None
-        None where the statistics are neither the batch's nor constants.
+        None where the statistics are neither the batch's nor constants, and where an activation,
+        or constants beside gamma, hide digits.
     """
+    if law.form.activation is not None or law.form.constants is not None:
+        return None
     centred = has_mean(subject.kind)
     if law.mode == "frozen":
         inputs = draw_inputs(subject, rng, subject.dtypes[-1], batch=batch, groups=law.groups)
-        slope = fit_rows(inputs, inputs.forward(subject), law.gamma_law).slope
+        slope = fit_form(inputs, inputs.forward(subject), law.form).slope
         at_zero = replace(inputs, x=np.zeros_like(inputs.x))
-        gamma = GAMMA_LAWS[law.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
+        gamma = law.form.gamma(inputs)
         beta = inputs.geometry.spread(inputs.beta, 0.0)
         shift = inputs.geometry.rows(at_zero.forward(subject)) - beta
         constants = Constants(slope, (shift / gamma).mean(axis=1, keepdims=True))
-        return ExactLaw(law.gamma_law, law.groups, centred, constants)
+        return ExactLaw(law.form, law.groups, centred, constants)
     if law.variance_rule is None:
         return None
     rule = _sharpened(subject, law, law.variance_rule, rng)
-    return ExactLaw(law.gamma_law, law.groups, centred, rule)
+    return ExactLaw(law.form, law.groups, centred, rule)
 
 
 def _wide(rows: AnyArray) -> WideRows:
@@ -200,7 +203,7 @@ def _seen(
     # Without beta, beside which such a small y would have no digits.
     inputs = replace(inputs, beta=None if inputs.beta is None else np.zeros_like(inputs.beta))
     try:
-        fit = fit_rows(inputs, inputs.forward(subject), law.gamma_law)
+        fit = fit_form(inputs, inputs.forward(subject), law.form)
     except SubjectError:
         return None
     if (fit.slope <= 0).any():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backnorm.audit.measure.activations import BENT, bent, functions
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
+from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
 from backnorm.audit.thresholds import ROW_FIT_LIMIT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Lines", "find_lines", "same_lines"]
+__all__ = ["Lines", "find_lines", "lines_through", "same_lines"]
 
 SAMPLE: Final = 256
 """Elements of a row that the line is fitted to, evenly spaced."""
@@ -131,6 +131,25 @@ def same_lines(lines: Lines, inputs: Inputs, y: Float64Array) -> Lines | None:
     if lines.activation is None:
         return _plain(inputs, y, lines.law)
     return _undone(lines.activation, _rows_of(inputs, y, lines.law), lines.law)
+
+
+def lines_through(
+    activation: ElementFunction,
+    x: Float64Array,
+    y: Float64Array,
+    gamma: Float64Array,
+    beta: Float64Array,
+) -> RowFit:
+    """Fit the lines before an activation; where f of the lines misses y, the residual is 1."""
+    lines = _undone(activation, _Rows(x, y, gamma, beta), "gamma")
+    if lines is None:
+        nothing = np.zeros((len(x), 1))
+        known = np.zeros(len(x), bool)
+        return RowFit(nothing, nothing, gamma, 1.0, 0.0, np.zeros_like(x), known)
+    known = lines.known
+    slope, centre = (np.where(known[:, None], v, 0.0) for v in (lines.slope, lines.centre))
+    reach = float(np.abs(slope * (x - centre)).max())
+    return RowFit(slope, centre, gamma, lines.residual, reach, lines.u, known)
 
 
 def _rows_of(inputs: Inputs, y: Float64Array, law: str) -> _Rows:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from backnorm.audit.measure.form import fit_form
 from backnorm.audit.measure.forward_law import scatter
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.measure.row_fit import fit_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,11 +71,11 @@ def measure_own_scale(
     inputs = replace(inputs, beta=None if inputs.beta is None else np.zeros_like(inputs.beta))
     y = inputs.forward(subject)
     smaller = replace(inputs, x=(inputs.x * FACTOR).astype(inputs.x.dtype)).forward(subject)
-    fit = fit_rows(inputs, y, law.gamma_law)
-    var = scatter(subject.kind, inputs.geometry.rows(inputs.x)).var
+    fit = fit_form(inputs, y, law.form)
+    var = scatter(subject.kind, inputs.geometry.rows(inputs.x)).var[fit.known]
     return OwnScale(
         _largest(smaller.astype(np.float64) - y) / max(_largest(y), _TINY),
-        _largest(1 / np.maximum(fit.slope**2 * var, _TINY) - 1),
+        _largest(1 / np.maximum(fit.slope[fit.known] ** 2 * var, _TINY) - 1),
     )
 
 

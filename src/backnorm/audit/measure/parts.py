@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import fit_form
 from backnorm.audit.measure.forward_law import scatter
-from backnorm.audit.measure.row_fit import fit_rows
 
 if TYPE_CHECKING:
     from backnorm._types import Float64Array
@@ -34,8 +34,10 @@ class PathParts:
         D, M and V; M is 0 for kinds without a mean.
     x_hat
         The subject's own normalized input.
-    x, dy, gamma
-        What the subject received.
+    x, dy
+        What the subject received; dy as it arrives before the activation, if there is one.
+    gamma
+        What x_hat is multiplied by.
     inv_std, centre
         What the subject used; shapes (R, 1).
     batch_mean, batch_var
@@ -84,8 +86,9 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
     PathParts
         The paths, row by row.
     """
-    fit = fit_rows(inputs, run.y, law.gamma_law)
-    x, dy = inputs.geometry.rows(inputs.x), inputs.geometry.rows(inputs.dy)
+    fit = fit_form(inputs, run.y, law.form)
+    x = inputs.geometry.rows(inputs.x)
+    dy = inputs.geometry.rows(inputs.dy) * law.form.slope(fit.u)
     batch, n, rule = scatter(subject.kind, x), inputs.geometry.n, law.variance_rule
     divisor = float(n) if rule is None else rule.divisor(n)
     x_hat = (x - fit.centre) * fit.slope

@@ -11,7 +11,6 @@ import numpy as np
 
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.derivative import direct_size
-from backnorm.audit.measure.row_fit import GAMMA_LAWS
 from backnorm.audit.measure.slope import slopes
 from backnorm.audit.probes.examination import failed, passed, skipped
 from backnorm.audit.thresholds import GRADIENT_LIMIT
@@ -156,6 +155,6 @@ def _size_where_constant(examination: Examination, inputs: Inputs) -> float:
     if not constant.any():
         return 0.0
     inv_std = law.variance_rule.inv_std(np.zeros((1, 1)), 2)
-    gamma = GAMMA_LAWS[law.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
+    gamma = law.form.gamma(inputs)
     direct = gamma * inv_std * inputs.geometry.rows(inputs.dy) * constant
     return float(np.sqrt(np.mean(direct**2)))

@@ -127,12 +127,12 @@ def function(candidate):
 def layer(candidate, kind, train):
     """Return the layer spec of a module in one mode."""
     module = in_mode(candidate, train)
-    named = parameter_names(module)
+    named, stored = parameter_names(module), stored_shape(module)
     groups = getattr(module, "num_groups", getattr(module, "groups", 0))
     return {
         "runner": ModuleRunner(module, named, holding_graphs(candidate), origin=candidate),
-        "shape": parameter_shape(kind, stored_shape(module)),
-        "stored": parameter_shape("layer", stored_shape(module)),
+        "shape": parameter_shape(kind, stored),
+        "stored": parameter_shape("layer" if stored else kind, stored),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": groups if isinstance(groups, int) else 0,
