@@ -106,7 +106,7 @@ RL: Final[Mapping[str, Wild]] = {
     # y uses the statistics that x has just changed.
     "ObsNormalizer": rows(Verdict(sound=False, through="none", codes=("G03",)), CONSTANT, (0,)),
     # y uses those of earlier batches.
-    "LateObsNormalizer": rows(CONSTANT, CONSTANT, (0,)),
+    "LateObsNormalizer": rows(CONSTANT, over=(0,)),
     "EmaObsNorm": rows(OTHER, CONSTANT),
     "EmaObsNormCut": rows(OTHER_CUT, CONSTANT),
     "whiten": rows(OTHER),
@@ -126,7 +126,8 @@ STYLE: Final[Mapping[str, Wild]] = {
     "BatchInstanceNormCut": images(OTHER_CUT),
     "SwitchNorm": images(OTHER),
     "SwitchNormCut": images(OTHER_CUT),
-    "IBN": images(plus(OTHER, NATIVE), OTHER),
+    # The instance half takes the statistics of x in evaluation too.
+    "IBN": images(plus(OTHER, NATIVE)),
     "IBNCut": images(OTHER_CUT, OTHER_CUT),
     "FusedInstanceNorm": images(wrong("G07")),
 }
