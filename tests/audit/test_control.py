@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from audit.pairs import AXES, Law, Relu, column
+from audit.pairs import AXES, Law, Wave, column
 from backnorm.audit.control import controls_of
 from backnorm.audit.specimens.cut import MeanCut
 from backnorm.audit.specimens.other_kinds import Over
@@ -98,7 +98,7 @@ class OtherAxis(Law):
         return column(gamma) * x_hat + column(beta), (x_hat, gamma)
 
 
-@pytest.mark.parametrize("candidate", [OtherAxis(), Relu()], ids=["other axes", "a relu"])
+@pytest.mark.parametrize("candidate", [OtherAxis(), Wave()], ids=["other axes", "a sine"])
 def test_a_harness_that_does_not_fit_is_not_proven(candidate: Any) -> None:
     """A wrong kind, or a bend in y: the paths cannot be recognized, and the control says so."""
     records = controlled(candidate)
@@ -133,8 +133,8 @@ def test_the_status_tells_a_control_that_fails(route: str) -> None:
 
 
 def test_the_status_is_one_where_the_paths_are_not_recognized() -> None:
-    """A relu bends y: no control comes out."""
-    status, out = run(f"{Path(__file__).with_name('pairs.py')}:Relu", "--control")
+    """A sine bends y: no control comes out."""
+    status, out = run(f"{Path(__file__).with_name('pairs.py')}:Wave", "--control")
     assert (status, "0 of 3 got the expected verdict." in out) == (1, True)
 
 

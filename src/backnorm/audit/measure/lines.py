@@ -140,12 +140,16 @@ def lines_through(
     gamma: Float64Array,
     beta: Float64Array,
 ) -> RowFit:
-    """Fit the lines before an activation; where f of the lines misses y, the residual is 1."""
-    lines = _undone(activation, _Rows(x, y, gamma, beta), "gamma")
+    """Fit the lines before an activation.
+
+    Where f of the lines misses y, the residual is 1. It is 0 where f cuts off all rows.
+    """
+    rows = _Rows(x, y, gamma, beta)
+    lines = _undone(activation, rows, "gamma")
     if lines is None:
-        nothing = np.zeros((len(x), 1))
-        known = np.zeros(len(x), bool)
-        return RowFit(nothing, nothing, gamma, 1.0, 0.0, np.zeros_like(x), known)
+        nothing, known = np.zeros((len(x), 1)), np.zeros(len(x), bool)
+        residual = float(_fitted(activation, rows)[2].any())
+        return RowFit(nothing, nothing, gamma, residual, 0.0, np.zeros_like(x), known)
     known = lines.known
     slope, centre = (np.where(known[:, None], v, 0.0) for v in (lines.slope, lines.centre))
     reach = float(np.abs(slope * (x - centre)).max())
