@@ -50,16 +50,24 @@ def forms_of(
     """
     plain = [Form(law) for law in GAMMA_LAWS]
     yield from plain
-    straight = any(
-        fit_form(drawn[-1], outputs[-1], form).residual < ROW_FIT_LIMIT for form in plain
-    )
-    if not straight:
-        y = outputs[-1].astype(np.float64)
-        for lines in find_lines(drawn[-1], y):
-            yield Form(lines.law, lines.activation)
+    left = [
+        [fit_form(one, y, form).residual for form in plain] for one, y in _pairs(drawn, outputs)
+    ]
+    if np.max(left, axis=0).min() > ROW_FIT_LIMIT:
+        # The last has the most elements; in another an activation may bend y more.
+        for k in (len(drawn) - 1, int(np.argmax(np.min(left, axis=1)))):
+            for lines in find_lines(drawn[k], outputs[k].astype(np.float64)):
+                if lines.activation is not None:
+                    yield Form(lines.law, lines.activation)
     constants = _constants_of(subject, groups)
     if constants is not None:
         yield Form(constants=constants)
+
+
+def _pairs(
+    drawn: Sequence[Inputs], outputs: Sequence[AnyArray]
+) -> Iterator[tuple[Inputs, AnyArray]]:
+    return zip(drawn, outputs, strict=True)
 
 
 def _constants_of(subject: Subject, groups: int) -> Constants | None:
