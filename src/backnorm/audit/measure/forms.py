@@ -50,12 +50,13 @@ def forms_of(
     """
     plain = [Form(law) for law in GAMMA_LAWS]
     yield from plain
-    left = [
-        [fit_form(one, y, form).residual for form in plain] for one, y in _pairs(drawn, outputs)
-    ]
-    if np.max(left, axis=0).min() > ROW_FIT_LIMIT:
+    fits = [[fit_form(one, y, form) for form in plain] for one, y in _pairs(drawn, outputs)]
+    left = np.array([[fit.residual for fit in several] for several in fits])
+    # Each row may be cut off altogether, or not at all: then y does not bend.
+    cut_off = any((several[0].slope == 0).any() for several in fits)
+    if cut_off or left.max(axis=0).min() > ROW_FIT_LIMIT:
         # The last has the most elements; in another an activation may bend y more.
-        for k in (len(drawn) - 1, int(np.argmax(np.min(left, axis=1)))):
+        for k in (len(drawn) - 1, int(np.argmax(left.min(axis=1)))):
             for lines in find_lines(drawn[k], outputs[k].astype(np.float64)):
                 if lines.activation is not None:
                     yield Form(lines.law, lines.activation)
