@@ -4,7 +4,8 @@
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
-#   make test-numpy, make test-frameworks, make dialects-verified, make test-browser, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
+#   make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -13,7 +14,7 @@ VENV ?= .venv
 ARGS ?=
 # Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
 WORKERS ?= auto --maxprocesses 4
-TEST_EXTRAS ?= test torch files examples
+TEST_EXTRAS ?= test torch files examples exporters
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
@@ -31,7 +32,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: audit bench clean coverage dialects-verified docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy
+.PHONY: architectures audit bench clean coverage dialects-verified docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -88,11 +89,18 @@ dialects-verified: $(hosted:%=.venv-dialects-%/.made)
 	@$(@D)/bin/python -m pip -qq --disable-pip-version-check install -r $<
 	@touch $@
 
-# Models of torchvision and timm, and both exporters to ONNX. ARCHITECTURES=short trains six models in place of all.
+# Models of torchvision and timm, and PyTorch's tools on them. ARCHITECTURES=short trains six models in place of all.
 test-architectures:
 	BACKNORM_ARCHITECTURES=$(or $(ARCHITECTURES),all) $(MAKE) test VENV=.venv-architectures \
 	    TEST_EXTRAS='test torch files architectures' \
 	    ARGS='$(or $(ARGS),tests/with_torch/architectures tests/with_torch/conversion/test_tools.py)'
+
+# The tests of models in a checkout of timm's repository, with stock and with converted models.
+test-upstream:
+	@[ -f '$(SOURCE)/tests/test_models.py' ] || { \
+	    echo "SOURCE must be a checkout of timm's repository: make test-upstream SOURCE=path" >&2; exit 1; }
+	$(MAKE) $(addprefix .venv-architectures/.with-,test torch architectures) VENV=.venv-architectures
+	OMP_WAIT_POLICY=passive .venv-architectures/bin/python tools/upstream.py '$(SOURCE)'
 
 # The pages of docs/ that are made of the package's own tables; a test says whether they are current.
 pages: $(VENV)/.installed
@@ -101,6 +109,11 @@ pages: $(VENV)/.installed
 # The errors that docs/numerics.md shows, measured.
 numerics: $(VENV)/.with-test $(VENV)/.with-torch
 	PYTHONPATH=tests $(python) tools/pages.py numerics
+
+# The table in docs/pytorch.md of what is converted in each architecture, counted now.
+architectures:
+	$(MAKE) .venv-architectures/.with-torch .venv-architectures/.with-architectures VENV=.venv-architectures
+	PYTHONPATH=tests .venv-architectures/bin/python tools/pages.py architectures
 
 # The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:

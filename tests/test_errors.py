@@ -385,7 +385,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "torch.jit.script cannot compile BatchNorm2d of backnorm.torch. The compiler of "
             "TorchScript does not read calls of the engine. Call backnorm.torch.revert(model) "
-            "first, or use torch.export or torch.jit.trace."
+            "first, and for layers built by hand backnorm.torch.unfused(layer), or use "
+            "torch.export or torch.jit.trace."
         ),
     ),
     (

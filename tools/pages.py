@@ -2,12 +2,13 @@
 
     python tools/pages.py                                  pages made of the package's tables
     python tools/pages.py numerics                         the errors, measured now
+    python tools/pages.py architectures                    what is converted in each architecture
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
 
 The first form takes a second, and tests/test_pages.py fails if a page differs from what it writes.
 The tables in docs/performance.md belong to it, because docs/performance.json holds their run. The
-other two forms measure, which takes minutes: `make numerics`, `make frameworks`.
+other forms measure, which takes minutes: `make numerics`, `make architectures`, `make frameworks`.
 
 Marks in a page say which part is generated. All other parts are written by hand.
 """
@@ -79,6 +80,15 @@ def write_numerics() -> None:
     path.write_text(with_table(path.read_text(encoding="utf-8"), "errors", table), encoding="utf-8")
 
 
+def write_architectures() -> None:
+    """Convert each architecture that the tests train, and write the table of its layers."""
+    import _architectures  # noqa: PLC0415 - it needs torchvision and timm
+
+    path, table = DOCS / "pytorch.md", _architectures.table()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(with_table(text, "architectures", table), encoding="utf-8")
+
+
 def write_frameworks(arguments: list[str]) -> None:
     """Audit the frameworks that are named, and write their sections."""
     new = {argument.partition("=")[0]: _frameworks.section(argument) for argument in arguments}
@@ -94,6 +104,8 @@ def main(arguments: list[str]) -> None:
             write_tables()
         case ["numerics"]:
             write_numerics()
+        case ["architectures"]:
+            write_architectures()
         case ["frameworks", *others]:
             write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:

@@ -535,7 +535,7 @@ class UnknownNameError(BacknormError, ValueError):
     @classmethod
     def choice(cls, name: str, got: object, known: Sequence[str]) -> UnknownNameError:
         """Return the error of a value that is not in a fixed set of names."""
-        near = difflib.get_close_matches(str(got), known, n=1)
+        near = difflib.get_close_matches(str(got).lower(), known, n=1)
         advice = f"Did you mean {near[0]!r}?" if near else f"Pass for example {known[0]!r}."
         return cls(
             name,
@@ -623,7 +623,8 @@ class NotSupportedError(BacknormError, RuntimeError):
             "a model of PyTorch's own layers",
             "a layer of backnorm.torch",
             "The compiler of TorchScript does not read calls of the engine.",
-            "Call backnorm.torch.revert(model) first, or use torch.export or torch.jit.trace.",
+            "Call backnorm.torch.revert(model) first, and for layers built by hand "
+            "backnorm.torch.unfused(layer), or use torch.export or torch.jit.trace.",
             problem=f"torch.jit.script cannot compile {name} of backnorm.torch.",
         )
 

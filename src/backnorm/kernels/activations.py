@@ -62,7 +62,7 @@ def _relu(z: Float64Array, _: float) -> Float64Array:
 
 
 def _grad_through_relu(dy: Float64Array, y: AnyArray, _: float) -> Float64Array:
-    return np.where(y > 0, dy, 0.0)
+    return np.where(y <= 0, 0.0, dy)  # NaN lets dy through, as in PyTorch
 
 
 def _relu6(z: Float64Array, slope: float) -> Float64Array:

@@ -29,7 +29,7 @@ class Definition(NamedTuple):
 DEFINITIONS: Mapping[str, Definition] = {
     "identity": Definition(lambda z, _: z, lambda y, _: np.ones_like(y)),
     "relu": Definition(
-        lambda z, _: np.where(z.real < 0, 0, z), lambda y, _: np.where(y > 0, 1.0, 0.0)
+        lambda z, _: np.where(z.real < 0, 0, z), lambda y, _: np.where(y <= 0, 0.0, 1.0)
     ),
     "relu6": Definition(
         lambda z, _: np.where(z.real < 0, 0, np.where(z.real > 6, 6, z)),  # noqa: PLR2004
@@ -87,7 +87,7 @@ def activate(z: AnyArray, activation: Activation, negative_slope: float = 0.01) 
 def activation_gradient(
     y: AnyArray, activation: Activation, negative_slope: float = 0.01
 ) -> Float64Array:
-    """Differentiate an activation, given its output, for example relu: 1 where y > 0, else 0.
+    """Differentiate an activation, given its output, for example relu: 0 where y <= 0, else 1.
 
     Eq. (29) of docs/mathematics.md has them all.
 

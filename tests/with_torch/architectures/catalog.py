@@ -168,7 +168,7 @@ def installed() -> bool:
 
 
 @cache
-def _ready() -> None:
+def make_torchvision_importable() -> None:
     """Let torchvision be imported where its compiled part cannot be loaded.
 
     The packaged one is built for GPUs. The models need none of its operators, but the import
@@ -184,7 +184,7 @@ def _ready() -> None:
 
 def model(name: str) -> nn.Module:
     """Return an architecture with random weights, in float64; the same each time."""
-    _ready()
+    make_torchvision_importable()
     library, _, short = name.partition(" ")
     torch.manual_seed(0)
     if library == "timm":

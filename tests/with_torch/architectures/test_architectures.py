@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from torch import nn  # noqa: E402
 
 from backnorm.torch import conversion_report, convert  # noqa: E402
 from with_torch.architectures import catalog  # noqa: E402
+from with_torch.architectures.comparison import assert_close, runs_all, tensors, trained  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,38 +26,7 @@ pytestmark = [
 ]
 
 ALL = (*catalog.TORCHVISION, *catalog.TIMM)
-NAMES = ALL if os.environ.get("BACKNORM_ARCHITECTURES") == "all" else catalog.SHORT
-
-TOLERANCE = 1e-7
-"""In float64, relative to the largest value: normalizations in a row amplify the rounding."""
-
-STEPS = 2
-
-
-def tensors(output: Any) -> list[torch.Tensor]:
-    """Return the tensors of what a model returns."""
-    if isinstance(output, torch.Tensor):
-        return [output]
-    parts = output.values() if isinstance(output, dict) else output
-    return [tensor for part in parts for tensor in tensors(part)]
-
-
-def trained(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Take SGD steps, and return outputs, last gradients and the state."""
-    network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    seen: dict[str, torch.Tensor] = {}
-    for step in range(STEPS):
-        torch.manual_seed(step)  # dropout
-        optimizer.zero_grad()
-        outputs = tensors(network(x))
-        sum(
-            (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum() for y in outputs
-        ).backward()
-        optimizer.step()
-        seen |= {f"output {step}.{at}": y.detach() for at, y in enumerate(outputs)}
-    seen |= {f"gradient {n}": p.grad for n, p in network.named_parameters() if p.grad is not None}
-    return {**seen, **network.state_dict()}
+NAMES = ALL if runs_all() else catalog.SHORT
 
 
 def taps(stock: nn.Module, converted: nn.Module, x: torch.Tensor) -> Iterator[tuple[str, Any, Any]]:
@@ -85,14 +54,6 @@ def taps(stock: nn.Module, converted: nn.Module, x: torch.Tensor) -> Iterator[tu
                 yield f"{name}.{child}", want, got
 
 
-def assert_close(name: str, want: torch.Tensor, got: torch.Tensor) -> None:
-    """Assert that two tensors agree."""
-    assert want.shape == got.shape, name
-    if want.is_floating_point() and want.numel():
-        error = float((want - got).abs().max()) / max(1.0, float(want.abs().max()))
-        assert error <= TOLERANCE, f"{name}: {error:.1e}"
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_as_stock(name: str) -> None:
     """Two steps in float64; then taps after every child of every Sequential in evaluation."""
@@ -109,16 +70,8 @@ def test_it_trains_as_stock(name: str) -> None:
             assert_close(key, a, b)
 
 
-@pytest.mark.parametrize("fuse", [False, True])
-def test_features_are_extracted_from_a_converted_model(*, fuse: bool) -> None:
-    """torchvision traces it: the normalization before an activation gives what it gave."""
-    name = "torchvision resnet18"
-    stock, converted = catalog.model(name), convert(catalog.model(name), fuse=fuse)
-    from torchvision.models.feature_extraction import (  # noqa: PLC0415 - where it is installed
-        create_feature_extractor,
-    )
-
-    nodes, x = ["bn1", "layer1.0.bn2", "layer2.1.relu_1", "flatten"], catalog.inputs(name, stock)
-    want, got = (create_feature_extractor(model, nodes).eval()(x) for model in (stock, converted))
-    for node in nodes:
-        assert_close(node, want[node], got[node])
+def test_blocks_of_both_libraries_are_fused() -> None:
+    """Each relu of these networks follows a normalization; the shortcuts have none."""
+    fused = {"torchvision resnet18": 17, "torchvision vgg11_bn": 8, "timm inception_v3": 94}
+    reports = {name: conversion_report(convert(catalog.model(name))) for name in fused}
+    assert {name: report.fused for name, report in reports.items()} == fused

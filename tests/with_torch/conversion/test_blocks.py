@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,28 @@ def test_one_pass_computes_it_all(activations: list[str]) -> None:
         activations.clear()
         one(drawn(SHAPE, 0))
         assert activations == ["relu", "add + relu"]
+
+
+BESIDE_TORCH = """
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bn, self.relu = nn.BatchNorm2d(3), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.bn(x))
+"""
+
+
+def test_a_package_whose_name_begins_as_that_of_torch_is_no_part_of_it() -> None:
+    """The code of torchvision, say, is traced as any other."""
+    found: dict[str, Any] = {"__name__": "beside"}
+    file = f"{Path(torch.__file__).parent}vision/models.py"
+    exec(compile(BESIDE_TORCH, file, "exec"), found)  # noqa: S102
+    report = conversion_report(convert(found["Block"]()))
+    assert report.fused == 1, str(report)
 
 
 def change_hook(block: Any) -> None:

@@ -90,16 +90,35 @@ def test_scripts_are_refused_with_the_way_out(name: str) -> None:
         torch.jit.script(model)
 
 
+@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_an_exported_program_needs_no_backnorm(name: str, *, training: bool) -> None:
+def test_an_exported_program_needs_no_backnorm(name: str, *, training: bool, strict: bool) -> None:
     """Before and after its decompositions it has PyTorch's operators alone."""
     model = built(MODELS[name]).train(training)
     x = drawn(SHAPE, 0)
-    program = torch.export.export(deepcopy(model), (x,))
+    program = torch.export.export(deepcopy(model), (x,), strict=strict)
     for one in (program, program.run_decompositions()):
         assert [n for n in one.graph.nodes if "backnorm" in str(n.target)] == []
     assert_close({"y": program.module()(x)}, {"y": deepcopy(model)(x)})
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["converted", "not fused"])
+def test_an_exported_program_names_the_modules_of_stock(name: str, *, training: bool) -> None:
+    """torchao finds convolutions, normalizations and activations by the classes it names."""
+    model = built(MODELS[name])
+    kinds = [type(module) for module in model.modules()]
+    programs = [
+        torch.export.export(one.train(training), (drawn(SHAPE, 0),))
+        for one in (model, built(stock))
+    ]
+    assert kinds == [type(module) for module in model.modules()]
+    got, want = (
+        [(node.name, node.meta.get("nn_module_stack")) for node in program.graph.nodes]
+        for program in programs
+    )
+    assert got == want
 
 
 @pytest.mark.parametrize("dynamo", [False, True])

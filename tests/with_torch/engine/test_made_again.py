@@ -46,7 +46,7 @@ def both(
     options = kernels.CallOptions(training, 0.1, 1e-5, activation, 0.125, through)
     y, statistics = kernels.forward(x, weight, bias, *running, None, options)
     read = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED)
-    y.fill_(float("nan"))
+    y.fill_(-1.0)  # no activation lets dy through as it is
     made = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED, recomputable=True)
     return read[:3], made[:3]
 

@@ -161,6 +161,25 @@ def test_any_dy(expand: str, layout: str) -> None:
         assert_like(got, want)
 
 
+@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu"])
+def test_the_gradient_at_nan_is_the_stock_one(activation: str) -> None:
+    """With frozen statistics, where NaN stays in its value: relu lets dy through there."""
+    x = drawn_with_nan()
+    stock = torch.nn.functional.batch_norm(x, torch.zeros(3), torch.ones(3), training=False)
+    getattr(torch.nn.functional, activation)(stock).sum().backward()
+    want, x.grad = x.grad, None
+    y = batch_norm(x, torch.zeros(3), torch.ones(3), training=False, activation=activation)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, want)
+
+
+def drawn_with_nan() -> torch.Tensor:
+    """Return a leaf with a NaN in it."""
+    x = torch.linspace(-3, 3, 4 * 3 * 2 * 2).reshape(4, 3, 2, 2)
+    x[1, 1, 0, 1] = float("nan")
+    return x.requires_grad_()
+
+
 def test_frozen_weights_and_inputs() -> None:
     """What requires no gradient gets none, and nothing else changes."""
     given = drawn((4, 3, 5), "float32")

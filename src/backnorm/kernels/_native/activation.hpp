@@ -40,7 +40,7 @@ struct ActivationOf<Activation::relu> {
     }
     template <class T>
     static BACKNORM_INLINE Native<T> grad_through(const Native<T>& dy, const Native<T>& y, double) {
-        return where<T>(y > Native<T>{}, dy);
+        return where<T>(~(y <= Native<T>{}), dy);  // NaN lets dy through, as in PyTorch
     }
 };
 

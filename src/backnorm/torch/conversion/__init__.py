@@ -10,7 +10,7 @@ from torch import nn
 
 from backnorm import _check
 from backnorm.errors import DtypeError, NothingConvertedWarning
-from backnorm.torch.conversion import blocks, layers
+from backnorm.torch.conversion import blocks, layers, plans
 from backnorm.torch.conversion.report import LayerReport, Report
 from backnorm.torch.conversion.unfused import unfused
 
@@ -180,5 +180,5 @@ def revert(model: nn.Module) -> int:
     _check_model(model)
     modules = list(model.modules())
     for module in modules:
-        blocks.restore(module)
+        plans.restore(module)
     return sum(layers.to_stock(module) for module in modules)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from backnorm.torch.conversion import activations, hooks, overwriting
+from backnorm.torch.conversion import activations, hooks, overwriting, stand_ins
 from backnorm.torch.conversion.activations import Act
 from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +30,8 @@ def run(  # noqa: PLR0917 - generated code calls it
     around: tuple[nn.Module, ...] = (),
     before: tuple[nn.Module, ...] = (),
     after: tuple[nn.Module, ...] = (),
+    *,
+    sum_in_place: bool = False,
 ) -> torch.Tensor:
     """Return act(norm(x) + residual), in one pass if nothing has changed since the conversion.
 
@@ -49,9 +52,12 @@ def run(  # noqa: PLR0917 - generated code calls it
         been replaced since.
     before, after
         What was an Identity before and after the sum.
+    sum_in_place
+        Whether the sum is written to the output of norm, which keeps its dtype and shape.
     """
     act = Act(name, slope) if module is None else activations.of_module(module)  # type: ignore[arg-type]
-    bare = type(norm) in PLAIN and hooks.is_bare(norm)
+    # A program holds PyTorch's operators, and names the module that each comes from.
+    bare = type(norm) in PLAIN and hooks.is_bare(norm) and not is_program_made()
     straight = all(map(hooks.is_identity, (*before, *after)))
     if act is not None and bare and straight and _fits(residual, x):
         return norm._normalize(  # type: ignore[operator,no-any-return] # noqa: SLF001
@@ -65,7 +71,7 @@ def run(  # noqa: PLR0917 - generated code calls it
     for other in before:
         y = other(y)
     if residual is not None:
-        y = y + residual
+        y = stand_ins.iadd(y, residual) if sum_in_place else y + residual
     for other in after:
         y = other(y)
     if module is not None:

@@ -81,7 +81,7 @@ def why_left_alone(module: nn.Module) -> str:
         ),
         "its parameters are parametrized": is_parametrized(module),
         "its forward was replaced": "forward" in vars(module),
-        "it is backnorm's own": cls.__module__.startswith("backnorm."),
+        _own(module): cls.__module__.startswith("backnorm."),
     }
     why = next((reason for reason, holds in reasons.items() if holds), "")
     if why or cls in OURS:
@@ -89,6 +89,11 @@ def why_left_alone(module: nn.Module) -> str:
     if known.is_known(module):
         return known.why_left_alone(module)
     return "an unknown subclass may compute something else"
+
+
+def _own(module: nn.Module) -> str:
+    through = getattr(module, "through", "both")
+    return "it is backnorm's own" + (f", with through={through!r}" if through != "both" else "")
 
 
 def is_converted(module: nn.Module | None) -> bool:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import dis
 import inspect
+import os
 import random
 import sys
 import sysconfig
+import threading
 import types
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +26,7 @@ from torch import fx, nn
 
 from backnorm.torch.conversion import layers
 from backnorm.torch.conversion.stand_ins import Tracer
+from backnorm.torch.conversion.surroundings import Surroundings, look_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,13 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ["TracedForward", "trace"]
 
-LIBRARIES: Final = str(Path(torch.__file__).parent)
-STANDARD: Final = sysconfig.get_path("stdlib")
-SITE_PACKAGES: Final = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+# Each with a separator at its end: torchvision stands beside torch.
+LIBRARIES: Final = str(Path(torch.__file__).parent) + os.sep
+STANDARD: Final = sysconfig.get_path("stdlib") + os.sep
+SITE_PACKAGES: Final = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 
 REFUSED: Final = frozenset(
     {
-        "autocast", "callable", "checkpoint", "delattr", "enable_grad", "globals", "hasattr", "id",
+        "autocast", "callable", "checkpoint", "delattr", "enable_grad", "eval", "exec", "getattr",
+        "globals", "hasattr", "id",
         "inference_mode", "is_grad_enabled", "isinstance", "issubclass", "locals", "no_grad",
         "print", "random", "set_grad_enabled", "setattr", "time", "type", "warn", "warnings",
     }
@@ -66,14 +71,17 @@ class TracedForward:
     present
         The attributes that were a module or a tensor. Another one may take their place, but not
         None: forward may have asked for that.
-    children
-        Of a Sequential the names of all children: it calls them all.
+    structure
+        The names of the children of the module, and of each container whose children it calls.
+    around
+        What the forward reads beside its arguments and its module.
     """
 
     graph: fx.Graph
     values: Mapping[str, Any]
     present: tuple[str, ...]
-    children: tuple[str, ...] | None = None
+    structure: Mapping[str, tuple[str, ...]]
+    around: Surroundings = field(default_factory=Surroundings)
 
 
 def trace(module: nn.Module) -> TracedForward | str:
@@ -94,6 +102,9 @@ def trace(module: nn.Module) -> TracedForward | str:
         return why
     if layers.is_plain(module):
         return _chained(module)
+    around = look_around(module)
+    if isinstance(around, str):
+        return around
     first = _once(module)
     if isinstance(first, str):
         return first
@@ -104,7 +115,7 @@ def trace(module: nn.Module) -> TracedForward | str:
     differs = isinstance(second, str) or str(second.graph) != str(first.graph)
     if differs and "training" not in first.values:
         return "its forward depends on the mode of its children, or on whether gradients are wanted"
-    return first
+    return replace(first, around=around)
 
 
 def _chained(sequence: nn.Sequential) -> TracedForward:
@@ -114,7 +125,7 @@ def _chained(sequence: nn.Sequential) -> TracedForward:
     for name in children:
         x = graph.create_node("call_module", name, (x,))
     graph.output(x)
-    return TracedForward(graph, {}, children, children)
+    return TracedForward(graph, {}, children, {"": children})
 
 
 def _why_not(module: nn.Module) -> str:
@@ -137,6 +148,10 @@ def _why_no_subclass(module: nn.Module) -> str:
 
 def _why_no_graph(module: nn.Module) -> str:
     cls = type(module)
+    if torch._C._len_torch_dispatch_stack():  # noqa: SLF001
+        return "a mode of PyTorch is active, such as that of fake tensors"
+    if any(type(child).__call__ is not nn.Module.__call__ for child in module.children()):
+        return "a child defines __call__"
     if not isinstance(cls.forward, types.FunctionType) or _is_library(cls.forward.__code__):
         return "its forward is wrapped by a decorator"
     for parameter in list(inspect.signature(cls.forward).parameters.values())[1:]:
@@ -180,9 +195,11 @@ def _once(module: nn.Module) -> TracedForward | str:
     states = random.getstate(), torch.get_rng_state()
     codes: list[CodeType] = []
     names: list[str] = []
+    others: list[str] = []
+    contents = _contents(module)
     tracer = Tracer()
     try:
-        with _reads_recorded(module, names), _calls_recorded(type(module).forward, codes):
+        with _reads_recorded(module, names, others), _calls_recorded(type(module).forward, codes):
             graph = tracer.trace(module)
     except Exception as error:  # noqa: BLE001 - forward may raise anything when given stand-ins
         return f"torch.fx cannot trace its forward: {_first_line(error)}"
@@ -193,6 +210,11 @@ def _once(module: nn.Module) -> TracedForward | str:
         vars(module).update(before)
         random.setstate(states[0])
         torch.set_rng_state(states[1])
+        changed = _put_back(contents)
+    if changed:
+        return "its forward changes what it does not return"
+    if others:
+        return f"its forward reads {others[0]} of a child"
     if drawn:
         return "its forward draws random numbers by itself"
     if constants:
@@ -205,20 +227,57 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}".rstrip(": ")
 
 
+Contents = list[tuple[Any, Any]]
+
+
+def _contents(module: nn.Module) -> Contents:
+    """Return each list, dictionary and set that a module or a child has, and a copy of it."""
+    values = (value for part in module.modules() for value in vars(part).values())
+    return [(value, value.copy()) for value in values if isinstance(value, list | dict | set)]
+
+
+def _put_back(contents: Contents) -> bool:
+    """Restore what tracing changed; return whether anything was."""
+    changed = False
+    for value, before in contents:
+        parts = value.values() if isinstance(value, dict) else value
+        parts_before = before.values() if isinstance(before, dict) else before
+        if [*map(id, parts)] == [*map(id, parts_before)]:
+            continue
+        changed = True
+        value.clear()
+        value.extend(before) if isinstance(value, list) else value.update(before)
+    return changed
+
+
 @contextmanager
-def _reads_recorded(module: nn.Module, names: list[str]) -> Iterator[None]:
-    """Record the attributes that code outside of torch reads from a module."""
-    cls = type(module)
+def _reads_recorded(module: nn.Module, names: list[str], others: list[str]) -> Iterator[None]:
+    """Record the attributes that code outside of torch reads from a module, and from others.
+
+    Of other modules only what is not a module counts: calls find the children anew.
+    """
+    cls, thread = type(module), threading.get_ident()
+
+    def is_foreign() -> bool:
+        return threading.get_ident() == thread and not _is_library(sys._getframe(2).f_code)  # noqa: SLF001
 
     def recording(self: nn.Module, name: str) -> Any:
-        if self is module and not _is_library(sys._getframe(1).f_code):  # noqa: SLF001
+        if is_foreign():
             names.append(name)
         return cls.__getattribute__(self, name)
 
+    def recording_other(self: nn.Module, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if self is not module and not name.startswith("__") and is_foreign():
+            others.append(name)
+        return value
+
     module.__class__ = type(cls.__name__, (cls,), {"__getattribute__": recording})
+    nn.Module.__getattribute__ = recording_other  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
+        del nn.Module.__getattribute__
         module.__class__ = cls
 
 
@@ -267,7 +326,7 @@ def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Traced
     for name in dict.fromkeys(names):
         if name.startswith("__"):
             continue
-        value = getattr(module, name)
+        value = getattr(module, name, None)
         if isinstance(value, nn.Module | torch.Tensor):
             if isinstance(value, nn.ModuleList | nn.ModuleDict | nn.ParameterList):
                 return f"its forward reads {name}, which may grow"
@@ -278,10 +337,25 @@ def _with_values(module: nn.Module, graph: fx.Graph, names: list[str]) -> Traced
             values[name] = value
         else:
             return f"its forward reads {name}, a {type(value).__name__}"
-    return TracedForward(graph, values, tuple(present))
+    return TracedForward(graph, values, tuple(present), _structure(module, graph, present))
+
+
+def _structure(
+    module: nn.Module, graph: fx.Graph, present: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the names of the children that the forward may have gone through one by one."""
+    called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    owners = {target.rpartition(".")[0] for target in called}
+    unnamed = {
+        name
+        for name in present
+        if isinstance(getattr(module, name), nn.Sequential) and name not in called
+    }
+    paths = sorted({"", *owners, *unnamed})
+    return {path: tuple(vars(module.get_submodule(path))["_modules"]) for path in paths}
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_plain, value))
-    return isinstance(value, PLAIN + FUNCTIONS)
+    return type(value) in PLAIN or isinstance(value, FUNCTIONS)

@@ -40,7 +40,7 @@ ACTIVATIONS: Final = ByActivation(
     {
         "identity": TorchActivation(lambda z, _: z, lambda dy, _y, _: dy),
         "relu": TorchActivation(
-            lambda z, _: functional.relu(z), lambda dy, y, _: _where(y > 0, dy)
+            lambda z, _: functional.relu(z), lambda dy, y, _: _where(~(y <= 0), dy)
         ),
         "relu6": TorchActivation(
             lambda z, _: functional.relu6(z),

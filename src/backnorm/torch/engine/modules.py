@@ -45,6 +45,8 @@ class _Engine(_NormBase):
     def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
         if tools.is_traced(x):
             return tools.call_in_graph(self, x, extras.get("residual"))  # type: ignore[no-any-return]
+        if tools.is_program_made():
+            tools.name_as_stock(self)
         self._check_input_dim(x)
         weight, bias = _held(self, "_parameters", "weight"), _held(self, "_parameters", "bias")
         running_mean = _held(self, "_buffers", "running_mean")

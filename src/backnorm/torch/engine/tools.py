@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 from torch.ao.quantization import fuser_method_mappings
 from torch.ao.quantization.fx.tracer import QuantizationTracer
+from torch.fx.experimental import proxy_tensor
 from torch.nn.utils.parametrize import is_parametrized
 
 from backnorm.errors import NotSupportedError
@@ -20,14 +21,19 @@ __all__ = [
     "call_function_in_graph",
     "call_in_graph",
     "is_exported",
+    "is_program_made",
     "is_traced",
     "let_fuse",
+    "name_as_stock",
     "to_stock",
 ]
 
 
 MARK: Final = "_backnorm_converted"
 """Attribute of a layer that was converted: what is fused with it where it is called."""
+
+IS_EXPORTING: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Of PyTorch 2.7. Every call of a layer asks: to look it up each time takes as long again."""
 
 
 def is_traced(x: object) -> bool:
@@ -111,10 +117,32 @@ def _of_stock(fuser: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     return fuse
 
 
+def is_program_made() -> bool:
+    """Whether torch.export makes a program of this call."""
+    return IS_EXPORTING()
+
+
+def name_as_stock(module: nn.Module) -> None:
+    """Have the program that torch.export makes name a layer's class in torch.nn.
+
+    A program remembers for each operator the modules that were called, with their classes. torchao
+    looks for convolutions and normalizations by these names.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        return  # the names are Dynamo's, and torchao finds the functions
+    mode = proxy_tensor.get_proxy_mode()
+    stack = getattr(getattr(mode, "tracer", None), "module_stack", None)
+    stock = getattr(type(module), "stock", None)
+    if stack and stock is not None:
+        called = next(reversed(stack))
+        path, cls = stack[called]
+        if cls is type(module):
+            stack[called] = (path, stock)
+
+
 def is_exported() -> bool:
     """Whether PyTorch makes a program of this call, which must run without backnorm."""
-    exporting = getattr(torch.compiler, "is_exporting", None)  # of PyTorch 2.7
-    if exporting is not None and exporting():
+    if is_program_made():
         return True
     # The older exporter to ONNX traces. The first use of torch.onnx imports it.
     tracing = not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None
