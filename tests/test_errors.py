@@ -759,6 +759,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.axes("layers.py:Norm", RangeError.axes("channel")),
+        (
+            "layers.py:Norm.axes must name each axis by another letter, N or B first and C for "
+            "the channels, got 'channel'. Pass for example NHWC, NTC or N...C."
+        ),
+    ),
+    (
         SubjectError.no_input("net:Net", "GRU"),
         (
             "Cannot guess the input of net:Net, which begins with GRU. The input is guessed for"

@@ -12,7 +12,7 @@ from audit.axes import Over
 from backnorm.audit import audit
 from backnorm.audit.kinds import geometry
 from backnorm.audit.subjects.axes import read_axes
-from backnorm.errors import RangeError
+from backnorm.errors import RangeError, SubjectError
 
 
 def last(_: int) -> int:
@@ -94,6 +94,34 @@ def test_an_attribute_names_the_axes() -> None:
     assert (record.through, record.notes) == ("both", ())
 
 
+@dataclass(frozen=True)
+class Numbered(Over):
+    """A layer that keeps the numbers of the axes that it reduces, as many do."""
+
+    axes: tuple[int, ...] = (0, 2, 3)
+
+
+def test_numbers_of_axes_are_the_layers_own() -> None:
+    """They are not an order of letters, and change nothing."""
+    record = audit(Numbered(all_but_last, last), quick=True)
+    assert (record.kind, record.through) == ("batch", "both")
+
+
+@dataclass(frozen=True)
+class Misspelt(Over):
+    """An order of axes without channels."""
+
+    axes: str = "channel"
+
+
+def test_an_attribute_that_cannot_be_read_is_the_subjects() -> None:
+    """The error names the attribute; an argument's error names the argument."""
+    with pytest.raises(SubjectError, match=r"Misspelt\.axes must name each axis by another letter"):
+        audit(Misspelt(all_but_last, last), quick=True)
+    with pytest.raises(RangeError, match=r"^axes must name each axis by another letter"):
+        audit(Misspelt(all_but_last, last), axes="HWC", quick=True)
+
+
 def test_full_audits_use_the_order_too() -> None:
     """State, further axes and precision see x as the subject wants it."""
     record = audit(FOUND["a batch norm of NHWC"][0])
@@ -103,17 +131,17 @@ def test_full_audits_use_the_order_too() -> None:
 
 
 class Bent(Over):
-    """A norm with an activation behind it, which no order of axes explains."""
+    """A norm with a wave behind it: neither an order of axes nor an activation explains y."""
 
     def forward(self, x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
         """Return y and the cache."""
         y, cache = super().forward(x, gamma, beta)
-        return np.tanh(y), (np.tanh(y), cache)
+        return np.sin(3 * y), (np.cos(3 * y), cache)
 
     def backward(self, dy: Any, cache: Any) -> Any:
         """Return dx, dgamma, dbeta."""
-        y, inner = cache
-        return super().backward(dy * (1 - y**2), inner)
+        slope, inner = cache
+        return super().backward(3 * dy * slope, inner)
 
 
 def test_what_fits_nothing_says_so() -> None:

@@ -215,6 +215,12 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def axes(cls, name: str, error: BacknormError) -> SubjectError:
+        """Return the error of an object whose attribute ``axes`` cannot be read."""
+        parts = (error.requirement, error.got, error.why, error.advice)
+        return cls(f"{name}.axes", *parts, code="G26")
+
+    @classmethod
     def model_raised(cls, name: str, inputs: str, error: BaseException) -> SubjectError:
         """Return the error of a model that raised in its forward or backward pass."""
         got = f"{type(error).__name__}: {short(str(error))}"

@@ -128,7 +128,7 @@ def _of_calls(calls, candidate, asked):
             layer = of_function(*_function_of(calls, candidate), given, kind, train)
         spec = _of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ()))
         usual = "N...C" if layer.get("last") else ""
-        axes = asked.get("axes") or getattr(candidate, "axes", usual)
+        axes = asked.get("axes") or _text_in(candidate, "axes") or usual
         made.append(dict(spec, axes=axes, given=bool(asked.get("kind"))))
     return made
 
@@ -223,10 +223,10 @@ def _of_pair(pair, asked):
         "has_beta": getattr(pair, "has_beta", kind != "rms"),
         "groups": getattr(pair, "groups", 0),
         "optional": may_be_none(pair.forward),
-        "version": _version_of(pair),
+        "version": _text_in(pair, "version"),
         "dtypes": list(getattr(pair, "dtypes", DTYPES)),
         "stored": tuple(getattr(pair, "parameter_shape", default)),
-        "axes": asked.get("axes") or getattr(pair, "axes", ""),
+        "axes": asked.get("axes") or _text_in(pair, "axes"),
         "given": bool(asked.get("kind") or hasattr(pair, "kind")),
     }
     made = []
@@ -270,9 +270,9 @@ def _of_subject(subject, asked):
         "has_beta": getattr(subject, "has_beta", True),
         "groups": getattr(subject, "groups", 0),
         "optional": may_be_none(_runner_of(subject).run),
-        "version": _version_of(subject),
+        "version": _text_in(subject, "version"),
         "dtypes": list(getattr(subject, "dtypes", DTYPES)),
-        "axes": asked.get("axes") or getattr(subject, "axes", ""),
+        "axes": asked.get("axes") or _text_in(subject, "axes"),
         "given": True,
     }
     made, own = [], _runner_of(subject)
@@ -285,7 +285,7 @@ def _of_subject(subject, asked):
     return made
 
 
-def _version_of(candidate):
-    """Return the version that an object says it is of; empty where it does not say."""
-    version = getattr(candidate, "version", "")
-    return version if isinstance(version, str) else ""
+def _text_in(candidate, name):
+    """Return an attribute that is text, else an empty one: layers may keep numbers of axes."""
+    value = getattr(candidate, name, "")
+    return value if isinstance(value, str) else ""

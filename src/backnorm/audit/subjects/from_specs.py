@@ -12,9 +12,12 @@ from backnorm.audit.subjects.axes import read_axes
 from backnorm.audit.subjects.fitting import better, distinct, fit, fit_as_it_is, taken
 from backnorm.audit.subjects.runner import Runner
 from backnorm.audit.subjects.search import NOTHING_FITS, search
+from backnorm.errors import RangeError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from backnorm.audit.subjects.axes import Axes
 
 __all__ = ["subjects_from"]
 
@@ -66,7 +69,7 @@ def _in_mode_of(spec: Mapping[str, Any], first: Subject) -> Subject:
 def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
     """Return a subject, and whether it was found to be another than its spec says."""
     shape, sample = tuple(spec["parameter_shape"]), spec["sample_shape"]
-    axes = read_axes(spec["axes"]) if spec["axes"] else None
+    axes = _axes_of(spec)
     subject = Subject(
         name=spec["name"],
         kind=spec["kind"],
@@ -97,3 +100,11 @@ def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
         usual = better(usual, found)
     silent = usual.suits or usual.explained or not usual.ran
     return replace(taken(usual), notes=() if silent else (NOTHING_FITS,)), False
+
+
+def _axes_of(spec: Mapping[str, Any]) -> Axes | None:
+    """Return the order of axes of a spec; an order that was asked for has been read before."""
+    try:
+        return read_axes(spec["axes"]) if spec["axes"] else None
+    except RangeError as error:
+        raise SubjectError.axes(spec["name"], error) from error

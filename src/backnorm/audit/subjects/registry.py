@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
+from backnorm.audit.subjects.axes import read_axes
 from backnorm.audit.subjects.from_specs import subjects_from
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.errors import NotInstalledError, SubjectError, UnknownNameError
@@ -50,6 +51,8 @@ def as_subject(
         If nothing here knows what the object is.
     UnknownNameError
         If the kind is unknown.
+    RangeError
+        If the axes cannot be read.
     """
     return subjects_of(candidate, AuditRequest(kind=kind, axes=axes, name=name))[0]
 
@@ -60,6 +63,8 @@ def subjects_of(
     """Make all subjects of an object that a request asks for; `at_work` as for `layers_of`."""
     if request.kind is not None and request.kind not in KINDS:
         raise UnknownNameError.choice("kind", request.kind, KINDS)
+    if request.axes:
+        read_axes(request.axes)
     if isinstance(candidate, Subject):
         return (candidate,)
     name = request.name or repr(candidate)
