@@ -23,6 +23,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     usual = {
         "kind": None,
+        "axes": "",
         "arguments": None,
         "modes": "both",
         "skip": 0,

@@ -1,4 +1,4 @@
-"""Whole models of timm: every layer is judged, and statistics that are cut are found in each."""
+"""Whole models of timm and transformers: layers are judged, and cut statistics found in each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,22 @@ LAYERS = {
     "timm mobilenetv3_small_100": 34,
     "timm regnety_002": 44,
     "timm levit_128s": 52,
+    "transformers levit": 64,
 }
 """How many layers normalize in each; activations within: silu, hardswish, relu; none."""
+
+
+def made(name: str) -> nn.Module:
+    """Return a model with random weights, in float32; the same each time."""
+    if not name.startswith("transformers"):
+        return catalog.model(name).float()
+    catalog.make_torchvision_importable()  # transformers imports it
+    missing = "transformers is missing; make test-architectures"
+    transformers = pytest.importorskip("transformers", reason=missing)
+    torch.manual_seed(0)
+    settings = transformers.LevitConfig(num_labels=10)
+    network: nn.Module = transformers.LevitForImageClassificationWithTeacher(settings)
+    return network.train()
 
 
 def audited(name: str, model: nn.Module) -> tuple[Record, ...]:
@@ -72,7 +86,7 @@ def some_of_each_kind(model: nn.Module) -> list[str]:
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_of_a_model_is_judged(name: str) -> None:
     """All are sound, with no findings but notes: some models start with zeros."""
-    records = audited(name, catalog.model(name).float())
+    records = audited(name, made(name))
     assert len(records) == LAYERS[name]
     for record in records:
         assert (record.clean, record.mode, record.through) == (True, "batch", "both"), record
@@ -81,7 +95,7 @@ def test_every_layer_of_a_model_is_judged(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_statistics_that_are_cut_are_found_in_each_kind_of_layer(name: str) -> None:
     """These layers are unsound, and no others."""
-    model = catalog.model(name).float()
+    model = made(name)
     chosen = some_of_each_kind(model)
     for layer in chosen:
         cut(model.get_submodule(layer))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.form import Form, fit_form
+from backnorm.audit.measure.form import LayerForm, fit_form
 from backnorm.audit.measure.forward_law import SCALES, scatter
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.thresholds import LARGEST_BLUR, VARIANCE_RULE_LIMIT
@@ -79,7 +79,7 @@ class ExactLaw:
         How inv_std follows from the batch's variance, or constants.
     """
 
-    form: Form
+    form: LayerForm
     groups: int
     centred: bool
     statistics: VarianceRule | Constants

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from backnorm.audit.measure.activations import ElementFunction
     from backnorm.audit.measure.inputs import Inputs
 
-__all__ = ["PLAIN", "Constants", "Form", "fit_form"]
+__all__ = ["PLAIN", "LayerConstants", "LayerForm", "fit_form"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Constants:
+class LayerConstants:
     """A factor and an addend of a layer, which are neither gamma nor beta.
 
     Attributes
@@ -40,7 +40,7 @@ class Constants:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class LayerForm:
     """How y follows from x_hat.
 
     Attributes
@@ -55,7 +55,7 @@ class Form:
 
     gamma_law: str = "gamma"
     activation: ElementFunction | None = None
-    constants: Constants | None = None
+    constants: LayerConstants | None = None
 
     def gamma(self, inputs: Inputs) -> Float64Array:
         """Return what x_hat is multiplied by, as rows."""
@@ -81,10 +81,10 @@ class Form:
         return np.ones_like(u) if self.activation is None else self.activation.slope(u)
 
 
-PLAIN: Final = Form()
+PLAIN: Final = LayerForm()
 
 
-def fit_form(inputs: Inputs, y: AnyArray, form: Form = PLAIN) -> RowFit:
+def fit_form(inputs: Inputs, y: AnyArray, form: LayerForm = PLAIN) -> RowFit:
     """Fit a straight line to each row, before the activation if there is such a function."""
     gamma, beta = form.gamma(inputs), form.beta(inputs)
     x, y_rows = inputs.geometry.rows(inputs.x), inputs.geometry.rows(y)

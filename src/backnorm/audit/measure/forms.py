@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.form import Constants, Form, fit_form
+from backnorm.audit.measure.form import LayerConstants, LayerForm, fit_form
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.lines import find_lines
 from backnorm.audit.measure.row_fit import GAMMA_LAWS
@@ -31,7 +31,7 @@ BATCHES: Final = (16, 5)
 
 def forms_of(
     subject: Subject, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], groups: int
-) -> Iterator[Form]:
+) -> Iterator[LayerForm]:
     """Yield the forms that y may have, the usual ones first.
 
     Parameters
@@ -45,10 +45,10 @@ def forms_of(
 
     Yields
     ------
-    Form
+    LayerForm
         The forms.
     """
-    plain = [Form(law) for law in GAMMA_LAWS]
+    plain = [LayerForm(law) for law in GAMMA_LAWS]
     yield from plain
     fits = [[fit_form(one, y, form) for form in plain] for one, y in _pairs(drawn, outputs)]
     left = np.array([[fit.residual for fit in several] for several in fits])
@@ -59,10 +59,10 @@ def forms_of(
         for k in (len(drawn) - 1, int(np.argmax(left.min(axis=1)))):
             for lines in find_lines(drawn[k], outputs[k].astype(np.float64)):
                 if lines.activation is not None:
-                    yield Form(lines.law, lines.activation)
+                    yield LayerForm(lines.law, lines.activation)
     constants = _constants_of(subject, groups)
     if constants is not None:
-        yield Form(constants=constants)
+        yield LayerForm(constants=constants)
 
 
 def _pairs(
@@ -71,7 +71,7 @@ def _pairs(
     return zip(drawn, outputs, strict=True)
 
 
-def _constants_of(subject: Subject, groups: int) -> Constants | None:
+def _constants_of(subject: Subject, groups: int) -> LayerConstants | None:
     """Find a constant factor and addend; None where y is not such a multiple of x_hat."""
     rng, dtype = np.random.default_rng(0), subject.dtypes[-1]
     drawn = [draw_inputs(subject, rng, dtype, batch=b, scale=WIDE, groups=groups) for b in BATCHES]
@@ -83,7 +83,7 @@ def _constants_of(subject: Subject, groups: int) -> Constants | None:
         betas = [0.0 if d.beta is None else d.beta * (factor if whole else 1.0) for d in drawn]
         first, other = (moved - beta for (_, moved), beta in zip(found, betas, strict=True))
         if np.abs(first - other).max() <= ROW_FIT_LIMIT * np.abs(factor).max():
-            return Constants(factor, np.asarray(first), whole)
+            return LayerConstants(factor, np.asarray(first), whole)
     return None
 
 

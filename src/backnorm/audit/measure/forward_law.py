@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.form import PLAIN, Form, fit_form
+from backnorm.audit.measure.form import PLAIN, LayerForm, fit_form
 from backnorm.audit.measure.forms import forms_of
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
@@ -56,7 +56,7 @@ class ForwardLaw:
     """
 
     mode: Mode
-    form: Form
+    form: LayerForm
     groups: int
     residual: float
     variance_rule: VarianceRule | None = None
@@ -144,7 +144,7 @@ def recover_forward_law(subject: Subject, rng: np.random.Generator, dtype: str) 
 
 
 def _law_with(
-    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], form: Form, groups: int
+    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], form: LayerForm, groups: int
 ) -> ForwardLaw:
     """Return the law if y has this form."""
     fits = [fit_form(inputs, y, form) for inputs, y in zip(drawn, outputs, strict=True)]
