@@ -1,4 +1,7 @@
-"""A layer that no gradient passes is called once more, so that it can be judged all the same."""
+"""A layer whose gradient in the model does not show every path is called once more, to be judged.
+
+No gradient may pass it, or the gradient may be such that a path vanishes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ import torch
 
 from backnorm.host.names import role_of
 from backnorm.host.runners import first_of
+from backnorm.torch.model.fit import FLAT, fit_call
+from backnorm.torch.model.judge import Measured
+from backnorm.torch.model.noise import random_gradient
 from backnorm.torch.model.state import put_back, tensors_of, values_of
 
 if TYPE_CHECKING:
@@ -18,11 +24,38 @@ if TYPE_CHECKING:
     from torch import nn
 
     from backnorm.torch.model.calls import LayerCall
+    from backnorm.torch.model.fit import CallFit
 
-__all__ = ["again", "with_zeros_replaced"]
+__all__ = ["measure_call", "with_zeros_replaced"]
 
 
-def again(call: LayerCall, *, flat: bool) -> LayerCall:
+def measure_call(call: LayerCall) -> Measured:
+    """Measure a call, or a repetition with a random dy where its own dy does not show all.
+
+    A path may vanish in the model: the gradients that a batch normalization passes on add up to 0
+    in each channel, and those that a linear layer makes of them do too.
+    """
+    fit = fit_call(call)
+    why = fit.why if fit.idle else _unseen(fit)
+    if not why or (not call.recorded and not call.layer.inner.training):
+        return Measured(call, call, fit)
+    repeated = _again(call, flat=fit.why == FLAT)
+    second = fit_call(repeated)
+    if fit.right is False and second.right is not False:
+        return Measured(call, call, fit)
+    if second.right and second.unseen:
+        second = replace(second, right=None, why=_unseen(second))
+    return Measured(call, repeated, second, idle=why)
+
+
+def _unseen(fit: CallFit) -> str:
+    """Say which paths are too small to be measured; empty if all can be."""
+    few = len(fit.unseen) == 1
+    paths = f"{' and '.join(fit.unseen)} path{'' if few else 's'}"
+    return f"the {paths} {'is' if few else 'are'} too small to be measured" if fit.unseen else ""
+
+
+def _again(call: LayerCall, *, flat: bool) -> LayerCall:
     """Repeat a call with a random dy, from the same state of the layer.
 
     Parameters
@@ -38,7 +71,7 @@ def again(call: LayerCall, *, flat: bool) -> LayerCall:
     LayerCall
         The same call with other y, dy and dx.
     """
-    layer, generator = call.layer, torch.Generator().manual_seed(0)
+    layer = call.layer
     put_back(tensors_of(layer.inner), call.before)
     layer.inner.training = call.training
     if flat:
@@ -48,9 +81,12 @@ def again(call: LayerCall, *, flat: bool) -> LayerCall:
         x = call.x.clone().requires_grad_()
         arguments = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
         y = first_of(layer.module(*arguments, **call.options))
-        dy = torch.randn(y.shape, generator=generator).to(y)
         # dy has a mean and follows x, as dy of random numbers alone hardly does.
-        dy = dy + 0.5 + 0.5 * torch.nan_to_num((call.x - call.x.mean()) / call.x.std())
+        dy = (
+            random_gradient(y)
+            + 0.5
+            + 0.5 * torch.nan_to_num((call.x - call.x.mean()) / call.x.std())
+        )
         dx = torch.autograd.grad(y, x, dy, allow_unused=True)[0] if y.requires_grad else None
     return replace(call, before=before, y=y.detach().clone(), dy=dy, dx=dx)
 

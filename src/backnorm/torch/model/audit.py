@@ -11,11 +11,12 @@ from torch import nn
 from backnorm.audit.record import Errors, Record
 from backnorm.audit.thresholds import COEFFICIENT_LIMIT
 from backnorm.errors import SubjectError
-from backnorm.torch.model.again import again, with_zeros_replaced
+from backnorm.torch.model.again import measure_call, with_zeros_replaced
 from backnorm.torch.model.calls import Recorder, find_layers
-from backnorm.torch.model.fit import FLAT, fit_call
+from backnorm.torch.model.fit import FLAT
 from backnorm.torch.model.inputs import described
-from backnorm.torch.model.judge import Measured, findings_of, running_changed, trainable
+from backnorm.torch.model.judge import findings_of, running_changed, trainable
+from backnorm.torch.model.noise import random_gradient
 from backnorm.torch.model.state import kept
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from backnorm.audit.record import Path
     from backnorm.torch.model.calls import Layer, LayerCall
     from backnorm.torch.model.fit import CallFit
+    from backnorm.torch.model.judge import Measured
 
 __all__ = ["audit_model"]
 
@@ -95,13 +97,9 @@ def audit_model(
 
 def _pass(model: nn.Module, inputs: tuple[Any, ...], recorder: Recorder) -> Exception | None:
     """Run one forward and one backward pass; return what the backward pass raised."""
-    generator = torch.Generator().manual_seed(0)
     recorder.in_backward = False
     outputs = [y for y in _tensors(model(*inputs)) if y.requires_grad]
-    weights = [
-        torch.randn(y.shape, generator=generator).to(y) if y.dim() else torch.ones_like(y)
-        for y in outputs
-    ]
+    weights = [random_gradient(y) if y.dim() else torch.ones_like(y) for y in outputs]
     recorder.in_backward = True
     try:
         if outputs:
@@ -193,20 +191,11 @@ def _result(
 ) -> _Result:
     """Measure and judge one call; whatever that raises costs this record only."""
     try:
-        measured = replace(_measured(call), updates=updates, freed=call.layer in freed)
+        measured = replace(measure_call(call), updates=updates, freed=call.layer in freed)
         return _Result(_record(model, measured, title, drawn=drawn))
     except Exception as error:  # noqa: BLE001 - foreign code ran
         why = f"measuring it raised {type(error).__name__}: {error}"
         return _Result(Record(title, call.layer.kind, not_judged=why), failed=True)
-
-
-def _measured(call: LayerCall) -> Measured:
-    """Measure a call; if no gradient passes the layer in it, a repetition with a random dy."""
-    fit = fit_call(call)
-    if not fit.idle or (not call.recorded and not call.layer.inner.training):
-        return Measured(call, call, fit)
-    repeated = again(call, flat=fit.why == FLAT)
-    return Measured(call, repeated, fit_call(repeated), idle=fit.why)
 
 
 def _records(layers: Sequence[Layer], results: Sequence[tuple[Layer, _Result]]) -> Iterator[Record]:

@@ -64,6 +64,8 @@ class CallFit:
         Whether it was not judged because no gradient, or no finite number, passed the layer.
     parts
         One channel, for a drawing.
+    unseen
+        The paths in dx that are too small to be measured.
     """
 
     n: int
@@ -78,6 +80,7 @@ class CallFit:
     why: str = ""
     idle: bool = False
     parts: ChannelParts | None = None
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,6 +264,7 @@ def _with_paths(call: LayerCall, fit: CallFit, sample: _Sample, lines: Lines) ->
         residual=shares.residual,
         right=shares.right,
         parts=shares.parts,
+        unseen=shares.unseen,
     )
 
 

@@ -78,12 +78,15 @@ class Shares:
         Whether dx is the derivative, as far as the paths can be measured.
     parts
         One channel, for a drawing.
+    unseen
+        The paths that are too small to be measured: dx says nothing about them.
     """
 
     coefficients: Coefficients
     residual: float | None
     right: bool
     parts: ChannelParts | None
+    unseen: tuple[str, ...] = ()
 
 
 def measure_shares(passed: Passed) -> Shares | None:
@@ -108,18 +111,34 @@ def measure_shares(passed: Passed) -> Shares | None:
     if not whole:
         return None
     floor = 100 * passed.rounding
-    seen = [p for p in paths if size[p] > max(VISIBLE_PATH, floor) * whole]
-    matrix = np.stack([weighted[name] for name in seen], axis=1)
-    shares, _, rank, _ = np.linalg.lstsq(matrix, weighted["dx"], rcond=None)
-    residual = float(np.linalg.norm(weighted["dx"] - matrix @ shares)) / whole
-    known = dict(zip(seen, map(float, shares), strict=True)) if rank == len(seen) else {}
+    visible = max(VISIBLE_PATH, floor)
+    unseen = tuple(path for path in paths if size[path] <= visible * whole)
     expected = {"direct": 1.0, "mean": float(batch), "variance": float(batch)}
-    allowed = {p: max(COEFFICIENT_LIMIT, floor * whole / size[p]) for p in known}
-    right = all(abs(known[p] - expected[p]) < allowed[p] for p in known)
-    limit = max(RESIDUAL_LIMIT, floor)
-    right &= size["difference"] / whole < limit or bool(known)
-    right &= residual < limit
-    return Shares(Coefficients(**known), residual, right, one_channel(passed.x, passed.dx, paths))
+    # What cannot be measured counts as right, or the others would have to explain it.
+    target = weighted["dx"] - sum(expected[path] * weighted[path] for path in unseen)
+    seen = {path: weighted[path] for path in paths if path not in unseen}
+    known = _solved(seen, target, visible)
+    explained = sum(share * seen[path] for path, share in known.items())
+    left = target - explained if known else weighted["difference"]
+    residual = float(np.linalg.norm(left)) / whole
+    allowed = {path: max(COEFFICIENT_LIMIT, floor * whole / size[path]) for path in known}
+    right = all(abs(known[path] - expected[path]) < allowed[path] for path in known)
+    right &= residual < max(RESIDUAL_LIMIT, floor)
+    parts = one_channel(passed.x, passed.dx, paths)
+    return Shares(Coefficients(**known), residual, right, parts, unseen)
+
+
+def _solved(
+    paths: Mapping[str, Float64Array], dx: Float64Array, visible: float
+) -> dict[str, float]:
+    """Return the share of each path; none where paths cancel, as where dy is a multiple of x.
+
+    Then dx can still be compared with their sum.
+    """
+    if not paths:
+        return {}
+    shares, _, rank, _ = np.linalg.lstsq(np.stack([*paths.values()], axis=1), dx, rcond=visible)
+    return dict(zip(paths, map(float, shares), strict=True)) if rank == len(paths) else {}
 
 
 def _weighted(
