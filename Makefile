@@ -4,8 +4,8 @@
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
-#   make test-numpy, make test-frameworks, make test-architectures, make test-upstream, make test-browser, make sanitize,
-#   make coverage, make clean: see CONTRIBUTING.md
+#   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
+#   make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -32,7 +32,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: architectures audit bench clean coverage docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
+.PHONY: architectures audit bench clean coverage dialects-verified docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -71,6 +71,23 @@ test-numpy:
 test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
+
+# The rows of the dialects beside frameworks that want versions of Python or NumPy of their own: each has a list in
+# tests/with_frameworks/environments, whose first line names its Python, and an environment .venv-dialects-NAME (6 GB in all).
+environments := tests/with_frameworks/environments
+hosted := $(basename $(notdir $(wildcard $(environments)/*.txt)))
+
+dialects-verified: $(hosted:%=.venv-dialects-%/.made)
+	$(MAKE) test-frameworks ARGS='$(or $(ARGS),tests/with_frameworks/test_dialects.py tests/with_frameworks/test_onnx.py)'
+
+.venv-dialects-%/.made: $(environments)/%.txt
+	@version=$$(sed -n '1s/^# Python //p' $<); \
+	    for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version".*/bin/python; do \
+	        "$$python" -c 'import ensurepip, venv' 2>/dev/null && break; \
+	    done || { echo "$* needs Python $$version, which is neither on the path nor among pyenv's." >&2; exit 1; }; \
+	    echo "== making .venv-dialects-$*"; rm -rf $(@D) && "$$python" -m venv $(@D)
+	@$(@D)/bin/python -m pip -qq --disable-pip-version-check install -r $<
+	@touch $@
 
 # Models of torchvision and timm, and PyTorch's tools on them. ARCHITECTURES=short trains six models in place of all.
 test-architectures:

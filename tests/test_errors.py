@@ -144,6 +144,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.axes("HWC"),
+        (
+            "axes must name each axis by another letter, N or B first and C for the channels, got "
+            "'HWC'. Pass for example NHWC, NTC or N...C."
+        ),
+    ),
+    (
         RangeError.threads(0),
         (
             "n must be a whole number, 1 or greater, got 0. It is the number of threads that "
@@ -711,6 +718,21 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.garbled("net:Norm"),
+        (
+            "The process that ran net:Norm wrote to a pipe of the audit. It was ended; the other "
+            "targets are audited, in a new process. Write to the files that it has opened itself, "
+            "or to stdout and stderr."
+        ),
+    ),
+    (
+        SubjectError.audit_raised("net:Norm", ValueError("bad."), "trace.py, line 3, in path"),
+        (
+            "The audit of net:Norm raised ValueError: bad (trace.py, line 3, in path). The subject "
+            "is not at fault. Report it with the target and the output of backnorm env."
+        ),
+    ),
+    (
         SubjectError.cannot_build("net:Norm", "()", TypeError("missing an argument")),
         (
             "net:Norm does not accept the arguments (): TypeError: missing an argument. A class"
@@ -751,6 +773,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.axes("layers.py:Norm", RangeError.axes("channel")),
+        (
+            "layers.py:Norm.axes must name each axis by another letter, N or B first and C for "
+            "the channels, got 'channel'. Pass for example NHWC, NTC or N...C."
+        ),
+    ),
+    (
         SubjectError.no_input("net:Net", "GRU"),
         (
             "Cannot guess the input of net:Net, which begins with GRU. The input is guessed for"
@@ -787,6 +816,22 @@ MORE: list[tuple[BacknormError, str]] = [
         (
             "The process that ran net:Norm ended with exit status 3. The other targets are "
             "audited, in a new process. Run it alone under python -X faulthandler."
+        ),
+    ),
+    (
+        SubjectError.died("net:Norm", "exit status 3", "", 1),
+        (
+            "The process that ran net:Norm ended with exit status 3. The other targets are "
+            "audited, in a new process. A process that it had started was ended too. Run it alone "
+            "under python -X faulthandler."
+        ),
+    ),
+    (
+        SubjectError.hung("net:Norm", 60.0, 2),
+        (
+            "net:Norm did not finish within 60 s. It was stopped; the other targets are "
+            "audited. 2 processes that it had started were ended too. Look for a loop that does "
+            "not end or a lock that is not released, or raise --limit."
         ),
     ),
     (

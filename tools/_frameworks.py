@@ -56,7 +56,7 @@ def row(target: dict[str, Any]) -> str:
     """Return the line of the table for one layer."""
     shares = [target["coefficients"][name] for name in ("direct", "mean", "variance")]
     shown = ["" if share is None else f"{abs(share):.3f}" for share in shares]
-    sound = "yes" if target["sound"] else "no"
+    sound = {True: "yes", False: "no", None: "not judged"}[target["sound"]]
     codes = ", ".join(finding["code"] for finding in target["findings"])
     if not target["audited"]:
         return f"| {target['target']} | {target['kind']} | | | | | | not audited: {codes} |"

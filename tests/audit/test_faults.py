@@ -51,7 +51,7 @@ def test_a_fault_has_a_finding_of_its_own(name: str) -> None:
     """The record says that the pair could not be audited, with the code of the fault."""
     pair, code, got = FAULTS[name]
     record = audit(pair)
-    assert (record.audited, record.sound) == (False, False)
+    assert (record.audited, record.sound) == (False, None)
     assert [(finding.code, finding.got) for finding in record.findings] == [(code, got)]
     assert record.findings[0].what.startswith(("Faulty raised ", "Faulty returned "))
 

@@ -59,6 +59,7 @@ FAULTY = {
     "no_tuple": (SubjectError.no_tuple("f", "(y, cache)", (1, 2, 3)), "G23"),
     "not_finite": (SubjectError.not_finite("f", "y", 3), "G24"),
     "died": (SubjectError.died("f", "signal SIGSEGV", "bad\nthings"), "G25"),
+    "garbled": (SubjectError.garbled("f"), "G25"),
     "cannot_build": (SubjectError.cannot_build("f", "[4]", TypeError("too few")), "G26"),
     "unknown_object": (SubjectError.unknown_object("f", 3), "G26"),
     "not_importable": (SubjectError.not_importable("f", "no module f", ["g", "h"]), "G27"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audit.pairs import Law as LawPair
-from audit.pairs import Relu, Running, Shifted
+from audit.pairs import Running, Shifted, Wave
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.variance_rule import Observed, find_variance_rule
 from backnorm.audit.specimens.other_kinds import Over
@@ -59,7 +59,7 @@ GAMMA_LAWS = {"gamma": lambda g: g, "1 + gamma": lambda g: 1 + g, "|gamma|": np.
 def test_the_law_of_gamma_is_found(name: str) -> None:
     """Some layers count gamma from 0, some take its size only."""
     law = law_of(LawPair(gamma_law=GAMMA_LAWS[name]))
-    assert (law.mode, law.gamma_law) == ("batch", name)
+    assert (law.mode, law.form.gamma_law) == ("batch", name)
 
 
 class AffineAlone:
@@ -89,7 +89,7 @@ def test_constants_are_frozen() -> None:
     assert str(law) == "constant statistics"
 
 
-@pytest.mark.parametrize("pair", [Relu, Running, Shifted])
+@pytest.mark.parametrize("pair", [Wave, Running, Shifted])
 def test_anything_else_is_other(pair: Any) -> None:
     """A bent line, a mean that is the batch's in part, a shift: no law that has a name."""
     assert law_of(pair).mode == "other"

@@ -45,7 +45,7 @@ def test_a_record_from_before_they_came_is_read() -> None:
     assert Record.from_dict(plain) == Record("f", "batch")
 
 
-def test_the_keys_are_those_of_schema_1() -> None:
+def test_the_keys_are_those_of_schema_2() -> None:
     """All keys of the schema are there, and the extra ones are known."""
     plain = audit(SUBJECTS["mean cut"]).to_dict()
     schema = {
@@ -56,6 +56,7 @@ def test_the_keys_are_those_of_schema_1() -> None:
         "coefficients",
         "unexplained",
         "sound",
+        "not_judged",
         "findings",
         "errors",
     }

@@ -27,7 +27,8 @@ def test_a_pair_is_followed_over_calls() -> None:
 def test_a_runner_says_what_it_can() -> None:
     """A pair has no framework that could differentiate it, and no variants but those it names."""
     can = [as_subject(pair).runner.can for pair in (Law(), ThreeOrders, AllInHalf)]
-    assert can == [{"state"}, {"state", "higher"}, {"state", "float16"}]
+    always = {"state", "traces", "overlapped"}
+    assert can == [always, always | {"higher"}, always | {"float16"}]
 
 
 def test_a_pair_is_run_in_the_half_dtypes_that_it_names() -> None:

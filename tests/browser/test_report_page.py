@@ -98,7 +98,7 @@ CELLS = """[...document.querySelectorAll('main > .scroll tbody tr')].map(
 
 def told(page: Path) -> list[list[str]]:
     """What the table has to say by the JSON of the same audit."""
-    sound = {True: "✓ yes", False: "✗ NO"}
+    sound = {True: "✓ yes", False: "✗ NO", None: "? not judged"}
     return [
         [
             one["target"],

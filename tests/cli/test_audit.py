@@ -132,7 +132,7 @@ def test_every_document_is_written_beside_the_table(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "G01" in result.stdout
     assert sorted(tmp_path.iterdir()) == sorted(files.values())
-    assert json.loads(files["json"].read_text())["schema"] == 1
+    assert json.loads(files["json"].read_text())["schema"] == 2
     assert files["html"].read_text().startswith("<!doctype html>")
     assert ET.fromstring(files["junit"].read_text()).get("failures") == "1"  # noqa: S314 - our own
 

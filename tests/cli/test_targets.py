@@ -11,6 +11,7 @@ import pytest
 
 from backnorm.audit.specimens import SPECIMENS
 from backnorm.audit.subjects.request import AuditRequest
+from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.cli._targets import find_subjects, is_installed
 from backnorm.errors import NotInstalledError, SubjectError
 
@@ -100,6 +101,21 @@ def test_a_file_may_have_the_name_of_a_module(tmp_path: Path) -> None:
     assert sys.modules["json"] is json
 
 
+@pytest.mark.parametrize("python", ["", sys.executable], ids=["in process", "under python"])
+def test_files_beside_a_target_hide_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    """The folder of a target goes last on sys.path, and so does the current one."""
+    (tmp_path / "secrets.py").write_text("raise SystemExit('not the library')")
+    (tmp_path / "beside.py").write_text("FACTOR = 1.0")
+    text = (HERE / "hosted.py").read_text()
+    imports = "from __future__ import annotations\nimport beside, secrets\nsecrets.token_hex()\n"
+    (tmp_path / "mine.py").write_text(text.replace("from __future__ import annotations\n", imports))
+    monkeypatch.chdir(tmp_path)
+    jobs = [AuditJob(t, python=python, quick=True) for t in ("mine.py:Right", "mine:Right")]
+    assert [record.clean for record in audit_jobs(jobs)] == [True, True]
+
+
 def test_installed_is_told_without_import() -> None:
     """A package is looked for, not loaded."""
     assert is_installed("numpy")
@@ -109,7 +125,7 @@ def test_installed_is_told_without_import() -> None:
 def test_a_framework_that_is_missing_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, it is a target that does not import, with what to install."""
 
-    def missing(framework: str, _: str) -> None:
+    def missing(framework: str, *_: object) -> None:
         raise NotInstalledError.package(framework, framework, f"backnorm.{framework}")
 
     monkeypatch.setattr("backnorm.cli._targets.layers_of", missing)

@@ -10,7 +10,7 @@ import numpy as np
 
 from backnorm.cli._worker import _answer
 from backnorm.host.calls import FRAMEWORKS
-from backnorm.host.serve import environment
+from backnorm.host.versions import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,14 @@ def answers(**job: Any) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     usual = {
         "kind": None,
+        "axes": "",
         "arguments": None,
         "modes": "both",
         "skip": 0,
         "seconds": 60.0,
         "quick": True,
+        "known": None,
+        "control": False,
     }
     _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said

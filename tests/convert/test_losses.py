@@ -152,16 +152,15 @@ def test_every_loss_has_a_case() -> None:
 
 
 def test_a_smaller_eps_goes_into_the_variance() -> None:
-    """TensorFlow raises eps to 1.001e-5: the variance takes the difference."""
+    """NVIDIA Caffe raises eps to 1e-5: the variance takes the difference."""
     state = {**KERAS, "moving_variance": [1.0]}
     done = bn.convert_state(state, "keras", "torch", n=9, target_options={"eps": 0.5})
     assert done.options["eps"] == 0.5
     assert parts(done.state["running_var"], [1.0 + 1e-3 - 0.5]) <= SAME_OUTPUT
-    done = bn.convert_state(TORCH, "torch", "tf-fused")
-    assert done.options["epsilon"] == 1.001e-5
-    fine = {name: np.array(array) for name, array in TORCH.items()}
-    done = bn.convert_state(fine, "torch", "tf-fused")
-    assert parts(done.state["variance"], [4.0 + 1e-5 - 1.001e-5]) <= 1e-15
+    fine = {name: np.array(array) for name, array in state.items()}
+    done = bn.convert_state(fine, "keras", "caffe-nvidia", source_options={"epsilon": 1e-6})
+    assert done.options["eps"] == 1e-5
+    assert parts(done.state["variance"], [1.0 + 1e-6 - 1e-5]) <= 1e-12
 
 
 def test_a_variance_that_would_be_below_zero_ends_at_zero_where_that_is_allowed() -> None:

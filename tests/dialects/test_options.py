@@ -134,8 +134,7 @@ def test_the_defaults_are_the_frameworks(dialect: str) -> None:
 
 
 def test_eps_is_raised_where_the_framework_raises_it() -> None:
-    """TensorFlow's and NVIDIA's floors."""
-    assert bn.BatchNorm(2, dialect="tf-fused", epsilon=1e-6)._settings.eps == 1.001e-5
+    """NVIDIA's floor."""
     assert bn.BatchNorm(2, dialect="caffe-nvidia", eps=1e-6)._settings.eps == 1e-5
 
 

@@ -55,7 +55,7 @@ def test_what_is_not_known_is_said_to_be_unknown() -> None:
         for column, fact in facts(row_of(name)).items()
         if fact.value is UNKNOWN
     }
-    assert {"equinox-ema.initial", "mindspore.one_value"} <= unknown
+    assert "equinox-ema.initial" in unknown
 
 
 @pytest.mark.parametrize("name", DIALECTS)

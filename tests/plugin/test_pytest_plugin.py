@@ -58,7 +58,7 @@ def test_wrong(assert_gradient_goes_through):
     result.stdout.fnmatch_lines(
         [
             "The gradient of MeanCut must be right and go through both; it goes through variance.",
-            "sound: False; biased variance, eps * inside the root; direct *, mean *, variance *",
+            "not sound; biased variance, eps * inside the root; direct *, mean *, variance *",
             "  G01  The gradient does not go through the mean*",
             "       expected  coefficients 1, 1, 1",
             "       causes    (a) the mean is detached*",
@@ -108,12 +108,12 @@ def test_misspelt(assert_gradient_goes_through):
     result.assert_outcomes(passed=1)
 
 
-def test_the_marker_gives_kind_and_seed(pytester: pytest.Pytester) -> None:
+def test_the_marker_gives_kind_axes_and_seed(pytester: pytest.Pytester) -> None:
     """For all audits of a test; arguments go before it."""
     result = run(
         pytester,
         """
-@pytest.mark.backnorm_audit(kind="layer", seed=3)
+@pytest.mark.backnorm_audit(kind="layer", axes="NCL", seed=3)
 def test_marked(assert_gradient_goes_through, monkeypatch):
     seen = []
     import backnorm.testing.pytest_plugin as plugin
@@ -122,13 +122,48 @@ def test_marked(assert_gradient_goes_through, monkeypatch):
         plugin, "audit", lambda layer, **given: seen.append(given) or real(Plain)
     )
     assert_gradient_goes_through(Plain)
-    assert_gradient_goes_through(Plain, kind="batch", seed=4, quick=False)
+    assert_gradient_goes_through(Plain, kind="batch", axes="NC", seed=4, quick=False)
     assert seen == [
-        {"kind": "layer", "seed": 3, "quick": True}, {"kind": "batch", "seed": 4, "quick": False}
+        {"kind": "layer", "axes": "NCL", "seed": 3, "quick": True},
+        {"kind": "batch", "axes": "NC", "seed": 4, "quick": False},
     ]
 """,
     )
     result.assert_outcomes(passed=1)
+
+
+def test_axes_decide_over_what_is_normalized(pytester: pytest.Pytester) -> None:
+    """A kind that is given with axes is not searched: the wrong axes fail."""
+    result = run(
+        pytester,
+        """
+import numpy as np
+
+class OverTime:
+    @staticmethod
+    def forward(x, gamma, beta):
+        inv_std = 1 / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        x_hat = (x - x.mean(1, keepdims=True)) * inv_std
+        return gamma * x_hat + beta, (x_hat, gamma * inv_std)
+
+    @staticmethod
+    def backward(dy, cache):
+        x_hat, scale = cache
+        direct = dy - dy.mean(1, keepdims=True) - x_hat * (dy * x_hat).mean(1, keepdims=True)
+        return scale * direct, (dy * x_hat).sum((0, 1)), dy.sum((0, 1))
+
+@pytest.mark.backnorm_audit(kind="instance", axes="NTC")
+def test_marked(assert_gradient_goes_through):
+    assert not assert_gradient_goes_through(OverTime).notes
+
+def test_argument(assert_gradient_goes_through):
+    assert_gradient_goes_through(OverTime, kind="instance", axes="NTC")
+
+def test_wrong(assert_gradient_goes_through):
+    assert_gradient_goes_through(OverTime, kind="batch", axes="NTC")
+""",
+    )
+    result.assert_outcomes(passed=2, failed=1)
 
 
 def test_audits_can_be_chosen(pytester: pytest.Pytester) -> None:

@@ -18,7 +18,7 @@ from backnorm.audit.record import (
 )
 from backnorm.errors import SubjectError
 
-__all__ = ["CUT", "HOSTILE", "LOST", "RMS", "SOUND", "WARNED", "parts"]
+__all__ = ["CUT", "HOSTILE", "LOST", "OPEN", "RMS", "SOUND", "WARNED", "parts"]
 
 
 def parts(*, mean_cut: bool) -> ChannelParts:
@@ -84,6 +84,7 @@ CUT = Record(
     "variance",
     Coefficients(1.0, -1e-9, 1.0),
     3e-8,
+    sound=False,
     findings=(finding("G01", "mean 0.0"), finding("G14", "an error of 1")),
     errors=Errors(1e-7, 0.4, 2e-9, 1.0),
     law="biased variance, eps 1e-05 inside the root",
@@ -96,6 +97,11 @@ LOST = Record(
     "batch",
     findings=(fault(SubjectError.returned_none("mine.py:Lost", "y")),),
     audited=False,
+)
+OPEN = Record(
+    "mine.py:Open",
+    "batch",
+    not_judged="y is not a linear function of x in each row",
 )
 WARNED = Record(
     "torch.nn.GroupNorm",
@@ -121,6 +127,7 @@ HOSTILE = Record(
     "unexplained",
     Coefficients(math.pi, None, -7.0),
     1e300,
+    sound=False,
     findings=(finding("G05", WORDS),),
     law=WORDS,
     notes=(WORDS,),

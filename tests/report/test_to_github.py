@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backnorm.report import to_github
-from report.records import CUT, HOSTILE, LOST, SOUND, WARNED
+from report.records import CUT, HOSTILE, LOST, OPEN, SOUND, WARNED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,12 @@ def test_each_target_with_findings_has_one_annotation() -> None:
         text.splitlines()[-1]
         == "3 layers audited: 2 sound, 1 not sound. 1 layer could not be audited."
     )
+
+
+def test_what_was_not_judged_is_an_error_with_its_reason() -> None:
+    """The step fails, so the annotation says why."""
+    ((name, _, message),) = commands(to_github([OPEN]))
+    assert (name, message.splitlines()[1]) == ("error", f"  not judged: {OPEN.not_judged}")
 
 
 def test_the_message_is_the_finding_in_full() -> None:

@@ -1,4 +1,4 @@
-"""The JSON document of schema 1."""
+"""The JSON document of schema 2."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from backnorm.audit import audit
 from backnorm.audit.record import Coefficients, Expected, Record
 from backnorm.audit.subjects.engine import ENGINE
 from backnorm.report import SCHEMA, environment, json_schema, to_json
-from report.records import CUT, LOST, RMS, SOUND, WARNED
+from report.records import CUT, LOST, OPEN, RMS, SOUND, WARNED
 
 RECORD = Record("a", "batch", "batch", "both", Coefficients(1.0, 1.0, 1.0), 1e-7, sound=True)
 EXPECTED = Expected("batch", "both", sound=True)
 
 
-def test_the_document_is_of_schema_1() -> None:
+def test_the_document_is_of_schema_2() -> None:
     """schema, backnorm, environment and targets, and nothing else."""
     document = json.loads(to_json([RECORD, RECORD]))
     assert set(document) == {"schema", "backnorm", "environment", "targets"}
-    assert document["schema"] == SCHEMA == 1
+    assert document["schema"] == SCHEMA == 2
     assert document["backnorm"] == backnorm.__version__
     assert document["environment"]["numpy"] == np.__version__
     assert [Record.from_dict(target) for target in document["targets"]] == [RECORD, RECORD]
@@ -52,7 +52,7 @@ def checker() -> jsonschema.Draft202012Validator:
 
 def test_documents_follow_the_schema_of_the_package() -> None:
     """Records made by hand with every field, and those of real audits."""
-    made = [SOUND, CUT, LOST, RMS, WARNED, RECORD]
+    made = [SOUND, CUT, LOST, OPEN, RMS, WARNED, RECORD]
     for records in (made, [audit(pair) for pair in ENGINE.values()]):
         checker().validate(json.loads(to_json(records)))
 
@@ -85,7 +85,7 @@ def test_the_schema_lists_every_name_and_no_other() -> None:
 
 BROKEN = {
     "no schema": lambda d: d.pop("schema"),
-    "another schema": lambda d: d.update(schema=2),
+    "another schema": lambda d: d.update(schema=1),
     "no targets": lambda d: d.pop("targets"),
     "a kind that there is not": lambda d: d["targets"][0].update(kind="bach"),
     "a path that there is not": lambda d: d["targets"][0].update(through="some"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from backnorm.report import to_junit
-from report.records import CUT, HOSTILE, LOST, SOUND, WARNED
+from report.records import CUT, HOSTILE, LOST, OPEN, SOUND, WARNED
 
 
 def parsed(*records: object) -> ET.Element:
@@ -31,6 +31,13 @@ def test_a_target_is_a_test_case() -> None:
         "torch.nn.GroupNorm": ["system-out"],
     }
     assert cases["mine.py:Cut"].attrib["classname"] == "backnorm.audit.batch"
+
+
+def test_what_was_not_judged_is_a_failure_with_its_reason() -> None:
+    """It is not an error, since the audit ran."""
+    failure = parsed(OPEN).find(".//failure")
+    assert failure is not None
+    assert failure.attrib["message"] == f"Not judged: {OPEN.not_judged}."
 
 
 def test_a_failure_tells_all_findings() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from backnorm.audit.record import Expected
 from backnorm.report import to_text
-from report.records import CUT, HOSTILE, LOST, RMS, SOUND
+from report.records import CUT, HOSTILE, LOST, OPEN, RMS, SOUND
 
 
 def cells(text: str, target: str) -> list[str]:
@@ -40,6 +40,15 @@ def test_what_could_not_be_audited_has_question_marks() -> None:
     text = to_text([SOUND, LOST])
     assert cells(text, "mine.py:Lost") == ["mine.py:Lost", "batch", "?", "?", "?", "G22"]
     assert text.endswith("1 layer audited: 1 sound. 1 layer could not be audited.\n")
+
+
+def test_what_was_not_judged_says_so_and_why() -> None:
+    """Neither yes nor NO; a count of its own, and the reason below the table and in full."""
+    text = to_text([SOUND, OPEN, OPEN])
+    assert cells(text, "mine.py:Open")[-2:] == ["not", "judged"]
+    why = "y is not a linear function of x in each row"
+    assert text.endswith(f"3 layers audited: 1 sound, 2 not judged.\nNot judged: {why} (2).\n")
+    assert f"  not judged: {why}" in to_text([OPEN], verbose=True)
 
 
 def test_findings_stand_below_with_causes_and_remedy() -> None:

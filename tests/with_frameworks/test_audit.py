@@ -131,3 +131,39 @@ def test_layers_of_tinygrad_give_from_a_record_what_they_compute() -> None:
         assert np.array_equal(y, again), subject.name
         for role in leaves:
             assert np.array_equal(found[role], direct[role]), (subject.name, role)
+
+
+JITTED = """
+import functools
+import jax
+from jax import numpy as jnp
+
+def plain(x, scale, bias):
+    return (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5) * scale + bias
+
+def cut(x, scale, bias):
+    return (x - jax.lax.stop_gradient(x.mean(0))) / jnp.sqrt(x.var(0) + 1e-5) * scale + bias
+
+def moded(x, scale, bias, training=True):
+    return plain(x, scale, bias) if training else x * scale + bias
+
+jitted, jitted_cut, checkpointed = jax.jit(plain), jax.jit(cut), jax.checkpoint(plain)
+jitted_moded = jax.jit(moded, static_argnames=("training",))
+"""
+
+WRAPPED = {
+    "jitted": [("both", True)],
+    "jitted_cut": [("variance", False)],
+    "checkpointed": [("both", True)],
+    "jitted_moded": [("both", True), ("none", True)],
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_function_that_jax_has_wrapped_is_taken(name: str, tmp_path: Path) -> None:
+    """Its arguments are those of the function inside."""
+    file = tmp_path / "wrapped.py"
+    file.write_text(JITTED)
+    result = CliRunner().invoke(main, ["audit", f"{file}:{name}", "--quick", "--json", "-"])
+    targets = json.loads(result.stdout)["targets"]
+    assert [(one["through"], one["sound"]) for one in targets] == WRAPPED[name]

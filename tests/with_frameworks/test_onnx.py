@@ -1,4 +1,4 @@
-"""The dialects onnx-9, -14 and -15 beside onnx's own evaluator and its backend node tests."""
+"""The dialects onnx-9, -14 and -15 beside onnx's own evaluator, its node tests and onnxruntime."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ def node_tests() -> list[Any]:
     return [case for case in cases if "batchnorm" in case.name]
 
 
-def evaluator(dialect: str, dtype: str, *, training: bool, **attributes: float) -> Any:
-    """A model of one node."""
+def model_of(dialect: str, dtype: str, *, training: bool, **attributes: float) -> Any:
+    """A model of one node; opset 9 has no training_mode, and two outputs more in training."""
     kind = TensorProto.FLOAT if dtype == "float32" else TensorProto.DOUBLE
     inputs = ["X", "S", "B", "M", "V"]
     outputs = ["Y", "RM", "RV"] if training else ["Y"]
-    if training:
+    if training and OPSETS[dialect] == 9:
+        outputs += ["SM", "SV"]
+    elif training:
         attributes["training_mode"] = 1
     node = helper.make_node("BatchNormalization", inputs, outputs, **attributes)
     graph = helper.make_graph(
@@ -47,7 +49,26 @@ def evaluator(dialect: str, dtype: str, *, training: bool, **attributes: float) 
         [helper.make_tensor_value_info(name, kind, None) for name in outputs],
     )
     opset = [helper.make_opsetid("", OPSETS[dialect])]
-    return ReferenceEvaluator(helper.make_model(graph, opset_imports=opset))
+    return helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+
+def evaluator(dialect: str, dtype: str, *, training: bool, **attributes: float) -> Any:
+    """Onnx's own evaluator of the model."""
+    return ReferenceEvaluator(model_of(dialect, dtype, training=training, **attributes))
+
+
+def session(dialect: str, dtype: str, *, training: bool, **attributes: float) -> Any:
+    """The model in onnxruntime, on the CPU."""
+    model = model_of(dialect, dtype, training=training, **attributes).SerializeToString()
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    return runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+RUN_BY = [
+    ("onnx-9", session),
+    *((n, by) for n in OPSETS if n != "onnx-9" for by in (evaluator, session)),
+]
+"""The opsets, and what runs them: in training the evaluator has no opset 9."""
 
 
 def start(dialect: str, dtype: str) -> dict[str, Any]:
@@ -59,11 +80,11 @@ def start(dialect: str, dtype: str) -> dict[str, Any]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("attributes", [{}, {"epsilon": 1e-2, "momentum": 0.75}])
-@pytest.mark.parametrize("dialect", ["onnx-14", "onnx-15"])
-def test_three_steps_are_those_of_the_evaluator(
-    dialect: str, attributes: dict[str, float], shape: tuple[int, ...], dtype: str
+@pytest.mark.parametrize(("dialect", "run_by"), RUN_BY)
+def test_three_steps_are_those_of_the_evaluator_and_of_onnxruntime(
+    dialect: str, run_by: Any, attributes: dict[str, float], shape: tuple[int, ...], dtype: str
 ) -> None:
-    """Three with training_mode=1, their outputs fed back, then one in inference."""
+    """Three in training, their outputs fed back, then one in inference."""
     state = start(dialect, dtype)
     layer = bn.BatchNorm(C, dialect=dialect, **attributes).load_state(state)
     scale, b, mean, var = state.values()
@@ -72,13 +93,21 @@ def test_three_steps_are_those_of_the_evaluator(
     for _ in range(3):
         x = rng.normal(0.5, 1.5, shape).astype(dtype)
         feeds = {"X": x, "S": scale, "B": b, "M": mean, "V": var}
-        y, mean, var = evaluator(dialect, dtype, training=True, **attributes).run(None, feeds)
+        y, mean, var, *_ = run_by(dialect, dtype, training=True, **attributes).run(None, feeds)
         assert parts(layer.forward(x), y) <= limit
-        assert parts(layer.state()["input_mean"], mean) <= limit
-        assert parts(layer.state()["input_var"], var) <= limit
+        assert parts(layer.state()[NAMES[dialect][2]], mean) <= limit
+        assert parts(layer.state()[NAMES[dialect][3]], var) <= limit
     feeds = {"X": x, "S": scale, "B": b, "M": mean, "V": var}
-    (y,) = evaluator(dialect, dtype, training=False, **attributes).run(None, feeds)
+    (y,) = run_by(dialect, dtype, training=False, **attributes).run(None, feeds)
     assert parts(layer.eval().forward(x), y) <= limit
+
+
+def test_onnxruntime_is_of_the_version_that_the_rows_name() -> None:
+    """And so is onnx, whose evaluator ran."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    assert f"onnxruntime {runtime.__version__} ran on the CPU" in row_of("onnx-9").source
+    assert f"onnxruntime {runtime.__version__} ran on the CPU" in row_of("onnx-14").source
+    assert f"onnx {onnx.__version__}" in row_of("onnx-14").source
 
 
 @pytest.mark.parametrize("case", node_tests(), ids=lambda case: case.name)

@@ -20,6 +20,7 @@ def audit(
     subject: object,
     kind: Kind | None = None,
     *,
+    axes: str = "",
     seed: int = 0,
     quick: bool = False,
     at_work: Callable[[str], object] = lambda _: None,
@@ -32,6 +33,12 @@ def audit(
         A NumPy pair of forward and backward, a torch module or function, or a `Subject`.
     kind
         batch, layer, group, instance or rms; None for the kind that the subject names, or batch.
+    axes
+        The order of the axes of x: N for the samples, which come first, C for the channels, and
+        another letter for each other axis, such as NHWC or NTC, or N...C for any number of them.
+        Empty for the attribute ``axes`` of the subject, or (N, C, ...), for layer and rms
+        (N, ..., C). If neither this nor the kind is known and the usual does not fit, the common
+        ones are tried.
     seed
         Seed of the random inputs; a verdict does not depend on it.
     quick
@@ -52,6 +59,8 @@ def audit(
         If no subject can be made of the object.
     UnknownNameError
         If the kind is unknown.
+    RangeError
+        If the axes cannot be read.
 
     Notes
     -----
@@ -68,4 +77,4 @@ def audit(
     # Imported when used: it would add half of NumPy's own time to `import backnorm`.
     from backnorm.audit.conduct import conduct  # noqa: PLC0415
 
-    return conduct(subject, kind, seed, quick=quick, at_work=at_work)
+    return conduct(subject, kind, seed, axes=axes, quick=quick, at_work=at_work)

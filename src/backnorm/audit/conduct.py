@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.blame import blamed
 from backnorm.audit.findings import fault
 from backnorm.audit.measure.gradient import measure
-from backnorm.audit.probes import run_probes
+from backnorm.audit.probes import run_probes, without_the_others
 from backnorm.audit.probes.examination import Examination
 from backnorm.audit.record import ProbeResult, Record
 from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
-from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.record import Result
     from backnorm.audit.subject import Subject
+    from backnorm.errors import SubjectError
 
-__all__ = ["conduct", "faulty"]
+__all__ = ["GRADIENT", "conduct", "conduct_by_probes", "faulty"]
 
 GRADIENT: Final = "gradient"
 """Name of the first probe, which gives the verdict."""
@@ -32,22 +35,59 @@ def conduct(
     kind: Kind | None,
     seed: int,
     *,
+    axes: str = "",
     quick: bool,
     at_work: Callable[[str], object],
 ) -> Record:
     """Audit an object; see `backnorm.audit`."""
-    subject = as_subject(candidate, kind)
+    subject = as_subject(candidate, kind, axes=axes)
+    return deque(conduct_by_probes(subject, seed, quick=quick, at_work=at_work), maxlen=1)[0]
+
+
+def conduct_by_probes(
+    subject: Subject,
+    seed: int = 0,
+    *,
+    quick: bool,
+    at_work: Callable[[str], object],
+    known: Record | None = None,
+) -> Iterator[Record]:
+    """Audit a subject step by step.
+
+    Parameters
+    ----------
+    subject
+        The black box.
+    seed
+        Seed of the random inputs.
+    quick
+        Whether to judge the gradient alone.
+    at_work
+        Called with the name of each probe when it begins.
+    known
+        The record so far of an audit that was interrupted: its verdict stands, and probes whose
+        results it has are left out.
+
+    Yields
+    ------
+    Record
+        After the gradient, and after each probe, the record so far.
+    """
     at_work(GRADIENT)
     begin = perf_counter()
     try:
         measurements = measure(subject, seed)
-    except SubjectError as error:
-        return faulty(subject, error)
-    record = judge(subject, measurements)
-    record = replace(record, probes=(_gradient_result(record, perf_counter() - begin),))
-    if quick:
-        return record
-    return run_probes(Examination(subject, measurements, record, seed), at_work)
+        record = judge(subject, measurements)
+    except Exception as error:  # noqa: BLE001 - `blamed` tells whose it is
+        blame = blamed(subject.name, error)
+        why = f"the gradient could not be measured again: {blame.problem}"
+        yield faulty(subject, blame) if known is None else without_the_others(known, why)
+        return
+    if known is None:
+        known = replace(record, probes=(_gradient_result(record, perf_counter() - begin),))
+        yield known
+    if not quick:
+        yield from run_probes(Examination(subject, measurements, known, seed), at_work)
 
 
 def _gradient_result(record: Record, seconds: float) -> ProbeResult:
@@ -55,8 +95,9 @@ def _gradient_result(record: Record, seconds: float) -> ProbeResult:
     names = ("dx", "dgamma", "dbeta")
     errors = [(name, getattr(record.errors, name)) for name in names]
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors if error is not None)
-    what = f"{record.law}; errors: {listed}"
-    return ProbeResult("P01", GRADIENT, "pass" if record.sound else "fail", what, round(seconds, 4))
+    what = record.not_judged or f"{record.law}; errors: {listed}"
+    results: dict[bool | None, Result] = {True: "pass", False: "fail", None: "skipped"}
+    return ProbeResult("P01", GRADIENT, results[record.sound], what, round(seconds, 4))
 
 
 def faulty(subject: Subject, error: SubjectError) -> Record:

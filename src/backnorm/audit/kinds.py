@@ -31,7 +31,7 @@ class Geometry:
     reduced
         Axes of the split shape that the statistics are taken over.
     parameter_view
-        Shape in which gamma and beta broadcast against x.
+        Shape in which gamma and beta broadcast against the split shape.
     """
 
     shape: Shape
@@ -60,7 +60,7 @@ class Geometry:
         """Rows of a parameter, one value for each element of x; `default` without a parameter."""
         if parameter is None:
             return self.rows(np.full(self.shape, default))
-        return self.rows(np.broadcast_to(parameter.reshape(self.parameter_view), self.shape))
+        return self.rows(np.broadcast_to(parameter.reshape(self.parameter_view), self.split))
 
     def _last(self) -> tuple[int, ...]:
         return tuple(range(-len(self.reduced), 0))
@@ -81,7 +81,8 @@ def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) 
     shape
         Shape of x, ``(N, C, *S)``; for layer and rms ``(N, *T, *parameter_shape)``.
     parameter_shape
-        Shape of gamma and beta; for layer and rms the shape that is normalized over.
+        Shape of gamma and beta; for layer and rms the shape that is normalized over. Groups may
+        have one value for each channel or one for each group.
     groups
         Number of groups of channels; used for kind "group" only.
 
@@ -108,4 +109,6 @@ def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) 
     if kind == "instance":
         return Geometry(shape, shape, tuple(range(2, ndim)), view)
     split = (shape[0], groups, shape[1] // groups, *shape[2:])
+    per_group = math.prod(parameter_shape) == groups
+    view = (1, groups, 1 if per_group else shape[1] // groups) + (1,) * (ndim - 2)
     return Geometry(shape, split, tuple(range(2, ndim + 1)), view)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
 
 __all__ = [
+    "AUDIT_ERROR",
     "IMPOSSIBLE",
     "NOTE_FAMILIES",
     "ChannelParts",
@@ -35,9 +36,12 @@ Sweep: TypeAlias = Literal["offset", "scale"]
 IMPOSSIBLE: Final = "not possible here: "
 """Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
 
-NOTE_FAMILIES: Final = ("N", "R")
-"""First letters of the findings that are notes: lost digits, and results that are not bitwise
-identical. They are worth knowing, and not a reason to fail."""
+AUDIT_ERROR: Final = "C03"
+"""The finding which says that the audit itself raised an error."""
+
+NOTE_FAMILIES: Final = ("N", "R", "Z")
+"""First letters of the findings that are notes: lost digits, results that are not bitwise
+identical, and parameters that are 0. They are worth knowing, and not a reason to fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ class Expected:
 
     mode: Mode
     through: Path
-    sound: bool
+    sound: bool | None
     codes: tuple[str, ...] = ()
     later: bool = False
 
@@ -207,7 +211,11 @@ class Record:
     unexplained
         What the three paths leave of dx, relative to the direct path.
     sound
-        Whether the gradient is the derivative of the subject's own forward pass.
+        Whether the gradient is the derivative of the subject's own forward pass; None where this
+        was not judged: `not_judged` says why, or for a subject that could not be audited the
+        findings.
+    not_judged
+        Why the gradient of an audited subject was not judged; empty where it was.
     findings
         What is wrong with the gradient, which makes it unsound, or with anything else.
     errors
@@ -236,7 +244,8 @@ class Record:
     through: Path = "unexplained"
     coefficients: Coefficients = Coefficients()
     unexplained: float | None = None
-    sound: bool = False
+    sound: bool | None = None
+    not_judged: str = ""
     findings: tuple[Finding, ...] = ()
     errors: Errors = Errors()
     audited: bool = True
@@ -250,10 +259,13 @@ class Record:
 
     @property
     def clean(self) -> bool:
-        """Whether it was audited, its gradient is right, and all findings are notes."""
-        return (
-            self.audited and self.sound and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
-        )
+        """Whether its gradient was judged and is right, and all findings are notes."""
+        return self.sound is True and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part of the audit itself failed."""
+        return all(found.code != AUDIT_ERROR for found in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, ready for JSON."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subject", "TrainMode", "named_error", "told"]
 
-TrainMode: TypeAlias = Literal["train", "eval"]
+TrainMode: TypeAlias = Literal["train", "eval", "both"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +48,16 @@ class Subject:
     dtypes
         Formats to audit it in; the report shows the coefficients of the first.
     call
-        Whether it was asked to train or to evaluate; None if both are the same.
+        Whether it was asked to train or to evaluate; "both" if it has two modes that do the same,
+        and None if it has no modes.
     groups
         Number of groups of channels; 0 when that is to be found out.
+    notes
+        What was found out about it before it was measured.
+    optional
+        Whether it takes None in place of gamma and beta.
+    version
+        What version it is of, in its own words; empty where it does not say.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -65,6 +72,9 @@ class Subject:
     dtypes: tuple[str, ...] = ("float32", "float64")
     call: TrainMode | None = None
     groups: int = 0
+    notes: tuple[str, ...] = ()
+    optional: bool = False
+    version: str = ""
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

@@ -17,6 +17,7 @@ __all__ = [
     "CENTRE_LIMIT",
     "COARSE_STEP",
     "COEFFICIENT_LIMIT",
+    "EPS_ALLOWANCE",
     "FEW_VALUES",
     "FINE_RESOLUTION",
     "FINE_STEP",
@@ -25,6 +26,8 @@ __all__ = [
     "GAP_NOISE",
     "GRADIENT_LIMIT",
     "HANG_SECONDS",
+    "HUNG_PROBES",
+    "LARGEST_BLUR",
     "LARGEST_EPS",
     "LAYOUT_LIMIT",
     "LOST_DIGITS",
@@ -33,15 +36,19 @@ __all__ = [
     "REPEAT_LIMIT",
     "RESIDUAL_LIMIT",
     "ROUGH_LIMIT",
+    "ROUNDING_ALLOWANCE",
     "ROW_FIT_LIMIT",
     "RUNNING_LIMIT",
     "RUNNING_ROUNDING",
+    "SCALED_EPS",
+    "SCALE_FREE_LIMIT",
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
     "STALE_LIMIT",
     "VARIANCE_RULE_LIMIT",
     "VISIBLE_PATH",
     "WEIGHT_LIMIT",
+    "WHOLE_Y",
     "Threshold",
 ]
 
@@ -109,6 +116,19 @@ PREFERENCE: Final = Threshold(
     "alone would choose.",
 )
 
+EPS_ALLOWANCE: Final = Threshold(
+    2.0,
+    "An eps is told from 0 if it is larger than this many times the largest difference that "
+    "rounding makes between rows. In float32 these are 1e-12 to 4e-11; an eps of 1e-9 is seen.",
+)
+
+LARGEST_BLUR: Final = Threshold(
+    3e-5,
+    "Lost digits are judged at scales of x at which inv_std is known to this part: a tenth of what "
+    "a loss of half of the digits makes in float32. At smaller scales an eps that could not be "
+    "told from 0 decides.",
+)
+
 COEFFICIENT_LIMIT: Final = Threshold(
     5e-3,
     "A coefficient is 0 or 1. Rounding makes 3e-7; the smallest fault of this sort, n-1 for n at "
@@ -172,8 +192,34 @@ ROUGH_LIMIT: Final = Threshold(
     "makes 0.7, since each x moves all values of its row; rounded outputs make 1.",
 )
 
+ROUNDING_ALLOWANCE: Final = Threshold(
+    5.0,
+    "A bend of y that is no larger than so many standard deviations of its rounding is not called "
+    "a kink: the derivative is hidden there. The largest of 80 elements reaches 3.",
+)
+
+SCALE_FREE_LIMIT: Final = Threshold(
+    1e-8,
+    "y does not change with the scale of x, and yet more than this part is added to the variance: "
+    "eps grows with x. A factor of 2^-6 changes such a y by 0, and with an eps of 1e-5 by 2e-2.",
+)
+
+SCALED_EPS: Final = Threshold(
+    2e-4,
+    "Where eps grows with x and adds this part to the variance, no variance rule is taken. An eps "
+    "of 1e-5 beside x over its largest value adds 3e-4 to 2e-3; a layer without eps shows 1e-6, "
+    "and with E[x^2] - E[x]^2 in float32 4e-5.",
+)
+
 HANG_SECONDS: Final = Threshold(
-    120.0, "A target that takes longer is given up. A full audit takes 1 to 20 s."
+    120.0,
+    "A gradient, or a probe, that takes longer is given up. A full audit takes 1 to 20 s.",
+)
+
+HUNG_PROBES: Final = Threshold(
+    2,
+    "After so many probes of a subject that did not finish in time, the others are skipped: each "
+    "would take the time of --limit.",
 )
 
 VISIBLE_PATH: Final = Threshold(
@@ -245,7 +291,8 @@ LAYOUT_LIMIT: Final[Mapping[str, Threshold]] = {
         1e-9,
         "The gradient is the same for another order of the same values in memory, and where x "
         "needs no gradient, relative to the largest value. In float64 another order of summing "
-        "makes 1e-15; values that are read at the wrong position make 1e-1 and more.",
+        "makes 1e-15; values that are read at the wrong position make 1e-1 and more. Also y of a "
+        "sample that is evaluated with fewer others: constants make 0, n/(n - 1) 1e-2 and more.",
     ),
     "coarse": Threshold(1e-3, "The same in float32: another order of summing makes 1e-6."),
 }
@@ -263,4 +310,11 @@ MEAN_ALLOWANCE: Final = Threshold(
     "What is allowed at a large mean: so many eps times the mean in standard deviations. A mean "
     "that is rounded to the dtype, and sums in the dtype, make it 6 at most, in rows of 6 values; "
     "E[x^2] - E[x]^2 is off by the square of the mean: 1000 and more where the mean is 1000.",
+)
+
+WHOLE_Y: Final = Threshold(
+    1.1,
+    "An error of y of this part of its size is a finding, where it also exceeds `MEAN_ALLOWANCE`. "
+    "A y of 0, as where x is clipped, has an error of 1. E[x^2] - E[x]^2 in float32 makes 0.7 at a "
+    "mean of 1e3 standard deviations and 480 at 1e4, right layers 0.7 at most at 1e6.",
 )

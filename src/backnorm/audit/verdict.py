@@ -13,6 +13,7 @@ from backnorm.audit.thresholds import (
     REPEAT_LIMIT,
     RESIDUAL_LIMIT,
     ROUGH_LIMIT,
+    SCALE_FREE_LIMIT,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ FAULT_CODES: Final[Mapping[str, str]] = {
     "other_divisor": "G07",
     "variance_not_divided": "G09",
     "mean_not_divided": "G09",
+    "neither_divided": "G09",
+    "divided_by_samples": "G09",
     "eps_elsewhere": "G10",
 }
 """Finding where dx is the dx that a known fault makes."""
@@ -43,6 +46,12 @@ FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
 
 RENORM: Final = "renorm_gradient"
 
+NOT_JUDGED: Final[Mapping[str, str]] = {
+    "G15": "y has kinks or coarse rounding, so that the derivative cannot be measured",
+    "G16": "y differs from call to call, so that the derivative cannot be measured",
+}
+"""Why a gradient was not judged, by the finding."""
+
 
 def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     """Judge a subject by what was measured in each of its dtypes.
@@ -50,9 +59,10 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     The first dtype in which the gradient is wrong decides. If the gradient is right in every dtype,
     the shares are those of the first dtype, and the errors those of the last, the finest.
     """
-    wrong = [m for m in measurements if not _is_sound(m)]
-    shown = wrong[0] if wrong else measurements[0]
-    finest = wrong[0] if wrong else measurements[-1]
+    wrong = [m for m in measurements if _verdict(m) is False]
+    vague = [m for m in measurements if _verdict(m) is None]
+    shown = (wrong or vague or measurements)[0]
+    finest = shown if wrong or vague else measurements[-1]
     path = _path(shown)
     compared = finest.comparison.errors
     return Record(
@@ -62,26 +72,36 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
         through=path,
         coefficients=shown.path_fit.coefficients,
         unexplained=shown.path_fit.residual,
-        sound=not wrong,
-        findings=tuple(_findings(subject, shown, path)) if wrong else (),
+        sound=_verdict(shown),
+        not_judged=NOT_JUDGED[_vague(shown)] if vague and not wrong else "",
+        findings=tuple(_findings(subject, shown, path)) if wrong or vague else (),
         errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
-        law=str(shown.forward_law),
-        notes=tuple(_notes(subject, measurements, wrong)),
+        law=_law(shown, finest),
+        notes=(*subject.notes, *_notes(subject, measurements, wrong)),
         expected=subject.expected,
         parts=shown.path_fit.channel if shown.forward_law.straight else None,
     )
 
 
-def _is_sound(m: Measurement) -> bool:
+def _law(shown: Measurement, finest: Measurement) -> str:
+    """Return the law in words: by the finest dtype, which shows more digits of eps."""
+    same = shown.forward_law.mode == finest.forward_law.mode
+    return str((finest if same else shown).forward_law)
+
+
+def _verdict(m: Measurement) -> bool | None:
+    """Tell whether the gradient is right; None where y has no derivative to compare it with."""
+    if _vague(m):
+        return None
     errors = m.comparison.errors
-    return not (_vague(m) or any(_exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta)))
+    return not any(_exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta))
 
 
 def _vague(m: Measurement) -> str:
     """Return the code of what makes a derivative meaningless, or an empty string."""
     if m.comparison.unrepeated > REPEAT_LIMIT:
         return "G16"
-    return "G15" if m.comparison.skipped > ROUGH_LIMIT else ""
+    return "G15" if max(m.comparison.skipped, m.comparison.stepped) > ROUGH_LIMIT else ""
 
 
 def _exceeds(m: Measurement, error: float | None) -> bool:
@@ -118,7 +138,11 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
     errors = m.comparison.errors
     if _vague(m):
         differ = f"a difference of {m.comparison.unrepeated:.1e} of the largest y"
-        rough = f"kinks at {m.comparison.skipped:.0%} of the elements"
+        hidden = m.comparison.skipped - m.comparison.kinked
+        rough = f"kinks at {m.comparison.kinked:.0%} of the elements"
+        rough += f", rounding that hides the derivative at {hidden:.0%}" if hidden > 0 else ""
+        steps = m.comparison.stepped
+        rough += f", y in steps at {steps:.0%} of its elements" if steps > ROUGH_LIMIT else ""
         yield finding(_vague(m), differ if _vague(m) == "G16" else rough)
         return
     if _exceeds(m, errors.dx):
@@ -131,18 +155,22 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
 
 def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
     """Return the code of what is wrong with dx: by its shares, else by a known fault."""
-    fault = _known_fault(m, FAULT_CODES)
+    fault = FAULT_CODES.get(_known_fault(m, FAULT_CODES), "G05")
+    if path == "both" and _has_own_scale(m):
+        return "G17"
     if m.forward_law.mode != "batch" and _known_fault(m, FOR_TRAINING):
         return "G04" if m.forward_law.mode == "frozen" else "G11"
-    if m.forward_law.mode == "frozen" and path != "unexplained":
-        return "G12" if path == "none" else "G04"
     if m.forward_law.mode == "frozen":
-        return FAULT_CODES.get(fault, "G05")
+        of_path: dict[Path, str] = {"none": "G12", "unexplained": fault}
+        return of_path.get(path, "G04")
     if path in PATH_CODES:
         return PATH_CODES[path] if has_mean(subject.kind) else "G02"
-    if path == "both":
-        return _code_of_both(m)
-    return FAULT_CODES.get(fault, "G05")
+    return _code_of_both(m) if path == "both" else fault
+
+
+def _has_own_scale(m: Measurement) -> bool:
+    """Whether y does not change with the scale of x, although the variance is added to."""
+    return m.own_scale.change < SCALE_FREE_LIMIT < m.own_scale.added
 
 
 def _code_of_both(m: Measurement) -> str:
@@ -170,6 +198,8 @@ def _shares(m: Measurement) -> str:
 def _notes(
     subject: Subject, measurements: Sequence[Measurement], wrong: Sequence[Measurement]
 ) -> Iterator[str]:
+    if subject.version:
+        yield f"Its version is {subject.version}."
     yield from _notes_on_law(subject, measurements[0])
     if 0 < len(wrong) < len(measurements):
         yield f"Found in {', '.join(m.dtype for m in wrong)} only."
@@ -188,12 +218,18 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield "This kind of normalization has no mean: the variance is its only statistic."
     if m.forward_law.mode == "frozen" and subject.call == "train":
         yield "In training mode it normalizes with constants."
-    if m.forward_law.mode == "batch" and subject.call == "eval":
+    evaluates = subject.call in ("eval", "both") and subject.kind == "batch"
+    if m.forward_law.mode == "batch" and evaluates:
         yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other":
         yield "It normalizes with neither the batch's statistics nor constants."
-    if m.forward_law.gamma_law != "gamma":
-        yield f"It multiplies by {m.forward_law.gamma_law}."
+    form = m.forward_law.form
+    if form.gamma_law != "gamma":
+        yield f"It multiplies by {form.gamma_law}."
+    if form.activation is not None:
+        yield f"It was judged through its activation, {form.activation.name}."
+    if form.constants is not None:
+        yield "It multiplies by constants beside gamma, or adds some beside beta."
 
 
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
@@ -203,7 +239,10 @@ def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
         yield f"The gradient goes through: {listed}."
     if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
         yield "It accepts float64 and computes in a narrower dtype."
-    # In float32 rounding alone may look like a kink: the last dtype is the finest.
-    skipped = measurements[-1].comparison.skipped
-    if skipped:
-        yield f"{skipped:.0%} of the elements were left out, since y has a kink there."
+    # The last dtype is the finest, in which the fewest are left out.
+    skipped, kinked = measurements[-1].comparison.skipped, measurements[-1].comparison.kinked
+    hidden = skipped - kinked
+    if kinked:
+        yield f"{kinked:.0%} of the elements were left out, since y has a kink there."
+    if hidden > 0:
+        yield f"{hidden:.0%} of the elements were left out: rounding hides the derivative there."

@@ -12,20 +12,43 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from backnorm.host.serve import NEXT, pack, read_frame
+from backnorm.host.watch import ADOPTS, LEFT, descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Child", "start_child"]
+__all__ = ["Child", "Ending", "start_child"]
 
 LAST_OUTPUT: Final = 2000
 """Bytes of the child's stderr that are kept, for the message if it dies."""
 
 EXIT_SECONDS: Final = 3.0
 """Seconds that a child has to exit when its input is closed."""
+
+LOOK_SECONDS: Final = 0.25
+"""A process that the child has started may hold its pipes: this often the child itself is looked
+at."""
+
+
+class Ending(NamedTuple):
+    """How a child ended.
+
+    Attributes
+    ----------
+    how
+        Its exit status or signal.
+    words
+        Its last output.
+    others
+        How many processes that it had started were ended with it; 0 where nothing tells.
+    """
+
+    how: str
+    words: str
+    others: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,30 +86,31 @@ class Child:
         Parameters
         ----------
         seconds
-            The longest time between two messages; messages that only name a probe do not count.
+            The longest time between two messages.
         """
-        until = monotonic() + seconds
         while True:
-            message = self.answer(until - monotonic())
-            if "probing" not in message:
-                until = monotonic() + seconds
+            message = self.answer(seconds)
             yield message
             if "done" in message or "lost" in message:
                 return
 
     def answer(self, seconds: float) -> dict[str, Any]:
         """Return its next message, or the message that it is lost."""
-        try:
-            message = self.answers.get(timeout=max(seconds, 0.0))
-        except queue.Empty:
-            return {"lost": "hung"}
-        return {"lost": "died"} if message is None else message
+        until = monotonic() + seconds
+        while True:
+            left = until - monotonic()
+            ended = self.process.poll() is not None
+            with contextlib.suppress(queue.Empty):
+                message = self.answers.get(timeout=max(min(left, LOOK_SECONDS), 0.0))
+                return {"lost": "died"} if message is None else message
+            if ended or left <= LOOK_SECONDS:
+                return {"lost": "died" if ended else "hung"}
 
-    def lost(self, message: Mapping[str, Any]) -> tuple[str, str]:
-        """End a lost child: a child that closed its pipe exits by itself, a hung child does not."""
+    def lost(self, message: Mapping[str, Any]) -> Ending:
+        """End a lost child: a child that closed its pipe exits by itself, others do not."""
         return self.end() if message["lost"] == "died" else self.kill()
 
-    def end(self) -> tuple[str, str]:
+    def end(self) -> Ending:
         """End it and all that it started; return how it ended and its last output."""
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
@@ -95,18 +119,18 @@ class Child:
             self.process.wait(EXIT_SECONDS)
         return self.kill()
 
-    def kill(self) -> tuple[str, str]:
+    def kill(self) -> Ending:
         """The same, at once."""
         code = self.process.poll()
-        _kill_group(self.process)
-        self.process.wait()
+        _kill_all(self.process)
         for reader in self.readers:
             reader.join(EXIT_SECONDS)
         if not any(reader.is_alive() for reader in self.readers):
             for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
                 _close(pipe)
-        output = bytes(self.output).rpartition(NEXT)[2]
-        return _ending(code), output[-LAST_OUTPUT:].decode(errors="replace")
+        words, _, others = bytes(self.output).rpartition(NEXT)[2].partition(LEFT)
+        said = words[-LAST_OUTPUT:].decode(errors="replace")
+        return Ending(_ending(code), said, int(others) if others.isdigit() else 0)
 
 
 def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child:
@@ -134,7 +158,7 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
     answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    output: collections.deque[int] = collections.deque(maxlen=LAST_OUTPUT + len(NEXT))
+    output: collections.deque[int] = collections.deque(maxlen=LAST_OUTPUT + len(NEXT) + len(LEFT))
     readers = (
         threading.Thread(target=_read_answers, args=(process.stdout, answers), daemon=True),
         threading.Thread(target=_read_output, args=(process.stderr, output), daemon=True),
@@ -145,11 +169,14 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
 
 
 def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    # Bytes that are not a message, from a target that wrote to the pipe, end the conversation.
-    with contextlib.suppress(ValueError, TypeError, struct.error, MemoryError):
+    try:
         while (message := read_frame(pipe)) is not None:
-            answers.put(message)
-    answers.put(None)
+            answers.put(message if isinstance(message, dict) else {"lost": "garbled"})
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error):
+        # Bytes that are not a message, from a target that wrote to the pipe.
+        answers.put({"lost": "garbled"})
+    else:
+        answers.put(None)
 
 
 def _read_output(pipe: IO[bytes], output: collections.deque[int]) -> None:
@@ -157,13 +184,19 @@ def _read_output(pipe: IO[bytes], output: collections.deque[int]) -> None:
         output.extend(chunk)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and all processes of its group."""
-    if not hasattr(os, "killpg"):
-        process.kill()
-        return
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill the child and all that it started: by its supervisor, or else one by one."""
+    started = [] if ADOPTS else descendants(process.pid)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(EXIT_SECONDS)
+    # A group is there as long as one of its processes is.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    for pid in started:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def _close(pipe: IO[bytes] | None) -> None:

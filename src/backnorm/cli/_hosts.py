@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from backnorm.audit.subject import Subject
     from backnorm.audit.subjects.request import AuditRequest
+    from backnorm.cli._child import Ending
 
-__all__ = ["Host", "installed"]
+__all__ = ["Host", "installed", "lost_error"]
 
 LEAST: Final = 0.05
 """Seconds that a call has at least, also where its subject has used up its time."""
@@ -42,7 +43,13 @@ class Host:
     near
         Words that are targets too, for the advice where a target does not exist.
     seconds
-        How long one subject may take.
+        How long a subject may take to be tried, and one of its probes.
+    children
+        The process that is at work, if any.
+    told
+        Versions of what the process has loaded.
+    until
+        When the time of what was begun is over.
     """
 
     python: str
@@ -56,7 +63,7 @@ class Host:
     until: float = 0.0
 
     def begin(self) -> None:
-        """Give the next subject its time."""
+        """Give the next subject or probe its time."""
         self.until = time.monotonic() + self.seconds
 
     def subjects(self, at_work: Callable[[str], object]) -> tuple[Subject, ...]:
@@ -96,6 +103,16 @@ class Host:
             self._find()
         return self._ask(name, message)
 
+    def running(self) -> tuple[int, set[tuple[str, int]]]:
+        """Return the number of the process, and what runs there; nothing if it is gone."""
+        if not self.children:
+            return 0, set()
+        try:
+            found = self._ask(self.target, {"do": "running"})
+        except SubjectError:
+            return 0, set()
+        return self.children[0].process.pid, {(str(what), number) for what, number in found}
+
     def end(self) -> None:
         """End the process and all that it started."""
         while self.children:
@@ -121,10 +138,7 @@ class Host:
         answer = child.answer(max(self.until - time.monotonic(), LEAST))
         if "lost" in answer:
             self.children.clear()
-            how, words = child.lost(answer)
-            if answer["lost"] == "hung":
-                raise SubjectError.hung(name, self.seconds)
-            raise SubjectError.died(name, how, words)
+            raise lost_error(name, answer["lost"], child.lost(answer), self.seconds)
         return _value(name, answer)
 
 
@@ -140,15 +154,24 @@ class RemoteRunner:
         The runner's number there.
     name
         What messages call the subject.
-    lost
-        Why the process was lost, where the subject has taken it along: then neither this runner nor
-        one that came of it is called again.
+    losses
+        How the process was lost, where the subject has taken it along: until `restart` neither this
+        runner nor one that came of it is called again.
     """
 
     host: Host
     place: int
     name: str
-    lost: list[SubjectError] = field(default_factory=list)
+    losses: list[SubjectError] = field(default_factory=list)
+
+    @property
+    def lost(self) -> SubjectError | None:
+        """How the process was lost; None as long as it is there."""
+        return self.losses[0] if self.losses else None
+
+    def restart(self) -> None:
+        """Let the next call start a new process, if this one was lost."""
+        self.losses.clear()
 
     def forward(self, *arguments: Any) -> Any:
         """Return y."""
@@ -166,6 +189,18 @@ class RemoteRunner:
         """Return the state that calls start from."""
         return self._call("state", ())
 
+    def given(self) -> Any:
+        """Return the state that the object came with."""
+        return self._call("given", ())
+
+    def traces(self, *arguments: Any) -> Any:
+        """Return what a call leaves behind."""
+        return self._call("traces", arguments)
+
+    def overlapped(self, *arguments: Any) -> Any:
+        """Return y and the gradients of a call that another forward pass comes between."""
+        return self._call("overlapped", arguments)
+
     def attached(self) -> Any:
         """Return the names of what holds a graph."""
         return self._call("attached", ())
@@ -179,8 +214,8 @@ class RemoteRunner:
         return replace(self, place=self._call("variant", arguments))
 
     def _call(self, operation: str, arguments: Sequence[Any]) -> Any:
-        if self.lost:
-            raise self.lost[0]
+        if self.losses:
+            raise self.losses[0]
         message = {
             "do": "call",
             "runner": self.place,
@@ -190,8 +225,29 @@ class RemoteRunner:
         try:
             return self.host.call(self.name, message)
         except SubjectError as error:
-            self.lost.append(error)
+            self.losses.append(error)
             raise
+
+
+def lost_error(name: str, why: str, ending: Ending, seconds: float) -> SubjectError:
+    """Return the error of a subject whose process was lost.
+
+    Parameters
+    ----------
+    name
+        The subject.
+    why
+        "hung", "died", or "garbled" where it wrote to a pipe of the audit.
+    ending
+        How the process ended.
+    seconds
+        The time that it had.
+    """
+    if why == "hung":
+        return SubjectError.hung(name, seconds, ending.others)
+    if why == "garbled":
+        return SubjectError.garbled(name, ending.others)
+    return SubjectError.died(name, ending.how, ending.words, ending.others)
 
 
 def installed(python: str, names: Sequence[str], seconds: float) -> tuple[str, ...]:

@@ -6,19 +6,21 @@ import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import backnorm
+from backnorm.audit.conduct import GRADIENT
 from backnorm.audit.findings import fault
+from backnorm.audit.probes import with_lost, without_the_others
 from backnorm.audit.record import Record
 from backnorm.audit.thresholds import HANG_SECONDS
 from backnorm.cli._child import Child, start_child
-from backnorm.cli._hosts import installed
-from backnorm.errors import SubjectError
+from backnorm.cli._hosts import installed, lost_error
 from backnorm.host.calls import calls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.subjects.request import Modes
@@ -54,6 +56,10 @@ class AuditJob:
         Environment variables that the target needs, in a separate process.
     quick
         Whether to look at the gradient alone.
+    axes
+        The order of the axes of x, such as NHWC; empty for what the target says itself.
+    control
+        Whether to make the negative controls of the target in place of its audit.
     """
 
     target: str
@@ -65,6 +71,8 @@ class AuditJob:
     inputs: tuple[dict[str, Any], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     quick: bool = False
+    axes: str = ""
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +111,16 @@ def audit_jobs(
     at_work
         Called with what is begun.
     seconds
-        How long one subject may take.
+        How long the gradient of a subject, or one of its probes, may take.
     environment
         Filled with the versions in other interpreters, as they tell them.
 
     Yields
     ------
     Record
-        One for each subject, in order. A subject that hangs, or ends the child, gets a record
-        that says so, and a new child goes on with the next one.
+        One for each subject, in order. A subject that hangs, or ends the child, before its gradient
+        is judged gets a record that says so. If it does so in a later probe, its record says so
+        among what else is known of it. A new child goes on with what comes next.
     """
     crew = _Crew()
     try:
@@ -142,22 +151,31 @@ class _Crew:
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, job: AuditJob, skip: int, seconds: float) -> Iterator[dict[str, Any]]:
+    def ask(
+        self, job: AuditJob, skip: int, known: Record | None, seconds: float
+    ) -> Iterator[dict[str, Any]]:
         """Yield the messages of a child about a job; a lost child says how it went."""
         if not self.children:
             self.children.append(_start_worker())
         child = self.children[0]
-        child.send({**asdict(job), "skip": skip, "seconds": seconds})
+        so_far = None if known is None else known.to_dict()
+        child.send({**asdict(job), "skip": skip, "known": so_far, "seconds": seconds})
         hosted = job.python or job.environment
         for message in child.receive(seconds + MARGIN if hosted else seconds):
             self.told.update(message.get("environment", {}))
             if "lost" in message:
                 # With a host it is asked to end, so that it ends the host.
-                how, words = child.end() if hosted else child.lost(message)
+                garbled = message["lost"] == "garbled"
+                ending = child.end() if hosted and not garbled else child.lost(message)
                 self.children.clear()
-                yield {**message, "how": how, "words": words}
-            else:
-                yield message
+                yield {**message, "ending": ending}
+                return
+            yield message
+            if message.get("left"):
+                # What a subject has left is not to disturb the next one.
+                child.kill()
+                self.children.clear()
+                return
 
     def dismiss(self) -> None:
         """End the child."""
@@ -168,43 +186,101 @@ class _Crew:
 def _start_worker() -> Child:
     root = Path(next(iter(backnorm.__path__))).parent
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", "backnorm.cli._worker"]
+    command = [sys.executable, "-P", "-m", "backnorm.cli._worker"]
     return start_child(command, {"PYTHONPATH": os.pathsep.join(paths)})
 
 
 def _audit_job(
     crew: _Crew, job: AuditJob, at_work: Callable[[Stage], object], seconds: float
 ) -> Iterator[Record]:
-    names: list[tuple[str, Kind]] = []
-    done, name = 0, job.target
-    while True:
-        lost = False
-        for message in crew.ask(job, done, seconds):
-            names = message.get("subjects", names)
-            name = message.get("starting", name)
-            at_work(Stage(name, message.get("probing", ""), done, len(names)))
-            if "record" in message:
-                done += 1
-                yield Record.from_dict(message["record"])
-            lost = "lost" in message
-            if lost and (done < len(names) or not names):
-                yield _lost(job, names, done, message, seconds)
-                done += 1
-        if not lost or done >= len(names):
-            return
+    progress = _Progress(job, seconds)
+    while not progress.over:
+        for message in crew.ask(job, progress.done, progress.known, seconds):
+            record = progress.after(message)
+            if not {"lost", "record", "so_far"} & message.keys():
+                at_work(progress.stage)
+            if record is not None:
+                yield record
 
 
-def _lost(
-    job: AuditJob,
-    names: Sequence[tuple[str, Kind]],
-    done: int,
-    message: dict[str, Any],
-    seconds: float,
-) -> Record:
-    """Return the record of the subject that took the child with it."""
-    name, kind = names[done] if names else (job.target, job.kind or "batch")
-    if message["lost"] == "hung":
-        error = SubjectError.hung(name, seconds)
-    else:
-        error = SubjectError.died(name, message["how"], message["words"])
-    return Record(target=name, kind=kind, findings=(fault(error),), audited=False)
+@dataclass(slots=True)
+class _Progress:
+    """How far the work on a job has come, by the messages about it.
+
+    Attributes
+    ----------
+    job, seconds
+        The job, and the time of each probe.
+    names
+        Names and kinds of all its subjects.
+    name, probe
+        What is at work.
+    done
+        How many subjects are done.
+    known
+        The record so far of the subject that is at work.
+    since
+        When its probe was begun.
+    over
+        Whether the job is done.
+    """
+
+    job: AuditJob
+    seconds: float
+    names: list[tuple[str, Kind]] = field(default_factory=list)
+    name: str = ""
+    probe: str = ""
+    done: int = 0
+    known: Record | None = None
+    since: float = 0.0
+    over: bool = False
+
+    @property
+    def stage(self) -> Stage:
+        """What is at work, for whoever waits."""
+        return Stage(self.name or self.job.target, self.probe, self.done, len(self.names))
+
+    def after(self, message: Mapping[str, Any]) -> Record | None:
+        """Take a message in; return the record of a subject if it is complete."""
+        self.names = message.get("subjects", self.names)
+        self.name = message.get("starting", self.name)
+        if not {"lost", "so_far"} & message.keys():
+            self.probe, self.since = message.get("probing", ""), monotonic()
+        if "so_far" in message:
+            self.known = Record.from_dict(message["so_far"])
+        record = None
+        if "record" in message:
+            record = self._done(Record.from_dict(message["record"]))
+        if "lost" in message:
+            record = self._lost(message)
+        ended = self.known is None and self.done >= len(self.names)
+        self.over = "done" in message or (not self._goes_on(message) and ended)
+        return record
+
+    @staticmethod
+    def _goes_on(message: Mapping[str, Any]) -> bool:
+        """Whether the child has more to say after a message."""
+        return "lost" not in message and not message.get("left")
+
+    def _done(self, record: Record) -> Record:
+        self.done, self.known = self.done + 1, None
+        return record
+
+    def _lost(self, message: Mapping[str, Any]) -> Record | None:
+        """Add to what is known how the child was lost; return the record unless it goes on."""
+        if self.done >= len(self.names) > 0:
+            return None
+        name, kind = self._at_work()
+        error = lost_error(name, message["lost"], message["ending"], self.seconds)
+        if self.known is None:
+            return self._done(Record(name, kind, findings=(fault(error),), audited=False))
+        if self.probe in ("", GRADIENT):
+            why = f"the gradient could not be measured again: {error.problem}"
+            return self._done(without_the_others(self.known, why))
+        self.known = with_lost(self.known, self.probe, error, monotonic() - self.since)
+        return None
+
+    def _at_work(self) -> tuple[str, Kind]:
+        if self.done < len(self.names):
+            return self.names[self.done]
+        return self.job.target, self.job.kind or "batch"

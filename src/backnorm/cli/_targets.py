@@ -13,6 +13,8 @@ from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.find import NotFound, find
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm.audit.subject import Subject
 
 __all__ = ["TARGETS", "as_asked", "asked_of", "find_subjects", "is_installed", "place_of"]
@@ -56,7 +58,9 @@ def as_asked(
     return tuple(one for one in subjects if one.call is None or one.call in wanted)
 
 
-def find_subjects(target: str, request: AuditRequest) -> tuple[Subject, ...]:
+def find_subjects(
+    target: str, request: AuditRequest, at_work: Callable[[str], object] = lambda _: None
+) -> tuple[Subject, ...]:
     """Make subjects of a target.
 
     Parameters
@@ -66,6 +70,8 @@ def find_subjects(target: str, request: AuditRequest) -> tuple[Subject, ...]:
         path/to/file.py:Name.
     request
         What is asked for.
+    at_work
+        Called with the name of each subject before it is tried.
 
     Returns
     -------
@@ -78,16 +84,18 @@ def find_subjects(target: str, request: AuditRequest) -> tuple[Subject, ...]:
         If the target does not import, or is nothing that can be audited.
     """
     if target in FRAMEWORKS:
-        return _layers(target, request)
+        return _layers(target, request, at_work)
     try:
         found = find(place_of(target), TARGETS)
     except NotFound as error:
         raise SubjectError.not_importable(target, error.got, error.near) from error
-    return as_asked(target, request, subjects_of(found, asked_of(target, request)))
+    return as_asked(target, request, subjects_of(found, asked_of(target, request), at_work))
 
 
-def _layers(framework: str, request: AuditRequest) -> tuple[Subject, ...]:
+def _layers(
+    framework: str, request: AuditRequest, at_work: Callable[[str], object]
+) -> tuple[Subject, ...]:
     try:
-        return layers_of(framework, request.modes)
+        return layers_of(framework, request.modes, at_work)
     except NotInstalledError as error:
         raise SubjectError.not_installed(framework, error) from error

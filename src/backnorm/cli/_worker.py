@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from backnorm.audit import audit
+from backnorm.audit.blame import blamed
+from backnorm.audit.conduct import conduct_by_probes
+from backnorm.audit.control import Control, controls_of
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
 from backnorm.cli._targets import TARGETS, as_asked, asked_of, find_subjects, place_of
-from backnorm.errors import SubjectError
 from backnorm.host.calls import FRAMEWORKS
-from backnorm.host.serve import begin, environment, serve
+from backnorm.host.serve import begin, serve
+from backnorm.host.versions import environment
+from backnorm.host.watch import running, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from backnorm.audit.subject import Subject
 
@@ -37,6 +42,9 @@ def main() -> None:
     # The parent has put the directory of this package first; no other interpreter may look there.
     _, *others = os.environ["PYTHONPATH"].split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(others)
+    # Targets may be in the current directory. It goes last: its files must not hide modules.
+    sys.path.append("")
+    supervise()
     serve(_answer, _dismiss)
 
 
@@ -50,30 +58,107 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     if job["model"]:
         _answer_model(job, say)
         return
-    request = AuditRequest(job["kind"], job["arguments"], job["modes"])
+    request = AuditRequest(job["kind"], job["axes"], job["arguments"], job["modes"])
+
+    # What runs where the subjects are: once a target is imported, and before a layer is called.
+    known_at_work = _AtWork()
+
+    def trying(_: str) -> None:
+        begin()
+        known_at_work.begin()
 
     def starting(name: str) -> None:
-        begin()
+        trying(name)
         for host in HOSTS:
             host.begin()
         say({"starting": name})
 
     try:
-        subjects = _subjects(job, request, starting)
+        subjects = _subjects(job, request, trying, starting)
     except Exception as error:  # noqa: BLE001 - foreign code ran
         say({"record": _not_found(job["target"], request, error).to_dict()})
-        subjects = ()
     else:
-        say({"subjects": [[subject.name, subject.kind] for subject in subjects]})
-    for subject in subjects[job["skip"] :]:
-        starting(subject.name)
-        record = audit(subject, quick=job["quick"], at_work=lambda probe: say({"probing": probe}))
-        say({"record": record.to_dict()})
-    told = HOSTS[0].told if HOSTS else environment(FRAMEWORKS)
+        asked = _with_controls(subjects) if job["control"] else subjects
+        say({"subjects": [[one.name, one.kind] for one in asked]})
+        known = Record.from_dict(job["known"]) if job["known"] else None
+        for one in asked[job["skip"] :]:
+            starting(one.name)
+            record = _audited(one, known, say, quick=job["quick"])
+            _say_record(record, known_at_work.left(), say)
+            known = None
+    told = _environment()
     for host in HOSTS:
         host.end()
     _dismiss()
     say({"done": True, "environment": told})
+
+
+def _say_record(record: Record, left: str, say: Callable[[dict[str, Any]], None]) -> None:
+    """Say the record of a subject, and what the subject has left."""
+    if left:
+        record = replace(record, notes=(*record.notes, left))
+    say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
+
+
+def _with_controls(subjects: Sequence[Subject]) -> tuple[Control, ...]:
+    return tuple(control for subject in subjects for control in controls_of(subject))
+
+
+def _audited(
+    subject: Subject | Control,
+    known: Record | None,
+    say: Callable[[dict[str, Any]], None],
+    *,
+    quick: bool,
+) -> Record:
+    """Audit a subject, and say after each probe what is known so far; or make a control of it."""
+
+    def probing(probe: str) -> None:
+        begin()
+        for host in HOSTS:
+            host.begin()
+        say({"probing": probe})
+
+    if isinstance(subject, Control):
+        return subject.record(probing)
+    record = None
+    for record in conduct_by_probes(subject, quick=quick, at_work=probing, known=known):
+        if not quick:
+            say({"so_far": record.to_dict()})
+    assert record is not None  # noqa: S101 - there is one for the gradient
+    return record
+
+
+@dataclass(slots=True)
+class _AtWork:
+    """What runs in the process of the subjects: the number of the process, and what it was."""
+
+    process: int = 0
+    known: set[tuple[str, int]] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Take what runs in a new process for its own."""
+        process, found = _running()
+        if process != self.process:
+            self.process, self.known = process, found
+
+    def left(self) -> str:
+        """Say what has been left since; nothing of a process that was lost meanwhile."""
+        process, found = _running()
+        left = Counter(what for what, _ in found - self.known) if process == self.process else None
+        if not left:
+            return ""
+        plural = {"process": "processes", "thread": "threads"}
+        counted = [f"{n} {what if n == 1 else plural[what]}" for what, n in sorted(left.items())]
+        return f"It left {' and '.join(counted)} running, which the audit ended."
+
+
+def _running() -> tuple[int, set[tuple[str, int]]]:
+    return HOSTS[0].running() if HOSTS else (os.getpid(), running())
+
+
+def _environment() -> dict[str, str]:
+    return HOSTS[0].told if HOSTS else environment(FRAMEWORKS)
 
 
 def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
@@ -94,11 +179,14 @@ def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) ->
 
 
 def _subjects(
-    job: dict[str, Any], request: AuditRequest, starting: Callable[[str], None]
+    job: dict[str, Any],
+    request: AuditRequest,
+    trying: Callable[[str], None],
+    starting: Callable[[str], None],
 ) -> tuple[Subject, ...]:
     """Find the subjects of a job: here, or in another interpreter or environment."""
     if not job["python"] and not job["environment"]:
-        return find_subjects(job["target"], request)
+        return find_subjects(job["target"], request, trying)
     target, python = job["target"], job["python"] or sys.executable
     asked = asked_of(target, request)
     host = Host(python, job["environment"], place_of(target), asked, TARGETS, job["seconds"])
@@ -107,8 +195,8 @@ def _subjects(
 
 
 def _not_found(target: str, request: AuditRequest, error: Exception) -> Record:
-    known = error if isinstance(error, SubjectError) else SubjectError.raised(target, error)
-    return Record(target, request.kind or "batch", findings=(fault(known),), audited=False)
+    found = (fault(blamed(target, error)),)
+    return Record(target, request.kind or "batch", findings=found, audited=False)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
 
@@ -42,6 +43,17 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
     return value
 
 
+def _axes(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Raise BadParameter if the order of the axes cannot be read."""
+    from backnorm.audit.subjects.axes import read_axes
+    from backnorm.errors import RangeError
+
+    try:
+        return read_axes(text).text if text else ""
+    except RangeError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
     """Return the interpreter's path; raise BadParameter if it is not a program."""
     path = shutil.which(name) if name else ""
@@ -70,6 +82,13 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.command(epilog=f"Frameworks: {', '.join(FRAMEWORKS)}.")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
+@click.option(
+    "--axes",
+    default="",
+    metavar="LETTERS",
+    callback=_axes,
+    help="Order of the axes of x, if not guessed: N, C for channels, other letters; NHWC, NTC.",
+)
 @click.option(
     "--args",
     "arguments",
@@ -107,7 +126,7 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="Stop a layer that takes longer.  [default: 120]",
+    help="Stop a gradient or a probe that takes longer.  [default: 120]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
@@ -129,6 +148,11 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.option(
     "--quick", is_flag=True, help="Only judge the gradient of a first call: under 2 s a layer."
 )
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Replace dx by some of its paths, and see that the audit says so of the target.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show findings in full, notes and all probes.")
 @click.pass_context
 def audit(
@@ -136,6 +160,7 @@ def audit(
     targets: tuple[str, ...],
     *,
     kind: Kind | None,
+    axes: str,
     arguments: Any,
     mode: Modes,
     model: bool,
@@ -147,6 +172,7 @@ def audit(
     junit_file: str | None,
     form: str,
     quick: bool,
+    control: bool,
     verbose: bool,
 ) -> None:
     """Audit normalization layers: compare their gradients with the derivative of their output.
@@ -158,19 +184,33 @@ def audit(
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs).
 
-    Exit status: 0 no findings but notes (codes N and R), 1 other findings, 2 wrong use or a target
-    that could not be audited.
+    Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
+    wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
+    With --model, and in a framework's list, a layer that was not judged counts as a finding: 1.
+    With --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
     """
     from backnorm.cli._jobs import AuditJob
     from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
-    _refuse_twice(files, form)
-    others = {"kind": kind, "mode": mode, "python": python, "quick": quick}
-    _refuse_mixed(targets, model, inputs, others)
+    refuse_twice(files, form)
+    others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
+    refuse_mixed(targets, model, inputs, {**others, "control": control})
+    refuse_control(files, form, control=control)
     chosen = targets or _defaults()
     jobs = [
-        AuditJob(target, kind, arguments, mode, python, model, inputs, quick=quick)
+        AuditJob(
+            target,
+            kind,
+            arguments,
+            mode,
+            python,
+            model,
+            inputs,
+            quick=quick,
+            axes=axes,
+            control=control,
+        )
         for target in chosen
     ]
     elsewhere: dict[str, str] = {}
@@ -181,7 +221,9 @@ def audit(
         raise click.UsageError(str(error)) from error
     if "-" not in files.values():
         _show(records, form, verbose=verbose)
-    ctx.exit(_status(records))
+    if control:
+        ctx.exit(_status_of_controls(records))
+    ctx.exit(_status(records, by_name=not model and not set(chosen) <= {*FRAMEWORKS}))
 
 
 def _defaults() -> tuple[str, ...]:
@@ -224,41 +266,6 @@ def _with_progress(
         )
 
 
-def _refuse_mixed(
-    targets: Sequence[str],
-    model: bool,  # noqa: FBT001 - as the command has it
-    inputs: Sequence[object],
-    others: Mapping[str, object],
-) -> None:
-    """Raise UsageError if --model misses a target, or comes with options that it cannot use."""
-    message = ""
-    if inputs and not model:
-        message = "--input is the input of a model; pass --model too"
-    elif model and not targets:
-        message = "--model needs a target, such as path/to/model.py:build"
-    elif model:
-        defaults = {"kind": None, "mode": "both", "python": "", "quick": False}
-        given = next((name for name, value in others.items() if value != defaults[name]), "")
-        message = f"--{given} cannot be used with --model" if given else ""
-    if message:
-        raise click.UsageError(message)
-
-
-def _refuse_twice(files: Mapping[str, str | None], form: str) -> None:
-    """Raise UsageError if two documents have the same file."""
-    chosen = [name for name in files.values() if name is not None]
-    places = ["-" if name == "-" else str(Path(name).resolve()) for name in chosen]
-    twice = next(
-        (name for name, place in zip(chosen, places, strict=True) if places.count(place) > 1), ""
-    )
-    if not twice and form != "text" and "-" in chosen:
-        twice = "-"
-    if twice:
-        place = "stdout" if twice == "-" else twice
-        message = f"{place} can hold only one document; name another file for the other"
-        raise click.UsageError(message)
-
-
 def _write(
     records: Sequence[Record], files: Mapping[str, str | None], elsewhere: Mapping[str, str]
 ) -> None:
@@ -290,7 +297,15 @@ def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
     click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
 
 
-def _status(records: Sequence[Record]) -> int:
+def _status_of_controls(records: Sequence[Record]) -> int:
     if not all(record.audited for record in records):
+        return 2
+    return 0 if all(record.as_expected() for record in records) else 1
+
+
+def _status(records: Sequence[Record], *, by_name: bool) -> int:
+    if not all(record.audited and record.complete for record in records):
+        return 2
+    if by_name and any(record.sound is None for record in records):
         return 2
     return 0 if all(record.clean for record in records) else 1

@@ -245,6 +245,17 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def axes(cls, got: object) -> RangeError:
+        """Return the error of an order of axes that cannot be read."""
+        return cls(
+            "axes",
+            "name each axis by another letter, N or B first and C for the channels",
+            shown(got),
+            "",
+            "Pass for example NHWC, NTC or N...C.",
+        )
+
+    @classmethod
     def threads(cls, got: object) -> RangeError:
         """Return the error of a number of threads that is not a positive integer."""
         return cls(

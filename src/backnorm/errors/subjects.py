@@ -18,6 +18,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "G23": "Check the axes of its sums; if it normalizes over other axes, pass --kind.",
     "G24": "Look for uninitialized memory, a division by 0, and the root of a negative number.",
     "G25": "Run it alone under python -X faulthandler.",
+    "C03": "Report it with the target and the output of backnorm env.",
 }
 """What to do about each finding that has one remedy, whatever the error says."""
 
@@ -59,13 +60,16 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
-    def hung(cls, name: str, seconds: float) -> SubjectError:
-        """Return the error of a subject that did not finish in time."""
+    def hung(cls, name: str, seconds: float, others: int = 0) -> SubjectError:
+        """Return the error of a subject that did not finish in time.
+
+        `others` is how many processes that it had started were ended with it.
+        """
         return cls(
             name,
             f"an answer within {seconds:g} s",
             "no answer",
-            "It was stopped; the other targets are audited.",
+            f"It was stopped; the other targets are audited.{_ended_too(others)}",
             REMEDIES["G21"],
             problem=f"{name} did not finish within {seconds:g} s.",
             code="G21",
@@ -142,17 +146,44 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
-    def died(cls, name: str, how: str, last_words: str) -> SubjectError:
-        """Return the error of a subject whose process has ended."""
+    def died(cls, name: str, how: str, last_words: str, others: int = 0) -> SubjectError:
+        """Return the error of a subject whose process has ended; `others` as for `hung`."""
         got = how + (f", last output: {short(last_words)}" if last_words else "")
         return cls(
             name,
             "a process that goes on",
             got,
-            "The other targets are audited, in a new process.",
+            f"The other targets are audited, in a new process.{_ended_too(others)}",
             REMEDIES["G25"],
             problem=f"The process that ran {name} ended with {got}.",
             code="G25",
+        )
+
+    @classmethod
+    def garbled(cls, name: str, others: int = 0) -> SubjectError:
+        """Return the error of a subject that wrote to the pipe of the audit; `others` as above."""
+        return cls(
+            name,
+            "messages of the audit on its pipe",
+            "bytes that are not a message",
+            f"It was ended; the other targets are audited, in a new process.{_ended_too(others)}",
+            "Write to the files that it has opened itself, or to stdout and stderr.",
+            problem=f"The process that ran {name} wrote to a pipe of the audit.",
+            code="G25",
+        )
+
+    @classmethod
+    def audit_raised(cls, name: str, error: BaseException, place: str) -> SubjectError:
+        """Return the error of an audit that raised in code of its own."""
+        got = f"{type(error).__name__}: {short(str(error))} ({place})"
+        return cls(
+            name,
+            "an audit without an error",
+            got,
+            "The subject is not at fault.",
+            REMEDIES["C03"],
+            problem=f"The audit of {name} raised {got}.",
+            code="C03",
         )
 
     @classmethod
@@ -182,6 +213,12 @@ class SubjectError(BacknormError, RuntimeError):
             problem=f"{name} cannot be audited: its type is {type(got).__name__}.",
             code="G26",
         )
+
+    @classmethod
+    def axes(cls, name: str, error: BacknormError) -> SubjectError:
+        """Return the error of an object whose attribute ``axes`` cannot be read."""
+        parts = (error.requirement, error.got, error.why, error.advice)
+        return cls(f"{name}.axes", *parts, code="G26")
 
     @classmethod
     def model_raised(cls, name: str, inputs: str, error: BaseException) -> SubjectError:
@@ -257,3 +294,11 @@ class SubjectError(BacknormError, RuntimeError):
         """Return the error of a target whose framework is not installed."""
         parts = (error.requirement, error.got, error.why, error.advice)
         return cls(name, *parts, problem=error.problem, code="G27")
+
+
+def _ended_too(others: int) -> str:
+    """Say how many processes were ended with a subject, in a sentence that follows another."""
+    if not others:
+        return ""
+    what = "A process" if others == 1 else f"{others} processes"
+    return f" {what} that it had started {'was' if others == 1 else 'were'} ended too."

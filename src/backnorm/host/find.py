@@ -62,7 +62,8 @@ def _from_file(place):
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, directory)
+    # Last: a file beside the target must not hide a module that others import.
+    sys.path.append(directory)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -4,11 +4,12 @@ Plain: Python 3.6, and nothing of backnorm.
 """
 
 import inspect
+import re
 
 from . import defaults
 from .names import role_of
 
-__all__ = ["CannotBuild", "of_function"]
+__all__ = ["CannotBuild", "may_be_none", "of_function"]
 
 BY_PLACE = ("x", "gamma", "beta")
 """What the first arguments are where their names say nothing."""
@@ -56,7 +57,21 @@ def of_function(function, signature, given, kind, train):
             role: defaults.running(role, shape[0]) for role in roles if "running" in role
         },
         "modes": bool(roles & {"training", "inference"}),
+        "optional": may_be_none(signature),
     }
+
+
+def may_be_none(function):
+    """Whether a function takes None for gamma and beta: by their defaults or annotations."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    meant = [p for p in parameters if role_of(p.name) in ("gamma", "beta")]
+    return bool(meant) and all(
+        p.default is not p.empty or re.search(r"\b(None|Optional)\b", str(p.annotation))
+        for p in meant
+    )
 
 
 def _plan(signature, given):

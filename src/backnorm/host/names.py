@@ -38,6 +38,7 @@ ROLES = (
     *RUNNING,
     ("training", r"(is_)?(training|train)|use_(input|batch)_stats|train_mode"),
     ("inference", r"use_running_average|inference|deterministic|use_global_stats"),
+    ("direction", r"mode"),
     ("groups", r"n(um)?_?groups|groups"),
     (
         "channels",
@@ -133,7 +134,10 @@ def roots(candidate):
     classes = (candidate if isinstance(candidate, type) else type(candidate)).__mro__
     places = [cls.__module__ for cls in classes]
     places.append(getattr(candidate, "__module__", None) or "")
-    used = list(getattr(candidate, "__globals__", {}).values())
+    # What wraps a function, as jax.jit does, may have no globals.
+    inner = inspect.unwrap(candidate) if callable(candidate) else candidate
+    places.append(getattr(inner, "__module__", None) or "")
+    used = list(getattr(inner, "__globals__", {}).values())
     places += [value.__name__ for value in used if isinstance(value, types.ModuleType)]
     found = []
     for place in places:
@@ -144,8 +148,11 @@ def roots(candidate):
 
 
 def mode_arguments(function, train):
-    """Return what to pass to arguments that ask whether to train."""
-    values = {"training": train, "inference": not train}
+    """Return what to pass to arguments that ask whether to train, or whether to normalize.
+
+    Reversible normalizations have one forward for both ways: of ("norm", "denorm") the first.
+    """
+    values = {"training": train, "inference": not train, "direction": "norm"}
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -29,7 +29,9 @@ import types
 
 import numpy as np
 
-__all__ = ["NotReturned", "PairRunner", "has_modes", "is_pair", "mode_of"]
+from .traces import World, overwritten
+
+__all__ = ["NotReturned", "PairRunner", "has_modes", "in_mode", "is_pair", "mode_of"]
 
 HALF = ("float16", "bfloat16")
 
@@ -53,7 +55,9 @@ class PairRunner:
     def __init__(self, pair, train=None, dtype=""):
         self.pair, self.train, self.dtype = pair, train, dtype
         half = [name for name in getattr(pair, "half_dtypes", ()) if name in HALF]
-        offers = ["state"] + (["higher"] if callable(getattr(pair, "higher", None)) else [])
+        offers = ["state", "traces", "overlapped"] + (
+            ["higher"] if callable(getattr(pair, "higher", None)) else []
+        )
         self.can = offers + half
 
     def forward(self, x, gamma, beta):
@@ -66,20 +70,41 @@ class PairRunner:
         y, cache = self._forward(pair, x, gamma, beta)
         # The backward pass may work in the memory of y.
         y = copy.copy(y)
-        gradients = pair.backward(self._theirs(dy), cache)
-        dx, dgamma, dbeta = _split(gradients, "(dx, dgamma, dbeta)", 3)
-        found = {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-        return {name: self._ours(value) for name, value in found.items()}
+        return self._named(y, pair.backward(self._theirs(dy), cache))
 
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients, by the pair's own means."""
         given = [self._theirs(array) for array in (x, gamma, beta, dy)]
         return dict(self.fresh().higher(*given, [self._theirs(one) for one in along]))
 
+    def traces(self, x, gamma, beta, dy):
+        """Return what a call leaves behind."""
+        pair = self.fresh()
+        arrays = {"x": x, "gamma": gamma, "beta": beta, "dy": dy}
+        given = {name: self._theirs(array) for name, array in arrays.items()}
+        copies = {name: copy.copy(array) for name, array in given.items()}
+        with World() as world:
+            made = pair.forward(given["x"], given["gamma"], given["beta"])
+            _, cache = _split(made, "(y, cache)", 2)
+            pair.backward(given["dy"], cache)
+        return {"overwritten": overwritten(given, copies), "changed": world.changed}
+
+    def overlapped(self, x, gamma, beta, dy, later):
+        """Return y and the gradients of a call that another forward pass comes between."""
+        pair = self.fresh()
+        y, cache = self._forward(pair, x, gamma, beta)
+        y = copy.copy(y)
+        self._forward(pair, later, gamma, beta)
+        return self._named(y, pair.backward(self._theirs(dy), cache))
+
     def state(self):
         """Return the numbers and arrays that the pair keeps."""
         attributes = getattr(self.fresh(), "__dict__", {})
         return {name: np.array(value) for name, value in attributes.items() if _is_number(value)}
+
+    def given(self):
+        """Return what the pair came with: that is what calls start from."""
+        return self.state()
 
     def attached(self):
         """Return nothing: NumPy has no graph."""
@@ -101,18 +126,16 @@ class PairRunner:
 
     def fresh(self):
         """Return a pair to call once; a module is what it is."""
-        pair = self.pair
-        if isinstance(pair, type):
-            pair = pair()
-        elif not isinstance(pair, types.ModuleType):
-            pair = copy.deepcopy(pair)
-        if self.train is not None:
-            _set_mode(pair, self.train)
-        return pair
+        return in_mode(self.pair, self.train)
 
     def _forward(self, pair, x, gamma, beta):
         given = [self._theirs(array) for array in (x, gamma, beta)]
         return _split(pair.forward(*given), "(y, cache)", 2)
+
+    def _named(self, y, gradients):
+        dx, dgamma, dbeta = _split(gradients, "(dx, dgamma, dbeta)", 3)
+        found = {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+        return {name: self._ours(value) for name, value in found.items()}
 
     def _theirs(self, array):
         """Return a copy with the order in memory of the array, which the pair may write to."""
@@ -132,6 +155,17 @@ def is_pair(candidate):
 def has_modes(pair):
     """Whether a pair tells training from evaluation, by an attribute or by two methods."""
     return hasattr(pair, "training") or _has_switches(pair)
+
+
+def in_mode(pair, train):
+    """Return a copy of a pair, or what a class constructs, in a mode; None leaves it as it is."""
+    if isinstance(pair, type):
+        pair = pair()
+    elif not isinstance(pair, types.ModuleType):
+        pair = copy.deepcopy(pair)
+    if train is not None:
+        _set_mode(pair, train)
+    return pair
 
 
 def mode_of(pair):

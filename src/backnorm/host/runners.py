@@ -5,13 +5,17 @@ It has
 
 - ``forward(x, gamma, beta)``, which gives y;
 - ``run(x, gamma, beta, dy)``, which gives y, dx, dgamma and dbeta in a dictionary;
-- ``can``, the names of what it offers beyond: "higher" and "state" are operations, all others are
-  names of variants;
+- ``can``, the names of what it offers beyond: "higher", "state", "traces" and "overlapped" are
+  operations, all others are names of variants;
 - "higher": ``higher(x, gamma, beta, dy, along)``, the last of the gradients of sum(along[0]*dx) and
   so on, by what they are by;
-- "state": ``state()``, arrays by their names; ``attached()``, the names of those that hold a graph;
-  ``after(steps)``, the runner after some calls, each of x, gamma, beta, dy or None, and whether to
-  train;
+- "state": ``state()``, arrays by their names; ``given()``, those that the object came with, where
+  calls start from others; ``attached()``, the names of those that hold a graph; ``after(steps)``,
+  the runner after some calls, each of x, gamma, beta, dy or None, and whether to train;
+- "traces": ``traces(x, gamma, beta, dy)``, what a call leaves behind, names in two lists:
+  "overwritten", arrays that it was given, and "changed", global state;
+- "overlapped": ``overlapped(x, gamma, beta, dy, later)``, what ``run`` gives, where between the two
+  passes there is another forward pass, on the array ``later``;
 - "float16", "bfloat16", "threads", "needs_dx": ``variant(dtype, threads, needs_dx)``, a runner that
   computes in that dtype, on that many threads, and where x needs a gradient or not.
 
@@ -22,6 +26,8 @@ NumPy, and nothing of backnorm.
 import functools
 
 import numpy as np
+
+from .traces import World
 
 __all__ = [
     "LayerRunner",
@@ -50,8 +56,12 @@ class LayerRunner:
         first = layer.get("state") or layer.get("constants", {})
         given = first if state is None else state
         self.kept = {name: np.asarray(value) for name, value in given.items()}
-        self.last = layer.get("last", False)
-        offers = (("higher", self.deeper), ("state", self.take_step))
+        offers = (
+            ("higher", self.deeper),
+            ("state", self.take_step),
+            ("traces", True),
+            ("overlapped", not own and hasattr(base, "overlapped")),
+        )
         self.can = [name for name, function in offers if function] + list(variants)
 
     def forward(self, x, gamma, beta):
@@ -65,7 +75,7 @@ class LayerRunner:
         y, gradients = self.differentiate(self.call, leaves, constants, upstream, *self.way)
         shaped = self._shaped(gradients, gamma, beta)
         found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
-        return dict(found, y=self._ours(y))
+        return dict(found, y=y)
 
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients."""
@@ -74,8 +84,32 @@ class LayerRunner:
         found = self.deeper(self.call, leaves, self._constants(x.dtype), upstream, directions)
         return self._shaped(found, gamma, beta)
 
+    def traces(self, x, gamma, beta, dy):
+        """Return what a call leaves behind; only a framework can say what is overwritten."""
+        observed, found = getattr(self.base, "observed", None), {"overwritten": [], "changed": []}
+        with World() as world:
+            if observed is None or "differentiate" in self.layer:
+                self.run(x, gamma, beta, dy)
+            else:
+                leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
+                found = observed(self.call, leaves, constants, self._theirs(dy))
+        return dict(found, changed=found["changed"] + world.changed)
+
+    def overlapped(self, x, gamma, beta, dy, later):
+        """Return y and the gradients of a call that another forward pass comes between."""
+        leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
+        given = self._theirs(dy), self._theirs(later)
+        y, gradients = self.base.overlapped(self.call, leaves, constants, *given)
+        shaped = self._shaped(gradients, gamma, beta)
+        found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
+        return dict(found, y=y)
+
     def state(self):
         """Return the state that calls start from."""
+        return self.kept
+
+    def given(self):
+        """Return the state that the layer came with."""
         return self.kept
 
     def attached(self):
@@ -111,22 +145,13 @@ class LayerRunner:
 
     def _shaped(self, gradients, gamma, beta):
         found = dict(gradients)
-        for role in set(found).intersection(("x", "dy")):
-            found[role] = self._ours(found[role])
         for role, value in (("gamma", gamma), ("beta", beta)):
             if role in found:
                 found[role] = shaped_like(value, found[role])
         return found
 
     def _theirs(self, array):
-        if self.last:
-            return np.ascontiguousarray(np.moveaxis(array, 1, -1))
         return array if self.variants else array.copy()
-
-    def _ours(self, array):
-        if not self.last or not isinstance(array, np.ndarray) or array.ndim < 2:
-            return array
-        return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
 class SubjectRunner:
@@ -134,7 +159,8 @@ class SubjectRunner:
 
     def __init__(self, runner):
         self.runner = runner
-        offers = ["higher"] if hasattr(runner, "higher") else []
+        needs = (("higher", ("higher",)), ("state", ("state", "after")))
+        offers = [name for name, has in needs if all(hasattr(runner, one) for one in has)]
         self.can = list(getattr(runner, "can", offers))
 
     def forward(self, x, gamma, beta):
@@ -152,13 +178,25 @@ class SubjectRunner:
         """Return the last of the gradients."""
         return dict(self.runner.higher(x, gamma, beta, dy, along))
 
+    def traces(self, x, gamma, beta, dy):
+        """Return what a call leaves behind."""
+        return dict(self.runner.traces(x, gamma, beta, dy))
+
+    def overlapped(self, x, gamma, beta, dy, later):
+        """Return y and the gradients of a call that another forward pass comes between."""
+        return dict(self.runner.overlapped(x, gamma, beta, dy, later))
+
     def state(self):
         """Return what the subject keeps."""
-        return dict(self.runner.state())
+        return {name: np.asarray(value) for name, value in self.runner.state().items()}
+
+    def given(self):
+        """Return what the subject came with."""
+        return dict(getattr(self.runner, "given", self.runner.state)())
 
     def attached(self):
-        """Return the names of what holds a graph."""
-        return list(self.runner.attached())
+        """Return the names of what holds a graph; nothing where it does not tell."""
+        return list(self.runner.attached()) if hasattr(self.runner, "attached") else []
 
     def after(self, steps):
         """Return the runner after some calls."""

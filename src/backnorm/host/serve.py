@@ -3,8 +3,9 @@
 This file needs Python 3.6 and NumPy, and no backnorm: an interpreter is given its path. The files
 beside it are imported as a package by a name of that interpreter, so that they find each other.
 
-Both ways go frames: eight bytes for the length, and that many bytes. In those stand four bytes for
-the length of a JSON text, the text, and the bytes of the arrays that the text names, in order.
+Both ways go frames: `MARK`, eight bytes for the length, and that many bytes. In those stand four
+bytes for the length of a JSON text, the text, and the bytes of the arrays that the text names, in
+order.
 Whatever a target prints goes to stderr, whatever it reads is empty, and when the parent goes,
 this process goes too, even from within an endless loop.
 """
@@ -13,7 +14,6 @@ import importlib
 import importlib.util
 import json
 import os
-import platform
 import queue
 import struct
 import sys
@@ -25,9 +25,9 @@ import types
 import numpy as np
 
 __all__ = [
+    "MARK",
     "NEXT",
     "begin",
-    "environment",
     "main",
     "pack",
     "read_frame",
@@ -38,6 +38,9 @@ __all__ = [
 
 NEXT = b"\0next\0"
 """Written to stderr before something is begun: what follows are words about that."""
+
+MARK = b"\0backnorm\1"
+"""Begins each frame: other bytes come from a target that has written to the pipe."""
 
 GRACE = 1.0
 """Seconds that a child without a parent has to end by itself."""
@@ -73,7 +76,7 @@ def pack(message):
 
     text = json.dumps(plain(message)).encode("utf-8")
     body = b"".join([struct.pack(">I", len(text)), text] + blobs)
-    return struct.pack(">Q", len(body)) + body
+    return MARK + struct.pack(">Q", len(body)) + body
 
 
 def _compact(array):
@@ -117,11 +120,16 @@ def unpack(body):
 
 
 def read_frame(pipe):
-    """Return the next message; None when the pipe is closed, also in the midst of one."""
-    start = pipe.read(8)
-    if len(start) < 8:
+    """Return the next message; None when the pipe is closed, also in the midst of one.
+
+    Raises ValueError with the bytes that came if they do not begin a frame.
+    """
+    start = pipe.read(len(MARK) + 8)
+    if not start.startswith(MARK[: len(start)]):
+        raise ValueError(start)
+    if len(start) < len(MARK) + 8:
         return None
-    (length,) = struct.unpack(">Q", start)
+    (length,) = struct.unpack(">Q", start[len(MARK) :])
     body = pipe.read(length)
     return None if len(body) < length else unpack(body)
 
@@ -145,7 +153,24 @@ def serve(answer, at_end=lambda: None):
         message = waiting.get()
         if message is None:
             return
-        answer(message, say)
+        try:
+            answer(message, say)
+        except BaseException as error:
+            _exit(error, at_end)
+
+
+def _exit(error, at_end):
+    """End this process by what a target raised, at once: threads that it has left do not count."""
+    try:
+        at_end()
+        if not isinstance(error, SystemExit):
+            traceback.print_exception(type(error), error, error.__traceback__)
+        elif not isinstance(error.code, (int, type(None))):
+            sys.stderr.write("%s\n" % error.code)
+        sys.stderr.flush()
+    finally:
+        code = error.code if isinstance(error, SystemExit) else 1
+        os._exit((code & 0xFF) if isinstance(code, int) else int(code is not None))
 
 
 def _take_pipes():
@@ -191,9 +216,9 @@ class _Host:
         package = types.ModuleType(PACKAGE)
         package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
         sys.modules[PACKAGE] = package
-        names = ("calls", "find", "pairs", "specs")
+        names = ("calls", "find", "pairs", "specs", "versions", "watch")
         loaded = [importlib.import_module(PACKAGE + "." + name) for name in names]
-        self.calls, self.find, self.pairs, self.specs = loaded
+        self.calls, self.find, self.pairs, self.specs, self.versions, self.watch = loaded
         self.runners = []
 
     def answer(self, message, say):
@@ -228,7 +253,7 @@ class _Host:
             candidate = self.find.find(target, message["near"])
             made = self.specs.of_object(candidate, asked)
         self.runners = [spec.pop("runner") for spec in made]
-        return {"specs": made, "environment": environment(self.calls.FRAMEWORKS)}
+        return {"specs": made, "environment": self.versions.environment(self.calls.FRAMEWORKS)}
 
     def on_call(self, message):
         """Call an operation of a runner; another runner that comes of it gets a number."""
@@ -238,6 +263,10 @@ class _Host:
             self.runners.append(found)
             return len(self.runners) - 1
         return found
+
+    def on_running(self, message):
+        """Tell which processes and threads are at work here."""
+        return sorted(self.watch.running())
 
     def on_installed(self, message):
         """Tell which packages are there, without importing them."""
@@ -252,37 +281,15 @@ def words_of(error):
     return lines[-1].partition(type(error).__name__ + ": ")[2] or lines[-1]
 
 
-def environment(frameworks):
-    """Return the versions of Python, NumPy and those frameworks that targets have loaded."""
-    known = {"python": platform.python_version()}
-    known["platform"] = "%s %s" % (platform.system(), platform.machine())
-    for name, module in sorted(sys.modules.items()):
-        if name == "numpy" or name in frameworks:
-            version = getattr(module, "__version__", None)
-            version = version if isinstance(version, str) else _installed_version(name)
-            if version is not None:
-                known[name] = version
-    return known
-
-
-def _installed_version(package):
-    """Return the version that a package was installed as; None where nothing tells."""
-    try:
-        from importlib import metadata
-    except ImportError:
-        # Python 3.6 and 3.7; packages of their time tell their versions themselves.
-        return None
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def main():
     """Run targets for whoever started this process."""
-    # Where Python has put the directory of this file, targets expect the one they are in.
-    sys.path[0] = ""
-    serve(_Host().answer)
+    # Python has put the directory of this file first. The current one is where targets may be, and
+    # goes last: its files must not hide modules that an interpreter has.
+    sys.path.append("")
+    del sys.path[0]
+    host = _Host()
+    host.watch.supervise()
+    serve(host.answer)
 
 
 if __name__ == "__main__":

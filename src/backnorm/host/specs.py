@@ -1,7 +1,9 @@
 """From an object to specs of what can be called.
 
 A **spec** is a dictionary: what `backnorm.audit.subject.Subject` has, with ``runner``, what calls
-the subject (see `runners`), and ``can``, what that offers beyond the two passes.
+the subject (see `runners`), ``can``, what that offers beyond the two passes, ``axes``, the order of
+the axes of x (see `backnorm.audit.subjects.axes`), ``given``, whether the kind is known and not a
+guess, and where parameters have several axes ``stored``, their shape.
 
 How a framework is called stands in its file in ``calls/``, which has
 
@@ -21,9 +23,10 @@ How a framework is called stands in its file in ``calls/``, which has
 
 A **layer spec** is a dictionary too: ``call``, a function of a dictionary of the framework's arrays
 under the names x, gamma and beta, which gives y; ``shape``, that of gamma; and where they are not
-the usual, ``gamma`` and ``beta``, whether there are such; ``groups``; ``last``, whether channels
-are the last axis; ``dtypes``; ``differentiate`` and ``higher``; ``modes``, whether training and
-evaluation differ. In place of ``call`` it may have a ``runner``.
+the usual, ``gamma`` and ``beta``, whether there are such; ``stored``, the shape in which they are
+kept; ``groups``; ``last``, whether channels are the last axis; ``dtypes``; ``differentiate`` and
+``higher``; ``modes``, whether training and evaluation differ. In place of ``call`` it
+may have a ``runner``.
 
 The spec of a layer that keeps something between its calls has ``state`` too, the arrays that it
 starts from by name, which ``call`` then finds beside x; and either ``step``, a function of what
@@ -38,9 +41,9 @@ import inspect
 
 from . import defaults
 from .calls import calls_of
-from .functions import CannotBuild, of_function
+from .functions import CannotBuild, may_be_none, of_function
 from .names import kind_of, name_of, role_of, roots
-from .pairs import PairRunner, has_modes, is_pair, mode_of
+from .pairs import PairRunner, has_modes, in_mode, is_pair, mode_of
 from .runners import LayerRunner, SubjectRunner
 
 __all__ = ["CannotBuild", "Unknown", "of_framework", "of_object"]
@@ -59,8 +62,8 @@ class Unknown(Exception):
 def of_framework(calls, asked):
     """Return specs of all normalization layers of a framework.
 
-    ``asked`` is a dictionary of what is asked for: the kind, arguments, modes ("train", "eval",
-    "both", or "as it is"), and name, each of which may be missing.
+    ``asked`` is a dictionary of what is asked for: the kind, axes, arguments, modes ("train",
+    "eval", "both", or "as it is"), and name, each of which may be missing.
     """
     found = []
     for name, kind, candidate, arguments in calls.layers():
@@ -78,7 +81,7 @@ def of_object(candidate, asked):
         each = ((name, one) for name, one in candidate.items())
         return [spec for name, one in each for spec in of_object(one, dict(asked, name=name))]
     if hasattr(candidate, "sample_shape") and _runner_of(candidate) is not None:
-        return [_of_subject(candidate)]
+        return _of_subject(candidate, asked)
     for root in roots(candidate):
         calls = calls_of(root)
         if calls is not None and _recognises(calls, candidate):
@@ -110,17 +113,23 @@ def _of_calls(calls, candidate, asked):
     kind = asked.get("kind") or kind_of(candidate)
     name = asked.get("name") or getattr(calls, "name_of", name_of)(candidate)
     classes, given = tuple(calls.layer_classes()), asked.get("arguments")
+    channels = 0
     if isinstance(candidate, type) and issubclass(candidate, classes):
-        candidate = _build(calls, candidate, given, kind)
+        arguments = _guess(candidate, defaults.CHANNELS[kind]) if given is None else given
+        channels = _channels_in(arguments)
+        candidate = _build(calls, candidate, arguments)
     base = calls_of(calls.base()) if hasattr(calls, "base") else calls
     made = []
     for mode in _modes(asked, getattr(candidate, "training", True) is not False):
         train = mode == "train"
         if isinstance(candidate, classes):
-            layer = calls.layer(candidate, kind, train)
+            layer = _whole(calls.layer(candidate, kind, train), channels)
         else:
             layer = of_function(*_function_of(calls, candidate), given, kind, train)
-        made.append(_of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ())))
+        spec = _of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ()))
+        usual = "N...C" if layer.get("last") else ""
+        axes = asked.get("axes") or _text_in(candidate, "axes") or usual
+        made.append(dict(spec, axes=axes, given=bool(asked.get("kind"))))
     return made
 
 
@@ -135,6 +144,9 @@ def _of_layer(name, kind, mode, layer, base, variants):
         "has_gamma": layer.get("gamma", True),
         "has_beta": layer.get("beta", True),
         "groups": int(layer.get("groups") or 0),
+        "stored": tuple(int(length) for length in layer.get("stored", layer["shape"])),
+        "optional": layer.get("optional", False),
+        "version": "",
         "dtypes": list(layer.get("dtypes", DTYPES)),
         "can": list(runner.can),
         "runner": runner,
@@ -151,9 +163,28 @@ def _modes(asked, training):
     return (wanted,)
 
 
-def _build(calls, cls, given, kind):
-    """Construct a layer; without arguments, guess those that have no default."""
-    arguments = _guess(cls, defaults.CHANNELS[kind]) if given is None else given
+def _channels_in(arguments):
+    """Return the one whole number that a layer is constructed with; 0 if there are others."""
+    values = arguments.values() if isinstance(arguments, dict) else arguments
+    numbers = {value for value in values if type(value) is int}
+    return numbers.pop() if len(numbers) == 1 else 0
+
+
+def _whole(layer, channels):
+    """Return the layer spec of a layer with so many channels, which may share them among parts.
+
+    gamma and beta of a part are not those of the layer.
+    """
+    own = 1
+    for length in layer["shape"]:
+        own *= int(length)
+    if channels <= own or channels % own or not layer.get("gamma", True):
+        return layer
+    return dict(layer, shape=(channels,), stored=(channels,), gamma=False, beta=False)
+
+
+def _build(calls, cls, arguments):
+    """Construct a layer."""
     make = getattr(calls, "build", _construct)
     try:
         return make(cls, arguments)
@@ -191,7 +222,12 @@ def _of_pair(pair, asked):
         "has_gamma": getattr(pair, "has_gamma", True),
         "has_beta": getattr(pair, "has_beta", kind != "rms"),
         "groups": getattr(pair, "groups", 0),
+        "optional": may_be_none(pair.forward),
+        "version": _text_in(pair, "version"),
         "dtypes": list(getattr(pair, "dtypes", DTYPES)),
+        "stored": tuple(getattr(pair, "parameter_shape", default)),
+        "axes": asked.get("axes") or _text_in(pair, "axes"),
+        "given": bool(asked.get("kind") or hasattr(pair, "kind")),
     }
     made = []
     for mode in _modes_of_pair(pair, asked):
@@ -215,22 +251,41 @@ def _runner_of(subject):
     return getattr(subject, "runner", getattr(subject, "box", None))
 
 
-def _of_subject(subject):
-    """Return the spec of something that has the attributes of a subject."""
+def _of_subject(subject, asked):
+    """Return the specs of something that has the attributes of a subject.
+
+    One for each mode that is asked for, if its runner has modes as a pair has them, and it does not
+    say itself in which it is called.
+    """
     sample = tuple(subject.sample_shape)
-    kind = getattr(subject, "kind", "batch")
+    kind = asked.get("kind") or getattr(subject, "kind", "batch")
     default = sample if kind in ("layer", "rms") else sample[:1]
-    runner = SubjectRunner(_runner_of(subject))
-    return {
-        "name": getattr(subject, "name", type(subject).__name__),
+    title = subject if isinstance(subject, type) else type(subject)
+    spec = {
+        "name": getattr(subject, "name", None) or asked.get("name") or title.__name__,
         "kind": kind,
-        "call": getattr(subject, "call", None),
         "parameter_shape": tuple(getattr(subject, "parameter_shape", default)),
         "sample_shape": sample,
         "has_gamma": getattr(subject, "has_gamma", True),
         "has_beta": getattr(subject, "has_beta", True),
         "groups": getattr(subject, "groups", 0),
+        "optional": may_be_none(_runner_of(subject).run),
+        "version": _text_in(subject, "version"),
         "dtypes": list(getattr(subject, "dtypes", DTYPES)),
-        "can": runner.can,
-        "runner": runner,
+        "axes": asked.get("axes") or _text_in(subject, "axes"),
+        "given": True,
     }
+    made, own = [], _runner_of(subject)
+    call = getattr(subject, "call", None)
+    modes = _modes(asked, mode_of(own) is not False) if call is None and has_modes(own) else (call,)
+    for mode in modes:
+        switched = own if mode is call else in_mode(own, mode == "train")
+        runner = SubjectRunner(switched)
+        made.append(dict(spec, call=mode, can=runner.can, runner=runner))
+    return made
+
+
+def _text_in(candidate, name):
+    """Return an attribute that is text, else an empty one: layers may keep numbers of axes."""
+    value = getattr(candidate, name, "")
+    return value if isinstance(value, str) else ""

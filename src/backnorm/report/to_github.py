@@ -37,9 +37,9 @@ def to_github(records: Sequence[Record]) -> str:
     Returns
     -------
     str
-        Lines for stdout of a step: ``::error`` where the target fails or could not be audited,
-        ``::warning`` where its findings are notes. A target that is defined in a file is annotated
-        in the line that defines it.
+        Lines for stdout of a step: ``::error`` where the target fails, or was not judged or
+        audited, ``::warning`` where its findings are notes. A target that is defined in a file is
+        annotated in the line that defines it.
 
     Notes
     -----

@@ -157,6 +157,8 @@ def _cell(style: str, *children: ET.Element | str) -> ET.Element:
 def _verdict(record: Record) -> ET.Element:
     if not record.audited:
         return element("span", {"class": "open"}, "? not audited")
+    if record.sound is None:
+        return element("span", {"class": "open"}, "? not judged")
     if record.sound:
         return element("span", {"class": "good"}, "✓ yes")
     return element("span", {"class": "bad"}, "✗ NO")
@@ -172,6 +174,8 @@ def _target(record: Record, at: int) -> ET.Element:
 
 def _about(record: Record, at: int) -> Iterator[ET.Element]:
     key = f"target-{at}"
+    if record.not_judged:
+        yield element("p", {}, f"Not judged: {record.not_judged}.")
     if record.law:
         yield element("p", {}, f"It normalizes with: {record.law}.")
     if record.state:

@@ -1,4 +1,4 @@
-"""Records as JSON, schema 1."""
+"""Records as JSON, schema 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "json_schema", "to_json"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 def to_json(records: Iterable[Record], elsewhere: Mapping[str, str] | None = None) -> str:
@@ -32,7 +32,7 @@ def to_json(records: Iterable[Record], elsewhere: Mapping[str, str] | None = Non
     Returns
     -------
     str
-        A document of schema 1; a number that could not be measured is null, never NaN.
+        A document of schema 2; a number that could not be measured is null, never NaN.
     """
     document = {
         "schema": SCHEMA,
@@ -54,8 +54,8 @@ def json_schema() -> dict[str, Any]:
     Examples
     --------
     >>> json_schema()["properties"]["schema"]
-    {'const': 1}
+    {'const': 2}
     """
     files = importlib.resources.files("backnorm.report")
-    schema: dict[str, Any] = json.loads((files / "audit-1.schema.json").read_text("utf-8"))
+    schema: dict[str, Any] = json.loads((files / "audit-2.schema.json").read_text("utf-8"))
     return schema

@@ -31,8 +31,9 @@ def to_junit(records: Sequence[Record]) -> str:
     Returns
     -------
     str
-        A document. A target with findings that are not notes is a failure, a target that could not
-        be audited is an error; notes are in the output of a test that passed.
+        A document. A target that was not judged, or has findings that are not notes, is a failure.
+        A target that could not be audited is an error. Notes are in the output of a test that
+        passed.
 
     Notes
     -----
@@ -60,9 +61,10 @@ def _case(record: Record) -> ET.Element:
     case = ET.Element("testcase", {**names, "time": _seconds([record])})
     text = "\n".join(details(record))
     if not record.clean:
+        whys = [f"Not judged: {record.not_judged}."] if record.not_judged else []
         attributes = {
             "type": " ".join(dict.fromkeys(finding.code for finding in record.findings)),
-            "message": printable(" ".join(finding.what for finding in record.findings)),
+            "message": printable(" ".join([*whys, *(finding.what for finding in record.findings)])),
         }
         ET.SubElement(case, "failure" if record.audited else "error", attributes).text = text
     elif record.findings or record.probes:

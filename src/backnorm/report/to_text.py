@@ -15,7 +15,7 @@ from backnorm.audit.record import IMPOSSIBLE
 from backnorm.report.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm.audit.record import Finding, Record
 
@@ -23,6 +23,13 @@ __all__ = ["details", "summary", "to_text"]
 
 LABEL: Final = 10
 """Width of "expected" and the like in the findings."""
+
+VERDICTS: Final[Mapping[bool | None, tuple[str, str]]] = {
+    True: ("yes", "green"),
+    False: ("NO", "bold red"),
+    None: ("not judged", "yellow"),
+}
+"""Word and style of each verdict."""
 
 NARROW: Final = 72
 """Columns of a paragraph, beside a margin of 20: longer lines are hard to read."""
@@ -63,20 +70,22 @@ def to_text(
 
 
 def summary(records: Sequence[Record]) -> list[str]:
-    """Return a line of verdicts, and one of the probes that were not possible, if any."""
-    return [_verdicts(records), *_impossible(records)]
+    """Return a line of verdicts, and of what was not judged or not possible, if anything."""
+    return [_verdicts(records), *_not_judged(records), *_impossible(records)]
 
 
 def _verdicts(records: Sequence[Record]) -> str:
     """Say how many layers are sound, and how many have other findings."""
     audited = [record for record in records if record.audited]
-    sound = sum(record.sound for record in audited)
-    unsound = len(audited) - sound
+    sound, unsound, unjudged = (
+        sum(record.sound is verdict for record in audited) for verdict in (True, False, None)
+    )
     verdicts = f"{sound} sound" + (f", {unsound} not sound" if unsound else "")
+    verdicts += f", {unjudged} not judged" if unjudged else ""
     sentences = [f"{_layers(len(audited))} audited: {verdicts}."]
-    others = sum(record.sound and not record.clean for record in audited)
+    others = sum(record.sound is True and not record.clean for record in audited)
     if others:
-        whose = " of the sound layers" if unsound else ""
+        whose = " of the sound layers" if unsound or unjudged else ""
         sentences.append(f"{others}{whose} {'has' if others == 1 else 'have'} other findings.")
     if len(audited) < len(records):
         sentences.append(f"{_layers(len(records) - len(audited))} could not be audited.")
@@ -99,8 +108,19 @@ def _impossible(records: Sequence[Record]) -> Iterator[str]:
         if probe.what.startswith(IMPOSSIBLE)
     ]
     if whys:
-        counts = "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
-        yield f"{len(whys)} probe{'s' if len(whys) > 1 else ''} skipped as not possible: {counts}."
+        plural = "s" if len(whys) > 1 else ""
+        yield f"{len(whys)} probe{plural} skipped as not possible: {_counted(whys)}."
+
+
+def _not_judged(records: Sequence[Record]) -> Iterator[str]:
+    """Say in one line why layers were not judged."""
+    whys = [record.not_judged for record in records if record.not_judged]
+    if whys:
+        yield f"Not judged: {_counted(whys)}."
+
+
+def _counted(whys: Sequence[str]) -> str:
+    return "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
 
 
 def _table(records: Sequence[Record]) -> Table:
@@ -132,7 +152,7 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
         for share in (shares.direct, shares.mean, shares.variance):
             yield Text(_share(share))
         yield Text("" if record.unexplained is None else f"{record.unexplained:.0e}")
-        yield Text("yes", style="green") if record.sound else Text("NO", style="bold red")
+        yield Text(*VERDICTS[record.sound])
     yield Text(" ".join(dict.fromkeys(finding.code for finding in record.findings)))
     if gallery:
         words = {True: Text("yes"), False: Text("NO", style="bold red"), None: Text("")}
@@ -158,13 +178,15 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
 
 def _details(records: Sequence[Record], width: int) -> Iterator[str]:
     for record in records:
-        if record.findings or record.probes or record.state:
+        if record.findings or record.probes or record.state or record.not_judged:
             yield from (*details(record, min(width, NARROW + 20)), "")
 
 
 def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
     """Yield the lines about a target: its findings in full, its state, and its probes."""
     yield printable(record.target)
+    if record.not_judged:
+        yield from _wrapped(record.not_judged, "  not judged: ", width)
     for number, finding in enumerate(record.findings):
         yield from ("",) if number else ()
         yield from _finding(finding, width)

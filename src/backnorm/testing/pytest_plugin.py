@@ -53,6 +53,7 @@ class AssertGradient:
         through: Path = "both",
         *,
         kind: Kind | None = None,
+        axes: str | None = None,
         seed: int | None = None,
         quick: bool | None = None,
     ) -> Record:
@@ -60,7 +61,7 @@ class AssertGradient:
         __tracebackhide__ = True
         if through not in get_args(Path):
             raise UnknownNameError.choice("through", through, get_args(Path))
-        arguments = {"kind": kind, "seed": seed, "quick": quick}
+        arguments = {"kind": kind, "axes": axes, "seed": seed, "quick": quick}
         given = {name: value for name, value in arguments.items() if value is not None}
         record = audit(layer, **{**USUAL, **self.options, **given})
         if not record.clean or record.through != through:
@@ -70,8 +71,8 @@ class AssertGradient:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
-    help_ = "kind, seed and extent of the audits in this test; added to tests that audit"
-    config.addinivalue_line("markers", f"{MARKER}(kind=None, seed=0, quick=True): {help_}")
+    help_ = "kind, axes, seed and extent of the audits in this test; added to tests that audit"
+    config.addinivalue_line("markers", f"{MARKER}(kind=None, axes='', seed=0, quick=True): {help_}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,8 +87,8 @@ def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradie
     """Audit a layer, and fail with the findings in full unless its gradient is right.
 
     Arguments are the layer, the statistics that its gradient must go through ("both", "mean",
-    "variance" or "none"), and by name `kind`, `seed` and `quick` of `backnorm.audit`. The record is
-    returned. `quick` is True by default.
+    "variance" or "none"), and by name `kind`, `axes`, `seed` and `quick` of `backnorm.audit`. The
+    record is returned. `quick` is True by default.
     """
     marker = request.node.get_closest_marker(MARKER)
     return AssertGradient({} if marker is None else marker.kwargs)
@@ -98,7 +99,8 @@ def _explanation(record: Record, through: Path) -> str:
     shares = record.coefficients
     measured = f"goes through {record.through}" if record.audited else "could not be audited"
     numbers = f"direct {shares.direct}, mean {shares.mean}, variance {shares.variance}"
-    verdict = f"sound: {record.sound}; {record.law}; {numbers}; residual {record.unexplained}"
+    words = {True: "sound", False: "not sound", None: f"not judged: {record.not_judged}"}
+    verdict = f"{words[record.sound]}; {record.law}; {numbers}; residual {record.unexplained}"
     target = record.target
     first = f"The gradient of {target} must be right and go through {through}; it {measured}."
     return "\n".join([first, *([verdict] if record.audited else []), "", *details(record)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.findings.cut_short import CUT_SHORT
 from backnorm.audit.findings.faulty import FAULTY
 from backnorm.audit.findings.gradient import GRADIENT
 from backnorm.audit.findings.inputs import INPUTS
@@ -13,6 +14,7 @@ from backnorm.audit.findings.place import PLACE
 from backnorm.audit.findings.precision import PRECISION
 from backnorm.audit.findings.repeated import REPEATED
 from backnorm.audit.findings.state import STATE
+from backnorm.audit.findings.zeros import ZEROS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,13 @@ FAMILIES: Final = (
         FAULTY,
     ),
     Family(
+        "The audit was cut short",
+        "A probe lost the process of the subject, which was then started anew for the next probe, "
+        "or the audit itself raised an error. The verdict on the gradient stands, and the other "
+        "probes ran.",
+        CUT_SHORT,
+    ),
+    Family(
         "Further derivatives are wrong",
         "The framework differentiates the subject's gradient again; the result is compared with "
         "slopes of the gradient. An error in place of a derivative is not a finding.",
@@ -64,7 +73,8 @@ FAMILIES: Final = (
     Family(
         "State between calls is wrong",
         "A copy of the layer is called several times, in training and in evaluation, and its state "
-        "is read after each call.",
+        "is read after each call. What a call overwrites and what it changes elsewhere belongs "
+        "here too.",
         STATE,
     ),
     Family(
@@ -91,6 +101,13 @@ FAMILIES: Final = (
         "Each layer is judged by what it receives in a forward and a backward pass of a whole "
         "model; see [a whole model](model-audit.md).",
         PLACE,
+    ),
+    Family(
+        "Zeros stop the gradient",
+        "In a whole model: gamma is 0, or the gradient that arrives is 0 until parameters behind "
+        "the layer are no longer 0. These are notes: the layer is judged in a second call with "
+        "other values, and the exit status does not change.",
+        ZEROS,
     ),
 )
 """All families, in the order in which a page shows them."""

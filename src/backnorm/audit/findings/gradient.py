@@ -41,6 +41,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
             "both statistics are detached, or computed under no_grad",
             "the backward pass is that of frozen statistics",
             "the layer writes the batch's statistics into buffers and normalizes with the buffers",
+            "it is meant, as in reversible instance normalization of time series",
         ),
         "Let both be functions of x, or use the gradient for training.",
     ),
@@ -158,7 +159,8 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Sum dy over all values that share one beta.",
     ),
     "G15": Entry(
-        "y has kinks nearly everywhere: the gradient cannot be compared with a derivative.",
+        "y has kinks nearly everywhere, or its rounding hides the derivative: the gradient cannot "
+        "be compared with a derivative.",
         "a smooth forward pass",
         (
             "the output is rounded or quantized",
@@ -176,5 +178,16 @@ GRADIENT: Final[Mapping[str, Entry]] = {
             "it reads uninitialized memory, or threads race",
         ),
         "Make the layer deterministic, or audit the normalization alone.",
+    ),
+    "G17": Entry(
+        "x is divided by a scale of its own before it is normalized, and the gradient takes this "
+        "scale for a constant.",
+        "coefficients 1, 1, 1, and the path through the scale, which eps keeps from vanishing",
+        (
+            "by design: a 'stable' layer normalization divides by the detached largest value",
+            "a scale is computed under no_grad, as for quantization",
+        ),
+        "Let the scale be a function of x. As it is, dx is off by about eps*scale^2/var of its "
+        "size.",
     ),
 }

@@ -72,4 +72,14 @@ INPUTS: Final[Mapping[str, Entry]] = {
         ),
         "Compute each of the three gradients without the others.",
     ),
+    "I07": Entry(
+        "Where the mean is large, y is off by more than its size, or is NaN.",
+        "an error of y far below its size, at any mean whose values the dtype can tell apart",
+        (
+            "the variance is E[x^2] - E[x]^2: its error grows with the square of the mean",
+            "a negative variance is raised to 0, or its root is taken",
+            "sums are kept in a dtype that cannot hold them",
+        ),
+        "Subtract the mean first, or sum in a wider dtype.",
+    ),
 }

@@ -1,4 +1,4 @@
-"""Codes M01 to M08: a layer's place in a model is wrong."""
+"""Codes M01 and on: a layer's place in a model is wrong."""
 
 from __future__ import annotations
 
@@ -91,5 +91,46 @@ PLACE: Final[Mapping[str, Entry]] = {
             "momentum is too small for the number of steps",
         ),
         "Run some batches in training mode to renew them, or check how the input is prepared.",
+    ),
+    "M09": Entry(
+        "The layer is dead: no gradient passes it.",
+        "a gradient that is not 0",
+        (
+            "beta is far below 0, so that the activation clips all values",
+            "a factor behind the layer is 0 and does not train, or the mask of a loss is empty",
+            "gamma is 0 and does not train",
+        ),
+        "Find what stops the gradient, and start this layer anew: it cannot recover by itself.",
+    ),
+    "M10": Entry(
+        "The running statistics hold values that no batch has: not finite, or a negative variance.",
+        "finite means, and variances of 0 or more",
+        (
+            "a batch with an overflow or NaN was averaged into them: they keep it for ever",
+            "they were loaded from a damaged file, or from one with other names",
+            "the update extrapolates: a momentum outside 0 to 1",
+        ),
+        "Reset them (reset_running_stats) and run some batches in training mode; guard the step "
+        "that made them.",
+    ),
+    "M11": Entry(
+        "Evaluation uses running statistics that were never updated: means of 0, variances of 1.",
+        "running statistics of the training data",
+        (
+            "the weights were loaded without the buffers",
+            "the model was never trained, or was trained with another copy of the layer",
+            "the layer was in evaluation all the time",
+        ),
+        "Load the buffers too, or run some batches in training mode before evaluation.",
+    ),
+    "M12": Entry(
+        "The layer trains while the model evaluates: it uses and stores the batch's statistics.",
+        "evaluation mode, as the model is in",
+        (
+            "train() was called on a part of the model after eval()",
+            "the model overrides train() or eval() and leaves the layer out",
+            "the layer was replaced after eval(): a new module starts in training mode",
+        ),
+        "Call model.eval() last.",
     ),
 }

@@ -72,4 +72,56 @@ STATE: Final[Mapping[str, Entry]] = {
         ),
         "Let evaluation read the statistics of training, or renew the copy when the mode changes.",
     ),
+    "S07": Entry(
+        "In evaluation y of a sample depends on the other samples, or on how many there are.",
+        "the same y of a sample, whatever is evaluated with it",
+        (
+            "running statistics are blended with the batch's",
+            "n/(n - 1) of the batch at hand corrects the running variance",
+            "statistics of the whole batch are used, with a special case for one sample",
+        ),
+        "Use nothing but running statistics and parameters in evaluation.",
+    ),
+    "S08": Entry(
+        "A running statistic is NaN or infinite, or a running variance is negative.",
+        "finite means, and variances of 0 or more",
+        (
+            "E[x^2] - E[x]^2 became negative by rounding, or its root NaN",
+            "a batch with one value was divided by n - 1 = 0, or an empty batch was averaged",
+            "the sign or the weights of the update are wrong",
+            "training diverged, and the statistics were saved after it",
+        ),
+        "Correct the update, then estimate the statistics anew: NaN never leaves an average.",
+    ),
+    "S09": Entry(
+        "A call overwrites an array that it was given: x, dy or a parameter.",
+        "unchanged x, gamma, beta and dy",
+        (
+            "the mean is subtracted in place (x -= mean)",
+            "dy is multiplied by gamma in place",
+            "a buffer is reused, and is the caller's",
+        ),
+        "Work on a copy, or in PyTorch return y in the memory of x and mark x as changed "
+        "(mark_dirty): another layer may still need x, and another branch dy.",
+    ),
+    "S10": Entry(
+        "A call changes global state: random numbers, NumPy's error state or a default dtype.",
+        "unchanged global state",
+        (
+            "a seed is set inside the layer",
+            "numbers are drawn from the global generator",
+            "np.seterr or torch.set_default_dtype is called and not undone",
+        ),
+        "Use a generator that belongs to the layer, and np.errstate as a context manager.",
+    ),
+    "S11": Entry(
+        "The backward pass belongs to the last forward pass: after two, the gradient of the first "
+        "is wrong.",
+        "the gradient of the pass that dy belongs to",
+        (
+            "what the backward pass needs is kept on the layer or in a global variable",
+            "the cache that is returned shares memory with the layer's",
+        ),
+        "Return what the backward pass needs with y (cache, ctx.save_for_backward).",
+    ),
 }

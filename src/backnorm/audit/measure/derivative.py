@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.measure.rounding import hides, rounding_at
 from backnorm.audit.record import Errors
 from backnorm.audit.thresholds import (
     COARSE_STEP,
@@ -43,6 +44,9 @@ BEND: Final = np.array([0, 0, 0, 5 / 2, -1, 1 / 6])
 """Weights of the bends over 1, 2, 3 steps. A smooth curve then gives 0, and a kink at the point
 itself the jump of its slope: central differences alone cannot see such a kink."""
 
+LEAP: Final = 1e6
+"""A small change of x times this is as large as x is wide."""
+
 STEP: Final = {"fine": FINE_STEP, "coarse": COARSE_STEP}
 
 
@@ -60,15 +64,22 @@ class Comparison:
     resolution
         Whether the subject computes finely enough for a small step.
     skipped
-        Share of the elements at which y has a kink, where no derivative exists.
+        Share of the elements at which no derivative was measured: y has a kink there, or its
+        rounding hides the derivative.
+    kinked
+        Share of the elements at which y has a kink: it bends by more than its rounding.
     unrepeated
         Largest difference of y between two calls on the same input, relative to y.
+    stepped
+        Share of the elements of y that follow x in steps: a small change of x does not move them.
     """
 
     errors: Errors
     resolution: Resolution
     skipped: float
+    kinked: float
     unrepeated: float
+    stepped: float = 0.0
 
 
 def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Comparison:
@@ -92,7 +103,7 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
     -----
     Cost: six forward passes for each element of a small input.
     """
-    fineness = resolution(subject, rng, dtype)
+    fineness, stepped = _resolution_and_steps(subject, rng, dtype)
     drawn = [draw_inputs(subject, rng, dtype, batch=b, scale=scale) for b, scale in TRIED]
     comparisons = [compare_one(subject, inputs, fineness) for inputs in drawn]
     errors = [comparison.errors for comparison in comparisons]
@@ -104,14 +115,23 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
         ),
         fineness,
         max(comparison.skipped for comparison in comparisons),
+        max(comparison.kinked for comparison in comparisons),
         max(comparison.unrepeated for comparison in comparisons),
+        stepped,
     )
 
 
 def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolution:
     """Tell whether y follows x in float64, or in steps of float32 whatever its dtype is."""
+    return _resolution_and_steps(subject, rng, dtype)[0]
+
+
+def _resolution_and_steps(
+    subject: Subject, rng: np.random.Generator, dtype: str
+) -> tuple[Resolution, float]:
+    """Return the resolution, and the share of y that follows x in steps."""
     if dtype != "float64":
-        return "coarse"
+        return "coarse", 0.0
     inputs = draw_inputs(subject, rng, dtype, batch=5)
     move = 1e-6 * inputs.scale * rng.standard_normal(inputs.x.shape)
     y0, y1, y2 = (
@@ -119,7 +139,8 @@ def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolu
         for k in (0, 1, 2)
     )
     noise = np.abs(y0 - 2 * y1 + y2).max() / max(float(np.abs(y1).max()), _TINY)
-    return "fine" if noise < FINE_RESOLUTION else "coarse"
+    far = replace(inputs, x=inputs.x + LEAP * move).forward(subject)
+    return "fine" if noise < FINE_RESOLUTION else "coarse", float(np.mean((y0 == y1) & (y0 != far)))
 
 
 def _worst(values: list[float | None]) -> float | None:
@@ -132,14 +153,15 @@ def compare_one(subject: Subject, inputs: Inputs, fineness: Resolution) -> Compa
     run = inputs.run(subject)
     again = inputs.forward(subject).astype(np.float64)
     size = direct_size(inputs, run.y)
-    dx, smooth = _differentiate(subject, inputs, "x", fineness, size)
+    by_x = _differentiate(subject, inputs, "x", fineness, size)
     errors = Errors(
-        dx=_error(run.dx, dx, smooth, max(size, _largest(dx))),
+        dx=_error(run.dx, by_x, max(size, _largest(by_x.values))),
         dgamma=_parameter_error(subject, inputs, "gamma", run.dgamma, fineness),
         dbeta=_parameter_error(subject, inputs, "beta", run.dbeta, fineness),
     )
     unrepeated = _largest(again - run.y) / max(_largest(again), _TINY)
-    return Comparison(errors, fineness, 1.0 - float(np.mean(smooth)), unrepeated)
+    skipped, kinked = 1.0 - float(np.mean(by_x.smooth)), float(np.mean(by_x.kinked))
+    return Comparison(errors, fineness, skipped, kinked, unrepeated)
 
 
 def direct_size(inputs: Inputs, y: AnyArray) -> float:
@@ -167,14 +189,23 @@ def _parameter_error(
     # The size of a sum of this many values of random sign: the sum itself may nearly vanish.
     dy = inputs.dy.astype(np.float64)
     size = float(np.sqrt(np.mean(dy**2) * dy.size / parameter.size))
-    derivative, smooth = _differentiate(subject, inputs, name, fineness, size)
-    return _error(value, derivative, smooth, max(size, _largest(derivative)))
+    derivative = _differentiate(subject, inputs, name, fineness, size)
+    return _error(value, derivative, max(size, _largest(derivative.values)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivative:
+    """The derivative by each element, where it was measured, and where y has a kink."""
+
+    values: Float64Array
+    smooth: AnyArray
+    kinked: AnyArray
 
 
 def _differentiate(
     subject: Subject, inputs: Inputs, name: str, fineness: Resolution, size: float
-) -> tuple[Float64Array, AnyArray]:
-    """Return the derivative of sum(y*dy) by x, gamma or beta, and where it exists."""
+) -> Derivative:
+    """Return the derivative of sum(y*dy) by x, gamma or beta."""
     point: AnyArray = getattr(inputs, name)
     dy = inputs.dy.astype(np.float64)
     step = STEP[fineness] * (inputs.scale if name == "x" else 1.0)
@@ -190,8 +221,12 @@ def _differentiate(
     )
     fourth, sixth, bend = (differences @ weights for weights in (FOURTH, SIXTH, BEND))
     limit = SMOOTH_LIMIT * GRADIENT_LIMIT[fineness] * max(size, _largest(sixth))
-    smooth = np.maximum(np.abs(fourth - sixth), np.abs(bend)) <= limit
-    return sixth.reshape(point.shape), smooth.reshape(point.shape)
+    deviation = np.maximum(np.abs(fourth - sixth), np.abs(bend)).reshape(point.shape)
+    rough = deviation > limit
+    kinked = rough
+    if rough.any():
+        kinked = rough & ~hides(deviation, rounding_at(loss, point, step), step)
+    return Derivative(sixth.reshape(point.shape), ~rough, kinked)
 
 
 def _differences(
@@ -214,8 +249,9 @@ def _differences(
     return slopes + bends
 
 
-def _error(gradient: AnyArray, derivative: Float64Array, smooth: AnyArray, size: float) -> float:
-    difference = np.abs(np.where(smooth, gradient.astype(np.float64) - derivative, 0.0))
+def _error(gradient: AnyArray, derivative: Derivative, size: float) -> float:
+    difference = gradient.astype(np.float64) - derivative.values
+    difference = np.abs(np.where(derivative.smooth, difference, 0.0))
     worst = float(difference.max(initial=0.0))
     return worst / size if size else worst
 

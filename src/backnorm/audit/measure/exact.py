@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import LayerForm, fit_form
 from backnorm.audit.measure.forward_law import SCALES, scatter
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, fit_rows
-from backnorm.audit.thresholds import VARIANCE_RULE_LIMIT
+from backnorm.audit.thresholds import LARGEST_BLUR, VARIANCE_RULE_LIMIT
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class ExactLaw:
 
     Attributes
     ----------
-    gamma_law
-        What x_hat is multiplied by.
+    form
+        How y follows from x_hat.
     groups
         Number of groups of channels.
     centred
@@ -79,15 +79,21 @@ class ExactLaw:
         How inv_std follows from the batch's variance, or constants.
     """
 
-    gamma_law: str
+    form: LayerForm
     groups: int
     centred: bool
     statistics: VarianceRule | Constants
 
+    def is_known_at(self, std: float) -> bool:
+        """Whether eps is known well enough for a standard deviation of x."""
+        if isinstance(self.statistics, Constants):
+            return True
+        return self.statistics.blur_at(std) < LARGEST_BLUR
+
     def results(self, inputs: Inputs) -> Exact:
         """Compute the exact y and dx of one call."""
         x, dy = _wide(inputs.geometry.rows(inputs.x)), _wide(inputs.geometry.rows(inputs.dy))
-        gamma = _wide(GAMMA_LAWS[self.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0)))
+        gamma = _wide(self.form.gamma(inputs))
         beta = _wide(inputs.geometry.spread(inputs.beta, 0.0))
         if isinstance(self.statistics, Constants):
             slope, intercept = _wide(self.statistics.slope), _wide(self.statistics.intercept)
@@ -121,22 +127,25 @@ def exact_law(
     Returns
     -------
     ExactLaw or None
-        None where the statistics are neither the batch's nor constants.
+        None where the statistics are neither the batch's nor constants, and where an activation,
+        or constants beside gamma, hide digits.
     """
+    if law.form.activation is not None or law.form.constants is not None:
+        return None
     centred = has_mean(subject.kind)
     if law.mode == "frozen":
         inputs = draw_inputs(subject, rng, subject.dtypes[-1], batch=batch, groups=law.groups)
-        slope = fit_rows(inputs, inputs.forward(subject), law.gamma_law).slope
+        slope = fit_form(inputs, inputs.forward(subject), law.form).slope
         at_zero = replace(inputs, x=np.zeros_like(inputs.x))
-        gamma = GAMMA_LAWS[law.gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
+        gamma = law.form.gamma(inputs)
         beta = inputs.geometry.spread(inputs.beta, 0.0)
         shift = inputs.geometry.rows(at_zero.forward(subject)) - beta
         constants = Constants(slope, (shift / gamma).mean(axis=1, keepdims=True))
-        return ExactLaw(law.gamma_law, law.groups, centred, constants)
+        return ExactLaw(law.form, law.groups, centred, constants)
     if law.variance_rule is None:
         return None
     rule = _sharpened(subject, law, law.variance_rule, rng)
-    return ExactLaw(law.gamma_law, law.groups, centred, rule)
+    return ExactLaw(law.form, law.groups, centred, rule)
 
 
 def _wide(rows: AnyArray) -> WideRows:
@@ -159,21 +168,46 @@ def _sharpened(
     subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator
 ) -> VarianceRule:
     """Measure eps again beside a tiny variance: where it was found, the variance hid its digits."""
+    seen = _seen(subject, law, rule, rng, TINY_SCALE)
+    if seen is None:
+        return rule
+    std, beside = seen
+    inside = rule.place == "inside"
+    eps = float(np.median(std**2 - beside**2 if inside else std - beside))
+    least = EPS_SEEN * float(beside.max()) ** (2 if inside else 1)
+    sharp = replace(rule, eps=eps if eps > least else 0.0, blur=least)
+    known = max(EPS_KNOWN * min(SCALES) ** (2 if inside else 1), rule.blur)
+    agrees = abs(sharp.eps - rule.eps) < known + VARIANCE_RULE_LIMIT * rule.eps
+    return sharp if agrees and _holds(subject, law, sharp, rng) else rule
+
+
+def _holds(subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator) -> bool:
+    """Whether a rule holds where its eps is as large as the variance: a clamp is not an eps."""
+    if not rule.eps:
+        return True
+    usual = np.log2(rule.eps) / (2 if rule.place == "inside" else 1)
+    seen = _seen(subject, law, rule, rng, 2.0 ** round(float(usual)))
+    if seen is None:
+        return False
+    std, beside = seen
+    own = np.sqrt(beside**2 + rule.eps) if rule.place == "inside" else beside + rule.eps
+    return bool(np.abs(std / own - 1).max() < VARIANCE_RULE_LIMIT)
+
+
+def _seen(
+    subject: Subject, law: ForwardLaw, rule: VarianceRule, rng: np.random.Generator, scale: float
+) -> tuple[Float64Array, Float64Array] | None:
+    """Return 1/inv_std, and the deviation without eps, at a scale of x; None without a line."""
     dtype, groups = subject.dtypes[0], law.groups
-    inputs = draw_inputs(subject, rng, dtype, batch=16, scale=TINY_SCALE, groups=groups)
+    inputs = draw_inputs(subject, rng, dtype, batch=16, scale=scale, groups=groups)
     # Without beta, beside which such a small y would have no digits.
     inputs = replace(inputs, beta=None if inputs.beta is None else np.zeros_like(inputs.beta))
     try:
-        fit = fit_rows(inputs, inputs.forward(subject), law.gamma_law)
+        fit = fit_form(inputs, inputs.forward(subject), law.form)
     except SubjectError:
-        return rule
+        return None
     if (fit.slope <= 0).any():
-        return rule
-    rows, inside = inputs.geometry.rows(inputs.x), rule.place == "inside"
+        return None
+    rows = inputs.geometry.rows(inputs.x)
     own = scatter(subject.kind, rows).var * rows.shape[1] / rule.divisor(rows.shape[1])
-    whole, beside = (fit.slope**-2, own) if inside else (1 / fit.slope, np.sqrt(own))
-    eps = float(np.median(whole - beside))
-    eps = eps if eps > EPS_SEEN * float(beside.max()) else 0.0
-    hidden = EPS_KNOWN * min(SCALES) ** (2 if inside else 1)
-    agrees = abs(eps - rule.eps) < hidden + VARIANCE_RULE_LIMIT * rule.eps
-    return replace(rule, eps=eps) if agrees else rule
+    return 1 / fit.slope, np.sqrt(own)

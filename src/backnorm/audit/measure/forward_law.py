@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import PLAIN, LayerForm, fit_form
+from backnorm.audit.measure.forms import forms_of
 from backnorm.audit.measure.inputs import draw_inputs
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
 from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.thresholds import (
     CENTRE_LIMIT,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.kinds import Kind
     from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.measure.row_fit import RowFit
     from backnorm.audit.record import Mode
     from backnorm.audit.subject import Subject
 
@@ -43,8 +45,8 @@ class ForwardLaw:
     ----------
     mode
         Statistics of the batch, constants, or something else.
-    gamma_law
-        What x_hat is multiplied by.
+    form
+        How y follows from x_hat.
     groups
         Number of groups of channels.
     residual
@@ -54,7 +56,7 @@ class ForwardLaw:
     """
 
     mode: Mode
-    gamma_law: str
+    form: LayerForm
     groups: int
     residual: float
     variance_rule: VarianceRule | None = None
@@ -63,6 +65,10 @@ class ForwardLaw:
     def straight(self) -> bool:
         """Whether y is a straight line in x within each row at all."""
         return self.residual < ROW_FIT_LIMIT
+
+    def without_rule(self) -> ForwardLaw:
+        """Return the law of statistics that are not the batch's after all; constants stay."""
+        return self if self.mode == "frozen" else replace(self, mode="other", variance_rule=None)
 
     def __str__(self) -> str:
         if self.mode == "frozen":
@@ -118,7 +124,8 @@ def recover_forward_law(subject: Subject, rng: np.random.Generator, dtype: str) 
     # 2. compare the lines over scales that differ by factors of 16. Lines that stay are constants;
     # 3. otherwise compare each centre with the batch's mean and each slope with the batch's
     #    variance (`find_variance_rule`). Lines that follow neither are mode "other" too.
-    # The steps need to know what gamma does: so they run once for each law of gamma.
+    # The steps need to know what gamma does: so they run once for each law of gamma, and where none
+    # is found, for an activation behind the layer, and for constants beside gamma and beta.
     drawn = [
         draw_inputs(subject, rng, dtype, batch=batch, scale=scale)
         for batch in BATCHES
@@ -127,18 +134,21 @@ def recover_forward_law(subject: Subject, rng: np.random.Generator, dtype: str) 
     outputs = [inputs.forward(subject) for inputs in drawn]
     groups = _find_groups(subject, drawn, outputs)
     drawn = [_regroup(subject, inputs, groups) for inputs in drawn]
-    laws = [_law_with(subject.kind, drawn, outputs, name, groups) for name in GAMMA_LAWS]
+    laws = []
+    for form in forms_of(subject, drawn, outputs, groups):
+        laws.append(_law_with(subject.kind, drawn, outputs, form, groups))
+        if laws[-1].mode != "other":
+            return laws[-1]
     # In a row with one gamma, y is straight under every law of gamma: then take the usual law.
-    known = [law for law in laws if law.mode != "other"] or [law for law in laws if law.straight]
-    return known[0] if known else laws[0]
+    return next((law for law in laws if law.straight), laws[0])
 
 
 def _law_with(
-    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], gamma_law: str, groups: int
+    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], form: LayerForm, groups: int
 ) -> ForwardLaw:
-    """Return the law if x_hat is multiplied by what `gamma_law` says."""
-    fits = [fit_rows(inputs, y, gamma_law) for inputs, y in zip(drawn, outputs, strict=True)]
-    other = ForwardLaw("other", gamma_law, groups, max(fit.residual for fit in fits))
+    """Return the law if y has this form."""
+    fits = [fit_form(inputs, y, form) for inputs, y in zip(drawn, outputs, strict=True)]
+    other = ForwardLaw("other", form, groups, max(fit.residual for fit in fits))
     if not other.straight:
         return other
     if _is_constant(fits):
@@ -155,7 +165,7 @@ def _find_groups(subject: Subject, drawn: Sequence[Inputs], outputs: Sequence[An
 
     def residual(groups: int) -> float:
         return max(
-            fit_rows(_regroup(subject, inputs, groups), y).residual
+            fit_form(_regroup(subject, inputs, groups), y, PLAIN).residual
             for inputs, y in zip(drawn, outputs, strict=True)
         )
 
@@ -174,32 +184,39 @@ def _is_constant(fits: Sequence[RowFit]) -> bool:
 
     A slope of 0 does not count as a constant: there y does not depend on x.
     """
-    if any((fit.slope == 0).any() for fit in fits):
+    if any((fit.slope[fit.known] == 0).any() for fit in fits):
         return False
-    per_batch = [fits[i : i + len(SCALES)] for i in range(0, len(fits), len(SCALES))]
-    return all(
-        _spread([fit.slope for fit in same]) < FROZEN_LIMIT
-        and _spread([fit.intercept for fit in same], max(fit.reach for fit in same)) < FROZEN_LIMIT
-        for same in per_batch
+    alike = [fits[i : i + len(SCALES)] for i in range(0, len(fits), len(SCALES))]
+    if not all(fit.known.all() for fit in fits) and len({fit.known.shape for fit in fits}) == 1:
+        alike = [fits]  # few rows are known, and a row is the same channel in each batch
+    seen = [np.sum([fit.known for fit in same], axis=0).max() > 1 for same in alike]
+    return any(seen) and all(
+        _spread([fit.slope for fit in same], same) < FROZEN_LIMIT
+        and _spread([fit.intercept for fit in same], same, max(fit.reach for fit in same))
+        < FROZEN_LIMIT
+        for same in alike
     )
 
 
-def _spread(values: Sequence[Float64Array], least: float = 0.0) -> float:
-    """Return how far values are apart, relative to their size, which is at least `least`."""
-    stack = np.stack(values)
+def _spread(values: Sequence[Float64Array], fits: Sequence[RowFit], least: float = 0.0) -> float:
+    """Return how far values of known rows are apart, relative to their size, or to `least`."""
+    stack, known = np.stack(values), np.stack([fit.known[:, None] for fit in fits])
     size = max(float(np.abs(stack).max()), least)
-    return float(np.ptp(stack, axis=0).max()) / size if size else 0.0
+    high, low = np.where(known, stack, -np.inf).max(axis=0), np.where(known, stack, np.inf).min(0)
+    return float(np.maximum(high - low, 0.0).max()) / size if size else 0.0
 
 
 def _batch_law(
     kind: Kind, drawn: Sequence[Inputs], fits: Sequence[RowFit], other: ForwardLaw
 ) -> ForwardLaw:
     """Return the law over the batch's statistics, or `other` if the lines do not follow them."""
-    rows = [inputs.geometry.rows(inputs.x) for inputs in drawn]
+    rows = [d.geometry.rows(d.x)[f.known] for d, f in zip(drawn, fits, strict=True)]
     own = [scatter(kind, r) for r in rows]
-    off = [np.abs((a.centre - b.mean) * a.slope) for a, b in zip(fits, own, strict=True)]
-    slope = np.concatenate([fit.slope for fit in fits])
-    if max(o.max() for o in off) > CENTRE_LIMIT or slope.min() <= 0:
+    slopes = [fit.slope[fit.known] for fit in fits]
+    centres = [fit.centre[fit.known] for fit in fits]
+    off = [np.abs((c - s.mean) * a) for c, a, s in zip(centres, slopes, own, strict=True)]
+    slope = np.concatenate(slopes)
+    if not slope.size or np.concatenate(off).max() > CENTRE_LIMIT or slope.min() <= 0:
         return other
     small = [np.full(s.var.shape, d.scale == min(SCALES)) for s, d in zip(own, drawn, strict=True)]
     observed = Observed(

@@ -9,7 +9,9 @@ import numpy as np
 
 from backnorm.audit.measure.derivative import Comparison, compare
 from backnorm.audit.measure.forward_law import ForwardLaw, recover_forward_law
+from backnorm.audit.measure.own_scale import OwnScale, measure_own_scale
 from backnorm.audit.measure.paths import PathFit, fit_paths
+from backnorm.audit.thresholds import SCALE_FREE_LIMIT, SCALED_EPS
 
 if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
@@ -31,12 +33,15 @@ class Measurement:
         How much of each path is in dx.
     comparison
         The gradient beside the derivative of the forward pass.
+    own_scale
+        What the scale of x changes.
     """
 
     dtype: str
     forward_law: ForwardLaw
     path_fit: PathFit
     comparison: Comparison
+    own_scale: OwnScale
 
 
 def measure(subject: Subject, seed: int) -> tuple[Measurement, ...]:
@@ -47,6 +52,15 @@ def measure(subject: Subject, seed: int) -> tuple[Measurement, ...]:
 def _measure_in(subject: Subject, dtype: str, seed: int) -> Measurement:
     rng = np.random.default_rng(seed)
     law = recover_forward_law(subject, rng, dtype)
+    # From numbers of its own: those of the others stay as they are without it.
+    own_scale = measure_own_scale(subject, law, np.random.default_rng([seed, 1]), dtype)
+    if own_scale.change < SCALE_FREE_LIMIT and own_scale.added > SCALED_EPS:
+        # No fixed eps: as near as one may fit, digits would seem to be lost beside it.
+        law = law.without_rule()
     return Measurement(
-        dtype, law, fit_paths(subject, law, rng, dtype), compare(subject, rng, dtype)
+        dtype,
+        law,
+        fit_paths(subject, law, rng, dtype),
+        compare(subject, rng, dtype),
+        own_scale,
     )

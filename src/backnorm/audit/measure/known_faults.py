@@ -43,7 +43,8 @@ def _no_gamma(p: PathParts) -> Float64Array:
     """dy goes back without gamma."""
     d = p.dy * p.inv_std
     along = np.sum(d * p.x_hat, axis=1, keepdims=True)
-    dx: Float64Array = d - d.mean(axis=1, keepdims=True) - p.x_hat * along * p.steepness / p.divisor
+    mean = d.mean(axis=1, keepdims=True) if p.mean.any() else 0.0
+    dx: Float64Array = d - mean - p.x_hat * along * p.steepness / p.divisor
     return dx
 
 
@@ -56,6 +57,19 @@ def _variance_not_divided(p: PathParts) -> Float64Array:
 def _mean_not_divided(p: PathParts) -> Float64Array:
     """The sum in M is not divided by n."""
     dx: Float64Array = p.direct + p.mean * p.x.shape[1] + p.variance
+    return dx
+
+
+def _neither_divided(p: PathParts) -> Float64Array:
+    """Neither sum is divided by n."""
+    dx: Float64Array = p.direct + p.mean * p.x.shape[1] + p.variance * p.divisor
+    return dx
+
+
+def _divided_by_samples(p: PathParts) -> Float64Array:
+    """Both sums are divided by the number of samples, and go over positions as well."""
+    positions = p.x.shape[1] / p.samples
+    dx: Float64Array = p.direct + (p.mean + p.variance) * positions
     return dx
 
 
@@ -102,6 +116,8 @@ KNOWN_FAULTS: Final[Mapping[str, Callable[[PathParts], Float64Array]]] = {
     "no_gamma": _no_gamma,
     "variance_not_divided": _variance_not_divided,
     "mean_not_divided": _mean_not_divided,
+    "neither_divided": _neither_divided,
+    "divided_by_samples": _divided_by_samples,
     "eps_elsewhere": _eps_elsewhere,
     "batch_gradient": _batch_gradient,
     "own_gradient": _own_gradient,

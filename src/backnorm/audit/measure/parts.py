@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import fit_form
 from backnorm.audit.measure.forward_law import scatter
-from backnorm.audit.measure.row_fit import fit_rows
 
 if TYPE_CHECKING:
     from backnorm._types import Float64Array
@@ -30,15 +31,19 @@ class PathParts:
     Attributes
     ----------
     direct, mean, variance
-        D, M and V.
+        D, M and V; M is 0 for kinds without a mean.
     x_hat
         The subject's own normalized input.
-    x, dy, gamma
-        What the subject received.
+    x, dy
+        What the subject received; dy as it arrives before the activation, if there is one.
+    gamma
+        What x_hat is multiplied by.
     inv_std, centre
         What the subject used; shapes (R, 1).
     batch_mean, batch_var
         Statistics of the batch; shapes (R, 1).
+    samples
+        Number of samples in the batch.
     divisor
         n or n - 1: what the subject divides its variance by.
     steepness
@@ -58,6 +63,7 @@ class PathParts:
     centre: Float64Array
     batch_mean: Float64Array
     batch_var: Float64Array
+    samples: int
     divisor: float
     steepness: Float64Array
     dx: Float64Array
@@ -80,8 +86,9 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
     PathParts
         The paths, row by row.
     """
-    fit = fit_rows(inputs, run.y, law.gamma_law)
-    x, dy = inputs.geometry.rows(inputs.x), inputs.geometry.rows(inputs.dy)
+    fit = fit_form(inputs, run.y, law.form)
+    x = inputs.geometry.rows(inputs.x)
+    dy = inputs.geometry.rows(inputs.dy) * law.form.slope(fit.u)
     batch, n, rule = scatter(subject.kind, x), inputs.geometry.n, law.variance_rule
     divisor = float(n) if rule is None else rule.divisor(n)
     x_hat = (x - fit.centre) * fit.slope
@@ -92,7 +99,7 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
     along = np.sum(direct * x_hat, axis=1, keepdims=True) / divisor
     return PathParts(
         direct=direct,
-        mean=np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape),
+        mean=np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape) * has_mean(subject.kind),
         variance=-moved * along * steepness,
         x_hat=x_hat,
         x=x,
@@ -102,6 +109,7 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
         centre=fit.centre,
         batch_mean=batch.mean,
         batch_var=batch.var,
+        samples=len(inputs.x),
         divisor=divisor,
         steepness=steepness,
         dx=inputs.geometry.rows(run.dx),

@@ -14,10 +14,12 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy.typing as npt
+
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.measure.inputs import Inputs
 
-__all__ = ["GAMMA_LAWS", "RowFit", "fit_rows"]
+__all__ = ["GAMMA_LAWS", "RowFit", "fit_between", "fit_rows"]
 
 GAMMA_LAWS: Final[Mapping[str, Callable[[Float64Array], Float64Array]]] = {
     "gamma": lambda gamma: gamma,
@@ -43,6 +45,11 @@ class RowFit:
         What the lines leave of y - beta, relative to its size.
     reach
         Largest size of (y - beta)/gamma.
+    u
+        y, before the activation if there is such a function; shape (R, n). [y]
+    known
+        Which rows have a line; shape (R,). Rows that an activation cuts off have none, and the
+        other attributes are 0 there.
     """
 
     slope: Float64Array
@@ -50,6 +57,8 @@ class RowFit:
     gamma: Float64Array
     residual: float
     reach: float
+    u: Float64Array
+    known: npt.NDArray[np.bool_]
 
     @property
     def intercept(self) -> Float64Array:
@@ -76,14 +85,22 @@ def fit_rows(inputs: Inputs, y: AnyArray, gamma_law: str = "gamma") -> RowFit:
     """
     gamma = GAMMA_LAWS[gamma_law](inputs.geometry.spread(inputs.gamma, 1.0))
     beta = inputs.geometry.spread(inputs.beta, 0.0)
-    x, y_rows = inputs.geometry.rows(inputs.x), inputs.geometry.rows(y)
+    return fit_between(inputs.geometry.rows(inputs.x), inputs.geometry.rows(y), gamma, beta)
+
+
+def fit_between(
+    x: Float64Array, y: Float64Array, gamma: Float64Array, beta: Float64Array
+) -> RowFit:
+    """Fit a straight line to each row; all have shape (R, n)."""
     # In a row gamma may differ from value to value, as in layer normalization: divide by it first.
-    u = _divide(y_rows - beta, gamma)
+    u = _divide(y - beta, gamma)
     dx, du = _centred(x), _centred(u)
     slope = _divide(np.sum(dx * du, axis=1, keepdims=True), np.sum(dx**2, axis=1, keepdims=True))
     left = gamma * (du - slope * dx)
     centre = x.mean(axis=1, keepdims=True) - _divide(u.mean(axis=1, keepdims=True), slope)
-    return RowFit(slope, centre, gamma, _share(left, y_rows - beta), float(np.abs(u).max()))
+    known = np.ones(len(x), bool)
+    reach = float(np.abs(u).max())
+    return RowFit(slope, centre, gamma, _share(left, y - beta), reach, y, known)
 
 
 def _centred(rows: Float64Array) -> Float64Array:

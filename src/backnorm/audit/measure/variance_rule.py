@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from backnorm.audit.thresholds import PREFERENCE, VARIANCE_RULE_LIMIT
+from backnorm.audit.thresholds import EPS_ALLOWANCE, PREFERENCE, VARIANCE_RULE_LIMIT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -64,14 +64,20 @@ class VarianceRule:
     place
         Where eps is added.
     eps
-        What is added: [x]^2 inside the root, [x] outside.
+        What is added: [x]^2 inside the root, [x] outside. 0 where it cannot be told from 0.
+    blur
+        How far eps may be off, in its unit: rounding of the variances beside which it was seen.
     """
 
     estimator: Estimator
     place: Place
     eps: float
+    blur: float = 0.0
 
     def __str__(self) -> str:
+        if not self.eps:
+            below = f" (below {self.blur:.0e})" if self.blur else ""
+            return f"{self.estimator} variance, eps not told from 0{below}"
         return f"{self.estimator} variance, eps {self.eps:.3g} {self.place} the root"
 
     def divisor(self, n: int) -> float:
@@ -83,6 +89,12 @@ class VarianceRule:
         own = var * n / self.divisor(n)
         root = np.sqrt(own + self.eps) if self.place == "inside" else np.sqrt(own) + self.eps
         return np.asarray(1 / root)
+
+    def blur_at(self, std: float) -> float:
+        """Return how far inv_std may be off at a standard deviation of x, relative to itself."""
+        if self.place == "inside":
+            return self.blur / (2 * (std**2 + self.eps))
+        return self.blur / (std + self.eps)
 
     def steepness(self, var: Float64Array, n: int) -> Float64Array:
         """Return d(inv_std)/d(var), relative to the same slope for eps inside the root."""
@@ -119,18 +131,24 @@ def find_variance_rule(observed: Observed, *, unbiased_too: bool) -> VarianceRul
     for estimator, place in USUAL_FIRST:
         if estimator == "unbiased" and not unbiased_too:
             continue
-        eps, error = _fit(observed, estimator, place)
+        rule, error = _fit(observed, estimator, place)
         if error < best_error:
-            best, best_error = VarianceRule(estimator, place, eps), error * PREFERENCE
+            best, best_error = rule, error * PREFERENCE
     return best
 
 
-def _fit(observed: Observed, estimator: Estimator, place: Place) -> tuple[float, float]:
-    """Return the eps of a rule, from the rows where it weighs most, and its largest error."""
+def _fit(observed: Observed, estimator: Estimator, place: Place) -> tuple[VarianceRule, float]:
+    """Return a rule whose eps is that of the rows where it weighs most, and its largest error."""
     n = observed.n
     own = observed.var * (n / (n - 1) if estimator == "unbiased" else 1.0)
     std, inside = 1 / observed.inv_std, place == "inside"
-    added = std**2 - own if inside else std - np.sqrt(own)
-    eps = max(float(np.median(added[observed.small])), 0.0)
+    added = (std**2 - own if inside else std - np.sqrt(own))[observed.small]
+    eps = float(np.median(added))
+    # In each row rounding adds something else: eps is seen where it is larger than that.
+    blur = EPS_ALLOWANCE * float(np.abs(added - eps).max())
+    if eps <= blur:
+        eps, blur = 0.0, max(eps, 0.0) + blur
     root = np.sqrt(own + eps) if inside else np.sqrt(own) + eps
-    return eps, float(np.abs(observed.inv_std * root - 1).max())
+    return VarianceRule(estimator, place, eps, blur), float(
+        np.abs(observed.inv_std * root - 1).max()
+    )

@@ -10,30 +10,45 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.blame import blamed
+from backnorm.audit.findings import finding
 from backnorm.audit.probes.axes import empty_batch, other_axes
 from backnorm.audit.probes.blind_spots import blind_spots
-from backnorm.audit.probes.examination import Examination, Probe, ProbeOutcome, skipped
+from backnorm.audit.probes.examination import (
+    Examination,
+    Probe,
+    ProbeOutcome,
+    failed,
+    skipped,
+)
 from backnorm.audit.probes.half_precision import half_precision
 from backnorm.audit.probes.later_calls import later_calls
 from backnorm.audit.probes.layouts import input_without_gradient, memory_layouts
+from backnorm.audit.probes.left_behind import leaves_nothing_behind, two_forward_passes
 from backnorm.audit.probes.orders import second_order, third_order
 from backnorm.audit.probes.precision import over_means, over_scales
 from backnorm.audit.probes.repeated import calls_repeat, threads_repeat
 from backnorm.audit.probes.running import running_law
+from backnorm.audit.probes.samples import evaluates_each_sample
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
-from backnorm.audit.record import ProbeResult, Record
-from backnorm.errors import SubjectError
+from backnorm.audit.record import AUDIT_ERROR, ProbeResult, Record
+from backnorm.audit.thresholds import HUNG_PROBES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["PROBES", "run_probes"]
+    from backnorm.errors import SubjectError
+
+__all__ = ["PROBES", "run_probes", "with_lost", "without_the_others"]
 
 PROBES: Final = (
     Probe("P10", "later calls", later_calls),
     Probe("P11", "running law", running_law),
     Probe("P12", "state", state_in_order),
+    Probe("P13", "evaluation of each sample", evaluates_each_sample),
+    Probe("P14", "what a call leaves behind", leaves_nothing_behind),
+    Probe("P15", "two forward passes", two_forward_passes),
     Probe("P30", "second derivative", second_order),
     Probe("P31", "third derivative", third_order),
     Probe("P40", "memory order", memory_layouts),
@@ -53,8 +68,12 @@ PROBES: Final = (
 """All probes, in the order in which they run."""
 
 
-def run_probes(examination: Examination, at_work: Callable[[str], object]) -> Record:
-    """Run all probes on a subject.
+LOST: Final = {"G25": "C01", "G21": "C02"}
+"""Finding of a probe that lost the process, by the error that says how it was lost."""
+
+
+def run_probes(examination: Examination, at_work: Callable[[str], object]) -> Iterator[Record]:
+    """Run all probes on a subject, except those that its record already has.
 
     Parameters
     ----------
@@ -63,25 +82,75 @@ def run_probes(examination: Examination, at_work: Callable[[str], object]) -> Re
     at_work
         Called with the name of each probe when it begins.
 
-    Returns
-    -------
+    Yields
+    ------
     Record
-        The record of the examination, with what the probes found.
+        After each probe the record so far.
     """
     record = examination.record
+    done = {result.code for result in record.probes}
     for probe in PROBES:
-        at_work(probe.name)
+        if probe.code in done:
+            continue
         begin = perf_counter()
-        outcome = _run(probe, replace(examination, record=record))
+        if sum(found.code == LOST["G21"] for found in record.findings) >= HUNG_PROBES:
+            outcome = skipped(f"{HUNG_PROBES:g} earlier probes did not finish in time")
+        else:
+            at_work(probe.name)
+            examination.subject.runner.restart()
+            outcome = _run(probe, replace(examination, record=record))
         record = _with(record, probe, outcome, perf_counter() - begin)
+        yield record
+
+
+def with_lost(record: Record, name: str, error: SubjectError, seconds: float) -> Record:
+    """Add to a record the probe that lost the process of its subject.
+
+    Parameters
+    ----------
+    record
+        The record so far.
+    name
+        The name of the probe.
+    error
+        How the process was lost.
+    seconds
+        How long the probe took.
+    """
+    probe = next(one for one in PROBES if one.name == name)
+    return _with(record, probe, _lost(probe, error), seconds)
+
+
+def without_the_others(record: Record, why: str) -> Record:
+    """Add to a record the probes that it lacks as skipped, with the reason."""
+    done = {result.code for result in record.probes}
+    for probe in PROBES:
+        if probe.code not in done:
+            record = _with(record, probe, skipped(why.rstrip(".")), 0.0)
     return record
 
 
 def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
+    subject = examination.subject
     try:
-        return probe.examine(examination)
-    except SubjectError as error:
-        return skipped(error.problem.rstrip("."))
+        outcome = probe.examine(examination)
+    except Exception as error:  # noqa: BLE001 - one probe must not cost the others
+        blame = blamed(subject.name, error)
+        outcome = skipped(blame.problem.rstrip("."))
+        if blame.code == AUDIT_ERROR:
+            what = f"audit error: {blame.got}"
+            outcome = replace(
+                skipped(what), findings=(finding(AUDIT_ERROR, f"{probe.name}: {blame.got}"),)
+            )
+    # A probe may take an error for a refusal: whether the process is gone, its runner knows.
+    lost = subject.runner.lost
+    return outcome if lost is None else _lost(probe, lost)
+
+
+def _lost(probe: Probe, error: SubjectError) -> ProbeOutcome:
+    """Return the outcome of a probe that lost the process."""
+    what = f"{error.problem.rstrip('.')}; a new process was started for the next probe"
+    return failed(what, finding(LOST.get(error.code, "C01"), f"{probe.name}: {error.got}"))
 
 
 def _with(record: Record, probe: Probe, outcome: ProbeOutcome, seconds: float) -> Record:

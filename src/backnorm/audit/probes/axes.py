@@ -43,7 +43,7 @@ def _with_other_axes(examination: Examination) -> Iterator[Trial]:
             continue
         other = replace(subject, sample_shape=shape)
         yield Trial(f"{len(shape) + 1} axes", other, draw_inputs(other, rng, dtype, batch=3))
-    if subject.has_gamma:
+    if subject.has_gamma and subject.optional:
         bare = replace(subject, has_gamma=False, has_beta=False)
         yield Trial("no gamma and beta given", bare, draw_inputs(bare, rng, dtype, batch=3))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from backnorm.audit.measure.row_fit import fit_rows
+from backnorm.audit.measure.form import fit_form
 from backnorm.audit.probes.steps import drawn_inputs, with_runner
 from backnorm.audit.thresholds import LARGEST_EPS, STALE_LIMIT
 from backnorm.host.names import state_role
@@ -44,6 +44,8 @@ def unused_statistics(examination: Examination, trace: StepTrace) -> list[str]:
         return [f"training updates {name}, and evaluation uses the batch's" for name in moving]
     if examination.record.mode != "frozen" or examination.subject.kind != "batch":
         return []
+    if examination.finest.forward_law.form.activation is not None:
+        return []  # rows that it cuts off do not show what was used
     centres, variances = _used(examination, trace)
     return [
         *_out_of_date(trace, [n for n in moving if _is_mean(trace, n)], centres),
@@ -64,9 +66,9 @@ def _is_variance(trace: StepTrace, name: str) -> bool:
 def _used(examination: Examination, trace: StepTrace) -> tuple[Float64Array, Float64Array]:
     """Return centre and variance + eps of evaluation at each step; shapes (K + 1, C)."""
     (inputs,) = drawn_inputs(examination, "evaluated", (BATCH,))
-    gamma_law = examination.finest.forward_law.gamma_law
+    form = examination.finest.forward_law.form
     outputs = [inputs.forward(with_runner(examination, runner)) for runner in trace.runners]
-    fits = [fit_rows(inputs, y, gamma_law) for y in outputs]
+    fits = [fit_form(inputs, y, form) for y in outputs]
     centres = np.stack([fit.centre[:, 0] for fit in fits])
     return centres, np.stack([1 / fit.slope[:, 0] ** 2 for fit in fits])
 

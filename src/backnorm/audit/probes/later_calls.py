@@ -18,6 +18,7 @@ from backnorm.audit.probes.steps import (
     is_followed,
     with_runner,
 )
+from backnorm.audit.thresholds import COEFFICIENT_LIMIT
 from backnorm.audit.verdict import judge
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def later_calls(examination: Examination) -> ProbeOutcome:
     if not is_followed(examination):
         return impossible(NOT_FOLLOWED)
     if not examination.record.sound:
-        return skipped("the gradient is wrong in the first call")
+        return skipped("the gradient is wrong, or was not judged, in the first call")
     drawn = drawn_inputs(examination, "later calls", [BATCH] * max(CALLS))
     steps = [as_step(inputs) for inputs in drawn]
     runner = examination.subject.runner
@@ -87,19 +88,33 @@ def _right(examination: Examination, records: Mapping[int, Record]) -> ProbeOutc
     errors = ", ".join(f"dx {record.errors.dx:.0e} after {n}" for n, record in records.items())
     calls, last = list(records.items())[-1]
     outcome = passed(f"the gradient is right after training calls too; errors: {errors}")
-    if last.mode == examination.record.mode:
+    if last.mode == examination.record.mode and _same_shares(last, examination.record):
         return outcome
-    passes = f", and {_passed(last)}" if last.through in ("both", "mean", "variance") else ""
-    note = f"After {_training(calls)} it normalizes with {last.law}{passes}, and is right."
+    note = f"After {_training(calls)} it normalizes with {last.law}{_passed(last)}, and is right."
     return replace(outcome, notes=(note,))
 
 
+def _same_shares(a: Record, b: Record) -> bool:
+    """Whether both records have the same shares of the paths, as far as they are known."""
+    names = ("direct", "mean", "variance")
+    pairs = [(getattr(a.coefficients, name), getattr(b.coefficients, name)) for name in names]
+    return all(p is None or q is None or abs(p - q) < COEFFICIENT_LIMIT for p, q in pairs)
+
+
 def _passed(record: Record) -> str:
+    """Say which shares of the paths dx has; about, where the shares differ from call to call."""
     shares = {name: getattr(record.coefficients, name) for name in ("mean", "variance")}
     parts = [
-        f"{share:.3g} of the path through the {name}" for name, share in shares.items() if share
+        f"{share:.3g} of the path through the {name}"
+        for name, share in shares.items()
+        if share is not None and abs(share) >= COEFFICIENT_LIMIT
     ]
-    return "passes " + " and ".join(parts)
+    if not parts:
+        return ""
+    listed = " and ".join(parts)
+    if record.through != "unexplained":
+        return f", and passes {listed}"
+    return f", and passes about {listed} (which leave {record.unexplained:.0e} of dx unexplained)"
 
 
 def _training(calls: int) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
     from backnorm.audit.subjects.runner import Run
 
-__all__ = ["input_without_gradient", "memory_layouts"]
+__all__ = ["differences", "input_without_gradient", "memory_layouts"]
 
 NOTHING: Final = "G22"
 """Code of a gradient that is None. Any other error means that such an x is refused."""
@@ -104,10 +104,10 @@ def _unlike(
         runs = other.run(examination.subject), usual.run(examination.subject)
     except BacknormError as error:
         return quoted(error)
-    return max(_differences(*runs, NAMES).values())
+    return max(differences(*runs, NAMES).values())
 
 
-def _differences(a: Run, b: Run, names: tuple[str, ...]) -> dict[str, float]:
+def differences(a: Run, b: Run, names: tuple[str, ...]) -> dict[str, float]:
     """Return the largest difference of each array, relative to its size."""
     differences = {}
     for name in names:
@@ -126,19 +126,20 @@ def input_without_gradient(examination: Examination) -> ProbeOutcome:
     subject = examination.subject
     if not examination.record.sound:
         return skipped(UNSOUND)
-    if not (subject.has_gamma or subject.has_beta):
-        return skipped("it has neither gamma nor beta")
     if "needs_dx" not in subject.runner.can:
         return impossible("its adapter always asks for the gradient of x")
     other = subject.runner.variant(needs_dx=False)
     inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
+    usual = inputs.run(subject)
+    if not any(g is not None and np.any(g) for g in (usual.dgamma, usual.dbeta)):
+        return skipped("y depends on neither gamma nor beta")
     try:
         without = inputs.run(replace(subject, runner=other))
     except BacknormError as error:
         what = f"where x needs no gradient: {quoted(error)}"
         nothing = isinstance(error, SubjectError) and error.code == NOTHING
         return failed(what, finding("I06", what)) if nothing else skipped(what)
-    differ = _differences(without, inputs.run(subject), ("dgamma", "dbeta"))
+    differ = differences(without, usual, ("dgamma", "dbeta"))
     limit = LAYOUT_LIMIT[examination.finest.comparison.resolution]
     wrong = {name: error for name, error in differ.items() if error > limit}
     if wrong:

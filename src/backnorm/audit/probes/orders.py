@@ -72,7 +72,7 @@ def _judged(
         for name, error in comparison.errors.items():
             errors[name] = max(error, errors.get(name, 0.0))
     if "x" not in errors:
-        return skipped(f"dx has kinks nearly everywhere, so it has no derivative of order {order}")
+        return skipped(f"kinks or rounding of dx hide its derivative of order {order}")
     listed = ", ".join(f"by {name} {error:.0e}" for name, error in errors.items())
     what = f"errors of the {NAMES[order]} derivative: {listed} ({examination.finest.dtype})"
     limit = GRADIENT_LIMIT[examination.finest.comparison.resolution]

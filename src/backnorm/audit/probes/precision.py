@@ -10,7 +10,7 @@ from backnorm.audit.measure.dtypes import dtype_info
 from backnorm.audit.measure.exact import exact_law
 from backnorm.audit.measure.sweeps import series, worse
 from backnorm.audit.probes.examination import failed, passed, skipped
-from backnorm.audit.thresholds import LOST_DIGITS, MEAN_ALLOWANCE
+from backnorm.audit.thresholds import LOST_DIGITS, MEAN_ALLOWANCE, WHOLE_Y
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,13 @@ def over_means(examination: Examination) -> ProbeOutcome:
         return skipped(NO_LAW)
     points = measured_points(swept, "offset", OFFSETS)
     lost = [error_words(p) for p in points if error_at(p) > limit_at(p)]
-    outcome = failed(lost[0], finding("N01", lost[0])) if lost else passed(_accuracy(points))
+    findings = [finding("N01", words) for words in lost[:1]]
+    wrong = [error_words(p) for p in points if _y_error(p) > max(WHOLE_Y, limit_at(p))]
+    findings += [finding("I07", words) for words in wrong[:1]]
+    if findings:
+        outcome = failed("; ".join(f.got for f in findings), *findings)
+    else:
+        outcome = passed(_accuracy(points))
     return replace(outcome, precision=points)
 
 
@@ -59,7 +65,11 @@ def over_scales(examination: Examination) -> ProbeOutcome:
     swept = series_for(examination, examination.subject, examination.subject.dtypes[0])
     if swept is None:
         return skipped(NO_LAW)
-    points = measured_points(swept, "scale", SCALES)
+    measured = measured_points(swept, "scale", SCALES)
+    # Where eps decides and is not known, nothing but NaN and infinity can be judged.
+    points = tuple(
+        p for p in measured if swept.law.is_known_at(p.value) or error_at(p) == float("inf")
+    )
     infinite = [p for p in points if error_at(p) == float("inf")]
     lost = [
         p
@@ -82,7 +92,7 @@ def series_for(examination: Examination, subject: Subject, dtype: str) -> Series
     if law is None:
         return None
     rng = examination.rng("precision")
-    return series(subject, law, rng, dtype, batch=BATCH, judged=examination.record.sound)
+    return series(subject, law, rng, dtype, batch=BATCH, judged=examination.record.sound is True)
 
 
 def measured_points(
@@ -102,6 +112,13 @@ def error_at(point: PrecisionPoint) -> float:
     return max(
         (float("inf") if e is None else e for e, exact in pairs if exact is not None), default=0.0
     )
+
+
+def _y_error(point: PrecisionPoint) -> float:
+    """Return the error of y; infinite where y should be finite and is not."""
+    if point.exact_y is None:
+        return 0.0
+    return float("inf") if point.y is None else point.y
 
 
 def limit_at(point: PrecisionPoint) -> float:

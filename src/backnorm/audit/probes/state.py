@@ -19,7 +19,7 @@ from backnorm.audit.probes.steps import (
     is_followed,
     with_runner,
 )
-from backnorm.audit.probes.trace import trace_steps
+from backnorm.audit.probes.trace import faults_of, trace_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,11 @@ def state_in_order(examination: Examination) -> ProbeOutcome:
     if not is_followed(examination):
         return impossible(NOT_FOLLOWED)
     trace = trace_steps(examination)
-    findings = [*_in_training(examination, trace), *_in_evaluation(examination, trace)]
+    findings = [
+        *_in_training(examination, trace),
+        *_in_evaluation(examination, trace),
+        *_spoilt(examination, trace),
+    ]
     if findings:
         return failed("; ".join(f"{f.code}: {f.got}" for f in findings), *findings)
     if not trace.statistics:
@@ -101,6 +105,16 @@ def _same_path(trace: StepTrace, forward: StepTrace, name: str) -> bool:
     return other is not None and np.array_equal(trace.paths[name], other, equal_nan=True)
 
 
+def _spoilt(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
+    """Yield the finding of statistics that came as they may not be, or became so in training."""
+    given = faults_of(examination.subject.runner.given())
+    spoilt = [f"{name} is {fault} as it was given" for name, fault in given.items()]
+    if examination.subject.call != "eval":
+        spoilt += [words for words in trace.spoilt if words.split(" is ", 1)[0] not in given]
+    if spoilt:
+        yield finding("S08", "; ".join(spoilt))
+
+
 def _in_evaluation(examination: Examination, trace: StepTrace) -> Iterator[Finding]:
     """Yield findings of calls in evaluation, for layers that have both modes."""
     if examination.subject.call is None:
@@ -108,7 +122,7 @@ def _in_evaluation(examination: Examination, trace: StepTrace) -> Iterator[Findi
     changed = list(_changed_by_evaluating(examination, trace))
     if changed:
         yield finding("S04", "; ".join(changed))
-    if examination.subject.call == "eval":
+    if examination.subject.call in ("eval", "both"):
         unused = unused_statistics(examination, trace)
         if unused:
             yield finding("S06", "; ".join(unused))

@@ -6,7 +6,7 @@ arrays for its backward pass, is not judged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,14 +16,14 @@ from backnorm.audit.probes.steps import as_step, drawn_inputs, states
 from backnorm.host.names import STATISTICS, state_role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.measure.running_law import RunningLaw
     from backnorm.audit.probes.examination import Examination
     from backnorm.audit.subjects.runner import Runner
 
-__all__ = ["STEPS", "StepTrace", "trace_steps"]
+__all__ = ["STEPS", "StepTrace", "faults_of", "trace_steps"]
 
 STEPS: Final = (4, 9, 2, 7, 3, 6)
 """Batch sizes of the steps: n/(n - 1) differs from step to step."""
@@ -44,11 +44,14 @@ class StepTrace:
         The values of each state array whose size does not change; shapes (K + 1, size).
     laws
         The laws of the arrays that change and follow a known law.
+    spoilt
+        Running statistics that became NaN, infinite or negative, each in a few words.
     """
 
     runners: Sequence[Runner]
     paths: Mapping[str, Float64Array]
     laws: Mapping[str, RunningLaw]
+    spoilt: tuple[str, ...] = ()
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def trace_steps(examination: Examination, *, backward: bool = True) -> StepTrace
     steps = [as_step(inputs, backward=backward) for inputs in drawn]
     runners, history = states(examination, steps)
     paths = {name: path for name in history[0] if (path := _path(history, name)) is not None}
-    bare = StepTrace(runners, paths, {})
+    bare = StepTrace(runners, paths, {}, tuple(_spoilt(history)))
     if kind not in FOLLOWED_KINDS:
         return bare
     batches = [batch_statistics(kind, inputs.geometry, inputs.x) for inputs in drawn]
@@ -112,17 +115,41 @@ def trace_steps(examination: Examination, *, backward: bool = True) -> StepTrace
         and (law := fit_running_law(path, batches, bare.count)) is not None
         and (law.runs or state_role(name) in STATISTICS)
     }
-    return StepTrace(runners, paths, laws)
+    return replace(bare, laws=laws)
+
+
+def faults_of(state: Mapping[str, AnyArray]) -> dict[str, str]:
+    """Return what no running statistic may be, by the names of those that are."""
+    found = {}
+    for name, value in state.items():
+        role = state_role(name)
+        if role in STATISTICS and not np.isfinite(value).all():
+            found[name] = "NaN or infinite"
+        elif role == "running_var" and (value < 0).any():
+            found[name] = "negative"
+    return found
+
+
+def _spoilt(history: Sequence[Mapping[str, AnyArray]]) -> Iterator[str]:
+    """Yield when which statistic first became what it may not be."""
+    known: set[str] = set()
+    for calls, state in enumerate(history):
+        for name, fault in faults_of(state).items():
+            if name not in known and calls:
+                yield f"{name} is {fault} after {calls} training call{'s' if calls > 1 else ''}"
+            known.add(name)
 
 
 def _path(history: Sequence[Mapping[str, AnyArray]], name: str) -> Float64Array | None:
-    """Return the values of an array over all steps; None if it is lost or changes its size."""
+    """Return the values of an array over all steps; None if it is lost or changes its size.
+
+    Only the first update may change the size: then a number becomes an array, as 0.0 does.
+    """
     values = [np.ravel(state[name]) for state in history if name in state]
-    if len({array.size for array in values}) > 1 or len(values) < len(history):
-        if name not in history[-1] or values[0].size != 1:
-            return None
-        # A number that becomes an array with the first update, as 0.0 does.
-        values = [np.broadcast_to(array, values[-1].size) for array in values]
+    first, *later = (array.size for array in values)
+    if len(values) < len(history) or len({*later}) > 1 or first not in (1, *later):
+        return None
+    values = [np.broadcast_to(array, values[-1].size) for array in values]
     path = np.stack([np.asarray(array, dtype=np.float64) for array in values])
     return path if np.isfinite(path).all() else None
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSOUND", "Trial", "judged", "quiet", "quoted"]
 
-UNSOUND: Final = "the gradient is not sound on usual inputs"
+UNSOUND: Final = "the gradient is wrong, or was not judged, on usual inputs"
 """Why unusual inputs are not tried."""
 
 NOT_FINITE: Final = "G24"
@@ -113,28 +113,48 @@ def judged(examination: Examination, trials: Iterable[Trial], code: str) -> Prob
 def _result(examination: Examination, trial: Trial, rng: np.random.Generator) -> TrialResult:
     fineness = trial.resolution or examination.finest.comparison.resolution
     try:
-        errors = _errors(trial.subject, trial.inputs, fineness, rng)
+        errors = _errors(examination, trial, fineness, rng)
     except BacknormError as error:
         code = error.code if isinstance(error, SubjectError) else ""
         wrong = code == NOT_FINITE and not trial.may_be_nan
         return TrialResult(f"{trial.name}: {quoted(error)}", accepted=wrong, wrong=wrong)
     if "x" not in errors:
-        return TrialResult(f"{trial.name}: finite, but not differentiable")
+        return TrialResult(f"{trial.name}: finite, but the derivative cannot be measured")
     worst = max(errors, key=lambda name: errors[name])
     what = f"{trial.name}: error of d{worst} {errors[worst]:.0e}"
     return TrialResult(what, wrong=errors[worst] > GRADIENT_LIMIT[fineness])
 
 
 def _errors(
-    subject: Subject, inputs: Inputs, fineness: Resolution, rng: np.random.Generator
+    examination: Examination, trial: Trial, fineness: Resolution, rng: np.random.Generator
 ) -> Mapping[str, float]:
+    subject, inputs = trial.subject, trial.inputs
     run, dy = inputs.run(subject), inputs.dy.astype(np.float64)
     gradients = {"x": run.dx, "gamma": run.dgamma, "beta": run.dbeta}
     known = {name: value for name, value in gradients.items() if value is not None}
-    floor = direct_size(inputs, run.y) * np.sqrt(dy.size)
+    size = max(direct_size(inputs, run.y), _size_where_constant(examination, inputs))
 
     def loss(at: Inputs) -> float:
         return float(np.sum(at.forward(subject).astype(np.float64) * dy))
 
+    floor = size * np.sqrt(dy.size)
     names = [*gradients]
     return slopes(loss, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names).errors
+
+
+def _size_where_constant(examination: Examination, inputs: Inputs) -> float:
+    """Return the size of the direct path in rows whose variance is 0, where y does not show it.
+
+    Without it nothing would remain there to compare rounding with: the exact dx is nearly 0.
+    """
+    law = examination.finest.forward_law
+    if law.variance_rule is None or not law.variance_rule.eps:
+        return 0.0
+    rows = inputs.geometry.rows(inputs.x)
+    constant = np.ptp(rows, axis=1, keepdims=True) == 0
+    if not constant.any():
+        return 0.0
+    inv_std = law.variance_rule.inv_std(np.zeros((1, 1)), 2)
+    gamma = law.form.gamma(inputs)
+    direct = gamma * inv_std * inputs.geometry.rows(inputs.dy) * constant
+    return float(np.sqrt(np.mean(direct**2)))

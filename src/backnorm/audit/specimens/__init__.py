@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import cut, digits, harmless, inputs, orders, wrong
+from backnorm.audit.specimens.left_behind import (
+    Centring,
+    DyScaled,
+    ErrorsIgnored,
+    Keeping,
+    Sampling,
+)
 from backnorm.audit.specimens.moving import Averaging, Renorm
 from backnorm.audit.specimens.other_kinds import Over
+from backnorm.audit.specimens.own_scale import LargestFirst
 from backnorm.audit.specimens.plain import Frozen, Plain
 from backnorm.audit.specimens.running import RunningStatistics, Sums
 from backnorm.audit.subjects.registry import subjects_of
@@ -48,6 +56,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "group": (Over("group", groups=2), _sound()),
     "instance": (Over("instance"), _sound()),
     "rms": (Over("rms"), _sound()),
+    "layer, divided by its largest": (LargestFirst(constant=False, factor=2.0**-20), _sound()),
     # Running statistics that are in order.
     "running": (RunningStatistics(), _sound()),
     "running, in evaluation": (
@@ -64,6 +73,11 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
         Sums(training=False),
         Expected("frozen", "none", sound=True),
     ),
+    "x centred in a copy": (Centring(from_copy=True), _sound()),
+    "dy scaled in a copy": (DyScaled(from_copy=True), _sound()),
+    "its own generator": (Sampling(own_generator=True), _sound()),
+    "errors ignored for a while": (ErrorsIgnored(restored=True), _sound()),
+    "its cache kept and returned": (Keeping(returned=True), _sound()),
     "averaging, its share": (Averaging(), _sound()),
     "renorm, r and d differentiated": (Renorm(constant=False), _sound("N03")),
     # Right at the first order, and differentiated further.
@@ -84,7 +98,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "x clipped in both passes": (inputs.Clipped, _sound("N01", "N02")),
     "x clipped in the forward pass": (inputs.ClippedForward, _sound("I05", "N01", "N02")),
     # Right; digits are lost, or only seem to be.
-    "E[x^2] - E[x]^2": (digits.OnePass, _sound("N01", "N03")),
+    "E[x^2] - E[x]^2": (digits.OnePass, _sound("N01", "I07", "N03")),
     "E[x^2] - E[x]^2 in float64": (digits.OnePassWide, _sound()),
     "E[x^2] - E[x]^2 around x[0]": (digits.Shifted, _sound("N03")),
     "divided by its largest value": (digits.Scaled, _sound()),
@@ -96,9 +110,9 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "both cut": (cut.BothCut, _wrong("none", "G03")),
     "mean cut in E[x^2] - E[x]^2": (
         cut.MeanCutInSquare,
-        _wrong("unexplained", "G06", "N01", "N03"),
+        _wrong("unexplained", "G06", "N01", "I07", "N03"),
     ),
-    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06", "N01", "N03")),
+    "E[x]^2 cut": (cut.SquareCutOnly, _wrong("unexplained", "G06", "N01", "I07", "N03")),
     "layer, mean cut": (Over("layer", mean=False), _wrong("variance", "G01")),
     "group, variance cut": (
         Over("group", variance=False, groups=2),
@@ -116,6 +130,10 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "layer, gamma forgotten": (Over("layer", gamma_in_dx=False), _wrong("unexplained", "G08")),
     "variance not divided by n": (wrong.VarianceNotDivided, _wrong("unexplained", "G09")),
     "mean not divided by n": (wrong.MeanNotDivided, _wrong("unexplained", "G09")),
+    "layer, divided by its largest, constant": (
+        LargestFirst(constant=True),
+        _wrong("both", "G17", mode="other"),
+    ),
     "running values in training": (
         wrong.RunningInTraining,
         _wrong("unexplained", "G11", mode="other"),
@@ -155,6 +173,16 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
         RunningStatistics(training=False, evaluates_with="copy"),
         Expected("frozen", "none", sound=True, codes=("S06",)),
     ),
+    "running, corrected by n in evaluation": (
+        RunningStatistics(training=False, evaluates_with="corrected"),
+        Expected("frozen", "none", sound=True, codes=("S07",)),
+    ),
+    "running, with a weight of 1.9": (RunningStatistics(momentum=1.9), _sound("S08")),
+    "x centred in place": (Centring(from_copy=False), _sound("S09")),
+    "dy scaled in place": (DyScaled(from_copy=False), _sound("S09")),
+    "seeds everyone": (Sampling(own_generator=False), _sound("S10")),
+    "errors ignored for good": (ErrorsIgnored(restored=False), _sound("S10")),
+    "its cache kept, not returned": (Keeping(returned=False), _sound("S11")),
     "running, the batch's in evaluation": (
         RunningStatistics(training=False, evaluates_with="batch"),
         _sound("S06"),

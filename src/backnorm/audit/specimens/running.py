@@ -32,7 +32,8 @@ class RunningStatistics:
     times
         How often they change in such a pass.
     evaluates_with
-        The running statistics, a copy made when it was constructed, or the batch's statistics.
+        The running statistics, a copy made when it was constructed, the batch's statistics, or the
+        running statistics with the variance times n/(n - 1) of the batch.
     frozen
         Whether it never trains.
     """
@@ -41,7 +42,7 @@ class RunningStatistics:
     momentum: float = 0.1
     update: tuple[Literal["forward", "backward", "evaluation"], ...] = ("forward",)
     times: int = 1
-    evaluates_with: Literal["running", "copy", "batch"] = "running"
+    evaluates_with: Literal["running", "copy", "batch", "corrected"] = "running"
     frozen: bool = False
     evaluations: int = 0
     running_mean: AnyArray = field(default_factory=parts.RUNNING_MEAN.copy)
@@ -79,7 +80,12 @@ class RunningStatistics:
         copied = self.evaluates_with == "copy"
         mean = parts.RUNNING_MEAN if copied else self.running_mean
         var = parts.RUNNING_VAR if copied else self.running_var
-        return parts.normalize(x, gamma, beta, mean, 1 / np.sqrt(var + parts.EPS))
+        if self.evaluates_with == "corrected":
+            n = x.size / x.shape[1]
+            var = var * n / (n - 1)
+        with np.errstate(invalid="ignore"):
+            inv_std = 1 / np.sqrt(var + parts.EPS)
+        return parts.normalize(x, gamma, beta, mean, inv_std)
 
     def _change(self, x: AnyArray) -> None:
         for _ in range(self.times):

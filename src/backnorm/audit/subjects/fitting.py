@@ -9,6 +9,9 @@ import numpy as np
 
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import draw_inputs
+from backnorm.audit.subject import told
+from backnorm.audit.subjects.refusals import most_telling
+from backnorm.audit.subjects.runner import Run, Step
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
 
     from backnorm._types import Shape
     from backnorm.audit.kinds import Kind
+    from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.subject import Subject
-    from backnorm.audit.subjects.runner import Run
+    from backnorm.audit.subjects.axes import Axes
 
-__all__ = ["distinct", "fitted"]
+__all__ = ["Fit", "better", "distinct", "fit", "fit_as_it_is", "taken"]
 
 BATCH: Final = 5
 """No number of channels: layers that take samples without a batch axis must not be misled."""
@@ -38,33 +42,96 @@ SPATIAL: Final[Mapping[Kind, Sequence[Shape]]] = {
 volumes. For layer and rms they stand before the axes that are normalized over."""
 
 
-def fitted(subject: Subject) -> Subject:
-    """Give a subject the sample shape that suits it, and the formats that it takes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A subject with the sample shape that suits it best.
+
+    Attributes
+    ----------
+    subject
+        The subject.
+    ran
+        Whether it runs on that shape.
+    usable
+        Whether y and the gradients have the shapes that they should have, and are finite.
+    law
+        Its forward law there; None where it has none.
+    """
+
+    subject: Subject
+    ran: bool
+    usable: bool = False
+    law: ForwardLaw | None = None
+
+    @property
+    def suits(self) -> bool:
+        """Whether it follows a known law, and all that it returns can be used."""
+        return self.usable and self.law is not None and self.law.mode != "other"
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether its samples have no axis beside the channels, and might have."""
+        return self.subject.kind not in ("layer", "rms") and len(self.subject.sample_shape) == 1
+
+    @property
+    def explained(self) -> bool:
+        """Whether y is a line in x in each row: then it normalizes over what its kind says."""
+        return self.law is not None and self.law.straight
+
+
+def fit(subject: Subject, axes: Axes | None = None, per_parameter: int = 1) -> Fit:
+    """Give a subject the sample shape that suits it, with so many channels for each parameter.
 
     A shape suits when the subject runs and normalizes over what its kind says. Where none does,
-    the first on which it runs is taken, or the first of all: the audit will say what is wrong.
+    the first on which it runs is taken, or the one whose error says most: the audit will tell it.
     """
-    candidates = [_with_spatial(subject, spatial) for spatial in SPATIAL[subject.kind]]
-    running = [one for one in candidates if _first_run(one, one.dtypes[0]).ran]
-    suiting = (one for one in running if _suits(one))
-    chosen = next(suiting, (running or candidates)[0])
-    first, *others = chosen.dtypes
-    taken = (dtype for dtype in others if not running or _first_run(chosen, dtype).ran)
-    return replace(chosen, dtypes=(first, *taken))
+    fits = []
+    for spatial in _spatial(subject.kind, axes):
+        fits.append(fit_as_it_is(_with_spatial(subject, spatial, per_parameter)))
+        if fits[-1].suits:
+            return fits[-1]
+    return better(*fits) if any(one.ran for one in fits) else _best_refused(fits)
+
+
+def better(*fits: Fit) -> Fit:
+    """Return the first fit of those that give what can be used, or else of those that run."""
+    return max(fits, key=lambda one: (one.usable, one.ran))
+
+
+def taken(fit: Fit) -> Subject:
+    """Return the subject of a fit, with the formats that it takes."""
+    first, *others = fit.subject.dtypes
+    formats = (d for d in others if not fit.ran or _first_run(fit.subject, d).ran)
+    return replace(fit.subject, dtypes=(first, *formats))
 
 
 def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
-    """Name subjects after their modes, or leave one if all do the same."""
+    """Name subjects after their modes, or leave one if all do the same.
+
+    The one that is left is judged as training and as evaluation.
+    """
     if len(subjects) < 2:  # noqa: PLR2004 - nothing to compare
         return tuple(subjects)
     first, *others = subjects
     if all(_same(first, other) for other in others):
-        return (replace(first, call=None),)
+        return (replace(first, call=first.call and "both"),)
     return (first, *(replace(s, name=f"{s.name} ({s.call})") for s in others))
 
 
-def _with_spatial(subject: Subject, spatial: Shape) -> Subject:
-    shape = subject.parameter_shape
+def _spatial(kind: Kind, axes: Axes | None) -> Sequence[Shape]:
+    """Return the lengths of the axes beside the channels that are tried."""
+    if axes is None or axes.others is None:
+        return SPATIAL[kind]
+    usual = [spatial for spatial in SPATIAL[kind] if len(spatial) == axes.others]
+    return usual or [(3, 2, 2, 1)[: axes.others]]
+
+
+def _with_spatial(subject: Subject, spatial: Shape, per_parameter: int) -> Subject:
+    """Return a subject whose samples have these axes beside those of the parameters."""
+    first, *others = subject.parameter_shape
+    shape = (first * per_parameter, *others)
+    # Else an axis that is taken for another would broadcast by accident.
+    spatial = tuple(length + (length in shape) for length in spatial)
     before = subject.kind in ("layer", "rms")
     return replace(subject, sample_shape=spatial + shape if before else shape + spatial)
 
@@ -87,20 +154,59 @@ def _first_run(subject: Subject, dtype: str) -> FirstRun:
         return FirstRun(ran=error.code != RAISED)
 
 
-def _suits(subject: Subject) -> bool:
-    """Whether the subject follows a known law on its sample shape."""
+def fit_as_it_is(subject: Subject) -> Fit:
+    """Run a subject on its sample shape, and find the law that it follows there."""
+    first = _first_run(subject, subject.dtypes[0])
+    if not first.ran:
+        return Fit(subject, ran=False)
+    usable = first.run is not None
     try:
         law = recover_forward_law(subject, np.random.default_rng(0), subject.dtypes[0])
-
     except BacknormError:
-        return False
-    return law.mode != "other"
+        return Fit(subject, ran=True, usable=usable)
+    return Fit(subject, ran=True, usable=usable, law=law)
+
+
+def _best_refused(fits: Sequence[Fit]) -> Fit:
+    """Return the fit whose error says most about the subject."""
+    return fits[most_telling([_forward_error(one.subject) for one in fits])]
+
+
+def _forward_error(subject: Subject) -> SubjectError | None:
+    """Return what the forward pass of a subject raises."""
+    one = draw_inputs(subject, np.random.default_rng(0), subject.dtypes[0], batch=BATCH)
+    try:
+        one.forward(subject)
+    except SubjectError as error:
+        return error
+    return None
 
 
 def _same(a: Subject, b: Subject) -> bool:
-    """Whether two modes of a subject do the same."""
+    """Whether two modes of a subject do the same, in a first call and after a training step."""
+    if not _alike(a, b):
+        return False
+    if "state" not in a.runner.can:
+        return True
+    step = _training_step(a)
+    try:
+        with told(a.name):
+            later = [replace(one, runner=one.runner.after([step])) for one in (a, b)]
+    except SubjectError:
+        return True  # the probes of state will meet the same error, and say it
+    return _alike(*later)
+
+
+def _alike(a: Subject, b: Subject) -> bool:
     one, two = _first_run(a, a.dtypes[0]).run, _first_run(b, b.dtypes[0]).run
     if one is None or two is None:
         return one is two
-    pairs = ((one.y, two.y), (one.dx, two.dx))
-    return all(np.array_equal(p, q, equal_nan=True) for p, q in pairs)
+    return all(
+        np.array_equal(p, q, equal_nan=True) if p is not None and q is not None else p is q
+        for p, q in ((getattr(one, name), getattr(two, name)) for name in Run.__slots__)
+    )
+
+
+def _training_step(subject: Subject) -> Step:
+    inputs = draw_inputs(subject, np.random.default_rng(1), subject.dtypes[0], batch=BATCH)
+    return Step(inputs.x, inputs.gamma, inputs.beta, inputs.dy)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
+from backnorm.audit.subjects.axes import read_axes
 from backnorm.audit.subjects.from_specs import subjects_from
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.errors import NotInstalledError, SubjectError, UnknownNameError
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["as_subject", "layers_of", "subjects_of"]
 
 
-def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> Subject:
+def as_subject(
+    candidate: object, kind: Kind | None = None, name: str = "", axes: str = ""
+) -> Subject:
     """Make one subject of an object, as it is set: a module in eval mode is audited in eval mode.
 
     Parameters
@@ -33,6 +37,8 @@ def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> S
         The kind of normalization; None for what the object says itself, or batch.
     name
         What the report calls it; empty for the object's own name.
+    axes
+        The order of the axes of x, such as NHWC; empty for what the object says itself.
 
     Returns
     -------
@@ -45,20 +51,29 @@ def as_subject(candidate: object, kind: Kind | None = None, name: str = "") -> S
         If nothing here knows what the object is.
     UnknownNameError
         If the kind is unknown.
+    RangeError
+        If the axes cannot be read.
     """
-    return subjects_of(candidate, AuditRequest(kind=kind, name=name))[0]
+    return subjects_of(candidate, AuditRequest(kind=kind, axes=axes, name=name))[0]
 
 
-def subjects_of(candidate: object, request: AuditRequest) -> tuple[Subject, ...]:
-    """Make all subjects of an object that a request asks for."""
+def subjects_of(
+    candidate: object, request: AuditRequest, at_work: Callable[[str], object] = lambda _: None
+) -> tuple[Subject, ...]:
+    """Make all subjects of an object that a request asks for; `at_work` as for `layers_of`."""
     if request.kind is not None and request.kind not in KINDS:
         raise UnknownNameError.choice("kind", request.kind, KINDS)
+    if request.axes:
+        read_axes(request.axes)
     if isinstance(candidate, Subject):
         return (candidate,)
-    return _made(request.name or repr(candidate), specs.of_object, candidate, request)
+    name = request.name or repr(candidate)
+    return _made(name, partial(specs.of_object, candidate, request.to_dict()), at_work)
 
 
-def layers_of(framework: str, modes: Modes) -> tuple[Subject, ...]:
+def layers_of(
+    framework: str, modes: Modes, at_work: Callable[[str], object] = lambda _: None
+) -> tuple[Subject, ...]:
     """Make subjects of all normalization layers of a framework.
 
     Parameters
@@ -67,6 +82,8 @@ def layers_of(framework: str, modes: Modes) -> tuple[Subject, ...]:
         Its import name, one of `backnorm.host.calls.FRAMEWORKS`.
     modes
         In which modes.
+    at_work
+        Called with the name of each before it is tried.
 
     Returns
     -------
@@ -81,17 +98,15 @@ def layers_of(framework: str, modes: Modes) -> tuple[Subject, ...]:
     if importlib.util.find_spec(framework) is None:
         raise NotInstalledError.framework(framework)
     request = AuditRequest(modes=modes)
-    return _made(framework, specs.of_framework, calls_of(framework), request)
+    make = partial(specs.of_framework, calls_of(framework), request.to_dict())
+    return _made(framework, make, at_work)
 
 
 def _made(
-    name: str,
-    make: Callable[[Any, Any], Sequence[Any]],
-    candidate: object,
-    request: AuditRequest,
+    name: str, make: Callable[[], Sequence[Any]], at_work: Callable[[str], object]
 ) -> tuple[Subject, ...]:
     try:
-        return subjects_from(make(candidate, request.to_dict()))
+        return subjects_from(make(), at_work)
     except specs.Unknown as error:
         raise SubjectError.unknown_object(name, error.candidate) from error
     except specs.CannotBuild as error:

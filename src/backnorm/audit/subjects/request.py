@@ -22,6 +22,8 @@ class AuditRequest:
     ----------
     kind
         The kind of normalization; None for what the object says itself.
+    axes
+        The order of the axes of x, such as NHWC; empty for what the object says itself.
     arguments
         What to construct a class with, or to call a function with.
     modes
@@ -31,6 +33,7 @@ class AuditRequest:
     """
 
     kind: Kind | None = None
+    axes: str = ""
     arguments: Arguments = None
     modes: Modes = "as it is"
     name: str = ""
@@ -39,6 +42,7 @@ class AuditRequest:
         """Return what `backnorm.host.specs` calls ``asked``."""
         return {
             "kind": self.kind,
+            "axes": self.axes,
             "arguments": self.arguments,
             "modes": self.modes,
             "name": self.name,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
+    from backnorm.errors import SubjectError
 
-__all__ = ["Run", "Runner", "Step"]
+__all__ = ["Run", "Runner", "Step", "Traces"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +34,21 @@ class Run:
     dx: AnyArray
     dgamma: AnyArray | None = None
     dbeta: AnyArray | None = None
+
+
+class Traces(NamedTuple):
+    """What a forward and a backward pass leave behind.
+
+    Attributes
+    ----------
+    overwritten
+        Names of the arrays, of those that it was given, that it overwrote.
+    changed
+        Names of the global state that it changed.
+    """
+
+    overwritten: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -64,22 +82,35 @@ class Runner:
     inner
         The runner of `backnorm.host`, here or in another process, which speaks in dictionaries.
     can
-        What it offers beyond the two passes: "higher" and "state", the operations of these names
-        below; and "float16", "bfloat16", "threads", "needs_dx", what a `variant` may change. What
-        it lacks is skipped by the audit, and said to be.
+        What it offers beyond the two passes: "higher", "state", "traces" and "overlapped", the
+        operations of these names below; and "float16", "bfloat16", "threads", "needs_dx", what a
+        `variant` may change. What it lacks is skipped by the audit, and said to be.
+    moved
+        From where to where the axis of channels is moved on the way to the subject, and back on the
+        way here; None where the subject has it where the audit has it.
     """
 
     inner: Any
     can: frozenset[str] = frozenset()
+    moved: tuple[int, int] | None = None
+
+    @property
+    def lost(self) -> SubjectError | None:
+        """How the process was lost that runs it; None as long as it is there."""
+        return cast("SubjectError | None", getattr(self.inner, "lost", None))
+
+    def restart(self) -> None:
+        """Let the next call start a new process, if the one that runs it was lost."""
+        if self.lost is not None:
+            self.inner.restart()
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
-        return cast("AnyArray", self.inner.forward(x, gamma, beta))
+        return cast("AnyArray", self._ours(self.inner.forward(self._theirs(x), gamma, beta)))
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients of sum(y*dy)."""
-        found = self.inner.run(x, gamma, beta, dy)
-        return Run(found["y"], found["dx"], found.get("dgamma"), found.get("dbeta"))
+        return self._run(self.inner.run(self._theirs(x), gamma, beta, self._theirs(dy)))
 
     def higher(
         self,
@@ -104,11 +135,37 @@ class Runner:
             The last gradient: by "x", and where they are there by "gamma", "beta" and "dy".
             What is left out counts as 0.
         """
-        return cast("Mapping[str, AnyArray]", self.inner.higher(x, gamma, beta, dy, list(along)))
+        directions = [self._theirs(direction) for direction in along]
+        given = (self._theirs(x), gamma, beta, self._theirs(dy))
+        found = dict(self.inner.higher(*given, directions))
+        return found | {name: self._ours(found[name]) for name in ("x", "dy") if name in found}
 
     def state(self) -> Mapping[str, AnyArray]:
         """Return the state that every call starts from, under the layer's own names."""
         return cast("Mapping[str, AnyArray]", self.inner.state())
+
+    def given(self) -> Mapping[str, AnyArray]:
+        """Return the state that the object came with, where calls start from another."""
+        return cast("Mapping[str, AnyArray]", getattr(self.inner, "given", self.inner.state)())
+
+    def traces(
+        self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray
+    ) -> Traces:
+        """Return what a forward and a backward pass leave behind."""
+        found = self.inner.traces(self._theirs(x), gamma, beta, self._theirs(dy))
+        return Traces(tuple(found["overwritten"]), tuple(found["changed"]))
+
+    def overlapped(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray,
+        later: AnyArray,
+    ) -> Run:
+        """Return y and the gradients; a forward pass on `later` precedes the backward pass."""
+        arrays = self._theirs(dy), self._theirs(later)
+        return self._run(self.inner.overlapped(self._theirs(x), gamma, beta, *arrays))
 
     def attached(self) -> Sequence[str]:
         """Return the names of what in the state requires a gradient or holds a graph."""
@@ -119,7 +176,8 @@ class Runner:
 
         This runner stays as it is. Without steps the one returned is like this one.
         """
-        return replace(self, inner=self.inner.after(list(steps)))
+        moved = [one._replace(x=self._theirs(one.x), dy=self._theirs(one.dy)) for one in steps]
+        return replace(self, inner=self.inner.after(moved))
 
     def variant(self, dtype: str = "", threads: int = 1, *, needs_dx: bool = True) -> Runner:
         """Return a runner of the same layer that calls it in another way.
@@ -140,3 +198,21 @@ class Runner:
             Where `can` names what differs from the usual way.
         """
         return replace(self, inner=self.inner.variant(dtype, threads, needs_dx))
+
+    def _run(self, found: Mapping[str, Any]) -> Run:
+        y, dx = self._ours(found["y"]), self._ours(found["dx"])
+        return Run(y, dx, found.get("dgamma"), found.get("dbeta"))
+
+    def _theirs(self, array: Any) -> Any:
+        """Move the channels to where the subject has them."""
+        return array if self.moved is None or array is None else _with_moved(array, *self.moved)
+
+    def _ours(self, array: Any) -> Any:
+        """Move the channels back; what is no array of that many axes is refused by its reader."""
+        if self.moved is None or not isinstance(array, np.ndarray) or array.ndim < 2:  # noqa: PLR2004
+            return array
+        return _with_moved(array, *reversed(self.moved))
+
+
+def _with_moved(array: AnyArray, source: int, target: int) -> AnyArray:
+    return np.ascontiguousarray(np.moveaxis(array, source, target))

@@ -16,7 +16,7 @@ _GOLDEN = "tests/dialects/goldens/caffe"
 CAFFE: Final = Row(
     name="caffe",
     title="Caffe 1.0 (BVLC)",
-    source="BVLC/caffe at 9b891540: src/caffe/layers, src/caffe/proto; run on the CPU",
+    source="BVLC/caffe at 9b891540: src/caffe/layers, src/caffe/proto; Caffe 1.0.0 ran on the CPU",
     traps=(
         "The first two blobs are sums of weighted statistics: divide them by the third.",
         (

@@ -15,7 +15,7 @@ _GOLDEN = "tests/dialects/goldens/caffe-nvidia.json"
 CAFFE_NVIDIA: Final = Row(
     name="caffe-nvidia",
     title="NVIDIA Caffe, CPU engine",
-    source="NVIDIA/caffe at 87a25543: src/caffe/layers; read, not run",
+    source="NVIDIA/caffe at 87a25543: src/caffe/layers; read, not run: it is not in any package",
     traps=(
         (
             "The running variance has eps in it already, and eval adds eps again. The CUDA "

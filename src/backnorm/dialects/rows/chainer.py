@@ -11,11 +11,12 @@ __all__ = ["CHAINER"]
 _LINK = "chainer/links/normalization/batch_normalization.py"
 _FUNCTION = "chainer/functions/normalization/batch_normalization.py"
 _GOLDEN = "tests/dialects/goldens/chainer.json"
+_LIVE = "tests/with_frameworks/test_dialects.py"
 
 CHAINER: Final = Row(
     name="chainer",
     title="Chainer 7, links.BatchNormalization",
-    source="chainer at a8e15cbe: chainer/links, chainer/functions; read, not run",
+    source="chainer at a8e15cbe: chainer/links, chainer/functions; Chainer 7.8.1 ran on the CPU",
     traps=(
         "eps is 2e-5.",
         "decay is the weight of the old; the running variance is unbiased.",
@@ -28,21 +29,21 @@ CHAINER: Final = Row(
         "axis names the axes that are reduced; here all but axis 1 are.",
         "N counts the calls with finetune=True, which average plainly; it is carried along.",
     ),
-    momentum=Fact(Option("decay", 0.9), f"{_LINK}; {_GOLDEN}"),
-    momentum_weighs=Fact("old", f"{_FUNCTION}, forward; {_GOLDEN}"),
+    momentum=Fact(Option("decay", 0.9), f"{_LINK}; {_GOLDEN}; {_LIVE}"),
+    momentum_weighs=Fact("old", f"{_FUNCTION}, forward; {_GOLDEN}; {_LIVE}"),
     momentum_none=Fact("refused", _LINK),
     momentum_width=Fact("float64", f"{_FUNCTION}: a Python float"),
-    storage=Fact("averages", f"{_FUNCTION}, forward; {_GOLDEN}"),
-    running_var=Fact("unbiased", f"{_FUNCTION}, forward: adjust; {_GOLDEN}"),
-    variance_from=Fact("deviations", _FUNCTION),
+    storage=Fact("averages", f"{_FUNCTION}, forward; {_GOLDEN}; {_LIVE}"),
+    running_var=Fact("unbiased", f"{_FUNCTION}, forward: adjust; {_GOLDEN}; {_LIVE}"),
+    variance_from=Fact("deviations", f"{_FUNCTION}; {_LIVE}"),
     initial=Fact((0.0, 1.0), f"{_LINK}, __init__; {_GOLDEN}"),
-    copied_updates=Fact(0, f"{_FUNCTION}, forward; {_GOLDEN}"),
-    updates_in=Fact("forward", f"{_FUNCTION}, forward; {_GOLDEN}"),
+    copied_updates=Fact(0, f"{_FUNCTION}, forward; {_GOLDEN}; {_LIVE}"),
+    updates_in=Fact("forward", f"{_FUNCTION}, forward; {_GOLDEN}; {_LIVE}"),
     statistics=Fact(Choice(None, None, {None: "mode"}), f"{_LINK}: configuration.config.train"),
-    normalizes_with=Fact("batch", f"{_FUNCTION}, forward"),
-    one_value=Fact("zero variance", f"{_FUNCTION}, forward: a warning, max(m - 1, 1)"),
+    normalizes_with=Fact("batch", f"{_FUNCTION}, forward; {_LIVE}"),
+    one_value=Fact("zero variance", f"{_FUNCTION}, forward: a warning, max(m - 1, 1); {_LIVE}"),
     frozen_gradient=Fact("constants", f"{_LINK}: mean and variance are arrays"),
-    eps=Fact(Option("eps", 2e-5), f"{_LINK}; {_GOLDEN}"),
+    eps=Fact(Option("eps", 2e-5), f"{_LINK}; {_GOLDEN}; {_LIVE}"),
     eps_floor=Fact(0.0, f"{_FUNCTION}: none but through cuDNN"),
     eps_below_floor=Fact("refused", f"{_FUNCTION}: a root of what is negative"),
     eps_width=Fact("float64", f"{_FUNCTION}: a Python float"),

@@ -14,7 +14,10 @@ _GOLDEN = "tests/dialects/goldens/cudnn.json"
 CUDNN: Final = Row(
     name="cudnn",
     title="cuDNN, spatial mode",
-    source="cudnn.h of version 7, and what callers and their issues say; closed source, not run",
+    source=(
+        "cudnn.h of version 7, and what callers and their issues say; "
+        "not run: it needs a GPU, and its source is closed"
+    ),
     traps=(
         "Factor and epsilon are arguments of each call and have no default.",
         (

@@ -15,7 +15,7 @@ _LIVE = "tests/with_frameworks/test_equinox.py"
 EQUINOX_BATCH: Final = Row(
     name="equinox-batch",
     title='Equinox, BatchNorm(mode="batch")',
-    source="Equinox 0.13.8: equinox/nn; run on the CPU",
+    source="Equinox at 9336d820: equinox/nn; Equinox 0.13.8 ran on the CPU",
     traps=(
         (
             "The hidden variance starts at 1 and is freed of a start at 0: in eval the variance"

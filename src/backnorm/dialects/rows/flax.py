@@ -14,7 +14,7 @@ _LIVE = "tests/with_frameworks/test_flax.py"
 FLAX: Final = Row(
     name="flax",
     title="Flax, linen.BatchNorm and nnx.BatchNorm",
-    source="Flax at 18f8f311: flax/linen, flax/nnx; run on the CPU",
+    source="Flax at 18f8f311: flax/linen, flax/nnx; Flax 0.12.8 ran on the CPU",
     traps=(
         "The channels are last; momentum 0.99 is the weight of the old.",
         "The running variance is biased.",

@@ -16,7 +16,7 @@ _LIVE = "tests/with_frameworks/test_haiku.py"
 HAIKU: Final = Row(
     name="haiku",
     title="Haiku, BatchNorm",
-    source="dm-haiku 0.0.17 and f4d858a5: haiku/_src; run on the CPU",
+    source="dm-haiku at f4d858a5: haiku/_src; dm-haiku 0.0.17 ran on the CPU",
     traps=(
         "create_scale, create_offset and decay_rate have no default.",
         (

@@ -14,7 +14,10 @@ _LIVE = "tests/with_frameworks/test_keras.py"
 KERAS: Final = Row(
     name="keras",
     title="Keras 3, BatchNormalization",
-    source="Keras 3 at 3422977a: keras/src/layers, keras/src/backend; run on the torch backend",
+    source=(
+        "Keras 3 at 3422977a: keras/src/layers, keras/src/backend; "
+        "Keras 3.15.1 ran on the torch backend"
+    ),
     traps=(
         "The channels are last by default, eps is 1e-3, momentum 0.99 is the weight of the old.",
         (

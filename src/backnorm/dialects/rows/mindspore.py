@@ -4,44 +4,51 @@ from __future__ import annotations
 
 from typing import Final
 
-from backnorm.dialects.columns import UNKNOWN, Array, Choice, Fact, Option, Requests, Row
+from backnorm.dialects.columns import Array, Choice, Fact, Option, Requests, Row
 
 __all__ = ["MINDSPORE"]
 
 _CELL = "nn/layer/normalization.py, _BatchNorm"
 _GOLDEN = "tests/dialects/goldens/mindspore.json"
+_LIVE = "tests/with_frameworks/test_dialects.py"
 
 MINDSPORE: Final = Row(
     name="mindspore",
     title="MindSpore, nn.BatchNorm1d to BatchNorm3d on the CPU",
-    source="MindSpore at 06967502: nn/layer, plugin CPU kernels; read, not run",
+    source="MindSpore at 06967502: nn/layer, plugin CPU kernels; MindSpore 2.10.0 ran on the CPU",
     traps=(
         (
             "momentum of the cell is the weight of the old; the operator below is given 1 - "
             "momentum."
         ),
-        "The running variance is biased on the CPU (oneDNN) and unbiased on the GPU (cuDNN).",
+        "The running variance is unbiased, on the CPU too.",
+        (
+            "A layer alone calls its statistics mean and variance; a layer in a cell calls them "
+            "moving_mean and moving_variance, as its attributes are."
+        ),
+        "BatchNorm3d keeps its arrays in a layer within, bn2d.",
+        "One value per channel leaves NaN in moving_variance.",
         "affine=False keeps a gamma of ones that is not trained: it stays in the state.",
     ),
-    momentum=Fact(Option("momentum", 0.9), f"{_CELL}; {_GOLDEN}"),
-    momentum_weighs=Fact("old", f"{_CELL}; {_GOLDEN}"),
+    momentum=Fact(Option("momentum", 0.9), f"{_CELL}; {_GOLDEN}; {_LIVE}"),
+    momentum_weighs=Fact("old", f"{_CELL}; {_GOLDEN}; {_LIVE}"),
     momentum_none=Fact("refused", _CELL),
     momentum_width=Fact("float32", "the operator's attribute"),
-    storage=Fact("averages", f"the CPU kernel; {_GOLDEN}"),
-    running_var=Fact("biased", f"the CPU kernel, oneDNN; {_GOLDEN}"),
-    variance_from=Fact("deviations", "the CPU kernel, oneDNN"),
+    storage=Fact("averages", f"the CPU kernel; {_GOLDEN}; {_LIVE}"),
+    running_var=Fact("unbiased", f"{_LIVE}; {_GOLDEN}"),
+    variance_from=Fact("deviations", f"the CPU kernel, oneDNN; {_LIVE}"),
     initial=Fact((0.0, 1.0), f"{_CELL}: zeros and ones; {_GOLDEN}"),
-    copied_updates=Fact(0, f"{_CELL}; {_GOLDEN}"),
-    updates_in=Fact("forward", f"{_CELL}; {_GOLDEN}"),
+    copied_updates=Fact(0, f"{_CELL}; {_GOLDEN}; {_LIVE}"),
+    updates_in=Fact("forward", f"{_CELL}; {_GOLDEN}; {_LIVE}"),
     statistics=Fact(
         Choice("use_batch_statistics", None, {None: "mode", True: "batch", False: "frozen"}), _CELL
     ),
-    normalizes_with=Fact("batch", "the CPU kernel, oneDNN"),
-    one_value=Fact(UNKNOWN, "not read: oneDNN normalizes to beta; what the cell does is unknown"),
+    normalizes_with=Fact("batch", f"the CPU kernel, oneDNN; {_LIVE}"),
+    one_value=Fact("nan", _LIVE),
     frozen_gradient=Fact("constants", "BatchNormGrad with is_training=False"),
-    eps=Fact(Option("eps", 1e-5), f"{_CELL}; {_GOLDEN}"),
-    eps_floor=Fact(0.0, f"{_CELL}: none was read"),
-    eps_below_floor=Fact("refused", f"{_CELL}: a root of what is negative"),
+    eps=Fact(Option("eps", 1e-5), f"{_CELL}; {_GOLDEN}; {_LIVE}"),
+    eps_floor=Fact(0.0, "the operator: in (0, 1]"),
+    eps_below_floor=Fact("refused", "the operator: ValueError"),
     eps_width=Fact("float32", "the operator's attribute"),
     zero_root=Fact("infinite", "the CPU kernel, oneDNN: no special case"),
     affine_in=Fact("same layer", _CELL),

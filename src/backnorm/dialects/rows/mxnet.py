@@ -15,7 +15,7 @@ _GOLDEN = "tests/dialects/goldens/mxnet"
 MXNET: Final = Row(
     name="mxnet",
     title="MXNet 1.9.1, native on the CPU",
-    source="apache/mxnet 1.9.1: src/operator/nn; run without oneDNN",
+    source="apache/mxnet 1.9.1: src/operator/nn; MXNet 1.9.1 ran on the CPU, without oneDNN",
     traps=(
         (
             "The running statistics change in backward: a forward pass alone changes nothing, "

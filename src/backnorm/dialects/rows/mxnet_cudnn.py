@@ -17,7 +17,7 @@ MXNET_CUDNN: Final = replace(
     MXNET,
     name="mxnet-cudnn",
     title="MXNet 1.9.1, cuDNN",
-    source="apache/mxnet 1.9.1: src/operator/nn; read, not run",
+    source="apache/mxnet 1.9.1: src/operator/nn; read, not run: it needs a GPU",
     traps=(
         (
             "The running statistics change in forward and the running variance is unbiased: on "

@@ -18,7 +18,7 @@ ONNX_9: Final = replace(
     ONNX_14,
     name="onnx-9",
     title="ONNX opset 9, BatchNormalization",
-    source="onnx at f7546912: onnx/defs/nn; onnxruntime at 0606f7d6",
+    source="onnx at f7546912: onnx/defs/nn; onnxruntime 1.32.0 ran on the CPU",
     traps=(
         "The operator has no training_mode: a node with more than one output is in training.",
         "The text does not say which variance is kept; onnxruntime keeps the biased one.",
@@ -31,7 +31,7 @@ ONNX_9: Final = replace(
     ),
     momentum=Fact(ONNX_14.momentum.value, _SPEC),
     momentum_weighs=Fact("old", f"{_SPEC}; {_RUNTIME}"),
-    running_var=Fact("biased", f"{_RUNTIME}; {_SPEC} does not say"),
+    running_var=Fact("biased", f"{_RUNTIME}; {_SPEC} does not say; {_LIVE}"),
     updates_in=Fact("returned", f"{_SPEC}: outputs 2 and 3"),
     arrays=Fact(
         (

@@ -12,11 +12,14 @@ _LAYER = "python/paddle/nn/layer/norm.py, _BatchNormBase"
 _KERNEL = "paddle/phi/kernels/cpu/batch_norm_kernel.cc"
 _GRAD = "paddle/phi/kernels/cpu/batch_norm_grad_kernel.cc"
 _GOLDEN = "tests/dialects/goldens/paddle.json"
+_LIVE = "tests/with_frameworks/test_dialects.py"
 
 PADDLE: Final = Row(
     name="paddle",
     title="Paddle, BatchNorm1D to BatchNorm3D on the CPU",
-    source="Paddle at 0b3b64e6: paddle/phi/kernels/cpu, python/paddle/nn; read, not run",
+    source=(
+        "Paddle at 0b3b64e6: paddle/phi/kernels/cpu, python/paddle/nn; Paddle 3.3.1 ran on the CPU"
+    ),
     traps=(
         "momentum is the weight of the old.",
         "The running variance is biased on the CPU and unbiased through cuDNN.",
@@ -25,33 +28,39 @@ PADDLE: Final = Row(
             "are 0 and the statistics stay."
         ),
         "use_global_stats=False normalizes by the batch in eval too, and goes on updating.",
-        "weight_attr=False keeps a weight of ones that is not trained: it stays in the state.",
+        "weight_attr=False leaves the weight out of the state; versions before 3 kept ones there.",
     ),
-    momentum=Fact(Option("momentum", 0.9), f"{_LAYER}; {_GOLDEN}"),
-    momentum_weighs=Fact("old", f"{_KERNEL}; {_GOLDEN}"),
+    momentum=Fact(Option("momentum", 0.9), f"{_LAYER}; {_GOLDEN}; {_LIVE}"),
+    momentum_weighs=Fact("old", f"{_KERNEL}; {_GOLDEN}; {_LIVE}"),
     momentum_none=Fact("refused", _LAYER),
     momentum_width=Fact("float32", f"{_KERNEL}: a float argument"),
-    storage=Fact("averages", f"{_KERNEL}; {_GOLDEN}"),
-    running_var=Fact("biased", f"{_KERNEL}; {_GOLDEN}"),
-    variance_from=Fact("deviations", _KERNEL),
+    storage=Fact("averages", f"{_KERNEL}; {_GOLDEN}; {_LIVE}"),
+    running_var=Fact("biased", f"{_KERNEL}; {_GOLDEN}; {_LIVE}"),
+    variance_from=Fact("deviations", f"{_KERNEL}; {_LIVE}"),
     initial=Fact((0.0, 1.0), f"{_LAYER}; {_GOLDEN}"),
-    copied_updates=Fact(0, f"{_KERNEL}; {_GOLDEN}"),
-    updates_in=Fact("forward", f"{_KERNEL}; {_GOLDEN}"),
+    copied_updates=Fact(0, f"{_KERNEL}; {_GOLDEN}; {_LIVE}"),
+    updates_in=Fact("forward", f"{_KERNEL}; {_GOLDEN}; {_LIVE}"),
     statistics=Fact(
         Choice("use_global_stats", None, {None: "mode", True: "frozen", False: "batch"}),
         f"python/paddle/nn/functional/norm.py; {_LAYER}",
     ),
-    normalizes_with=Fact("batch", _KERNEL),
-    one_value=Fact("identity", f"{_KERNEL}; {_GRAD}"),
+    normalizes_with=Fact("batch", f"{_KERNEL}; {_LIVE}"),
+    one_value=Fact("identity", f"{_KERNEL}; {_GRAD}; {_LIVE}"),
     frozen_gradient=Fact("constants", _GRAD),
-    eps=Fact(Option("epsilon", 1e-5), f"{_LAYER}; {_GOLDEN}"),
+    eps=Fact(Option("epsilon", 1e-5), f"{_LAYER}; {_GOLDEN}; {_LIVE}"),
     eps_floor=Fact(0.0, f"{_KERNEL}: 0 to 1e-3"),
     eps_below_floor=Fact("refused", _KERNEL),
     eps_width=Fact("float32", f"{_KERNEL}: a float argument"),
     zero_root=Fact("infinite", f"{_KERNEL}: no special case"),
     affine_in=Fact("same layer", _LAYER),
-    gamma_options=Fact((), f"{_LAYER}: always, trained or not"),
-    beta_options=Fact((), f"{_LAYER}: always, trained or not"),
+    gamma_options=Fact(
+        (Option("weight_attr", default=True),),
+        f"{_LAYER}: True or None, which mean the same; {_LIVE}",
+    ),
+    beta_options=Fact(
+        (Option("bias_attr", default=True),),
+        f"{_LAYER}: True or None, which mean the same; {_LIVE}",
+    ),
     gamma_rule=Fact("stored", _KERNEL),
     fixed_gamma=Fact(Option(None, default=False), f"{_LAYER}: none"),
     axis=Fact(

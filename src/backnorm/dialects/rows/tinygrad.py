@@ -10,35 +10,36 @@ __all__ = ["TINYGRAD"]
 
 _NN = "tinygrad/nn/__init__.py, BatchNorm"
 _GOLDEN = "tests/dialects/goldens/tinygrad.json"
+_LIVE = "tests/with_frameworks/test_dialects.py"
 
 TINYGRAD: Final = Row(
     name="tinygrad",
     title="tinygrad, nn.BatchNorm",
-    source="tinygrad at a9069c17: tinygrad/nn; read, not run",
+    source="tinygrad at a9069c17: tinygrad/nn; tinygrad 0.14.0 ran on the CPU",
     traps=(
         "momentum is the weight of the new; the running variance is unbiased.",
         "One value per channel divides by zero in Python: it is refused.",
         "Training is a global switch, Tensor.training, and not a mode of the layer.",
         "track_running_stats=False has no buffers and normalizes by the batch in eval too.",
     ),
-    momentum=Fact(Option("momentum", 0.1), f"{_NN}; {_GOLDEN}"),
-    momentum_weighs=Fact("new", f"{_NN}; {_GOLDEN}"),
+    momentum=Fact(Option("momentum", 0.1), f"{_NN}; {_GOLDEN}; {_LIVE}"),
+    momentum_weighs=Fact("new", f"{_NN}; {_GOLDEN}; {_LIVE}"),
     momentum_none=Fact("refused", _NN),
     momentum_width=Fact("float64", f"{_NN}: a Python float"),
-    storage=Fact("averages", f"{_NN}; {_GOLDEN}"),
-    running_var=Fact("unbiased", f"{_NN}: numel/(numel - C); {_GOLDEN}"),
-    variance_from=Fact("deviations", _NN),
+    storage=Fact("averages", f"{_NN}; {_GOLDEN}; {_LIVE}"),
+    running_var=Fact("unbiased", f"{_NN}: numel/(numel - C); {_GOLDEN}; {_LIVE}"),
+    variance_from=Fact("deviations", f"{_NN}; {_LIVE}"),
     initial=Fact((0.0, 1.0), f"{_NN}; {_GOLDEN}"),
-    copied_updates=Fact(0, f"{_NN}; {_GOLDEN}"),
-    updates_in=Fact("forward", f"{_NN}; {_GOLDEN}"),
+    copied_updates=Fact(0, f"{_NN}; {_GOLDEN}; {_LIVE}"),
+    updates_in=Fact("forward", f"{_NN}; {_GOLDEN}; {_LIVE}"),
     statistics=Fact(
         Choice("track_running_stats", default=True, meaning={True: "mode", False: "untracked"}),
         _NN,
     ),
-    normalizes_with=Fact("batch", _NN),
-    one_value=Fact("refused", f"{_NN}: ZeroDivisionError"),
+    normalizes_with=Fact("batch", f"{_NN}; {_LIVE}"),
+    one_value=Fact("refused", f"{_NN}: ZeroDivisionError; {_LIVE}"),
     frozen_gradient=Fact("constants", f"{_NN}: automatic"),
-    eps=Fact(Option("eps", 1e-5), f"{_NN}; {_GOLDEN}"),
+    eps=Fact(Option("eps", 1e-5), f"{_NN}; {_GOLDEN}; {_LIVE}"),
     eps_floor=Fact(0.0, f"{_NN}: none"),
     eps_below_floor=Fact("refused", f"{_NN}: a root of what is negative"),
     eps_width=Fact("float64", f"{_NN}: a Python float"),

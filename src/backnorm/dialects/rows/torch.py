@@ -16,7 +16,7 @@ _LIVE = "tests/with_torch/test_dialect.py"
 TORCH: Final = Row(
     name="torch",
     title="PyTorch 2.13, BatchNorm1d to BatchNorm3d",
-    source="PyTorch 2.13.0: torch/nn, aten/src/ATen/native; run on the CPU",
+    source="PyTorch 2.13.0: torch/nn, aten/src/ATen/native; PyTorch 2.13.0 ran on the CPU",
     traps=(
         (
             "momentum is the weight of the new statistics; Keras, Flax, MXNet and Caffe mean "

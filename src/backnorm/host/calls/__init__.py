@@ -18,6 +18,8 @@ FRAMEWORKS = (
     "tinygrad",
     "mxnet",
     "paddle",
+    "mindspore",
+    "mlx",
     "chainer",
     "caffe",
 )

@@ -1,16 +1,34 @@
 """How functions of TensorFlow are called and differentiated. Plain: see `backnorm.host.specs`.
 
-Its layers are those of Keras.
+Its layers are those of Keras. What is audited as a layer is the function whose outputs are new
+running statistics: they are its state.
 """
 
+from .. import defaults
 from ..runners import first_of
 
-__all__ = ["channels_last", "differentiate", "higher", "layer_classes", "layers", "take_step"]
+__all__ = [
+    "FusedBatchNorm",
+    "channels_last",
+    "differentiate",
+    "higher",
+    "layer",
+    "layer_classes",
+    "layers",
+    "take_step",
+]
+
+
+class FusedBatchNorm:
+    """tf.compat.v1.nn.fused_batch_norm with the weight of the new statistics."""
+
+    def __init__(self, exponential_avg_factor=1.0):
+        self.exponential_avg_factor = exponential_avg_factor
 
 
 def layer_classes():
-    """Return the classes of layers: modules that are called."""
-    return ()
+    """Return the class of layers: what stands for a function that returns running statistics."""
+    return (FusedBatchNorm,)
 
 
 def layers():
@@ -21,16 +39,44 @@ def layers():
         mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3)
 
-    def fused(x, gamma, beta, running_mean, running_var, training):
-        statistics = (None, None) if training else (running_mean, running_var)
-        return tf.compat.v1.nn.fused_batch_norm(
-            x, gamma, beta, *statistics, epsilon=1e-3, is_training=training
-        )[0]
-
     return [
         ("tf.nn.moments and tf.nn.batch_normalization", "batch", channels_last(moments), None),
-        ("tf.compat.v1.nn.fused_batch_norm", "batch", channels_last(fused), None),
+        (
+            "tf.compat.v1.nn.fused_batch_norm",
+            "batch",
+            FusedBatchNorm,
+            # By default it is 1: then the statistics that it returns are those of the batch.
+            {"exponential_avg_factor": 0.1},
+        ),
     ]
+
+
+def layer(candidate, kind, train):
+    """Return the layer spec of the fused function in one mode."""
+    import tensorflow as tf
+
+    length = defaults.CHANNELS[kind]
+
+    def outputs(arrays, training):
+        given = [arrays[name] for name in ("x", "gamma", "beta", "mean", "variance")]
+        return tf.compat.v1.nn.fused_batch_norm(
+            *given,
+            is_training=training,
+            exponential_avg_factor=candidate.exponential_avg_factor,
+        )
+
+    def step(arrays, training):
+        _, mean, variance = outputs(arrays, training)
+        return {"mean": mean, "variance": variance}
+
+    roles = (("mean", "running_mean"), ("variance", "running_var"))
+    return {
+        "call": lambda arrays: outputs(arrays, train)[0],
+        "step": step,
+        "state": {name: defaults.running(role, length) for name, role in roles},
+        "shape": (length,),
+        "last": True,
+    }
 
 
 def channels_last(function):

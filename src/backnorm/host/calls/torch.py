@@ -8,8 +8,16 @@ import importlib
 
 from ..names import name_of as full_name_of
 from . import listed
-from .torch_modules import ModuleRunner, in_mode, parameter_names, parameter_shape, stored_shape
+from .torch_modules import (
+    ModuleRunner,
+    holding_graphs,
+    in_mode,
+    parameter_names,
+    parameter_shape,
+    stored_shape,
+)
 from .torch_tensors import (
+    PLAIN,
     VARIANTS,
     alike,
     array_of,
@@ -18,6 +26,7 @@ from .torch_tensors import (
     leaf_of,
     tensor_of,
 )
+from .torch_tensors import observed as observed_call
 
 __all__ = [
     "LAYERS",
@@ -32,6 +41,8 @@ __all__ = [
     "layer_classes",
     "layers",
     "name_of",
+    "observed",
+    "overlapped",
     "take_step",
 ]
 
@@ -116,11 +127,12 @@ def function(candidate):
 def layer(candidate, kind, train):
     """Return the layer spec of a module in one mode."""
     module = in_mode(candidate, train)
-    named = parameter_names(module)
+    named, stored = parameter_names(module), stored_shape(module)
     groups = getattr(module, "num_groups", getattr(module, "groups", 0))
     return {
-        "runner": ModuleRunner(module, named),
-        "shape": parameter_shape(kind, stored_shape(module)),
+        "runner": ModuleRunner(module, named, holding_graphs(candidate), origin=candidate),
+        "shape": parameter_shape(kind, stored),
+        "stored": parameter_shape("layer" if stored else kind, stored),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": groups if isinstance(groups, int) else 0,
@@ -132,6 +144,18 @@ def differentiate(call, leaves, constants, dy, dtype="", threads=1, needs_dx=Tru
     given = {role: leaf_of(value, dtype) for role, value in leaves.items()}
     given["x"] = leaf_of(leaves["x"], dtype, needs_dx)
     return gradients(_bound(call, given, constants, dtype), given, dy, (dtype, threads, needs_dx))
+
+
+def overlapped(call, leaves, constants, dy, later):
+    """Return y and the gradients of a call that another forward pass comes between."""
+    given = {role: leaf_of(value) for role, value in leaves.items()}
+    return gradients(_bound(call, given, constants), given, dy, PLAIN, later)
+
+
+def observed(call, leaves, constants, dy):
+    """Return what a call leaves behind."""
+    given = {role: leaf_of(value) for role, value in leaves.items()}
+    return observed_call(_bound(call, given, constants), given, dy)
 
 
 def higher(call, leaves, constants, dy, along):

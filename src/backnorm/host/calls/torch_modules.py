@@ -9,24 +9,34 @@ import functools
 import numpy as np
 
 from .. import defaults
-from ..names import role_of
+from ..names import mode_arguments, role_of
 from ..runners import shaped_like
-from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of
+from ..traces import World
+from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of, observed
 
-__all__ = ["ModuleRunner", "in_mode", "parameter_names", "parameter_shape", "stored_shape"]
+__all__ = [
+    "ModuleRunner",
+    "holding_graphs",
+    "in_mode",
+    "parameter_names",
+    "parameter_shape",
+    "stored_shape",
+]
 
 
 class ModuleRunner:
     """Calls a module in one mode, each time a fresh copy; see `backnorm.host.runners`.
 
     ``named`` has the names of gamma and beta. ``held`` are names of state that required a gradient
-    or held a graph, before it was cut off. ``way`` is what `runners` calls a variant.
+    or held a graph, before it was cut off. ``way`` is what `runners` calls a variant. ``origin`` is
+    the module with the statistics that it came with.
     """
 
-    can = ("higher", "state", *VARIANTS)
+    can = ("higher", "state", "traces", "overlapped", *VARIANTS)
 
-    def __init__(self, module, named, held=(), way=PLAIN):
+    def __init__(self, module, named, held=(), way=PLAIN, origin=None):
         self.module, self.named, self.held, self.way = module, named, held, way
+        self.origin = module if origin is None else origin
 
     def forward(self, x, gamma, beta):
         """Return y."""
@@ -34,9 +44,13 @@ class ModuleRunner:
 
     def run(self, x, gamma, beta, dy):
         """Return y and the gradients."""
+        return self.overlapped(x, gamma, beta, dy, None)
+
+    def overlapped(self, x, gamma, beta, dy, later):
+        """Return y and the gradients of a call that another forward pass comes between."""
         module = self._fresh(x)
         leaves = self._fill(module, x, gamma, beta)
-        y, found = gradients(module, leaves, dy, self.way)
+        y, found = gradients(_callable(module), leaves, dy, self.way, later)
         dgamma, dbeta = found.get("gamma"), found.get("beta")
         shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
         return dict(shaped, y=y, dx=found.get("x"))
@@ -44,18 +58,25 @@ class ModuleRunner:
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients, by autograd."""
         module = self._fresh(x)
-        found = higher_gradients(module, self._fill(module, x, gamma, beta), dy, along)
+        leaves = self._fill(module, x, gamma, beta)
+        found = higher_gradients(_callable(module), leaves, dy, along)
         given = {"gamma": gamma, "beta": beta}
         return {role: shaped_like(given.get(role), gradient) for role, gradient in found.items()}
 
+    def traces(self, x, gamma, beta, dy):
+        """Return what a call leaves behind."""
+        module = self._fresh(x)
+        with World() as world:
+            found = observed(_callable(module), self._fill(module, x, gamma, beta), dy)
+        return dict(found, changed=found["changed"] + world.changed)
+
     def state(self):
         """Return buffers, running statistics that are parameters, and plain attributes."""
-        import torch
+        return _arrays_of(self.module)
 
-        return {
-            name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
-            for name, value in _state_of(self.module).items()
-        }
+    def given(self):
+        """Return the same of the module as it came."""
+        return _arrays_of(self.origin)
 
     def attached(self):
         """Return the names of what in the state requires a gradient or holds a graph."""
@@ -73,15 +94,16 @@ class ModuleRunner:
         for x, gamma, beta, dy, train in steps:
             for part, trains in modes:
                 part.training = bool(train and trains)
-            gradients(module, self._fill(module, x, gamma, beta), dy, self.way)
+            gradients(_callable(module), self._fill(module, x, gamma, beta), dy, self.way)
             held += [name for name in _cut_off(module) if name not in held]
         for part, training in before:
             part.training = training
-        return ModuleRunner(module, self.named, tuple(held), self.way)
+        return ModuleRunner(module, self.named, tuple(held), self.way, self.origin)
 
     def variant(self, dtype, threads, needs_dx):
         """Return a runner that calls in another way."""
-        return ModuleRunner(self.module, self.named, self.held, (dtype, threads, needs_dx))
+        way = (dtype, threads, needs_dx)
+        return ModuleRunner(self.module, self.named, self.held, way, self.origin)
 
     def _fresh(self, x):
         """Copy the module into the dtype of x, or the one that is asked for."""
@@ -93,20 +115,25 @@ class ModuleRunner:
 
         leaves = {"x": leaf_of(x, self.way[0], self.way[2])}
         for role, value in (("gamma", gamma), ("beta", beta)):
-            if role in self.named:
+            if role in self.named and value is not None:
                 leaf = _part(module, self.named[role])
-                if value is not None:
-                    with torch.no_grad():
-                        leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
+                with torch.no_grad():
+                    leaf.copy_(torch.from_numpy(value).reshape(leaf.shape))
                 leaves[role] = leaf.requires_grad_()
         return leaves
+
+
+def _callable(module):
+    """Return a function of x alone."""
+    modes = mode_arguments(type(module).forward, module.training)
+    return functools.partial(module, **modes) if modes else module
 
 
 def in_mode(module, train):
     """Copy a module into a mode, with running statistics that no batch has."""
     import torch
 
-    copied = copy.deepcopy(module).train(train)
+    copied = _copied_off(module).train(train)
     for name, buffer in copied.named_buffers():
         role = role_of(name)
         if role.startswith("running_") and buffer.is_floating_point():
@@ -114,6 +141,45 @@ def in_mode(module, train):
             with torch.no_grad():
                 buffer.copy_(torch.from_numpy(values))
     return copied
+
+
+def _copied_off(module):
+    """Copy a module; what holds a graph is cut off it, without which no copy can be made."""
+    import torch
+
+    memo = {}
+
+    def note(value):
+        if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+            memo[id(value)] = value.detach().clone()
+        elif isinstance(value, dict):
+            for one in value.values():
+                note(one)
+        elif isinstance(value, (list, tuple)):
+            for one in value:
+                note(one)
+
+    for part in module.modules():
+        note(vars(part))
+    return copy.deepcopy(module, memo)
+
+
+def holding_graphs(module):
+    """Return the names of the state of a module that holds a graph."""
+    return tuple(name for name, value in _state_of(module).items() if _holds_graph(value))
+
+
+def _holds_graph(value):
+    return getattr(value, "grad_fn", None) is not None
+
+
+def _arrays_of(module):
+    import torch
+
+    return {
+        name: torch.as_tensor(value).detach().cpu().double().numpy().copy()
+        for name, value in _state_of(module).items()
+    }
 
 
 def _state_of(module):
@@ -152,17 +218,31 @@ def _part(module, name):
 def parameter_names(module):
     """Return the names of gamma and beta; where names say nothing, ones and zeros do.
 
-    In a module that holds others, as a convolution and a normalization, the latter's are meant.
+    In a module that holds others, as a convolution and a normalization, the latter's are meant. Of
+    several in a module, the largest is meant: the others are not one value for each channel.
     """
     found = {}
-    for name, value in sorted(module.named_parameters(), key=lambda p: not _in_norm(module, p[0])):
-        found.setdefault(role_of(name) or _role_by_value(value), name)
-    return {role: found[role] for role in ("gamma", "beta") if role in found}
+    for name, value in module.named_parameters():
+        if value.dim() and not _mixes(_owner(module, name)):
+            role = role_of(name) or _role_by_value(value)
+            found.setdefault(role, []).append((_in_norm(module, name), value.numel(), name))
+    best = {role: max(several, key=lambda one: one[:2])[2] for role, several in found.items()}
+    return {role: best[role] for role in ("gamma", "beta") if role in best}
+
+
+def _owner(module, name):
+    return _part(module, name.rpartition(".")[0])
+
+
+def _mixes(owner):
+    """Whether a module's weights mix channels, or stand for words."""
+    from torch import nn
+
+    return isinstance(owner, (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.Embedding))
 
 
 def _in_norm(module, name):
-    owner = _part(module, name.rpartition(".")[0])
-    return "norm" in type(owner).__name__.lower()
+    return "norm" in type(_owner(module, name)).__name__.lower()
 
 
 def _role_by_value(value):

@@ -17,6 +17,7 @@ __all__ = [
     "gradients",
     "higher_gradients",
     "leaf_of",
+    "observed",
     "tensor_of",
 ]
 
@@ -31,8 +32,11 @@ the audit took (36 s for 3 s, PyTorch 2.13).
 """
 
 
-def gradients(call, leaves, dy, way):
-    """Return y and the gradients by the leaves; y alone without a dy, or without leaves."""
+def gradients(call, leaves, dy, way, later=None):
+    """Return y and the gradients by the leaves; y alone without a dy, or without leaves.
+
+    Before the backward pass there is a forward pass on the array ``later``, if there is such.
+    """
     import torch
 
     with alike(way[1]):
@@ -47,6 +51,8 @@ def gradients(call, leaves, dy, way):
         upstream = tensor_of(dy).to(y.dtype)
         # The values as they are now: a backward pass may work in the memory of y.
         value = array_of(y)
+        if later is not None:
+            call(leaf_of(later, way[0]).clone())
         found = torch.autograd.grad(y, list(wanted.values()), upstream, allow_unused=True)
     reached = {role: array_of(g) for role, g in zip(wanted, found) if g is not None}
     return value, reached if "x" in wanted else dict(reached, x=np.zeros_like(value))
@@ -74,6 +80,43 @@ def higher_gradients(call, leaves, dy, along):
     return {role: array_of(leaf.grad) for role, leaf in wanted.items() if leaf.grad is not None}
 
 
+def observed(call, leaves, dy):
+    """Return what a call leaves behind: arrays that it overwrites, and whether it seeds numbers.
+
+    A layer that works in place by design tells autograd so, and returns y in the memory of x: that
+    x is overwritten is then agreed.
+    """
+    import torch
+
+    states, names = [], []
+    for seed in (1, 2):
+        with alike(1, seed):
+            x = leaves["x"].clone()
+            y = first_of(call(x))
+            names = [] if _in_place(x, y) else _overwritten({"x": (x, leaves["x"])})
+            if isinstance(y, torch.Tensor) and y.requires_grad and tuple(y.shape) == dy.shape:
+                upstream = tensor_of(dy).to(y.dtype).contiguous()
+                wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
+                torch.autograd.grad(y, wanted, upstream, allow_unused=True)
+                names += _overwritten({"dy": (upstream, tensor_of(dy).to(y.dtype))})
+            states.append(torch.default_generator.get_state())
+    seeds = torch.equal(*states)
+    return {"overwritten": names, "changed": ["the random state of PyTorch"] if seeds else []}
+
+
+def _in_place(x, y):
+    """Whether y lies in the memory of x, and autograd knows that x was changed."""
+    import torch
+
+    return isinstance(y, torch.Tensor) and y.data_ptr() == x.data_ptr() and x._version > 0
+
+
+def _overwritten(pairs):
+    """Return the names of tensors that differ from what they were."""
+    unlike = {name: (now != before) & ~before.isnan() for name, (now, before) in pairs.items()}
+    return [name for name, where in unlike.items() if bool(where.any())]
+
+
 def tensor_of(array):
     """Return a tensor with the array's order in memory, which shares no memory with it.
 
@@ -98,13 +141,13 @@ def leaf_of(array, dtype="", needs_gradient=True):
 
 
 @contextlib.contextmanager
-def alike(threads):
+def alike(threads, seed=0):
     """Let calls be alike: the same random numbers, and so many threads; then restore both."""
     import torch
 
     generator = torch.default_generator
     state, before = generator.get_state(), torch.get_num_threads()
-    generator.manual_seed(0)
+    generator.manual_seed(seed)
     torch.set_num_threads(threads)
     try:
         with torch.enable_grad():

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from backnorm.audit.findings import finding
 from backnorm.audit.record import Errors, Record
-from backnorm.audit.thresholds import (
-    COEFFICIENT_LIMIT,
-    FEW_VALUES,
-    GAP_LIMIT,
-    GAP_NOISE,
-    SMALL_VARIANCE_SHARE,
-)
+from backnorm.audit.thresholds import COEFFICIENT_LIMIT
 from backnorm.errors import SubjectError
-from backnorm.host.names import role_of
-from backnorm.torch.model.calls import Layer, LayerCall, find_layers, listen
-from backnorm.torch.model.fit import CallFit, fit_call
+from backnorm.torch.model.again import measure_call, with_zeros_replaced
+from backnorm.torch.model.calls import Recorder, find_layers
+from backnorm.torch.model.fit import FLAT
 from backnorm.torch.model.inputs import described
-from backnorm.torch.model.state import kept, tensors_of
+from backnorm.torch.model.judge import findings_of, running_changed, trainable
+from backnorm.torch.model.noise import random_gradient
+from backnorm.torch.model.state import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-    from backnorm.audit.record import Finding, Path
+    from backnorm.audit.record import Path
+    from backnorm.torch.model.calls import Layer, LayerCall
+    from backnorm.torch.model.fit import CallFit
+    from backnorm.torch.model.judge import Measured
 
 __all__ = ["audit_model"]
 
@@ -71,34 +69,44 @@ def audit_model(
     The loss is the sum of the outputs, each weighted by a random number, unless the output is one
     number.
     """
-    calls: list[LayerCall] = []
-    layers = find_layers(model)
+    recorder, layers = Recorder(), find_layers(model)
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     with kept(model), torch.enable_grad():
-        listen(layers, calls)
+        recorder.listen(layers)
         try:
-            _pass(model, inputs if isinstance(inputs, tuple) else (inputs,))
+            failure = _pass(model, arguments, recorder)
         except Exception as error:
             raise SubjectError.model_raised(name, described(inputs), error) from error
-        measured = []
-        for call in tuple(calls):  # a copy: replays are heard too
-            at_work(_title(name, call.layer))
-            measured.append((call, fit_call(call)))
-        records = [*_records(model, layers, measured, name, drawn=drawn)]
+        calls = _paired(recorder.calls)
+        if failure is not None:
+            _forget_unfinished(calls)
+        freed = _freed(model, arguments, recorder, calls)
+        recorder.on = False
+        results = []
+        for call, updates in calls:
+            title = _title(name, call.layer)
+            at_work(title)
+            results.append((call.layer, _result(model, call, updates, freed, title, drawn=drawn)))
+        if failure is not None and not any(result.failed for _, result in results):
+            raise SubjectError.model_raised(name, described(inputs), failure) from failure
+        records = [*_records(layers, results)]
     if not records:
         raise SubjectError.no_layers(name, f"none of its {sum(1 for _ in model.modules())} modules")
     return tuple(records)
 
 
-def _pass(model: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Run one forward and one backward pass."""
-    generator = torch.Generator().manual_seed(0)
+def _pass(model: nn.Module, inputs: tuple[Any, ...], recorder: Recorder) -> Exception | None:
+    """Run one forward and one backward pass; return what the backward pass raised."""
+    recorder.in_backward = False
     outputs = [y for y in _tensors(model(*inputs)) if y.requires_grad]
-    weights = [
-        torch.randn(y.shape, generator=generator).to(y) if y.dim() else torch.ones_like(y)
-        for y in outputs
-    ]
-    if outputs:
-        torch.autograd.backward(outputs, weights)
+    weights = [random_gradient(y) if y.dim() else torch.ones_like(y) for y in outputs]
+    recorder.in_backward = True
+    try:
+        if outputs:
+            torch.autograd.backward(outputs, weights)
+    except Exception as error:  # noqa: BLE001 - foreign code; a layer may be the cause
+        return error
+    return None
 
 
 def _tensors(output: Any) -> Iterator[torch.Tensor]:
@@ -109,22 +117,92 @@ def _tensors(output: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _records(
+def _paired(calls: Sequence[LayerCall]) -> list[tuple[LayerCall, int]]:
+    """Merge the calls that the backward pass made again with the first calls on the same x.
+
+    Activation checkpointing runs a part of the forward pass again: then one of the two calls, which
+    one depends on the implementation, has the gradients.
+
+    Returns
+    -------
+    list of tuple of LayerCall and int
+        Each call, and how many times the running statistics were updated for its x.
+    """
+    pairs: list[tuple[LayerCall, int]] = []
+    for call in calls:
+        same = (i for i, (first, _) in enumerate(pairs) if call.in_backward and _again(first, call))
+        at = next(same, None)
+        if at is None:
+            pairs.append((call, int(running_changed(call))))
+            continue
+        first, updates = pairs[at]
+        whole = first if call.dy is None else replace(call, before=first.before, in_backward=False)
+        pairs[at] = (whole, updates + running_changed(call))
+    return pairs
+
+
+def _forget_unfinished(calls: Sequence[tuple[LayerCall, int]]) -> None:
+    """Take away the dy of calls that the backward pass did not finish: they are made again."""
+    for call, _ in calls:
+        if call.dx is None:
+            call.dy = None
+
+
+def _again(first: LayerCall, call: LayerCall) -> bool:
+    """Whether a call in the backward pass repeats a call of the forward pass."""
+    return call.layer is first.layer and not first.in_backward and torch.equal(call.x, first.x)
+
+
+def _freed(
     model: nn.Module,
-    layers: Sequence[Layer],
-    measured: Sequence[tuple[LayerCall, CallFit]],
-    name: str,
+    inputs: tuple[Any, ...],
+    recorder: Recorder,
+    calls: Sequence[tuple[LayerCall, int]],
+) -> set[Layer]:
+    """Return the layers that a gradient reaches once the parameters that are 0 are not."""
+    if all(call.dy is None or call.dy.any() for call, _ in calls):
+        return set()
+    recorder.calls = []
+    with with_zeros_replaced(model) as replaced:
+        try:
+            if replaced:
+                _pass(model, inputs, recorder)
+        except Exception:  # noqa: BLE001 - foreign code, with parameters that it did not expect
+            return set()
+    return {call.layer for call in recorder.calls if call.dy is not None and call.dy.any()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The record of one call, and whether its layer raised."""
+
+    record: Record
+    failed: bool = False
+
+
+def _result(
+    model: nn.Module,
+    call: LayerCall,
+    updates: int,
+    freed: Container[Layer],
+    title: str,
     *,
     drawn: bool,
-) -> Iterator[Record]:
+) -> _Result:
+    """Measure and judge one call; whatever that raises costs this record only."""
+    try:
+        measured = replace(measure_call(call), updates=updates, freed=call.layer in freed)
+        return _Result(_record(model, measured, title, drawn=drawn))
+    except Exception as error:  # noqa: BLE001 - foreign code ran
+        why = f"measuring it raised {type(error).__name__}: {error}"
+        return _Result(Record(title, call.layer.kind, not_judged=why), failed=True)
+
+
+def _records(layers: Sequence[Layer], results: Sequence[tuple[Layer, _Result]]) -> Iterator[Record]:
     """Yield a record for each layer, and for a module around it if only that makes dx wrong."""
     wrong: set[int] = set()
     for layer in layers:
-        records = [
-            _record(model, call, fit, name, drawn=drawn)
-            for call, fit in measured
-            if call.layer is layer
-        ]
+        records = [result.record for owner, result in results if owner is layer]
         if not records:
             continue
         # A layer that is called several times has one record: that of the first call with findings.
@@ -137,42 +215,46 @@ def _records(
             continue
         wrong |= {id(layer.inner)} if gradient else set()
         times = (f"Called {len(records)} times in one pass.",) if len(records) > 1 else ()
-        yield _with_notes(shown, times)
+        yield replace(shown, notes=(*shown.notes, *times))
 
 
 def _title(name: str, layer: Layer) -> str:
     return f"{name} {layer.name or type(layer.module).__name__}"
 
 
-def _with_notes(record: Record, notes: tuple[str, ...]) -> Record:
-    return Record.from_dict({**record.to_dict(), "notes": [*record.notes, *notes]})
-
-
-def _record(model: nn.Module, call: LayerCall, fit: CallFit, name: str, *, drawn: bool) -> Record:
-    findings = tuple(_findings(model, call, fit, drawn=drawn))
-    sound = not {"M04", "M05"} & {f.code for f in findings}
+def _record(model: nn.Module, measured: Measured, title: str, *, drawn: bool) -> Record:
+    fit, call = measured.fit, measured.call
+    findings = tuple(findings_of(model, measured, drawn=drawn))
+    wrong = bool({"M04", "M05"} & {f.code for f in findings})
+    not_judged = "" if wrong or fit.right else fit.why
     return Record(
-        target=_title(name, call.layer),
+        target=title,
         kind=call.layer.kind,
         mode=fit.mode,
-        through=_through(call, fit),
+        through=_through(fit),
         coefficients=fit.coefficients,
         unexplained=fit.residual,
-        sound=sound,
+        sound=None if not_judged else not wrong,
+        not_judged=not_judged,
         findings=findings,
         errors=Errors(),
-        law="constant statistics" if fit.mode == "frozen" else str(fit.variance_rule or ""),
-        notes=tuple(_notes(call, fit)),
+        law=_law(fit),
+        notes=tuple(_notes(measured)),
         parts=fit.parts,
     )
 
 
-def _through(call: LayerCall, fit: CallFit) -> Path:
+def _law(fit: CallFit) -> str:
+    law = "constant statistics" if fit.mode == "frozen" else str(fit.variance_rule or "")
+    return f"{law}, then {fit.activation}" if fit.activation else law
+
+
+def _through(fit: CallFit) -> Path:
     """Name the paths in dx; a path too small to be measured counts as right."""
     if fit.right:
         return "none" if fit.mode == "frozen" else "both"
     shares = (fit.coefficients.mean, fit.coefficients.variance)
-    if call.dy is None or any(share is None for share in shares):
+    if fit.right is None or any(share is None for share in shares):
         return "unexplained"
     near = [[abs((share or 0.0) - v) < COEFFICIENT_LIMIT for v in (0.0, 1.0)] for share in shares]
     if not all(any(ends) for ends in near) or fit.coefficients.direct is None:
@@ -188,89 +270,11 @@ def _through(call: LayerCall, fit: CallFit) -> Path:
     return names[near[0][1], near[1][1]]
 
 
-def _notes(call: LayerCall, fit: CallFit) -> Iterator[str]:
-    if call.dy is None and call.y is not None and call.recorded:
-        yield "The loss does not depend on its output: no gradient arrived there."
-    elif not fit.straight and fit.n > FEW_VALUES:
-        yield "The gradient was not judged: y is not a linear function of x in each row."
-    if fit.mode == "frozen" and not call.training and not _trainable(call.layer):
+def _notes(measured: Measured) -> Iterator[str]:
+    call, fit = measured.call, measured.fit
+    if fit.mode == "frozen" and not call.training and not trainable(call.layer):
         yield "It is frozen: in evaluation mode, with no parameter that trains."
-
-
-def _findings(model: nn.Module, call: LayerCall, fit: CallFit, *, drawn: bool) -> Iterator[Finding]:
-    around = call.layer.module is not call.layer.inner
-    yield from _of_gradient(call, fit)
-    if around:
-        return
-    trains = model.training and any(p.requires_grad for p in model.parameters())
-    if trains:
-        yield from _of_mode(call, fit)
-    uses_batch = fit.mode == "batch" or call.y is None
-    if uses_batch and fit.n <= FEW_VALUES:
-        yield finding("M06", f"{fit.n} values per channel, x of shape {tuple(call.x.shape)}")
-    eps = getattr(call.layer.inner, "eps", None)
-    if fit.mode == "batch" and isinstance(eps, float) and fit.n > FEW_VALUES:
-        share = float(np.mean(fit.var < eps))
-        if share > SMALL_VARIANCE_SHARE:
-            measured = f"{share:.0%} of the variances below {eps:g}, the smallest"
-            yield finding("M07", f"{measured} {fit.var.min():.1e}")
-    if not drawn:
-        yield from _of_gap(call, fit)
-
-
-def _of_gradient(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
-    unrecorded = not call.recorded and _trainable(call.layer) and call.training
-    if unrecorded or (call.dy is not None and call.dy.any() and call.dx is None):
-        yield finding("M05", "called under no_grad" if unrecorded else "no gradient at its input")
-    elif fit.right is False:
-        shares = fit.coefficients
-        known = (("direct", shares.direct), ("mean", shares.mean), ("variance", shares.variance))
-        words = ", ".join(f"{n} {v:.4f}" for n, v in known if v is not None)
-        yield finding("M04", f"{words}, residual {fit.residual:.1e}")
-
-
-def _trainable(layer: Layer) -> bool:
-    return any(parameter.requires_grad for parameter in layer.parameters.values())
-
-
-def _of_mode(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
-    layer = call.layer
-    if fit.mode == "frozen" and not call.training and _trainable(layer):
-        yield finding("M01", "evaluation mode, with parameters that train")
-    if layer.kind != "batch" or fit.mode != "batch":
-        return
-    if layer.parameters and not _trainable(layer):
-        yield finding("M02", "statistics of the batch, with no parameter that trains")
-    before, after = _running(call, call.before), _running(call, call.after)
-    if not before:
-        yield finding("M03", "no running statistics")
-    elif call.after and all(torch.equal(before[role], after[role]) for role in before):
-        yield finding("M03", "running statistics that did not change in this pass")
-
-
-def _running(call: LayerCall, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the running statistics among the values of the layer's tensors."""
-    names = {id(buffer): name for name, buffer in call.layer.inner.named_buffers()}
-    pairs = zip(tensors_of(call.layer.inner), values, strict=False)
-    roles = {role_of(names[id(t)]): value for t, value in pairs if id(t) in names}
-    return {role: roles[role] for role in ("running_mean", "running_var") if role in roles}
-
-
-def _of_gap(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
-    running = _running(call, call.before)
-    if len(running) < 2 or call.layer.kind != "batch" or fit.n <= FEW_VALUES:  # noqa: PLR2004
-        return
-    mean, var = (
-        running[r].double().numpy().reshape(-1, 1) for r in ("running_mean", "running_var")
-    )
-    if mean.shape != fit.mean.shape or (not mean.any() and (var == 1).all()):
-        return  # initial values: the layer has never seen a batch
-    eps = float(getattr(call.layer.inner, "eps", 0.0))
-    mean_gap = np.abs(fit.mean - mean) / np.sqrt(var + eps)
-    std_gap = np.abs(np.log((fit.var + eps) / (var + eps))) / 2
-    # Statistics of few samples scatter, so a small batch is allowed a larger gap.
-    allowed = GAP_LIMIT + GAP_NOISE / np.sqrt(len(call.x))
-    if max(mean_gap.max(), std_gap.max()) > allowed:
-        means = f"means up to {mean_gap.max():.1f} standard deviations off"
-        factor = np.exp(std_gap.max())
-        yield finding("M08", f"{means}, standard deviations up to a factor of {factor:.1f}")
+    if measured.idle == FLAT:
+        yield "Judged in a second call, with gamma 1 where it is 0, beta 0 and a random gradient."
+    elif measured.idle:
+        yield f"Judged in a second call, with a random gradient: in the model, {measured.idle}."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backnorm._types import Shape
     from backnorm.audit.kinds import Geometry, Kind
 
-__all__ = ["Layer", "LayerCall", "find_layers", "listen", "replay"]
+__all__ = ["Layer", "LayerCall", "Recorder", "find_layers", "replay"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +85,8 @@ class LayerCall:
         Gradients of x and y in the backward pass; None if no gradient arrived.
     recorded
         Whether autograd recorded the call.
+    in_backward
+        Whether the backward pass made the call, as activation checkpointing does.
     """
 
     layer: Layer
@@ -95,6 +97,7 @@ class LayerCall:
     training: bool
     before: list[torch.Tensor]
     recorded: bool
+    in_backward: bool = False
     y: torch.Tensor | None = None
     after: list[torch.Tensor] = field(default_factory=list)
     dx: torch.Tensor | None = None
@@ -134,32 +137,51 @@ def _kind_of(module: nn.Module) -> Kind | None:
     return next(filter(None, kinds), None)
 
 
-def listen(layers: Sequence[Layer], calls: list[LayerCall]) -> None:
-    """Record all calls of the layers; `kept` restores the classes.
+class Recorder:
+    """Records the calls of layers.
 
-    Each layer gets a subclass with another __call__, not hooks: so what the model's hooks change is
-    part of the recorded call, in whatever order they were added.
+    Attributes
+    ----------
+    calls
+        The calls that were recorded.
+    on
+        Whether it records; if not, layers are called as without it.
+    in_backward
+        Whether the backward pass is running.
     """
-    for layer in layers:
-        cls = type(layer.module)
-        recording = functools.partialmethod(_recorded, layer, cls.__call__, calls)
-        try:
-            layer.module.__class__ = type(cls.__name__, (cls,), {"__call__": recording})
-        except TypeError:  # not a Python class: a compiled script
-            continue
+
+    __slots__ = ("calls", "in_backward", "on")
+
+    def __init__(self) -> None:
+        self.calls: list[LayerCall] = []
+        self.on, self.in_backward = True, False
+
+    def listen(self, layers: Sequence[Layer]) -> None:
+        """Record all calls of the layers; `kept` restores the classes.
+
+        Each layer gets a subclass with another __call__, not hooks: so what the model's hooks
+        change is part of the recorded call, in whatever order they were added.
+        """
+        for layer in layers:
+            cls = type(layer.module)
+            recording = functools.partialmethod(_recorded, layer, cls.__call__, self)
+            try:
+                layer.module.__class__ = type(cls.__name__, (cls,), {"__call__": recording})
+            except TypeError:  # not a Python class: a compiled script
+                continue
 
 
 def _recorded(
     module: nn.Module,
     layer: Layer,
     call: Callable[..., Any],
-    calls: list[LayerCall],
+    recorder: Recorder,
     /,
     *arguments: Any,
     **options: Any,
 ) -> Any:
     at = next((i for i, argument in enumerate(arguments) if _is_floating(argument)), -1)
-    if at < 0:
+    if at < 0 or not recorder.on:
         return call(module, *arguments, **options)
     x: torch.Tensor = arguments[at]
     tensors = tensors_of(layer.inner)
@@ -172,8 +194,9 @@ def _recorded(
         training=layer.inner.training,
         before=values_of(tensors),
         recorded=torch.is_grad_enabled(),
+        in_backward=recorder.in_backward,
     )
-    calls.append(record)
+    recorder.calls.append(record)
     # A separate node of autograd: x may be used elsewhere, and the gradient that arrives at the
     # clone is the share of this call only.
     x_here = x.clone() if x.requires_grad else x.detach().clone()
@@ -185,12 +208,13 @@ def _recorded(
         if _values_per_row(layer, x) > 1:
             raise
         return x_here  # a finding reports it (M06), and the other layers shall be audited as well
+    finally:  # activation checkpointing ends the call by an exception as soon as it has enough
+        record.after = values_of(tensors)
     first = first_of(y)
     if _is_floating(first):
         record.y = first.detach().clone()
         if first.requires_grad:
             first.register_hook(functools.partial(_add, record, "dy"))
-    record.after = values_of(tensors)
     return y
 
 
@@ -213,7 +237,8 @@ def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
     layer = call.layer
     put_back(tensors_of(layer.inner), call.before)
     layer.inner.training = call.training
-    arguments = (*call.arguments[: call.at], x.clone(), *call.arguments[call.at + 1 :])
     with torch.set_grad_enabled(call.recorded):
+        x_here = x.detach().clone().requires_grad_().clone()  # hooks of the model may expect it
+        arguments = (*call.arguments[: call.at], x_here, *call.arguments[call.at + 1 :])
         y = first_of(layer.module(*arguments, **call.options))
     return y.detach() if isinstance(y, torch.Tensor) else None

@@ -1,4 +1,4 @@
-"""The share of each path in the dx of a layer, for the x and dy that it received in the model."""
+"""What is measured of one call of a layer: its statistics, its mode, and the paths in its dx."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ import numpy as np
 import torch
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.activations import smooth
 from backnorm.audit.measure.forward_law import scatter
 from backnorm.audit.measure.inputs import Inputs
-from backnorm.audit.measure.one_channel import one_channel
-from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
+from backnorm.audit.measure.lines import find_lines, same_lines
 from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
-from backnorm.audit.record import Coefficients
-from backnorm.audit.thresholds import (
-    CENTRE_LIMIT,
-    COEFFICIENT_LIMIT,
-    FROZEN_LIMIT,
-    RESIDUAL_LIMIT,
-    ROW_FIT_LIMIT,
-    VISIBLE_PATH,
-)
+from backnorm.audit.thresholds import CENTRE_LIMIT, FEW_VALUES, FROZEN_LIMIT
+from backnorm.torch.model.activations import parts
 from backnorm.torch.model.calls import replay
+from backnorm.torch.model.shares import NO_SHARES, Passed, measure_shares
+from backnorm.torch.model.state import put_back, tensors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import numpy.typing as npt
 
     from backnorm._types import Float64Array
-    from backnorm.audit.record import ChannelParts, Mode
+    from backnorm.audit.kinds import Geometry
+    from backnorm.audit.measure.forward_law import Scatter
+    from backnorm.audit.measure.lines import Lines
+    from backnorm.audit.record import ChannelParts, Coefficients, Mode
     from backnorm.torch.model.calls import LayerCall
 
-__all__ = ["CallFit", "fit_call"]
+__all__ = ["FLAT", "CallFit", "fit_call"]
 
-NO_SHARES: Final = Coefficients()
+FLAT: Final = "y does not depend on x"
+"""Why a layer whose gamma is 0, or whose output is clipped altogether, was not judged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,29 +48,62 @@ class CallFit:
         Statistics of x in each row, shape (R, 1). [x], [x]^2
     mode
         Which statistics the layer normalizes with.
-    straight
-        Whether y is a linear function of x in each row; otherwise dx is not judged.
+    activation
+        Name of the activation within the layer; empty without an activation.
     variance_rule
         How inv_std follows from the variance; None if that is unknown.
     coefficients, residual
         Shares of the three paths in dx, and the size of what they do not explain relative to the
         direct path.
     right
-        Whether dx is the derivative, as far as the paths can be measured; None without a gradient.
+        Whether dx is the derivative, as far as the paths can be measured; None if it was not
+        judged.
+    why
+        Why it was not judged.
+    idle
+        Whether it was not judged because no gradient, or no finite number, passed the layer.
     parts
         One channel, for a drawing.
+    unseen
+        The paths in dx that are too small to be measured.
     """
 
     n: int
     mean: Float64Array
     var: Float64Array
     mode: Mode = "other"
-    straight: bool = False
+    activation: str = ""
     variance_rule: VarianceRule | None = None
     coefficients: Coefficients = NO_SHARES
     residual: float | None = None
     right: bool | None = None
+    why: str = ""
+    idle: bool = False
     parts: ChannelParts | None = None
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """An x and its y, in which rows that are not finite are 0.
+
+    Attributes
+    ----------
+    inputs, y
+        What the layer received and returned.
+    rows
+        x as rows.
+    own
+        Statistics of the rows.
+    usable
+        Which rows are finite and vary in x, shape (R,).
+    """
+
+    inputs: Inputs
+    y: Float64Array
+    rows: Float64Array
+    own: Scatter
+    usable: npt.NDArray[np.bool_]
 
 
 def fit_call(call: LayerCall) -> CallFit:
@@ -92,124 +124,152 @@ def fit_call(call: LayerCall) -> CallFit:
     Accuracy: the paths are built in float64 from the slope and centre that the layer used. The
     rounding of x's dtype, times the offset, limits the precision; a smaller path has no share.
     """
-    shape = tuple(call.x.shape)
-    where = call.layer.geometry(shape)
-    x = where.rows(_array(call.x))
-    own = scatter(call.layer.kind, x)
+    put_back(tensors_of(call.layer.inner), call.before)  # another call may have changed them
+    where = call.layer.geometry(tuple(call.x.shape))
+    own = scatter(call.layer.kind, where.rows(_array(call.x)))
     fit = CallFit(where.n, own.mean, own.var)
-    if call.y is None or call.y.shape != call.x.shape or where.n == 1 or not own.var.any():
-        return fit
+    if call.y is None or call.y.shape != call.x.shape:
+        return replace(fit, why="its output has not the shape of its input")
+    if where.n == 1 or not own.var.any():
+        few = where.n <= FEW_VALUES
+        return replace(fit, why=_too_few(where.n) if few else "each row of x is constant")
+    sample = _sampled(call, where, call.x, call.y)
+    if not sample.usable.any():
+        return replace(fit, why="x or y is not finite", idle=True)
+    if _is_flat(call, sample):
+        return replace(fit, why=FLAT, idle=True)
+    fit = _with_lines(call, fit, sample)
+    few = fit.right is None and where.n <= FEW_VALUES
+    return replace(fit, why=_too_few(where.n)) if few else fit
+
+
+def _too_few(n: int) -> str:
+    return f"each statistic has {n} values, which are too few"
+
+
+def _sampled(call: LayerCall, where: Geometry, x: torch.Tensor, y: torch.Tensor) -> _Sample:
+    """Arrange an x and its y."""
+    x_rows, y_rows = where.rows(_array(x)), where.rows(_array(y))
+    finite = np.isfinite(x_rows + y_rows).all(axis=1, keepdims=True)
+    x_rows, y_rows = (np.where(finite, rows, 0.0) for rows in (x_rows, y_rows))
+    own, plain = scatter(call.layer.kind, x_rows), where.from_rows(x_rows)
     parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
-    dy = np.zeros(shape) if call.dy is None else _array(call.dy)
-    inputs = Inputs(where, 1.0, _array(call.x), dy, parameters.get("gamma"), parameters.get("beta"))
-    row_fits = {name: fit_rows(inputs, _array(call.y), name) for name in GAMMA_LAWS}
-    name, row_fit = min(row_fits.items(), key=lambda pair: (pair[1].residual > ROW_FIT_LIMIT, 0))
-    if row_fit.residual > ROW_FIT_LIMIT:
-        return fit
-    mode, rule = _mode(call, inputs, row_fit, name)
-    fit = replace(fit, straight=True, mode=mode, variance_rule=rule)
-    if call.dy is None or not call.dy.any():
-        return fit
-    return _with_paths(call, fit, row_fit, where.rows(dy))
+    gamma, beta = parameters.get("gamma"), parameters.get("beta")
+    inputs = Inputs(where, 1.0, plain, plain, gamma, beta)
+    usable: npt.NDArray[np.bool_] = np.ravel(finite) & (own.var[:, 0] > 0)
+    return _Sample(inputs, where.from_rows(y_rows), x_rows, own, usable)
 
 
 def _array(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _mode(
-    call: LayerCall, inputs: Inputs, row_fit: RowFit, name: str
-) -> tuple[Mode, VarianceRule | None]:
-    """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
-    x = 2 * call.x + call.x.std()
+def _is_flat(call: LayerCall, sample: _Sample) -> bool:
+    """Tell a layer whose y is the same for every x: gamma is 0, or all of y is clipped."""
+    rows = sample.inputs.geometry.rows(sample.y)[sample.usable]
+    if call.layer.kind in ("batch", "instance"):
+        return bool((np.ptp(rows, axis=1) == 0).all())
+    # gamma and beta differ within a row: y is then the same in all samples.
+    return len(call.x) > 1 and bool((np.ptp(sample.y, axis=0) == 0).all())
+
+
+def _with_lines(call: LayerCall, fit: CallFit, sample: _Sample) -> CallFit:
+    """Find the lines from x to y, and what they say."""
+    why = "y is not a linear function of x in each row, nor a known activation of such a function"
+    x = 2 * call.x + torch.nan_to_num(call.x).std()
     y = replay(call, x)
     if y is None:
+        return replace(fit, why="a second call returned no tensor")
+    other = _sampled(call, sample.inputs.geometry, x, y)
+    own = parts(call.layer, sample.inputs.geometry)
+    for lines in find_lines(sample.inputs, sample.y, own):
+        why = "its statistics are neither those of the batch nor constants"
+        others = same_lines(lines, other.inputs, other.y)
+        if others is None:
+            continue
+        mode, rule = _mode(call, (sample, other), (lines, others))
+        if mode != "other":
+            activation = "" if lines.activation is None else lines.activation.name
+            fit = replace(fit, mode=mode, variance_rule=rule, activation=activation)
+            return _with_paths(call, fit, sample, lines)
+    return replace(fit, why=why)
+
+
+def _mode(
+    call: LayerCall, samples: tuple[_Sample, _Sample], both: tuple[Lines, Lines]
+) -> tuple[Mode, VarianceRule | None]:
+    """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
+    kept = np.logical_and.reduce([s.usable for s in samples] + [lines.known for lines in both])
+    if not kept.any():
         return "other", None
-    other = replace(inputs, x=_array(x))
-    second = fit_rows(other, _array(y), name)
+    (slope, second), (centre, moved) = (
+        [getattr(a, n)[kept] for a in both] for n in ("slope", "centre")
+    )
     # An intercept may well be 0: what counts is its size beside that of x times the slope.
-    size = float(np.abs(inputs.x).max()) * float(np.abs(row_fit.slope).max())
-    moved = np.abs(row_fit.intercept - second.intercept).max()
-    turned = np.abs(row_fit.slope - second.slope).max()
-    if turned <= FROZEN_LIMIT * np.abs(row_fit.slope).max() and moved <= FROZEN_LIMIT * size:
+    size = float(np.abs(samples[0].rows[kept]).max()) * float(np.abs(slope).max())
+    shifted = np.abs(slope * centre - second * moved).max()
+    turned = np.abs(slope - second).max()
+    if turned <= FROZEN_LIMIT * np.abs(slope).max() and shifted <= FROZEN_LIMIT * size:
         return "frozen", None
-    rows = [drawn.geometry.rows(drawn.x) for drawn in (inputs, other)]
-    both = [scatter(call.layer.kind, r) for r in rows]
-    kept = [s.var[:, 0] > 0 for s in both]
-    if any(
-        np.abs((a.centre - s.mean) * a.slope).max(initial=0.0, where=k[:, None]) > CENTRE_LIMIT
-        for a, s, k in zip((row_fit, second), both, kept, strict=True)
-    ):
+    own = [sample.own for sample in samples]
+    off = [
+        np.abs((c - s.mean[kept]) * a).max()
+        for c, a, s in zip((centre, moved), (slope, second), own, strict=True)
+    ]
+    slopes = np.concatenate([slope, second])
+    if max(off) > CENTRE_LIMIT or not (slopes > 0).all():
         return "other", None
-    var = np.concatenate([s.var[k] for s, k in zip(both, kept, strict=True)])
-    slope = np.concatenate([a.slope[k] for a, k in zip((row_fit, second), kept, strict=True)])
-    if not (slope > 0).all():
-        return "other", None
-    n = np.full(var.shape, float(rows[0].shape[1]))
-    small = var <= np.quantile(var, 0.2)
-    observed = Observed(var, n, slope, small)
+    var = np.concatenate([s.var[kept] for s in own])
+    n = np.full(var.shape, float(samples[0].rows.shape[1]))
+    observed = Observed(var, n, slopes, var <= np.quantile(var, 0.2))
     rule = find_variance_rule(observed, unbiased_too=has_mean(call.layer.kind))
     return ("other", None) if rule is None else ("batch", rule)
 
 
-def _with_paths(call: LayerCall, fit: CallFit, row_fit: RowFit, dy: Float64Array) -> CallFit:
-    where = call.layer.geometry(tuple(call.x.shape))
-    x = where.rows(_array(call.x))
-    dx = np.zeros(x.shape) if call.dx is None else where.rows(_array(call.dx))
-    paths = _paths(call, fit, row_fit, x, dy)
-    whole = sum(paths.values()) if fit.mode == "batch" else paths["direct"]
-    length = np.linalg.norm(paths["direct"], axis=1, keepdims=True)
-    alive = (length > 1e-9 * length.max()) & (fit.var > 0)
-    weighted = {
-        name: np.ravel(np.divide(rows, length, out=np.zeros_like(rows), where=alive))
-        for name, rows in {**paths, "dx": dx, "difference": dx - whole}.items()
-    }
-    size = {name: float(np.linalg.norm(values)) for name, values in weighted.items()}
-    rounding = _rounding(call, fit)
-    seen = [p for p in paths if size[p] > max(VISIBLE_PATH, 100 * rounding) * size["direct"]]
-    matrix = np.stack([weighted[name] for name in seen], axis=1)
-    shares, _, rank, _ = np.linalg.lstsq(matrix, weighted["dx"], rcond=None)
-    residual = float(np.linalg.norm(weighted["dx"] - matrix @ shares)) / size["direct"]
-    known = dict(zip(seen, map(float, shares), strict=True)) if rank == len(seen) else {}
-    expected = {"direct": 1.0, "mean": 1.0, "variance": 1.0}
-    if fit.mode == "frozen":
-        expected |= {"mean": 0.0, "variance": 0.0}
-    allowed = {p: max(COEFFICIENT_LIMIT, 100 * rounding * size["direct"] / size[p]) for p in known}
-    right = all(abs(known[p] - expected[p]) < allowed[p] for p in known)
-    right &= size["difference"] / size["direct"] < max(RESIDUAL_LIMIT, 100 * rounding) or bool(
-        known
+def _with_paths(call: LayerCall, fit: CallFit, sample: _Sample, lines: Lines) -> CallFit:
+    """Measure the paths in those rows whose line and whose gradient are known."""
+    where = sample.inputs.geometry
+    dy, dx = (
+        np.zeros(sample.rows.shape) if gradient is None else where.rows(_array(gradient))
+        for gradient in (call.dy, call.dx)
     )
-    right &= residual < max(RESIDUAL_LIMIT, 100 * rounding)
+    kept = sample.usable & lines.known & np.isfinite(dy).all(axis=1)
+    clear = np.ones(dy.shape, bool)
+    if lines.activation is not None:
+        dy = dy * lines.activation.slope(lines.u)
+        clear = smooth(lines.activation, lines.u)
+    if not dy[kept].any():
+        words = "no gradient arrived at its output" if call.dy is None else "the gradient is 0"
+        return replace(fit, why=words, idle=True)
+    own = sample.own
+    passed = Passed(
+        kind=call.layer.kind,
+        x=sample.rows[kept],
+        dx=dx[kept],
+        dy=dy[kept],
+        slope=lines.slope[kept],
+        gamma=lines.gamma[kept],
+        mean=own.mean[kept],
+        var=own.var[kept],
+        rule=fit.variance_rule,
+        clear=clear[kept],
+        rounding=_rounding(call, own.mean[kept], own.var[kept]),
+    )
+    shares = measure_shares(passed)
+    if shares is None:
+        return replace(fit, why="the gradient is 0", idle=True)
     return replace(
         fit,
-        coefficients=Coefficients(**known),
-        residual=residual,
-        right=right if fit.mode != "other" else None,
-        parts=one_channel(x, dx, paths),
+        coefficients=shares.coefficients,
+        residual=shares.residual,
+        right=shares.right,
+        parts=shares.parts,
+        unseen=shares.unseen,
     )
 
 
-def _paths(
-    call: LayerCall, fit: CallFit, row_fit: RowFit, x: Float64Array, dy: Float64Array
-) -> Mapping[str, Float64Array]:
-    """Return D, M and V of Eq. (10) to (12) in docs/mathematics.md."""
-    n = x.shape[1]
-    direct = row_fit.gamma * row_fit.slope * dy
-    x_hat = (x - fit.mean) * row_fit.slope
-    rule, var = fit.variance_rule, np.maximum(fit.var, 1e-300)
-    divisor = float(n) if rule is None else rule.divisor(n)
-    steepness: Any = 1.0 if rule is None else rule.steepness(var, n)
-    along = np.sum(direct * x_hat, axis=1, keepdims=True) / divisor
-    mean = np.broadcast_to(-direct.mean(axis=1, keepdims=True), x.shape)
-    paths = {"direct": direct, "mean": mean, "variance": -x_hat * along * steepness}
-    if not has_mean(call.layer.kind):
-        del paths["mean"]
-    return paths
-
-
-def _rounding(call: LayerCall, fit: CallFit) -> float:
+def _rounding(call: LayerCall, mean: Float64Array, var: Float64Array) -> float:
     """Return the rounding error of x - mean in the dtype of x, in standard deviations."""
-    alive = fit.var > 0
-    offset = np.abs(fit.mean[alive]) / np.sqrt(fit.var[alive])
+    offset = np.abs(mean) / np.sqrt(var)
     narrowest = min((call.x, call.y), key=lambda t: -torch.finfo(t.dtype).eps)  # type: ignore[union-attr]
     return float(torch.finfo(narrowest.dtype).eps * (1 + offset.max(initial=0.0)))  # type: ignore[union-attr]

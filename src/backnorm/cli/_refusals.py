@@ -1,0 +1,57 @@
+"""Options of backnorm audit that exclude each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["refuse_control", "refuse_mixed", "refuse_twice"]
+
+
+def refuse_mixed(
+    targets: Sequence[str],
+    model: bool,  # noqa: FBT001 - as the command has it
+    inputs: Sequence[object],
+    others: Mapping[str, object],
+) -> None:
+    """Raise UsageError if --model misses a target, or comes with options that it cannot use."""
+    message = ""
+    if inputs and not model:
+        message = "--input is the input of a model; pass --model too"
+    elif model and not targets:
+        message = "--model needs a target, such as path/to/model.py:build"
+    elif model:
+        defaults = {"kind": None, "axes": "", "mode": "both", "python": "", "quick": False}
+        defaults["control"] = False
+        given = next((name for name, value in others.items() if value != defaults[name]), "")
+        message = f"--{given} cannot be used with --model" if given else ""
+    if message:
+        raise click.UsageError(message)
+
+
+def refuse_control(files: Mapping[str, str | None], form: str, *, control: bool) -> None:
+    """Raise UsageError if --control comes with a report in which a wrong gradient is a failure."""
+    given = "--junit" if files["junit"] is not None else "--format github" * (form == "github")
+    if control and given:
+        message = f"{given} cannot be used with --control, whose gradients are wrong on purpose"
+        raise click.UsageError(message)
+
+
+def refuse_twice(files: Mapping[str, str | None], form: str) -> None:
+    """Raise UsageError if two documents have the same file."""
+    chosen = [name for name in files.values() if name is not None]
+    places = ["-" if name == "-" else str(Path(name).resolve()) for name in chosen]
+    twice = next(
+        (name for name, place in zip(chosen, places, strict=True) if places.count(place) > 1), ""
+    )
+    if not twice and form != "text" and "-" in chosen:
+        twice = "-"
+    if twice:
+        place = "stdout" if twice == "-" else twice
+        message = f"{place} can hold only one document; name another file for the other"
+        raise click.UsageError(message)
