@@ -61,7 +61,7 @@ def only_default_device() -> bool:
     )
 
 
-class ForwardCall(NamedTuple):
+class SavedCall(NamedTuple):
     """What the backward pass needs beside tensors that must not be written to.
 
     Attributes
@@ -123,7 +123,7 @@ class _OutOfPlace(_SingleLevelFunction):
         again = residual is None and activation != "identity"
         again = again and (x.nbytes >= LARGE or kernels.can_write(residual, activation))
         then = bias.clone() if again and bias is not None else bias
-        ctx.forward_call = ForwardCall(statistics, options, bias, then, again)
+        ctx.forward_call = SavedCall(statistics, options, bias, then, again)
         if again and x.dtype not in kernels.RECOMPUTED and not options.training:
             ctx.running = [None if r is None else r.clone() for r in (running_mean, running_var)]
         return y
