@@ -287,6 +287,55 @@ class SumWritten(Layers):
         return y
 
 
+class Underscored(Layers):
+    """Names begin with an underscore, and an argument is an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bn0, self._relu, self.inplace = self.norm, self.act, True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self._relu(self._bn0(x))
+        return F.relu(self.norm2(y), inplace=self.inplace)
+
+
+class Perhaps(Layers):
+    """An attribute may be missing, and another one cannot be compared yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = self.norm(x)
+        if self.flag or self.epoch > 3:  # type: ignore[operator]
+            y = self.act(y)
+        return y if hasattr(self, "late") is False else self.late(self.norm2(y))  # type: ignore[operator,no-any-return]
+
+
+class SumThenBlock(Layers):
+    """After a sum and a leaky_relu a block follows that begins with writing to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next = nn.Sequential(Layers2())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        y = F.leaky_relu(self.norm(x) + x, 0.1)
+        return self.next(y)  # type: ignore[no-any-return]
+
+
+class Layers2(nn.Module):
+    """A block that writes to its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return x.mul_(2.0)
+
+
 class Annotated(Layers):
     """The variable has an annotation."""
 
@@ -491,6 +540,9 @@ FORWARDS: dict[str, tuple[Callable[[], nn.Module], list[str], str]] = {
     "counting": (Counting, ["relu", ""], ""),
     "output written": (OutputWritten, ["leaky_relu", ""], ""),
     "sum written": (SumWritten, ["", ""], "its output is changed"),
+    "underscored": (Underscored, ["relu", "relu"], ""),
+    "perhaps": (Perhaps, ["relu", ""], ""),
+    "sum, then a block": (SumThenBlock, ["", ""], "its output is changed"),
     "annotated": (Annotated, ["relu", ""], ""),
     "method between": (MethodBetween, ["", ""], "shortcut is called before the activation"),
     "function between": (FunctionBetween, ["", ""], "shortcut is called before the activation"),

@@ -88,6 +88,20 @@ def test_each_function_is_compiled_without_a_break(call: Any) -> None:
     assert_close(step(got, compiled, x), step(want, want, x))
 
 
+@pytest.mark.parametrize("act", [nn.LeakyReLU(0.2), nn.ReLU6()], ids=["leaky_relu", "relu6"])
+def test_an_output_may_be_written_to(act: nn.Module) -> None:
+    """As the output of PyTorch's may: it is not kept for backward."""
+    torch._dynamo.reset()
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), act, nn.ELU(inplace=True))
+
+    want, got = built(build), convert(built(build))
+    compiled = torch.compile(got, fullgraph=True, backend="aot_eager")
+    x = drawn(SHAPE, 0)
+    assert_close(step(got, compiled, x), step(want, want, x))
+
+
 def test_the_graph_has_the_fused_operators() -> None:
     """The generated forward is compiled, not the one that it stands for."""
     torch._dynamo.reset()

@@ -98,6 +98,13 @@ class Own(nn.BatchNorm2d):
     """A subclass that nobody here knows."""
 
 
+def with_attribute() -> nn.Module:
+    """Return a layer with an attribute that is the engine's."""
+    layer = nn.BatchNorm2d(3)
+    layer.through = None  # type: ignore[assignment]
+    return layer
+
+
 def odd_layers() -> dict[str, nn.Module]:
     """Return layers that are left alone."""
     patched = nn.BatchNorm2d(3)
@@ -108,6 +115,7 @@ def odd_layers() -> dict[str, nn.Module]:
         "parametrized": parametrizations.weight_norm(nn.BatchNorm2d(3), dim=None),
         "forward was replaced": patched,
         "backnorm's own": ours.BatchNorm2d(3),
+        "it has an attribute through": with_attribute(),
     }
 
 

@@ -345,3 +345,40 @@ def test_code_of_pytorch_that_is_replaced(place: str, monkeypatch: pytest.Monkey
     assert {"nn.Module.__call__": "BatchNorm2d", "nn.ReLU.forward": "ReLU"}.get(
         place, "Tensor"
     ) in seen
+
+
+def test_one_of_two_modules_lacks_an_activation() -> None:
+    """What one of a class has and the other has not is looked up at each call."""
+
+    class Optional(Layers):
+        def __init__(self, *, acts: bool) -> None:
+            super().__init__()
+            if not acts:
+                del self.act
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if hasattr(self, "act"):
+                return self.act(self.norm(x))  # type: ignore[no-any-return]
+            return self.norm(x)  # type: ignore[no-any-return]
+
+    want, got = (
+        built(lambda: nn.Sequential(Optional(acts=True), Optional(acts=False))) for _ in "ab"
+    )
+    assert conversion_report(convert(got)).fused == 1
+    assert_close(results(got, training=True), results(want, training=True))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 1, 1)], ids=["axes", "one value"])
+def test_what_a_normalization_refuses_is_refused_at_once(shape: tuple[int, ...]) -> None:
+    """Not after the shortcut, which would have counted a batch."""
+
+    class Refusing(Layers):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.norm(x)
+            r = self.side(x)  # type: ignore[misc]
+            return self.act(y + r)  # type: ignore[no-any-return]
+
+    model = convert(built(lambda: Refusing(nn.BatchNorm2d(3))))
+    with pytest.raises(ValueError, match="[Ee]xpected"):
+        model(drawn(shape, 0))
+    assert model.side.num_batches_tracked == 0  # type: ignore[union-attr]

@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from backnorm.torch.conversion import activations, hooks, layers, overwriting
-from backnorm.torch.engine.autograd import (
-    can_write,
-    only_default_device,
-    transforms_active,
-)
-from backnorm.torch.engine.kernels import CHANNELS_LAST
+from backnorm.torch.engine.autograd import only_default_device, transforms_active
+from backnorm.torch.engine.kernels import CHANNELS_LAST, can_write
+from backnorm.torch.engine.modules import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from backnorm.torch.engine.tools import is_program_made
 
 if TYPE_CHECKING:
@@ -46,6 +43,9 @@ __all__ = [
 
 Call = tuple["Callable[..., Any] | str", tuple[Any, ...], "Mapping[str, Any]"]
 Sum = tuple["Callable[..., Any]", bool]
+
+AXES: Final = {BatchNorm1d: (2, 3), BatchNorm2d: (4,), BatchNorm3d: (5,)}
+"""How many axes the input of a layer has."""
 
 NO_KEYWORDS: Final[Mapping[str, Any]] = {}
 
@@ -87,8 +87,9 @@ def _may_wait(norm: Any, x: Any) -> bool:
         type(x) in PLAIN_TYPES
         and layers.is_fusible(norm)
         # What it refuses is refused now, not after what follows.
-        and x.dim() > 1
+        and x.dim() in AXES[type(norm)]
         and x.shape[1] == norm.num_features
+        and x.numel() > x.shape[1]
         and hooks.is_bare(norm)
         and not hooks.hears_every_call()
         # A program holds PyTorch's operators, and names the module that each comes from.
@@ -223,9 +224,10 @@ def settle(value: Any, after: Any = None, written: bool = False) -> Any:  # noqa
 def chosen(value: Deferred, after: nn.Module | None, written: bool) -> tuple[Act | None, str]:  # noqa: FBT001 - as above
     """Return the activation to compute in one pass, and why y may not take the memory of x."""
     act = value.act
-    if act is not None and (written or layers.writes(after)):
-        # Autograd raises if a kept output is written to, so it must be one that PyTorch keeps too.
-        act = act if act.keeps_output or can_write(value.x, value.residual, act.name) else None
+    if act is not None and not (act.keeps_output or can_write(value.residual, act.name)):
+        # The engine keeps an output that PyTorch does not keep: autograd would raise if it is
+        # written to.
+        act = None if written or not overwriting.leaves(after) else act
     if value.residual is not None:
         return act, overwriting.RESIDUAL
     if value.before is None:

@@ -16,6 +16,7 @@ from backnorm.torch.conversion.classes import (
 from backnorm.torch.conversion.deferral import HELPERS
 from backnorm.torch.conversion.layers import FusionResult
 from backnorm.torch.conversion.outcomes import NOTHING, Outcome
+from backnorm.torch.conversion.patterns import dotted
 from backnorm.torch.conversion.plans import Plan, names_of, plan_of, resolved, union
 from backnorm.torch.conversion.rewriting import PREFIX, Rewriting
 from backnorm.torch.conversion.source import compiled, definition_of
@@ -187,7 +188,7 @@ def _holds(module: nn.Module, owner: str, test: Any) -> bool:
     code = compile(ast.Expression(test), "<condition>", "eval")
     try:
         return bool(eval(code, {"__builtins__": {}}, {owner: module}))  # noqa: S307 - it only reads
-    except (NameError, AttributeError, RuntimeError):
+    except Exception:  # noqa: BLE001 - the condition is a user's
         return True
 
 
@@ -201,8 +202,14 @@ def _follows(module: nn.Module, function: Any, outcome: Outcome, step: Following
         return outcome.call(step.function)
     owner, _, name = step.function.partition(".")
     own = owner == function.__code__.co_varnames[0]
-    value = getattr(module, name) if own else resolved(function, step.function)
-    # All are constants, see `patterns`.
-    arguments = [ast.literal_eval(node) for node in step.node.args[1:]]
-    keywords = {str(word.arg): ast.literal_eval(word.value) for word in step.node.keywords}
+    value = getattr(module, name, None) if own else resolved(function, step.function)
+    arguments = [_constant(module, node) for node in step.node.args[1:]]
+    keywords = {str(word.arg): _constant(module, word.value) for word in step.node.keywords}
     return outcome.call(value, tuple(arguments), keywords)
+
+
+def _constant(module: nn.Module, node: ast.expr) -> Any:
+    """Return a constant, or the attribute of self that stands in its place."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    return getattr(module, dotted(node).partition(".")[2], None)

@@ -84,6 +84,7 @@ def why_left_alone(module: nn.Module) -> str:
         "its parameters are parametrized": is_parametrized(module),
         "its forward was replaced": "forward" in vars(module),
         _own(module): cls.__module__.startswith("backnorm."),
+        "it has an attribute through": "through" in vars(module),
     }
     why = next((reason for reason, holds in reasons.items() if holds), "")
     if why or cls in OURS:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backnorm.torch.conversion.activations import Act
 
-__all__ = ["CHANGED", "NEEDED", "RESIDUAL", "only_reads", "why_not"]
+__all__ = ["CHANGED", "NEEDED", "RESIDUAL", "leaves", "only_reads", "why_not"]
 
 NOT_KEEPING: Final = frozenset(
     {
@@ -80,6 +80,11 @@ def _end(module: nn.Module | None, index: int) -> nn.Module | None:
 def _may_change(module: nn.Module | None) -> bool:
     known = module is not None and (type(module) in READING or layers.is_converted(module))
     return not known or bool(getattr(module, "inplace", False))
+
+
+def leaves(reader: nn.Module | None) -> bool:
+    """Whether a module is known to leave its input unchanged."""
+    return reader is not None and not _may_change(_end(reader, 0))
 
 
 def _share(one: nn.Module, other: nn.Module) -> bool:

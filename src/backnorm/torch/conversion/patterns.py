@@ -164,7 +164,7 @@ def _call(node: ast.Call, names: Names, variable: str) -> Value | None:
     if function in names.sums and len(node.args) == 2 and not node.keywords:  # noqa: PLR2004 - a sum
         left, right = node.args
         return _sum(node, left, right, names, variable)
-    if function in names.passing and node.args and _are_constants(node):
+    if function in names.passing and node.args and _are_constants(node, names):
         inner = find_value(node.args[0], names, variable)
         step = FollowingStep("apply", node, function)
     elif isinstance(node.func, ast.Attribute) and node.func.attr in names.methods:
@@ -177,11 +177,20 @@ def _call(node: ast.Call, names: Names, variable: str) -> Value | None:
     return inner
 
 
-def _are_constants(node: ast.Call) -> bool:
-    """Whether the arguments after the first are constants: it does not count when they are read."""
+def _are_constants(node: ast.Call, names: Names) -> bool:
+    """Whether it does not count when the arguments after the first are read.
+
+    They are constants, or attributes of self.
+    """
     rest = [*node.args[1:], *(keyword.value for keyword in node.keywords)]
     named = all(keyword.arg for keyword in node.keywords)
-    return named and all(isinstance(value, ast.Constant) for value in rest)
+    return named and all(_is_constant(value, names) for value in rest)
+
+
+def _is_constant(node: ast.expr, names: Names) -> bool:
+    owner, _, name = dotted(node).partition(".")
+    own = owner == names.owner and bool(name) and "." not in name and name not in names.computed
+    return isinstance(node, ast.Constant) or own
 
 
 def _sum(

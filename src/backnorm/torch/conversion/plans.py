@@ -59,7 +59,7 @@ def plan_of(module: nn.Module, *, acts: bool, inplace: bool) -> Plan:
     cls = type(module)
     held = {**_static(cls), **vars(module)["_modules"], **vars(module)}
     computed = _computed(cls)
-    names = [name for name in held if not name.startswith("_") and name not in computed]
+    names = [name for name in held if not name.startswith("__") and name not in computed]
     norms = {name for name in names if layers.is_fusible(held[name])}
     passing = {name for name in names if _passes(held[name])} if acts else set()
     writers = {

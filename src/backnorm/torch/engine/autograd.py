@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.autograd import forward_ad
@@ -11,18 +11,16 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from backnorm.errors import RangeError
+from backnorm.kernels.memory import LARGE
 from backnorm.torch.engine import kernels, schema
-from backnorm.torch.engine.activations import ACTIVATIONS
 from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation
     from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = [
-    "can_write",
     "normalize",
     "only_default_device",
     "only_runs",
@@ -63,15 +61,38 @@ def only_default_device() -> bool:
     )
 
 
-RECOMPUTED: Final = (torch.float32, torch.float64)
-"""Dtypes in which the kernels compute an output again."""
+class SavedCall(NamedTuple):
+    """What the backward pass needs beside tensors that must not be written to.
+
+    Attributes
+    ----------
+    statistics, options
+        As the kernels take them.
+    bias, then
+        The bias, and its values in the forward pass if the output is computed again.
+    again
+        Whether it is, where the kernels can.
+    """
+
+    statistics: bytes
+    options: CallOptions
+    bias: torch.Tensor | None
+    then: torch.Tensor | None
+    again: bool
 
 
-def can_write(x: torch.Tensor, residual: torch.Tensor | None, activation: Activation) -> bool:
-    """Whether y is not kept for backward, so that it may be written to, as PyTorch's own may."""
-    if ACTIVATIONS[activation].keeps_output:
-        return False
-    return residual is None and x.dtype in RECOMPUTED
+class _Valued(_SingleLevelFunction):
+    """The values that a tensor had, in its place in the graph; what it holds now is not read."""
+
+    @staticmethod
+    def forward(_: Any, now: torch.Tensor, then: torch.Tensor) -> torch.Tensor:  # noqa: ARG004
+        """Return the values."""
+        return then.clone()
+
+    @staticmethod
+    def backward(_: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return the gradient of the tensor."""
+        return dy, None
 
 
 class _OutOfPlace(_SingleLevelFunction):
@@ -92,38 +113,44 @@ class _OutOfPlace(_SingleLevelFunction):
         y, statistics = kernels.forward(
             x, weight, bias, running_mean, running_var, residual, options
         )
-        kept_bias = None
-        if options.activation == "identity":
-            ctx.save_for_backward(x, weight, bias)
-        elif can_write(x, residual, options.activation):
-            # y is computed again, also if the bias is changed or freed before, as PyTorch allows.
-            ctx.save_for_backward(x, weight, None)
-            kept_bias = None if bias is None else bias.clone()
+        activation = options.activation
+        if activation == "identity" or kernels.can_write(residual, activation):
+            ctx.save_for_backward(x, weight)
         else:
-            ctx.save_for_backward(x, weight, bias, y)
-        ctx.forward_call = (statistics, options, residual is None, kept_bias)
+            ctx.save_for_backward(x, weight, y)
+        # The bias is not saved: it may be changed or freed before the backward pass, as PyTorch
+        # allows. Where y is computed again, its values are kept.
+        again = residual is None and activation != "identity"
+        again = again and (x.nbytes >= LARGE or kernels.can_write(residual, activation))
+        then = bias.clone() if again and bias is not None else bias
+        ctx.forward_call = SavedCall(statistics, options, bias, then, again)
+        if again and x.dtype not in kernels.RECOMPUTED and not options.training:
+            ctx.running = [None if r is None else r.clone() for r in (running_mean, running_var)]
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
-        x, weight, bias, *saved_y = ctx.saved_tensors
-        statistics, options, recomputable, kept_bias = ctx.forward_call
-        bias = kept_bias if bias is None else bias
+        x, weight, *saved_y = ctx.saved_tensors
+        statistics, options, bias, then, again = ctx.forward_call
+        y = saved_y[0] if saved_y else None
+        if y is None and again and x.dtype not in kernels.RECOMPUTED:
+            mean, var = (None, None) if options.training else ctx.running
+            with torch.no_grad():
+                y, _ = kernels.forward(x, weight, then, mean, var, None, options)
+        linked = torch.is_grad_enabled() and then is not bias
+        bias = _Valued.apply(bias, then) if linked else then  # type: ignore[attr-defined] # of its base in C++
         of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
         wanted = (of_x, of_weight, of_bias, of_residual)
-        y = saved_y[0] if saved_y else None
         # With gradients enabled somebody differentiates this gradient again (create_graph). The
         # operator can be differentiated, the kernel cannot.
         if torch.is_grad_enabled() or not (plain(dy) and plain(x) and only_runs()):
-            if y is None and options.activation != "identity":
-                y = kernels.output(x, weight, bias, kernels.rows(statistics), options).detach()
             dx, dweight, dbias, dresidual = schema.gradients(
                 dy, x, y, weight, bias, kernels.rows(statistics), options, wanted
             )
         else:
             dx, dweight, dbias, dresidual = kernels.backward(
-                dy, x, y, weight, bias, statistics, options, wanted, recomputable=recomputable
+                dy, x, y, weight, bias, statistics, options, wanted, recomputable=again
             )
         return dx, dweight, dbias, None, None, dresidual, None
 

@@ -51,7 +51,9 @@ def _backward(
     rows = statistics.numpy(force=True).tobytes()
     dy, x, y = memory.as_read(dy), memory.as_read(x), _read(y)
     call = schema.options(*options)
-    gradients = kernels.backward(dy, x, y, weight, bias, rows, call, tuple(wanted))
+    gradients = kernels.backward(
+        dy, x, y, weight, bias, rows, call, tuple(wanted), recomputable=y is None
+    )
     # The schema promises tensors, so an empty one stands for None.
     return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
 

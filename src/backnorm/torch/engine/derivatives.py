@@ -12,7 +12,7 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import RangeError
-from backnorm.torch.engine import formula, memory, schema
+from backnorm.torch.engine import formula, kernels, memory, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,11 @@ class _Forward(_SingleLevelFunction):
             y, statistics = schema.FORWARD(*args)
         x, weight, bias = args[:3]
         ctx.options = schema.options(*args[6:])
-        saved = (x, weight, bias, statistics, None if ctx.options.activation == "identity" else y)
+        activation, residual = ctx.options.activation, args[5]
+        # In 16 bits an output that is computed again would not be rounded: it is kept.
+        unkept = kernels.can_write(residual, activation) and x.dtype in kernels.RECOMPUTED
+        kept = None if activation == "identity" or unkept else y
+        saved = (x, weight, bias, statistics, kept)
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
         ctx.mark_non_differentiable(statistics)
@@ -68,7 +72,8 @@ class _Forward(_SingleLevelFunction):
         """Return the step of y."""
         _whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
-            x, weight, _, statistics, y = _primals(ctx)
+            x, weight, bias, statistics, y = _primals(ctx)
+            y = _output(x, weight, bias, statistics, y, ctx.options)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[0], steps[1], steps[2], steps[5])
             tensor_steps.check("the tangent of {}")
@@ -83,11 +88,11 @@ class _Backward(_SingleLevelFunction):
         """Run the operator below autograd."""
         with _below_autograd():
             gradients: Tensors = schema.BACKWARD(*args)
-        dy, x, y, weight, _, statistics, *options, wanted = args
+        dy, x, y, weight, bias, statistics, *options, wanted = args
         ctx.options = schema.options(*options)
         ctx.wanted = wanted
-        ctx.save_for_backward(dy, x, y, weight, statistics)
-        ctx.save_for_forward(dy, x, y, weight, statistics)
+        ctx.save_for_backward(dy, x, y, weight, bias, statistics)
+        ctx.save_for_forward(dy, x, y, weight, bias, statistics)
         ctx.mark_non_differentiable(
             *(g for g, asked in zip(gradients, wanted, strict=True) if not asked)
         )
@@ -97,23 +102,29 @@ class _Backward(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, *outer: Maybe) -> tuple[Maybe, ...]:
         """Return the gradients of dy, x and the weight, and None for all else."""
-        dy, x, y, weight, statistics = ctx.saved_tensors
+        dy, x, y, weight, bias, statistics = ctx.saved_tensors
         _whole_gradient_only(ctx.options)
         saved = {"dy": dy, "input": x, "output": y, "weight": weight, "statistics": statistics}
         memory.check(saved)
         steps = formula.Steps(*outer)
         steps.check("the gradient of the gradient of {}")
+        y = _output(x, weight, bias, statistics, y, ctx.options)
         k = formula.Channels.of(x, weight, statistics, ctx.options)
         for_dy, for_x, for_weight = formula.second(steps, dy, k, y, ctx.options)
         weight_gradient = None if weight is None else for_weight.to(weight.dtype)
-        return (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, *(None,) * 8)
+        # An activation depends on the bias, but its slope does not: 0, which PyTorch returns too.
+        acts = ctx.options.activation != "identity" and ctx.needs_input_grad[4]
+        for_bias = torch.zeros_like(bias) if acts else None
+        gradients = (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, for_bias)
+        return (*gradients, *(None,) * 7)
 
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:
         """Return the steps of the gradients."""
         _whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
-            dy, x, y, weight, statistics = _primals(ctx)
+            dy, x, y, weight, bias, statistics = _primals(ctx)
+            y = _output(x, weight, bias, statistics, y, ctx.options)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[1], steps[3])
             tensor_steps.check("the tangent of {}")
@@ -130,6 +141,20 @@ def _primals(ctx: Any) -> Iterator[Any]:
     """Return the saved tensors without their steps at this level; enclosing levels keep theirs."""
     for saved in ctx.saved_tensors:
         yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
+
+
+def _output(
+    x: torch.Tensor,
+    weight: Maybe,
+    bias: Maybe,
+    statistics: torch.Tensor,
+    y: Maybe,
+    options: CallOptions,
+) -> Maybe:
+    """Return the output as it was kept, or again if it was not; None without an activation."""
+    if y is not None or options.activation == "identity":
+        return y
+    return kernels.output(x, weight, bias, statistics, options).detach()
 
 
 def _whole_gradient_only(options: CallOptions) -> None:

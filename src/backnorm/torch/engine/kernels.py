@@ -229,6 +229,16 @@ def backward(
     return dx, dweight, dbias, dresidual
 
 
+RECOMPUTED: Final = (torch.float32, torch.float64)
+"""Dtypes in which the backward pass computes an output again by itself."""
+
+
+def can_write(residual: torch.Tensor | None, activation: Activation) -> bool:
+    """Whether y is not kept for backward, so that it may be written to, as PyTorch's own may."""
+    keeps = torch_activations.ACTIVATIONS[activation].keeps_output
+    return residual is None and not keeps and activation != "identity"
+
+
 def output(
     x: torch.Tensor,
     weight: torch.Tensor | None,

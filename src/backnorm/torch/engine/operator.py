@@ -35,7 +35,8 @@ def batch_norm(
     # Updated here, so that the operator stays functional: torch.compile and the transforms need
     # no rule for an argument that it writes to.
     if options.training and running_mean is not None and running_var is not None:
-        n = x.numel() // x.shape[1]
+        n: Any = x.numel() // x.shape[1]
+        n = n.double() if isinstance(n, torch.Tensor) else n  # torch.jit.trace counts in tensors
         _move(running_mean, statistics[StatisticsRow.MEAN], options.momentum)
         _move(running_var, statistics[StatisticsRow.VAR] * (n / (n - 1)), options.momentum)
     return y
