@@ -379,6 +379,6 @@ def test_what_a_normalization_refuses_is_refused_at_once(shape: tuple[int, ...])
             return self.act(y + r)  # type: ignore[no-any-return]
 
     model = convert(built(lambda: Refusing(nn.BatchNorm2d(3))))
-    with pytest.raises(ValueError, match="[Ee]xpected"):
+    with pytest.raises(ValueError, match=r"[Ee]xpected"):
         model(drawn(shape, 0))
     assert model.side.num_batches_tracked == 0  # type: ignore[union-attr]
