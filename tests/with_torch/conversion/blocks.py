@@ -223,7 +223,7 @@ BLOCKS: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
     "dense": (Dense, 1, ""),
     "used twice": (UsedTwice, 0, "used elsewhere"),
     "broadcast": (Broadcast, 1, ""),
-    "changes the sum": (ChangesSum, 0, "no activation follows"),
+    "changes the sum": (ChangesSum, 0, "no activation of the engine follows"),
     "changes an alias": (ChangesAlias, 1, ""),
     "changes a shape": (ChangesShape, 1, ""),
     "changes the output": (ChangesOutput, 1, ""),

@@ -141,7 +141,7 @@ def conversion_report(model: nn.Module) -> Report:
     >>> from backnorm.torch import conversion_report, convert
     >>> report = conversion_report(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))))
     >>> report.converted, report.fused, report.entries[0].why
-    (1, 0, 'no activation follows, or its output is used elsewhere')
+    (1, 0, 'no activation of the engine follows directly, or its output is used elsewhere')
     """
     _check_model(model)
     return Report(model, tuple(_entries(model)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "Outcome"]
 
-NOTHING: Final = "no activation follows, or its output is used elsewhere"
+NOTHING: Final = "no activation of the engine follows directly, or its output is used elsewhere"
 
 
 class Outcome:
