@@ -1,4 +1,13 @@
-"""Convert the batch normalizations of a model to the engine's, and revert them."""
+"""Convert the batch normalizations of a model to the engine's, and revert them.
+
+`layers` and `known` change the class of a layer. Fusion belongs to the module that calls it:
+`sequences` gives a Sequential another forward, `forwards` the methods of any other class. For that
+`source` reads and compiles a method, `classes` and `plans` say what its class and its names stand
+for, `patterns`, `chains` and `neighbours` find what follows a normalization, and `rewriting` writes
+the new body. It calls the functions of `deferral`, which decide at each call what is computed in
+one pass, by `activations`, `hooks` and `overwriting`. `outcomes` and `report` say what becomes of
+each layer.
+"""
 
 from __future__ import annotations
 
