@@ -120,14 +120,12 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return act(norm(inner(x)) + shortcut(x))."""
-        y: Tensor = self.inner(x)
+        y = self.inner(x)
         if self.adds:
-            y = self.norm(y, self.shortcut(x))
-        else:
-            y = self.norm(y)
-            y += self.shortcut(x)
-        result: Tensor = self.act(y)
-        return result
+            return self.act(self.norm(y, self.shortcut(x)))  # type: ignore[no-any-return]
+        y = self.norm(y)
+        y += self.shortcut(x)
+        return self.act(y)  # type: ignore[no-any-return]
 
 
 def _resnet(of: NetworkParts, blocks: list[int], sides: list[int], growth: int) -> nn.Sequential:
