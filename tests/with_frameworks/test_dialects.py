@@ -26,7 +26,7 @@ from backnorm.audit.verdict import judge
 from backnorm.cli._hosts import Host
 from backnorm.cli._targets import is_installed
 from backnorm.dialects import DIALECTS, row_of
-from backnorm.host.serve import environment
+from backnorm.host.versions import environment
 from backnorm.testing.budget import FRAMEWORK_PARTS, parts
 from with_frameworks.row_layers import as_row
 
