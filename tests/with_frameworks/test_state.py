@@ -59,7 +59,8 @@ def test_running_statistics_and_higher_derivatives_are_in_order(framework: str, 
     assert record.sound
     assert results(record) == dict.fromkeys(FOLLOWED, "pass")
     assert STATES[framework, name] in record.state
-    assert {finding.code[0] for finding in record.findings} <= {"N"}
+    # They lose digits in float32, and all of y at a large mean.
+    assert {f.code for f in record.findings if f.code[0] != "N"} <= {"I07"}
 
 
 @pytest.mark.parametrize("framework", sorted({framework for framework, _ in STATES}))
