@@ -7,12 +7,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.blame import blamed
 from backnorm.audit.findings import fault
 from backnorm.audit.measure.gradient import measure
 from backnorm.audit.probes import run_probes, without_the_others
 from backnorm.audit.probes.examination import Examination
 from backnorm.audit.record import ProbeResult, Record
+from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.verdict import judge
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.audit.blame import blamed
 from backnorm.audit.conduct import GRADIENT, conduct, faulty
 from backnorm.audit.kinds import has_mean
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import Inputs
 from backnorm.audit.measure.parts import path_parts
 from backnorm.audit.record import Expected
+from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.subjects.runner import Runner
 
 if TYPE_CHECKING:

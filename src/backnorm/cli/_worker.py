@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from backnorm.audit.blame import blamed
 from backnorm.audit.conduct import conduct_by_probes
 from backnorm.audit.control import Control, controls_of
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
+from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target

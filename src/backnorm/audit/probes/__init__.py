@@ -10,7 +10,6 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.blame import blamed
 from backnorm.audit.findings import finding
 from backnorm.audit.probes.axes import empty_batch, other_axes
 from backnorm.audit.probes.blind_spots import blind_spots
@@ -33,6 +32,7 @@ from backnorm.audit.probes.samples import evaluates_each_sample
 from backnorm.audit.probes.special_values import few_values, gamma_zero, large_values
 from backnorm.audit.probes.state import state_in_order
 from backnorm.audit.record import AUDIT_ERROR, ProbeResult, Record
+from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.thresholds import HUNG_PROBES
 
 if TYPE_CHECKING:
