@@ -180,8 +180,8 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Make the layer deterministic, or audit the normalization alone.",
     ),
     "G17": Entry(
-        "x is divided by a scale of its own before it is normalized, and the gradient takes this "
-        "scale for a constant.",
+        "x is divided by a scale computed from it before it is normalized, and the gradient takes "
+        "this scale for a constant.",
         "coefficients 1, 1, 1, and the path through the scale, which eps keeps from vanishing",
         (
             "by design: a 'stable' layer normalization divides by the detached largest value",

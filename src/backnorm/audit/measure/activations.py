@@ -168,7 +168,7 @@ def bent(name: str, share: float) -> ElementFunction:
 def rising(function: Function) -> tuple[float, float]:
     """Return the longest interval in which f rises, and takes values that it has nowhere else.
 
-    The interval is empty if there is no such interval.
+    The interval is empty if none is found.
     """
     y = function(GRID)
     before, after = np.maximum.accumulate(y), np.minimum.accumulate(y[::-1])[::-1]

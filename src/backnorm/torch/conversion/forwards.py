@@ -81,7 +81,7 @@ def fuse(
 
 @generated.recipe("forward")
 def _members(base: Any, plan: Plan) -> dict[str, Any]:
-    methods, _ = _methods(base, Plan(*plan))
+    methods, _ = _methods(base, plan)
     helpers = {PREFIX + key: value for key, value in HELPERS.items()}
     return {name: _method(base, name, method, helpers) for name, method in methods.items()}
 

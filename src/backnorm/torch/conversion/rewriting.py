@@ -3,7 +3,7 @@
 `act(self.norm(x))` becomes `settle(apply(act, defer(self.norm, x)))`, and the statements
 `y = self.norm(x)`, `y += r`, `y = act(y)` become `y = defer(self.norm, x)`, `y = add(iadd, y, r)`,
 `y = apply(act, y)`, `y = settle(y)`. All else stays as it is: the same names are read from the same
-places in the same order at every call. Nothing runs when a model is converted, and no value is
+places in the same order at every call. No forward runs at a conversion, and no value is
 remembered. The functions (`deferral`) decide at each call what is computed in one pass.
 
 A variable that may hold a value that waits is read by these statements and by no other. The
