@@ -3,7 +3,7 @@
 A sample is a file that a framework wrote and, beside it, a file of the same name with
 ``.sample.json`` behind: which arrays hold an input and the output that the framework computed
 (``arrays``, ``x``, ``y``), the options that the file does not tell (``options``), and the file that
-describes the network (``net``).
+describes the network (``net``), and those that hold its weights (``beside``).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Sample(NamedTuple):
     recorded: tuple[Path, str, str] | None
     options: tuple[tuple[str, str, float], ...]
     net: Path | None
+    beside: tuple[Path, ...]
 
 
 def _name_of_format(path: Path) -> str:
@@ -57,14 +58,25 @@ def _sample(description: Path) -> Sample:
         (folder / said["arrays"], said["x"], said["y"]) if "arrays" in said else None,
         tuple(map(tuple, said.get("options", ()))),
         folder / said["net"] if "net" in said else None,
+        tuple(folder / name for name in said.get("beside", ())),
     )
 
 
 FILES = {
     sample.path.name: sample
-    for sample in map(_sample, sorted([*SAMPLES.glob(f"*{ENDING}"), *GOLDENS.glob(f"*/*{ENDING}")]))
+    for sample in map(
+        _sample, sorted([*SAMPLES.rglob(f"*{ENDING}"), *GOLDENS.glob(f"*/*{ENDING}")])
+    )
 }
 """All samples, by the names of their files."""
+
+ELSEWHERE = ("savedmodel",)
+"""Formats that only a framework reads: test_savedmodel.py has what can be tested without it."""
+
+READABLE = [name for name in FORMATS if name not in ELSEWHERE]
+
+SAMPLED = [name for name, sample in FILES.items() if sample.format in READABLE]
+"""The samples that can be read."""
 
 RECORDED = [name for name, sample in FILES.items() if sample.recorded]
 """Those with an output."""
@@ -76,7 +88,14 @@ def installed(format_: str) -> bool:
     return not library or importlib.util.find_spec(library) is not None
 
 
-NEW = [name for name in FORMATS if not installed(name) or format_of(Path(), name).makes_new]
+WRITABLE = [name for name in RECORDED if not FORMATS[FILES[name].format].read_only]
+"""Those of a format that can be written."""
+
+NEW = [
+    name
+    for name, home in FORMATS.items()
+    if not home.read_only and (not installed(name) or format_of(Path(), name).makes_new)
+]
 """The formats of which a new file can be made; those without their library are skipped later."""
 
 
@@ -86,11 +105,19 @@ def need(format_: str) -> None:
         pytest.skip(f"{FORMATS[format_].library} is not installed; make test has it")
 
 
+def need_new(format_: str) -> None:
+    """Skip where a new file of a format cannot be written."""
+    need(format_)
+    package = FORMATS[format_].new_needs
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed; make test has it")
+
+
 def read(name: str) -> ModelFile:
     """Read a sample, and add the options that it does not tell."""
     sample = FILES[name]
     need(sample.format)
-    return files.with_options(files.read(sample.path), sample.options)
+    return files.read(sample.path, settings=sample.options)
 
 
 def new_file(folder: Path, format_: str) -> Path:

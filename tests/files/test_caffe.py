@@ -167,7 +167,11 @@ def test_without_a_prototxt_it_is_said(tmp_path: Path) -> None:
         layer("bn", "BatchNorm", "a", "b", blob(1.0), blob(1.0), blob(1.0), extra=option),
     )
     assert model.layers[0].options["eps"] == 0.5
-    assert model.notes == ("no m.prototxt beside: eps and wiring are those in m.caffemodel itself",)
+    (note,) = model.notes
+    assert note == (
+        "no m.prototxt beside, and no deploy.prototxt of this model: eps and wiring are those in "
+        "m.caffemodel itself"
+    )
 
 
 def test_five_blobs_are_refused(tmp_path: Path) -> None:
@@ -178,6 +182,7 @@ def test_five_blobs_are_refused(tmp_path: Path) -> None:
 
 
 TEXTS = {
+    r"""name: '\8\101\x42'""": {"name": ["8AB"]},
     "a: 1 b: 'x' \"y\"": {"a": ["1"], "b": ["xy"]},
     "a { b: 1; b: 2 } a < b: 3 >": {"a": [{"b": ["1", "2"]}, {"b": ["3"]}]},
     "a: [1, 2] # no\nb: -1e-3": {"a": ["1", "2"], "b": ["-1e-3"]},
@@ -212,3 +217,20 @@ def test_the_golden_file_goes_by_its_prototxt() -> None:
     model = models.read("c047m.caffemodel")
     assert model.layers[0].options["moving_average_fraction"] == np.float32(0.9)
     assert model.notes == ()
+
+
+def test_a_deploy_prototxt_beside_is_found_if_it_is_of_this_model(tmp_path: Path) -> None:
+    """One of another model in the folder describes layers that the file lacks."""
+    text = (
+        'layer {{ name: "{}" type: "BatchNorm" bottom: "a" top: "b" '
+        "batch_norm_param {{ eps: 1e-2 }} }}"
+    )
+    (tmp_path / "deploy.prototxt").write_text(text.format("other"))
+    layers = (norm("bn", "a", "b"), norm("aux", "b", "c"))
+    model = read(tmp_path, *layers)
+    assert [layer.name for layer in model.layers] == ["bn", "aux"]
+    assert "no deploy.prototxt of this model" in model.notes[0]
+    (tmp_path / "deploy.prototxt.txt").write_text(text.format("bn"))
+    model = read(tmp_path, *layers)
+    assert [layer.options["eps"] for layer in model.layers] == [np.float32(1e-2)]
+    assert model.notes == ("aux is not in deploy.prototxt.txt; it is left as it is",)

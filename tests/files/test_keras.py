@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backnorm.convert import files
-from backnorm.convert.files._keras_config import layers_of
+from backnorm.convert.files.keras._config import layers_of
 from backnorm.errors import FileError
 from files import models
 
@@ -80,16 +80,38 @@ def test_a_configuration_without_an_end_is_refused() -> None:
 
 
 def test_weights_alone_leave_epsilon_open() -> None:
-    """And a layer of three arrays is left alone: nothing tells which the third is."""
-    models.need("h5")
-    model = files.read(models.SAMPLES / "keras.weights.h5")
-    assert [layer.name for layer in model.layers] == ["layers/batch_normalization"]
+    """The file tells neither epsilon nor momentum."""
+    model = models.read("keras.weights.h5")
+    assert model.layers[1].name == "layers/batch_normalization_1"
+    settings = [("layers/batch_normalization_1", "scale", False)]
+    model = files.read(model.path, settings=settings)
+    assert [layer.untold for layer in model.layers] == [("epsilon", "momentum")] * 2
     assert "epsilon" not in model.layers[0].options
-    assert model.notes == (
-        "weights alone do not tell epsilon: Keras's default is taken for granted",
-        "layers/batch_normalization_1 has 3 arrays: gamma or beta? It is left alone",
-    )
-    assert "layers/batch_normalization_1/vars/0" in model.others
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field"),
+    [("scale", False, "beta"), ("scale", True, "gamma"), ("center", True, "beta")],
+)
+def test_the_caller_says_what_a_layer_of_three_arrays_has(
+    option: str, value: object, field: str
+) -> None:
+    """A pattern for all layers decides this one alone: the other has four arrays."""
+    models.need("h5")
+    path = models.SAMPLES / "keras.weights.h5"
+    full, three = files.read(path, settings=[("*", option, value)]).layers
+    assert list(full.state) == ["gamma", "beta", "moving_mean", "moving_variance"]
+    assert list(three.state) == [field, "moving_mean", "moving_variance"]
+    assert three.options == {"scale": field == "gamma", "center": field == "beta"}
+
+
+def test_a_layer_of_three_arrays_is_not_guessed() -> None:
+    """Gamma or beta would give another output."""
+    models.need("h5")
+    with pytest.raises(
+        FileError, match=r"layers/batch_normalization_1, has three arrays|gamma or beta"
+    ):
+        files.read(models.SAMPLES / "keras.weights.h5")
 
 
 def test_the_names_of_keras_2_are_known(tmp_path: Path) -> None:
@@ -105,4 +127,51 @@ def test_the_names_of_keras_2_are_known(tmp_path: Path) -> None:
     layers = {layer.name: layer.options for layer in model.layers}
     assert layers["bn"]["epsilon"] == 1e-2
     assert "epsilon" not in layers["own"]
-    assert model.notes == ("own is not in model_config: the default of epsilon is assumed",)
+    untold = {layer.name: layer.untold for layer in model.layers}
+    assert untold == {"bn": (), "own": ("epsilon", "momentum")}
+
+
+def whole_model(path: Path, config: dict[str, Any], *scopes: tuple[str, str]) -> None:
+    """Write a model of Keras 2: for each group of a layer the name that its variables have."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed; make test has it")
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        for group, scope in scopes:
+            for field in ("gamma", "beta", "moving_mean", "moving_variance"):
+                file[f"model_weights/{group}/{scope}/{field}:0"] = np.ones(3, np.float32)
+
+
+def test_variables_that_keras_2_numbered_are_their_layers(tmp_path: Path) -> None:
+    """In a process that had made bn before, the variables of the second bn are bn_1/..."""
+    norms = [entry("BatchNormalization", f"bn_{index}", epsilon=10.0**-index) for index in (1, 2)]
+    config = entry("Sequential", "s", layers=norms)
+    whole_model(tmp_path / "m.h5", config, ("bn_1", "bn_1_1"), ("bn_2", "bn_2_1"))
+    model = files.read(tmp_path / "m.h5")
+    assert {layer.name: layer.options["epsilon"] for layer in model.layers} == {
+        "bn_1": 1e-1,
+        "bn_2": 1e-2,
+    }
+    assert {layer.untold for layer in model.layers} == {()}
+    files.write(tmp_path / "same.h5", model)
+    assert (tmp_path / "same.h5").read_bytes() == (tmp_path / "m.h5").read_bytes()
+
+
+def test_a_layer_has_the_options_of_its_group(tmp_path: Path) -> None:
+    """Not those of the layer that has the name of its variables."""
+    norms = [entry("BatchNormalization", f"bn_{index}", epsilon=10.0**-index) for index in (1, 2)]
+    config = entry("Sequential", "s", layers=norms)
+    whole_model(tmp_path / "m.h5", config, ("bn_1", "bn_2"), ("bn_2", "bn_3"))
+    model = files.read(tmp_path / "m.h5")
+    assert {layer.name: layer.options["epsilon"] for layer in model.layers} == {
+        "bn_1/bn_2": 1e-1,
+        "bn_2/bn_3": 1e-2,
+    }
+
+
+def test_layers_in_a_group_keep_their_names(tmp_path: Path) -> None:
+    """A model in a model is a group with several layers, whose names may look numbered."""
+    norms = [entry("BatchNormalization", f"m_{index}", epsilon=10.0**-index) for index in (1, 2)]
+    inner = entry("Sequential", "m", layers=norms)
+    config = entry("Sequential", "s", layers=[inner])
+    whole_model(tmp_path / "m.h5", config, ("m", "m_1"), ("m", "m_2"))
+    assert {layer.name for layer in files.read(tmp_path / "m.h5").layers} == {"m/m_1", "m/m_2"}

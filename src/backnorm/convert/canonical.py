@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm.dialects.columns import Role, Row
     from backnorm.dialects.settings import Settings
 
-__all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical"]
+__all__ = ["Canonical", "from_canonical", "refuse_negative_root", "to_canonical", "untouched"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,9 @@ def to_canonical(row: Row, settings: Settings, state: Mapping[str, npt.ArrayLike
     stored = read(row, settings, arrays, channels(row, arrays))
     if stored.divisor < 0.0:
         raise ConversionError.negative_divisor(row.name, _name(row, "divisor"), stored.divisor)
-    mean, var = stored.eval_statistics(row, settings)
+    with np.errstate(over="ignore"):  # sums divided by almost nothing
+        mean, var = stored.eval_statistics(row, settings)
+    _refuse_not_finite(row, {_name(row, "mean"): mean, _name(row, "var"): var})
     gamma = gamma_used(row, settings, stored.gamma)
     roles = {array.role for array in row.arrays.known}
     return Canonical(
@@ -136,13 +138,15 @@ def _updates(row: Row, stored: Stored) -> int | None:
         return 0 if stored.count == 0 else None
     if "count" not in roles:
         return None
-    return stored.count or (0 if _untouched(row, stored.mean, stored.var) else None)
+    return stored.count or (0 if untouched(row, stored.mean, stored.var) else None)
 
 
-def _untouched(row: Row, mean: AnyArray, var: AnyArray) -> bool:
+def untouched(row: Row, mean: AnyArray, var: AnyArray) -> bool:
     """Tell whether the statistics are still those of a new layer."""
     start = row.initial.value
-    return start is not UNKNOWN and bool((mean == start[0]).all() and (var == start[1]).all())
+    if start is UNKNOWN or not mean.size:
+        return False
+    return bool((mean == start[0]).all() and (var == start[1]).all())
 
 
 def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[str, AnyArray]:
@@ -151,7 +155,7 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
     Raises
     ------
     ConversionError
-        A gamma that the framework cannot write.
+        A gamma that the framework cannot write, or a value too large for the dtype of the state.
     """
     # The inverse of `to_canonical`: what the target divides by when it reads is multiplied in here.
     count = _count(row, settings, canonical)
@@ -162,19 +166,33 @@ def from_canonical(row: Row, settings: Settings, canonical: Canonical) -> dict[s
         factor = correction(settings, count)
     dtype, c = canonical.dtype, len(canonical.mean)
     roles = {array.role for array in row.arrays.known}
-    mean, var = canonical.mean.astype(dtype), canonical.var.astype(dtype)
+    beta = np.zeros(c) if canonical.beta is None else canonical.beta
+    averages = "average_mean" in roles
     stored = Stored(
-        mean=(canonical.mean * factor).astype(dtype),
-        var=(canonical.var * factor).astype(dtype),
-        gamma=_gamma(row, settings, canonical).astype(dtype),
-        beta=(np.zeros(c) if canonical.beta is None else canonical.beta).astype(dtype),
-        average_mean=mean if "average_mean" in roles else None,
-        average_var=var if "average_var" in roles else None,
+        mean=_rounded(row, "mean", canonical.mean * factor, dtype),
+        var=_rounded(row, "var", canonical.var * factor, dtype),
+        gamma=_rounded(row, "gamma", _gamma(row, settings, canonical), dtype),
+        beta=_rounded(row, "beta", beta, dtype),
+        average_mean=_rounded(row, "average_mean", canonical.mean, dtype) if averages else None,
+        average_var=_rounded(row, "average_var", canonical.var, dtype) if averages else None,
         divisor=factor,
         count=count,
         finetuned=canonical.finetuned,
     )
     return arrays_of(row, settings, stored)
+
+
+def _rounded(row: Row, role: Role, values: Float64Array, dtype: np.dtype[Any]) -> AnyArray:
+    """Return values in a dtype; one that is too large for it would become infinite."""
+    with np.errstate(over="ignore"):
+        rounded: AnyArray = values.astype(dtype)
+    wrong = np.isinf(rounded)
+    if wrong.any() and any(array.role == role for array in row.arrays.known):
+        channel = int(wrong.argmax())
+        requirement = f"be within the range of {dtype.name}"
+        value = float(values[channel])
+        raise ConversionError.cannot_hold(row.name, _name(row, role), requirement, value, channel)
+    return rounded
 
 
 def channels(row: Row, state: Mapping[str, AnyArray]) -> int:
@@ -235,7 +253,7 @@ def _count(row: Row, settings: Settings, canonical: Canonical) -> int:
     known = canonical.updates
     if row.storage.known != "hidden averages and their count":
         return row.copied_updates.known if known is None else known
-    if known == 0 and _untouched(row, canonical.mean, canonical.var):
+    if known == 0 and untouched(row, canonical.mean, canonical.var):
         return 0
     keep = settings.keep or 0.0
     if known or keep == 1.0:

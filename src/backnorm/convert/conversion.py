@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from backnorm import _check
+from backnorm._display import Displayed
 from backnorm.convert.canonical import Canonical, from_canonical, refuse_negative_root, to_canonical
 from backnorm.convert.losses import KINDS, Carried, Loss, estimator_factor, losses_of
 from backnorm.dialects.registry import row_of
@@ -29,8 +30,8 @@ __all__ = ["Conversion", "convert_state"]
 PRESERVES: Final = ("output", "estimator")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Conversion:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Conversion(Displayed):
     """What `convert_state` returns.
 
     Attributes
@@ -56,6 +57,7 @@ def convert_state(
     *,
     n: SupportsIndex | None = None,
     allow_loss: bool = False,
+    strict: bool = False,
     preserve: Literal["output", "estimator"] = "output",
     source_options: Mapping[str, OptionValue] | None = None,
     target_options: Mapping[str, OptionValue] | None = None,
@@ -77,6 +79,9 @@ def convert_state(
         The number of values per channel that the running variance was taken over, if known.
     allow_loss
         Whether to go on where something that matters is lost.
+    strict
+        Whether to refuse also a running variance that the target would estimate in another way, if
+        n is not given. The output in eval is the same.
     preserve
         "output" carries the running variance as it is. "estimator" multiplies it by n/(n - 1) or
         (n - 1)/n where the target keeps the other estimate, as if the layer had been trained there:
@@ -94,7 +99,7 @@ def convert_state(
     Raises
     ------
     ConversionError
-        Something that matters would be lost, and neither n nor allow_loss permits it; the target
+        Something that matters would be lost, and allow_loss does not permit it; the target
         cannot store a value; or the source's var + eps, or its divisor, is negative.
     UnknownNameError, RangeError, ShapeError, DtypeError
         Dialects, options or arrays that do not exist or do not fit.
@@ -134,10 +139,11 @@ def convert_state(
         carried = carried._replace(state=_restated(carried, count))
     # 3. List what would be lost, and refuse what matters.
     refuse_negative_root(source_row, carried.state)
-    losses = losses_of(carried, count)
+    losses = losses_of(carried, count, strict=strict)
     for loss in losses:
         if loss.refused and not allow_loss:
-            raise ConversionError.loss(source, target, loss.what, KINDS[loss.name].advice)
+            kind = KINDS[loss.name]
+            raise ConversionError.loss(source, target, loss.what, kind.advice, kind.command)
     # 4. Move the difference of the two eps into the variance, and write.
     moved = replace(carried.state, var=_with_eps(carried))
     return Conversion(from_canonical(target_row, target_settings, moved), options, losses)

@@ -74,8 +74,11 @@ class LossKind(NamedTuple):
     """A kind of loss: between which rows it is possible, and in which conversions it happens."""
 
     what: str
-    refused: bool
+    refused: Literal["never", "strict", "always"]
+    """"strict": the output in eval is the same, and training that goes on soon forgets it."""
     advice: str
+    command: str
+    """The advice with the options of ``backnorm convert``, which has no options of the target."""
     rows: Callable[[Row, Row], bool]
     happens: Callable[[Carried], bool]
 
@@ -115,20 +118,24 @@ def _below_zero(c: Carried) -> bool:
 
 
 _ALLOW: Final = "Pass allow_loss=True if that does not matter."
+_ALLOW_COMMAND: Final = "Pass --allow-loss if that does not matter."
 
 KINDS: Final[dict[LossName, LossKind]] = {
     "estimator": LossKind(
         "the running variance is {source.running_var.value}, and {target.name} keeps it "
         "{target.running_var.value}",
-        refused=True,
-        advice="Pass n, the number of values per channel it was taken over, or allow_loss=True.",
+        refused="strict",
+        advice="Pass n, the number of values per channel it was taken over, or leave strict out.",
+        command="Pass --n, the values per channel it was taken over (batch x height x width at "
+        "that layer), or leave --strict out.",
         rows=lambda a, b: a.running_var.known != b.running_var.known,
         happens=_always,
     ),
     "eps in variance": LossKind(
         "{source.name} and {target.name} differ in whether the running variance contains eps",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: (
             (a.storage.known == "averages, eps in the variance")
             != (b.storage.known == "averages, eps in the variance")
@@ -138,22 +145,25 @@ KINDS: Final[dict[LossName, LossKind]] = {
     "eps floor": LossKind(
         "the running variance is smaller than the amount by which eps must grow, "
         "to {target_settings.eps:g}",
-        refused=True,
+        refused="always",
         advice="Pass allow_loss=True to end at a variance of 0, or another eps in target_options.",
+        command="Pass --allow-loss to end at a variance of 0.",
         rows=lambda _a, _b: True,  # target_options may ask for any eps
         happens=_below_zero,
     ),
     "running statistics": LossKind(
         "the running statistics: the target layer does not keep any and uses the batch's in eval",
-        refused=True,
+        refused="always",
         advice="Give the target layer running statistics in target_options.",
+        command=_ALLOW_COMMAND,
         rows=lambda _, b: "untracked" in _statistics(b),
         happens=lambda c: c.target_settings.statistics == "untracked",
     ),
     "batch in eval": LossKind(
         "one of the two layers normalizes by the batch in eval, the other by running statistics",
-        refused=True,
+        refused="always",
         advice="Give both the same in source_options and target_options.",
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: "batch" in _statistics(a) | _statistics(b),
         happens=lambda c: (
             c.target_settings.statistics != "untracked"
@@ -163,29 +173,33 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "divisor": LossKind(
         "the divisor of the sums, {state.divisor:g}, by which the next update weighs the old",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: _has(a, "divisor") and not _has(b, "divisor"),
         happens=lambda c: c.state.divisor not in {0.0, 1.0},
     ),
     "unread sums": LossKind(
         "the sums, which {source.name} reads as 0 because their divisor is 0",
-        refused=True,
+        refused="always",
         advice="If the file is NVIDIA's, take caffe-nvidia as source; else pass allow_loss=True.",
+        command="If the file is NVIDIA's, pass --from caffe-nvidia; else pass --allow-loss.",
         rows=lambda a, _: _has(a, "divisor"),
         happens=lambda c: c.state.divisor == 0.0 and c.state.unread,
     ),
     "updates": LossKind(
         "the count of updates, {state.updates}",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: _has(a, "count") and not _has(b, "count"),
         happens=lambda c: bool(c.state.updates),
     ),
     "plain mean": LossKind(
         "the rule that the statistics are the plain mean of all batches",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: (
             (a.momentum_none.known, b.momentum_none.known) == ("cumulative", "refused")
         ),
@@ -193,22 +207,25 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "finetuning": LossKind(
         "the count of finetuning calls, {state.finetuned}",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: _has(a, "finetuned") and not _has(b, "finetuned"),
         happens=lambda c: c.state.finetuned != 0,
     ),
     "unused gamma": LossKind(
         "a stored gamma other than 1 that {source.name} does not use; ones are written",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, _: a.fixed_gamma.known.name is not None,
         happens=lambda c: c.source_settings.fixed_gamma and _not_one(c.state.stored_gamma),
     ),
     "sign of gamma": LossKind(
         "the sign of the stored gamma, of which {source.name} uses the absolute value",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, b: a.gamma_rule.known != "stored" and b.gamma_rule.known == "stored",
         happens=lambda c: (
             c.state.stored_gamma is not None and bool((c.state.stored_gamma < 0).any())
@@ -216,8 +233,9 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "gamma": LossKind(
         "gamma differs from 1, and the target layer lacks gamma or holds it at 1",
-        refused=True,
+        refused="always",
         advice="Give the target layer a gamma to train in target_options.",
+        command=_ALLOW_COMMAND,
         rows=lambda _, b: _options(b, "gamma") or b.fixed_gamma.known.name is not None,
         happens=lambda c: (
             _not_one(c.state.gamma)
@@ -226,8 +244,9 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "beta": LossKind(
         "beta differs from 0, and the target layer lacks beta",
-        refused=True,
+        refused="always",
         advice="Give the target layer a beta in target_options.",
+        command=_ALLOW_COMMAND,
         rows=lambda _, b: _options(b, "beta"),
         happens=lambda c: (
             not c.target_settings.beta and c.state.beta is not None and bool(c.state.beta.any())
@@ -235,8 +254,9 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "new gamma": LossKind(
         "the absence of gamma: the target layer has gamma, and ones are written",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, _: _options(a, "gamma") or a.fixed_gamma.known.name is not None,
         happens=lambda c: (
             c.state.gamma is None and c.target_settings.gamma and not c.target_settings.fixed_gamma
@@ -244,8 +264,9 @@ KINDS: Final[dict[LossName, LossKind]] = {
     ),
     "new beta": LossKind(
         "the absence of beta: the target layer has beta, and zeros are written",
-        refused=False,
+        refused="never",
         advice=_ALLOW,
+        command=_ALLOW_COMMAND,
         rows=lambda a, _: _options(a, "beta"),
         happens=lambda c: c.state.beta is None and c.target_settings.beta,
     ),
@@ -258,8 +279,9 @@ def losses_between(source: Row, target: Row) -> tuple[LossName, ...]:
     return tuple(name for name, kind in KINDS.items() if kind.rows(source, target))
 
 
-def losses_of(carried: Carried, n: int | None) -> tuple[Loss, ...]:
+def losses_of(carried: Carried, n: int | None, *, strict: bool = False) -> tuple[Loss, ...]:
     """Return what this conversion does not carry."""
+    refusals = {"always", "strict"} if strict else {"always"}
     losses = []
     for name in losses_between(carried.source, carried.target):
         kind = KINDS[name]
@@ -267,7 +289,7 @@ def losses_of(carried: Carried, n: int | None) -> tuple[Loss, ...]:
             continue
         what = kind.what.format(**carried._asdict())
         factor = estimator_factor(carried, n) if name == "estimator" and n else None
-        losses.append(Loss(name, what, kind.refused and factor is None, factor))
+        losses.append(Loss(name, what, kind.refused in refusals and factor is None, factor))
     return tuple(losses)
 
 

@@ -37,7 +37,7 @@ def draw(kind: str) -> np.ndarray:
 
 
 def torch_files(x: np.ndarray) -> np.ndarray:
-    """.pt, .pt of a checkpoint, and .safetensors."""
+    """.pt, .pt of a checkpoint, old and new, and .safetensors."""
     norms = torch.nn.BatchNorm2d(C, eps=1e-3), torch.nn.BatchNorm2d(C, affine=False)
     net = torch.nn.Sequential(norms[0], torch.nn.ReLU(), norms[1]).eval()
     with torch.no_grad():
@@ -49,14 +49,17 @@ def torch_files(x: np.ndarray) -> np.ndarray:
             norm.num_batches_tracked.fill_(7)
         y = net(torch.from_numpy(x)).numpy()
     state = {**net.state_dict(), "dense.weight": torch.randn(2, C).bfloat16()}
+    torch.jit.script(net).save(HERE / "torch.torchscript")
     torch.save(state, HERE / "torch.pt")
     torch.save({"state_dict": state, "epoch": 3}, HERE / "torch_checkpoint.pt")
+    legacy = HERE / "torch_legacy.pt"
+    torch.save({"state_dict": state}, legacy, _use_new_zipfile_serialization=False)
     safetensors.torch.save_file(state, HERE / "torch.safetensors", {"format": "pt"})
     return y
 
 
 def keras_files(x: np.ndarray) -> np.ndarray:
-    """.keras, .h5 and .weights.h5."""
+    """.keras, .h5 and .weights.h5; nothing is trained."""
     norms = (
         keras.layers.BatchNormalization(name="first", epsilon=2e-3),
         keras.layers.BatchNormalization(scale=False),
@@ -71,6 +74,20 @@ def keras_files(x: np.ndarray) -> np.ndarray:
     model.save(HERE / "keras.h5")
     model.save_weights(HERE / "keras.weights.h5")
     return np.asarray(model.predict(x, verbose=0)[0])
+
+
+def compiled_keras_files(x: np.ndarray) -> np.ndarray:
+    """The same network compiled and trained: files with the state of the optimizer."""
+    start = keras.Input(x.shape[1:])
+    y = keras.layers.BatchNormalization(name="first", epsilon=2e-3)(start)
+    y = keras.layers.BatchNormalization(scale=False, name="second")(keras.layers.ReLU()(y))
+    model = keras.Model(start, y)
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    model.fit(3 * x + 1, x, epochs=20, verbose=0)
+    model.save(HERE / "compiled.keras")
+    model.save(HERE / "compiled.h5")
+    model.save_weights(HERE / "compiled.weights.h5")
+    return np.asarray(model.predict(x, verbose=0))
 
 
 class Net(nn.Module):
@@ -126,6 +143,7 @@ def main() -> None:
     recorded = {
         "torch": torch_files(x),
         "keras": np.moveaxis(keras_files(last), -1, 1),
+        "compiled": np.moveaxis(compiled_keras_files(last), -1, 1),
         "flax": np.moveaxis(flax_files(last), -1, 1),
         "onnx": onnx_files(x),
     }

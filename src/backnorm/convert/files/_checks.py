@@ -10,10 +10,10 @@ from backnorm.dialects import row_of
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
-    from backnorm._types import AnyArray
+    from backnorm._types import AnyArray, Float64Array
     from backnorm.convert.files.record import ModelFile
 
-__all__ = ["check_layers"]
+__all__ = ["below_zero", "check_arrays", "check_variances"]
 
 DTYPES: Final = ("bfloat16", "float16", "float32", "float64")
 
@@ -26,8 +26,8 @@ MXNET_LARGEST_EPS: Final = 1e-3
 """MXNet's default; users pass smaller values."""
 
 
-def check_layers(model: ModelFile) -> None:
-    """Check types, lengths and variances of all layers.
+def check_arrays(model: ModelFile) -> None:
+    """Check types and lengths of the arrays of all layers.
 
     Parameters
     ----------
@@ -52,16 +52,40 @@ def check_layers(model: ModelFile) -> None:
                 raise FileError.unknown_dtype(model.path.name, place, array.dtype, DTYPES)
             if array.shape != (c,):
                 raise FileError.wrong_length(model.path.name, place, array.shape, c)
-            if columns[field].role == "var":
-                _check_variance(model.path.name, place, array)
+
+
+def check_variances(model: ModelFile) -> None:
+    """Refuse a stored variance that is negative or NaN.
+
+    Parameters
+    ----------
+    model
+        Whose arrays `check_arrays` has let pass.
+
+    Raises
+    ------
+    FileError
+        Naming the file, the layer, the field and the channel.
+    """
+    for layer in model.layers:
+        for array in row_of(layer.dialect).arrays.known:
+            if array.role == "var" and array.name in layer.state:
+                place = f"layer {layer.name}, {array.name}"
+                _check_variance(model.path.name, place, layer.state[array.name])
+
+
+def below_zero(values: Float64Array) -> AnyArray:
+    """Tell where a variance is below zero by more than MXNet's rounding, or NaN.
+
+    The same limit holds for all files: an array may be in any format by now.
+    """
+    return ~(values >= -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS)  # "<" would let NaN pass
 
 
 def _check_variance(file: str, place: str, array: AnyArray) -> None:
-    """Refuse a variance below zero by more than MXNet's rounding, whatever file it is in by now."""
-    least = -MXNET_BELOW_ZERO * MXNET_LARGEST_EPS
     with np.errstate(invalid="ignore"):  # a NaN of the signalling kind
         values = array.astype(np.float64)
-    bad = ~(values >= least)  # not "values < least", which NaN passes
+    bad = below_zero(values)
     if bad.any():
         channel = int(bad.argmax())
         raise FileError.negative_variance(file, place, float(values[channel]), channel)

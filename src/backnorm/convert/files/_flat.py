@@ -8,31 +8,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
+from backnorm.convert.files._arrays import shapes_of, without
+from backnorm.convert.files._flat_kernels import kernels_by_name
+from backnorm.convert.files._holds import fitting
+from backnorm.convert.files._notes import grouped
 from backnorm.convert.files.record import NormLayer
+from backnorm.convert.files.untold import untold_of
 from backnorm.dialects import row_of
-from backnorm.errors import FileError
+from backnorm.errors.base import name_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray
-    from backnorm.convert.files.record import FileOption, ModelFile
+    from backnorm.convert.files._holds import Holds
+    from backnorm.convert.files.record import FileOption, LayerKernel, ModelFile
 
 __all__ = [
     "DIALECTS",
     "SPELLINGS",
     "SortedArrays",
     "Spelling",
-    "distinct",
     "find_layers",
     "options_by",
     "spelled",
+    "spelling_for",
     "spellings_of",
+    "torn_layers",
 ]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +53,23 @@ class Spelling:
         For each field of the state the name in the file, with {} for the layer's.
     needed
         The fields that every such layer has.
+    alone
+        Whether only this framework spells names so, and so the file tells the estimator.
     """
 
     dialect: str
     keys: Mapping[str, str]
     needed: tuple[str, ...]
+    alone: bool = False
 
 
 def _spelling(
-    dialect: str, fixed: str, moving: str = "", renamed: Mapping[str, str] | None = None
+    dialect: str,
+    fixed: str,
+    moving: str = "",
+    renamed: Mapping[str, str] | None = None,
+    *,
+    alone: bool = False,
 ) -> Spelling:
     """Spell every array of a dialect.
 
@@ -68,6 +82,8 @@ def _spelling(
         and variance, where they are spelled otherwise.
     renamed
         The arrays that go by another name.
+    alone
+        Whether only this framework spells names so.
     """
     row = row_of(dialect)
     may_lack = {"gamma": row.gamma_options.known, "beta": row.beta_options.known}
@@ -77,7 +93,7 @@ def _spelling(
         keys[array.name] = pattern.replace("*", (renamed or {}).get(array.name, array.name))
         if not array.optional and not may_lack.get(array.role):
             needed.append(array.name)
-    return Spelling(dialect, keys, tuple(needed))
+    return Spelling(dialect, keys, tuple(needed), alone)
 
 
 _GLUON: Final = {"moving_mean": "running_mean", "moving_var": "running_var"}
@@ -89,7 +105,7 @@ SPELLINGS: Final[tuple[Spelling, ...]] = (
     _spelling("mxnet", "arg:{}_*", "aux:{}_*", renamed=_GLUON),
     _spelling("mxnet", "arg:{}_*", "aux:{}_*"),
     _spelling("caffe", "{}.*"),
-    _spelling("keras", "{}/*"),
+    _spelling("keras", "{}/*", alone=True),  # MindSpore's names have dots
     _spelling("onnx-15", "{}.*"),
     _spelling("torch", "{}.*"),
     _spelling("flax", "params/{}/*", "batch_stats/{}/*"),
@@ -98,8 +114,18 @@ SPELLINGS: Final[tuple[Spelling, ...]] = (
 """A spelling that needs more arrays comes before one that needs a part of them. New files take the
 first of their dialect."""
 
+STATISTICS: Final = ("running_", "moving_")
+"""How the names of statistics begin, where no other array has such a name."""
+
+TORN: Final = "statistics of a layer that lacks other arrays; it is not converted"
+
 DIALECTS: Final = tuple(dict.fromkeys(spelling.dialect for spelling in SPELLINGS))
 """Those with a spelling."""
+
+
+def spelling_for(dialect: str) -> Spelling:
+    """Return how a new file spells the names of any dialect."""
+    return next(iter(spellings_of(dialect)), None) or _spelling(dialect, "{}.*")
 
 
 def spellings_of(dialect: str) -> tuple[Spelling, ...]:
@@ -125,6 +151,11 @@ class SortedArrays:
     keys: Mapping[tuple[str, str], str]
     others: Mapping[str, AnyArray]
 
+    @property
+    def kernels(self) -> tuple[LayerKernel, ...]:
+        """The kernels among the other arrays, as far as names tell."""
+        return kernels_by_name(self.layers, shapes_of(self.others))
+
 
 def find_layers(
     arrays: Mapping[str, AnyArray], spellings: Sequence[Spelling] = SPELLINGS
@@ -144,12 +175,12 @@ def find_layers(
         Each array in one place.
     """
     keys: dict[tuple[str, str], str] = {}
-    layers: dict[str, str] = {}
+    layers: dict[str, Spelling] = {}
     taken: set[str] = set()
     for spelling in spellings:
         for layer, names in _layers_of(arrays.keys() - taken, arrays, spelling):
             if layer not in layers:
-                layers[layer] = spelling.dialect
+                layers[layer] = spelling
                 keys |= {(layer, field): key for field, key in names.items()}
                 taken.update(names.values())
     order = {key: index for index, key in enumerate(arrays)}
@@ -158,15 +189,42 @@ def find_layers(
         tuple(
             NormLayer(
                 layer,
-                layers[layer],
+                layers[layer].dialect,
                 state := {f: arrays[key] for (name, f), key in keys.items() if name == layer},
-                options_by(layers[layer], state),
+                options_by(layers[layer].dialect, state),
+                untold_of(layers[layer].dialect, state, alone=layers[layer].alone),
             )
             for layer in sorted(layers, key=first.__getitem__)
         ),
         keys,
-        {key: array for key, array in arrays.items() if key not in taken},
+        without(arrays, taken),
     )
+
+
+def torn_layers(names: Iterable[str], dialects: Collection[str]) -> tuple[str, ...]:
+    """Say which arrays are statistics of a layer that lacks others.
+
+    Parameters
+    ----------
+    names
+        Of the arrays that are in no layer.
+    dialects
+        Whose names to look for.
+
+    Returns
+    -------
+    tuple of str
+        Notes: such a layer is not converted, and its arrays are carried as they are.
+    """
+    endings = {
+        key.partition("{}")[2]
+        for spelling in SPELLINGS
+        if spelling.dialect in dialects
+        for key in spelling.keys.values()
+        if key.partition("{}")[2][1:].startswith(STATISTICS)
+    }
+    found = [name_in(name) for name in names if name.endswith(tuple(endings))]
+    return grouped((name, TORN) for name in found) if endings else ()
 
 
 def options_by(dialect: str, state: Mapping[str, AnyArray]) -> dict[str, FileOption]:
@@ -216,13 +274,15 @@ def key_of(spelling: Spelling, field: str, layer: str) -> str:
     return before + (layer + after if layer else after[1:])
 
 
-def spelled(model: ModelFile) -> dict[str, AnyArray]:
-    """Name all arrays of a model, those of its layers as their framework does.
+def spelled(model: ModelFile, holds: Holds) -> dict[str, AnyArray]:
+    """Name all arrays of a new file, those of its layers as their framework does.
 
     Parameters
     ----------
     model
         With layers of `DIALECTS`.
+    holds
+        What the format can hold.
 
     Returns
     -------
@@ -232,39 +292,24 @@ def spelled(model: ModelFile) -> dict[str, AnyArray]:
     Raises
     ------
     FileError
-        If two arrays go by one name.
+        If two arrays have one name, or the format cannot hold an array or its name.
     """
     of_layers = (
         (key_of(spellings_of(layer.dialect)[0], field, layer.name), array)
         for layer in model.layers
         for field, array in layer.state.items()
     )
-    return distinct(model.path.name, chain(of_layers, model.others.items()))
+    named = list(chain(of_layers, model.others.items()))
+    return fitting(model.path.name, _in_order(named, model.order), holds)
 
 
-def distinct(file: str, named: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """Collect what goes into a new file by its names, each of which must be there once.
-
-    Parameters
-    ----------
-    file
-        For messages.
-    named
-        Names, and what they stand for.
-
-    Returns
-    -------
-    dict
-        In the same order.
-
-    Raises
-    ------
-    FileError
-        Naming what stands there twice: the second would silently replace the first.
-    """
-    collected: dict[str, T] = {}
-    for name, content in named:
-        if name in collected:
-            raise FileError.twice(file, name)
-        collected[name] = content
-    return collected
+def _in_order(
+    named: Sequence[tuple[str, AnyArray]], order: Sequence[str]
+) -> list[tuple[str, AnyArray]]:
+    """Put arrays into an order; one that it lacks stays behind the one before."""
+    places = {name: index for index, name in enumerate(order)}
+    keys, last = [], -1
+    for name, _ in named:
+        last = places.get(name, last)
+        keys.append(last)
+    return [pair for _, pair in sorted(zip(keys, named, strict=True), key=itemgetter(0))]

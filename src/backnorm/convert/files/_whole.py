@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from backnorm.errors import FileError
+from backnorm.convert.files._regular import kind_of
+from backnorm.convert.files._temporary import create, remove_stale
+from backnorm.errors import FileError, WriteError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["refuse_irregular", "write_whole"]
 
+RENAMES_OPEN: Final = os.name != "nt"
 
-NOT_REGULAR: Final = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
+PRIVATE: Final = 0o600
+NEW: Final = 0o666
+"""Permissions of a temporary file whose target is there, and of one whose target is new: the system
+takes away what the user's umask says."""
+
+NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF, errno.EISDIR)
+"""What systems say that do not synchronize folders, or not this user's."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -42,8 +47,14 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         target, mode = _target(path)
         _replace(target, mode, data)
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise WriteError.unwritable(str(path), error) from error
+    try:
+        _sync_folder(target.parent)
     except OSError as error:
-        raise FileError.unwritable(path.name, error) from error
+        raise WriteError.unsynchronized(str(path), error) from error
 
 
 def refuse_irregular(path: Path) -> Path:
@@ -57,29 +68,44 @@ def _target(path: Path) -> tuple[Path, int | None]:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return path.resolve(), None
-    if not stat.S_ISREG(mode):
-        kind = NOT_REGULAR.get(stat.S_IFMT(mode), "something else")
-        raise FileError.not_regular(path.name, kind)
+    kind = kind_of(mode)
+    if kind:
+        raise WriteError.not_regular(path.name, kind)
     return path.resolve(), stat.S_IMODE(mode)
 
 
 def _replace(path: Path, mode: int | None, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_stale(path.parent)
+    beside, file = create(path.parent, NEW if mode is None else PRIVATE)
     try:
-        with beside.open("xb") as file:
+        with file:
             if mode is not None:
                 beside.chmod(mode)  # before there is anything in it to read
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        _remove(beside)
+            if RENAMES_OPEN:  # which keeps it locked until it has its name
+                beside.replace(path)
+        if not RENAMES_OPEN:
+            beside.replace(path)
+    except BaseException:  # Ctrl-C too, and the exit of a command that is told to end
+        with suppress(OSError):  # such as a parent that is a file: then there is nothing
+            beside.unlink(missing_ok=True)
+        raise
 
 
-def _remove(path: Path) -> None:
-    """Remove what may not be there, nor its folder."""
+def _sync_folder(folder: Path) -> None:
+    """Have the new name on the disk too: without this a power failure could bring the old back."""
     try:
-        path.unlink(missing_ok=True)
-    except OSError:  # such as a parent that is a file: then there is nothing to remove
-        return
+        number = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in NO_FOLDER_SYNC:
+            return
+        raise
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(number)

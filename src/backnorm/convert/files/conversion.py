@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import fnmatch
+import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, SupportsIndex
+from typing import TYPE_CHECKING, Final, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from backnorm.convert.conversion import convert_state
+from backnorm.convert.files.naming._kernel_names import with_kernel_names
+from backnorm.convert.files.naming._layouts import family_of
+from backnorm.convert.files.naming._relayout import with_layouts
 from backnorm.convert.files.record import ModelFile, NormLayer
-from backnorm.convert.files.registry import format_of
+from backnorm.convert.files.registry import check_new, writable_format
+from backnorm.convert.files.untold import assumed_of
 from backnorm.dialects import DIALECTS, BatchNorm, row_of
-from backnorm.dialects.settings import options_of
-from backnorm.errors import BacknormError, ConversionError, FileError, UnknownNameError
+from backnorm.errors import BacknormError, ConversionError, FileError, WriteError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from backnorm._types import AnyArray
     from backnorm.convert.files.record import FileOption
+    from backnorm.convert.losses import Loss
 
-__all__ = ["LayerChange", "convert_model", "with_dialect", "with_options"]
+__all__ = ["LayerChange", "convert_model"]
 
 PROBE_VALUES: Final = 64
 """Per channel: enough to find the largest difference to within a few percent."""
@@ -45,119 +49,35 @@ class LayerChange:
         Its dialects.
     channels
         The number of channels.
-    lost
-        What the conversion did not carry, a sentence each.
+    losses
+        What the conversion did not carry.
     options
         The options of the target's layer that differ from its defaults: where the target's file
         does not hold them, build the network with them.
     largest
         The largest difference between both layers' eval output on a random probe, in units of the
-        largest output.
+        largest output, with what is assumed.
+    assumed
+        What the source's file does not tell, and the value that was taken for it: the default of
+        the source's dialect, or what its layers usually have.
     """
 
     name: str
     source: str
     target: str
     channels: int
-    lost: tuple[str, ...]
+    losses: tuple[Loss, ...]
     options: Mapping[str, object]
     largest: float
+    assumed: Mapping[str, object] = field(default_factory=dict)
 
 
-def with_options(model: ModelFile, settings: Sequence[tuple[str, str, FileOption]]) -> ModelFile:
-    """Set options of layers that their file does not tell, such as eps.
+class _Permissions(NamedTuple):
+    """What may be lost: arguments of `convert_state`."""
 
-    Parameters
-    ----------
-    model
-        What was read.
-    settings
-        Pattern for the layers' names, option in the dialect's name, value; later ones win.
-
-    Returns
-    -------
-    ModelFile
-        With these options.
-
-    Raises
-    ------
-    FileError
-        If a pattern fits no layer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from backnorm.convert import files
-    >>> c = np.ones(3, np.float32)
-    >>> layer = files.NormLayer("bn", "torch", {"running_mean": c, "running_var": c})
-    >>> model = files.ModelFile("b.npz", "npz", (layer,))
-    >>> files.with_options(model, [("b*", "eps", 1e-3)]).layers[0].options
-    {'eps': 0.001}
-    """
-    layers = list(model.layers)
-    for pattern, option, value in settings:
-        fits = [fnmatch.fnmatchcase(layer.name, pattern) for layer in layers]
-        if not any(fits):
-            names = [layer.name for layer in layers]
-            raise FileError.unknown_layer(Path(model.path).name, pattern, names)
-        layers = [
-            replace(layer, options={**layer.options, option: value}) if fit else layer
-            for layer, fit in zip(layers, fits, strict=True)
-        ]
-    return replace(model, layers=tuple(layers))
-
-
-def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
-    """Set the dialect of the layers, where files of several dialects look alike.
-
-    MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
-    variance, or not.
-
-    Parameters
-    ----------
-    model
-        What was read.
-    dialect
-        Another dialect, whose arrays have the same names.
-
-    Returns
-    -------
-    ModelFile
-        With layers of that dialect.
-
-    Raises
-    ------
-    UnknownNameError
-        If the dialect does not exist, or its arrays have other names.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from backnorm.convert import files
-    >>> c = np.ones(3, np.float32)
-    >>> state = {"gamma": c, "beta": c, "moving_mean": c, "moving_var": c}
-    >>> layer = files.NormLayer("bn", "mxnet", state, {"fix_gamma": False})
-    >>> model = files.ModelFile("b.npz", "npz", (layer,))
-    >>> model = files.with_dialect(model, "mxnet-cudnn")
-    >>> converted, changes = files.convert_model(model, "t.npz", "torch")  # unbiased, both
-    >>> changes[0].lost
-    ()
-    """
-    row = row_of(dialect)
-    layers = []
-    for layer in model.layers:
-        alike = [name for name in DIALECTS if set(layer.state) <= _names(name)]
-        if dialect not in alike:
-            whose = f"the dialect of layer {layer.name}"
-            raise UnknownNameError.choice(whose, dialect, alike)
-        known = options_of(row)
-        options = {name: value for name, value in layer.options.items() if name in known}
-        layers.append(replace(layer, dialect=dialect, options=options))
-    return replace(model, layers=tuple(layers))
-
-
-def _names(dialect: str) -> set[str]:
-    return {array.name for array in row_of(dialect).arrays.known}
+    n: SupportsIndex | None
+    allow_loss: bool
+    strict: bool
 
 
 def convert_model(
@@ -168,12 +88,13 @@ def convert_model(
     format: str | None = None,  # noqa: A002 - the word for it
     n: SupportsIndex | None = None,
     allow_loss: bool = False,
+    strict: bool = False,
 ) -> tuple[ModelFile, tuple[LayerChange, ...]]:
     """Convert all normalization layers, and carry all other arrays.
 
     Within one format and dialect everything is carried, to the byte. Into another format go the
-    layers, under the target's names, and all other arrays, with their names and shapes; the
-    structure of the network does not.
+    layers, under the target's names, and all other arrays, with their names; the structure of the
+    network does not. Kernels get the order of axes that they have in the target's framework.
 
     Parameters
     ----------
@@ -182,16 +103,17 @@ def convert_model(
     path
         Where the result will be written; its ending tells the format.
     dialect
-        The dialect to convert to; "onnx" stands for its newest version.
+        The dialect to convert to; "onnx" stands for the version that the layers have, or else for
+        the newest.
     format
         The target's format, where the ending does not tell it.
-    n, allow_loss
+    n, allow_loss, strict
         As for `backnorm.convert.convert_state`.
 
     Returns
     -------
     tuple of ModelFile and tuple of LayerChange
-        What to write, and how each layer was converted.
+        What to write, with notes about its kernels, and how each layer was converted.
 
     Raises
     ------
@@ -221,29 +143,42 @@ def convert_model(
     (['scale', 'bias', 'mean', 'var'], {'epsilon': 0.001}, 0.0)
     """
     if not model.layers:
-        raise FileError.no_layers(model.path.name, len(model.others))
+        notes = (*model.notes, *filter(None, [model.folded]))
+        raise FileError.no_layers(model.path.name, len(model.others), notes)
     file = Path(path)
-    kind = format_of(file, format)
-    wanted = _newest(dialect)
+    kind = writable_format(file, format)
+    wanted = _version(dialect, model)
     row_of(wanted)  # refuses a name that the registry does not have
     if wanted not in kind.dialects:
-        raise FileError.wrong_dialect(file.name, kind.name, wanted, kind.dialects)
-    pairs = [_convert(model, layer, wanted, n, allow_loss=allow_loss) for layer in model.layers]
-    same = kind.name == model.format and all(layer.dialect == wanted for layer in model.layers)
+        raise WriteError.wrong_dialect(file.name, kind.name, wanted, kind.dialects)
+    permissions = _Permissions(n, allow_loss, strict)
+    pairs = [_convert(model, layer, wanted, permissions) for layer in model.layers]
+    same = kind.name == model.format and (
+        kind.keeps_versions or all(layer.dialect == wanted for layer in model.layers)
+    )
+    if not same:
+        check_new(kind.name)
     layers = tuple(layer for layer, _ in pairs)
-    content = model.content if same else None
-    converted = replace(model, path=file, format=kind.name, layers=layers, content=content)
-    return converted, tuple(change for _, change in pairs)
+    changes = tuple(change for _, change in pairs)
+    if same:
+        return replace(model, path=file, layers=layers, notes=()), changes
+    carried = with_layouts(model, wanted)
+    new = replace(carried, path=file, format=kind.name, layers=layers, content=None)
+    families = {family_of(layer.dialect) for layer in model.layers}
+    return with_kernel_names(new, families.pop() if len(families) == 1 else ""), changes
 
 
-def _newest(dialect: str) -> str:
-    """Return a dialect by its name, or the newest version for a name such as "onnx"."""
+def _version(dialect: str, model: ModelFile) -> str:
+    """Return a dialect by its name; for "onnx" the version that all layers have, or the newest."""
     versions = [name for name in DIALECTS if re.fullmatch(rf"{re.escape(dialect)}-\d+", name)]
-    return dialect if dialect in DIALECTS or not versions else versions[-1]
+    if dialect in DIALECTS or not versions:
+        return dialect
+    there = {layer.dialect for layer in model.layers}
+    return there.pop() if len(there) == 1 and there <= set(versions) else versions[-1]
 
 
 def _convert(
-    model: ModelFile, layer: NormLayer, wanted: str, n: SupportsIndex | None, *, allow_loss: bool
+    model: ModelFile, layer: NormLayer, wanted: str, permissions: _Permissions
 ) -> tuple[NormLayer, LayerChange]:
     """Convert one layer; a layer that has the dialect already keeps its arrays, bitwise identical.
 
@@ -255,7 +190,7 @@ def _convert(
     options = {name: value for name, value in layer.options.items() if name != mode}
     try:
         conversion = convert_state(
-            state, layer.dialect, wanted, n=n, allow_loss=allow_loss, source_options=options
+            state, layer.dialect, wanted, source_options=options, **permissions._asdict()
         )
         new = NormLayer(layer.name, wanted, conversion.state, _scalars(conversion.options))
         largest = _difference(replace(layer, state=state, options=options), new)
@@ -266,9 +201,10 @@ def _convert(
         layer.dialect,
         wanted,
         new.channels,
-        tuple(loss.what for loss in conversion.losses),
+        conversion.losses,
         _not_default(wanted, new.options),
         largest,
+        assumed_of(layer) if layer.dialect != wanted else {},
     )
     same = replace(layer, options={**layer.options, **new.options})
     return (same if layer.dialect == wanted else new), change
@@ -293,7 +229,14 @@ def _not_default(dialect: str, options: Mapping[str, FileOption]) -> dict[str, F
     known = [row.momentum.known, row.eps.known, row.fixed_gamma.known]
     known += [*row.gamma_options.known, *row.beta_options.known]
     default = {option.name: option.default for option in known}
-    return {name: value for name, value in options.items() if default.get(name) != value}
+    return {k: v for k, v in options.items() if k not in default or not _same(default[k], v)}
+
+
+def _same(default: object, value: FileOption) -> bool:
+    """Return whether a value is the default, as float32 tells them apart."""
+    if isinstance(default, float) and isinstance(value, float):
+        return math.isclose(default, value, rel_tol=float(np.finfo(np.float32).eps))
+    return default == value
 
 
 def _difference(before: NormLayer, after: NormLayer) -> float:

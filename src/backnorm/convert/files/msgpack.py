@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 import numpy as np
 
+from backnorm.convert.files._budget import OVERHEAD, Budget
+from backnorm.convert.files._content import InMemory
 from backnorm.convert.files._dtypes import BEYOND_NUMPY, dtype_named
 from backnorm.convert.files._flat import find_layers, spelled, spellings_of
 from backnorm.convert.files._guard import guard
+from backnorm.convert.files._holds import NUMBERS, Holds, check_groups
 from backnorm.convert.files._slots import Slot, array_in, stored
 from backnorm.convert.files.record import ModelFile
 from backnorm.convert.files.registry import Format, register
-from backnorm.errors import FileError
+from backnorm.errors import FileError, WriteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from backnorm._types import AnyArray
+    from backnorm.convert.files._budget import Source
 
 __all__ = ["FORMAT"]
 
@@ -34,9 +37,10 @@ ARRAY: Final = 1
 CHUNKED: Final = "__msgpack_chunked_array__"
 """The key that says that a map is an array of more than 1 GiB in pieces."""
 
-KINDS: Final = "biufc"
-
 DEEPEST: Final = 256
+
+ITEM: Final = 64
+"""Bytes of memory for an entry of a list or of a map, besides what it holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +51,13 @@ class _Tree:
     paths: Mapping[tuple[str, str], tuple[Any, ...]]
 
 
-def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG001 - no net here
+def read(source: Source) -> ModelFile:
     """Read all arrays of a .msgpack file, and the layers among them."""
+    path, budget, data = source.path, source.budget, source.data
     arrays: dict[str, AnyArray] = {}
     paths: dict[str, tuple[Any, ...]] = {}
     notes = []
-    for keys, leaf in _leaves(path.name, _unpacked(path.name, data)):
+    for keys, leaf in _leaves(path.name, _unpacked(budget, data)):
         name = "/".join(map(str, keys))
         if name in paths:
             raise FileError.malformed(path.name, name, "be one array", "two of that name")
@@ -60,16 +65,37 @@ def read(path: Path, data: bytes, net: Path | None) -> ModelFile:  # noqa: ARG00
         if leaf is None:
             notes.append(f"{name} is in pieces; it is carried through in this format only")
         else:
-            arrays[name] = _array(path.name, name, leaf)
+            arrays[name] = _array(budget, name, leaf)
     by_name = find_layers(arrays, spellings_of("flax"))
     tree = _Tree(data, {where: paths[key] for where, key in by_name.keys.items()})
-    return ModelFile(path, "msgpack", by_name.layers, by_name.others, tuple(notes), tree)
+    layers, others = by_name.layers, by_name.others
+    return ModelFile(
+        path, "msgpack", layers, others, tuple(notes), tree, by_name.kernels, ordered=False
+    )
 
 
-def _unpacked(file: str, data: bytes) -> Any:
-    """Unpack a message; its lengths are held against the bytes that are there."""
-    with guard(file, "msgpack"):
-        return msgpack.unpackb(data, strict_map_key=False)
+def _unpacked(budget: Budget, data: bytes) -> Any:
+    """Unpack a message; its lengths are held against the bytes that are there.
+
+    A list or a map may have a single byte in the file, and some hundred in memory.
+    """
+    place = "the message"
+
+    def counted(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def make(items: Any) -> Any:
+            budget.take(place, OVERHEAD + ITEM * len(items))
+            return kind(items)
+
+        return make
+
+    budget.take(place, len(data))
+    with guard(budget.file, "msgpack"):
+        return msgpack.unpackb(
+            data,
+            strict_map_key=False,
+            list_hook=counted(list),
+            object_pairs_hook=counted(dict),
+        )
 
 
 def _leaves(file: str, tree: Any) -> Iterator[tuple[tuple[Any, ...], bytes | None]]:
@@ -87,8 +113,9 @@ def _leaves(file: str, tree: Any) -> Iterator[tuple[tuple[Any, ...], bytes | Non
             yield keys, node.data
 
 
-def _header(file: str, name: str, leaf: bytes) -> tuple[tuple[int, ...], np.dtype, bytes]:
-    parts = _unpacked(file, leaf)
+def _header(budget: Budget, name: str, leaf: bytes) -> tuple[tuple[int, ...], np.dtype, bytes]:
+    file = budget.file
+    parts = _unpacked(budget, leaf)
     if not isinstance(parts, list) or len(parts) != 3:  # noqa: PLR2004 - shape, type, bytes
         raise FileError.malformed(file, name, "be shape, type and bytes", type(parts).__name__)
     shape, type_, values = parts
@@ -101,29 +128,33 @@ def _header(file: str, name: str, leaf: bytes) -> tuple[tuple[int, ...], np.dtyp
 
 
 def _known() -> set[str]:
-    return {np.dtype(code).name for code in np.typecodes["All"] if np.dtype(code).kind in KINDS}
+    return {np.dtype(code).name for code in np.typecodes["All"] if np.dtype(code).kind in NUMBERS}
 
 
-def _array(file: str, name: str, leaf: bytes) -> AnyArray:
-    shape, dtype, values = _header(file, name, leaf)
-    return array_in(file, name, values, Slot(dtype, shape, ((0, len(values)),)))
+HOLDS: Final = Holds(dtypes=(*sorted(_known()), *BEYOND_NUMPY))
+
+
+def _array(budget: Budget, name: str, leaf: bytes) -> AnyArray:
+    shape, dtype, values = _header(budget, name, leaf)
+    return array_in(budget, name, InMemory(values), Slot(dtype, shape, ((0, len(values)),)))
 
 
 def write(model: ModelFile) -> bytes:
     """Write over the arrays of the tree that was read, or make a new one."""
     if not isinstance(model.content, _Tree):
         return _new(model)
-    tree = _unpacked(model.path.name, model.content.data)
+    budget = Budget(model.path.name, math.inf)  # the reader has let it pass
+    tree = _unpacked(budget, model.content.data)
     for layer in model.layers:
         for field, array in layer.state.items():
             place = f"layer {layer.name}, {field}"
             keys = model.content.paths.get((layer.name, field))
             if keys is None:
-                raise FileError.no_room(model.path.name, place, "an array that was not there")
+                raise WriteError.no_room(model.path.name, place, "an array that was not there")
             node = tree
             for key in keys[:-1]:
                 node = node[key]
-            shape, dtype, _ = _header(model.path.name, place, node[keys[-1]].data)
+            shape, dtype, _ = _header(budget, place, node[keys[-1]].data)
             content = stored(model.path.name, place, array, dtype, shape)
             node[keys[-1]] = _packed(shape, dtype, content)
     return _message(tree)
@@ -131,16 +162,17 @@ def write(model: ModelFile) -> bytes:
 
 def _new(model: ModelFile) -> bytes:
     tree: dict[str, Any] = {}
-    for name, array in spelled(model).items():
+    arrays = spelled(model, HOLDS)
+    check_groups(model.path.name, arrays)
+    for name, array in arrays.items():
         *groups, last = name.split("/")
+        if len(groups) >= DEEPEST:
+            requirement = f"have at most {DEEPEST} parts between '/'"
+            raise WriteError.unwritable_name(model.path.name, name, requirement)
         node = tree
         for group in groups:
             node = node.setdefault(group, {})
-            if not isinstance(node, dict):
-                raise FileError.no_room(model.path.name, name, f"an array already named {group}")
-        if last in node:
-            raise FileError.no_room(model.path.name, name, "another array of that name")
-        node[last] = _packed(array.shape, array.dtype, np.ascontiguousarray(array).tobytes())
+        node[last] = _packed(array.shape, array.dtype, array.tobytes())
     return _message(tree)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from backnorm.convert.files._slots import Slot
 from backnorm.convert.files.caffe._wire import BYTES, FIXED32, FIXED64, VARINT, encode, varint
-from backnorm.errors import FileError
+from backnorm.errors import FileError, WriteError
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.convert.files.caffe._wire import Span, Wire
 
-__all__ = ["blob_message", "read_blob"]
+__all__ = ["as_row", "blob_message", "read_blob"]
 
 LEGACY_SHAPE: Final = (1, 2, 3, 4)
 """``num``, ``channels``, ``height``, ``width``: how a shape was written before ``shape``."""
@@ -28,7 +28,7 @@ DOUBLE: Final = np.dtype("<f8")
 
 
 def read_blob(wire: Wire, blob: Span, place: str) -> Slot:
-    """Find out where a blob's values lie; one row where all axes but one have length 1.
+    """Find out where a blob's values lie.
 
     Parameters
     ----------
@@ -70,8 +70,13 @@ def read_blob(wire: Wire, blob: Span, place: str) -> Slot:
     there = tuple(pieces[DOUBLE_DATA if wide else DATA])
     if any((end - start) % dtype.itemsize for start, end in there):
         raise FileError.malformed(wire.file, place, f"hold whole {dtype.name} values", "a part")
-    long = [length for length in shape if length != 1]
-    return Slot(dtype, tuple(long) if len(long) == 1 else shape, there)
+    return Slot(dtype, shape, there)
+
+
+def as_row(slot: Slot) -> Slot:
+    """Return a slot as one axis if all other axes have length 1, such as (1, C, 1, 1)."""
+    long = [length for length in slot.shape if length != 1]
+    return replace(slot, shape=tuple(long)) if len(long) == 1 else slot
 
 
 def _shape(wire: Wire, shape: Span, place: str) -> tuple[int, ...]:
@@ -95,7 +100,7 @@ def blob_message(file: str, place: str, array: AnyArray) -> bytes:
     file, place
         For messages.
     array
-        The values; whole numbers have to be such as float32 can hold.
+        Real numbers; whole numbers have to be such as float32 can hold.
 
     Returns
     -------
@@ -109,11 +114,11 @@ def blob_message(file: str, place: str, array: AnyArray) -> bytes:
     """
     wide = array.dtype == np.float64
     with np.errstate(all="ignore"):
-        values = np.ascontiguousarray(array).astype(DOUBLE if wide else SINGLE)
-    same = math.prod(array.shape) == 0 or np.array_equal(
+        values = array.astype(DOUBLE if wide else SINGLE)
+    same = array.size == 0 or np.array_equal(
         values.astype(np.float64), array.astype(np.float64), equal_nan=True
     )
-    if not same or array.dtype.kind == "c":
-        raise FileError.unknown_dtype(file, place, array.dtype, ("float32", "float64"))
+    if not same:
+        raise WriteError.unwritable_dtype(file, place, array.dtype, ("float32", "float64"))
     shape = encode(SHAPE, encode(1, b"".join(varint(length) for length in array.shape)))
     return encode(DOUBLE_DATA if wide else DATA, values.tobytes()) + shape

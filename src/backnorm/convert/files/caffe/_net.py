@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.convert.files.caffe._prototxt import parse_prototxt
+from backnorm.convert.files.naming.numbers import whole_number
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class NetLayer:
     tops: tuple[str, ...] = ()
     options: Mapping[str, FileOption] = field(default_factory=dict)
     per_channel: bool = True
+    groups: int = 1
+    """Of a convolution."""
+    transposed: bool = False
+    """Of an InnerProduct layer: whether its weight has the inputs on its first axis."""
+    axis: int = 1
+    """Of a convolution or an InnerProduct layer: on which axis of its output the channels lie."""
+    shares: tuple[str, ...] = ()
+    """The names under which it shares weights with layers that have them too."""
 
 
 def float32(value: float) -> float:
@@ -106,13 +115,20 @@ def layers_of_prototxt(file: str, text: str) -> list[NetLayer]:
         Naming the line, or the layer and the field.
     """
     net = parse_prototxt(file, text)
-    return [_layer(file, layer) for layer in net.get("layer", []) if isinstance(layer, dict)]
+    layers = [*net.get("layer", []), *net.get("layers", [])]  # the second is V1
+    return [_layer(file, layer) for layer in layers if isinstance(layer, dict)]
 
 
 def _layer(file: str, layer: Message) -> NetLayer:
     name = _words(layer, "name")[0] if _words(layer, "name") else ""
     type_ = _words(layer, "type")[0] if _words(layer, "type") else ""
     norm, scale = _part(layer, "batch_norm_param"), _part(layer, "scale_param")
+    group = (_words(_part(layer, "convolution_param"), "group") or ["1"])[-1]
+    groups = whole_number(group)
+    if groups is None:
+        raise FileError.malformed(file, f"layer {name}, group", "be a number", group)
+    transposed = _words(_part(layer, "inner_product_param"), "transpose")[-1:]
+    params = [part for part in layer.get("param", []) if isinstance(part, dict)]
     return NetLayer(
         name,
         type_,
@@ -124,7 +140,20 @@ def _layer(file: str, layer: Message) -> NetLayer:
             if _words(norm, option)
         },
         per_channel=all(_words(scale, key)[-1:] in ([], ["1"]) for key in ("axis", "num_axes")),
+        groups=groups,
+        transposed=bool(transposed) and transposed[0][0] in "tT1",
+        axis=_axis(layer),
+        shares=tuple(name for part in params for name in _words(part, "name")),
     )
+
+
+def _axis(layer: Message) -> int:
+    """Return on which axis the channels of the output lie; -1 for any but the usual one."""
+    parts = (_part(layer, "convolution_param"), _part(layer, "inner_product_param"))
+    words = [word for part in parts for word in _words(part, "axis")]
+    if not words:
+        return 1
+    return 1 if words[-1] == "1" else -1
 
 
 def _part(layer: Message, name: str) -> Message:

@@ -14,6 +14,8 @@ from backnorm.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from backnorm.convert.files._budget import Budget
+
 __all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "Span", "Wire", "encode", "fixed32", "varint"]
 
 VARINT: Final = 0
@@ -23,6 +25,9 @@ FIXED32: Final = 5
 
 LONGEST_VARINT: Final = 10
 """Bytes of a 64-bit number, 7 bits each."""
+
+SPAN: Final = 64
+"""Bytes of memory for a field. It may be kept: a name, or where a value is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,13 @@ class Wire:
         Its name, for messages.
     data
         Its bytes.
+    budget
+        The bytes that it may become.
     """
 
     file: str
     data: bytes
+    budget: Budget
 
     def fields(self, start: int, end: int, place: str) -> Iterator[Span]:
         """Yield the fields of the message between two offsets."""
@@ -84,6 +92,7 @@ class Wire:
                 )
             if at > end:
                 raise FileError.truncated(self.file, place, at - first, end - first)
+            self.budget.take(place, SPAN)
             yield Span(number, wire, value, first, at)
 
     def varints(self, start: int, end: int, place: str) -> Iterator[int]:

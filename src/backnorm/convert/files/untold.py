@@ -1,0 +1,189 @@
+"""What a file does not tell of its layers: which options those are, and what the caller says."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backnorm.convert.files.record import ESTIMATOR
+from backnorm.dialects import DIALECTS, row_of
+from backnorm.dialects.settings import options_of
+from backnorm.errors import FileError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from backnorm.convert.files.record import FileOption, ModelFile, NormLayer, Setting
+
+__all__ = ["assumed_of", "setting_of", "untold_of", "with_dialect", "with_options"]
+
+
+def untold_of(dialect: str, state: Iterable[str], *, alone: bool = False) -> tuple[str, ...]:
+    """Return what arrays alone do not tell of a layer.
+
+    Parameters
+    ----------
+    dialect
+        Whose layer it is.
+    state
+        The names of its arrays.
+    alone
+        Whether the format is for this dialect alone, and so tells the estimator.
+
+    Returns
+    -------
+    tuple of str
+        The options for eps, momentum and a fixed gamma; and `ESTIMATOR` if the arrays could belong
+        to a dialect whose running variance is another.
+    """
+    row = row_of(dialect)
+    options = [option.known.name for option in (row.eps, row.momentum, row.fixed_gamma)]
+    alike = [] if alone else _alike(state)
+    several = len({row_of(name).running_var.known for name in alike}) > 1
+    return (*filter(None, options), *([ESTIMATOR] * several))
+
+
+def assumed_of(layer: NormLayer) -> dict[str, object]:
+    """Return what is assumed for a layer in place of what its file does not tell."""
+    row = row_of(layer.dialect)
+    defaults = {name: option.default for name, option in options_of(row).items()}
+    values = {**defaults, **layer.options, ESTIMATOR: row.running_var.known}
+    return {name: values[name] for name in layer.untold}
+
+
+def _alike(state: Iterable[str]) -> list[str]:
+    """Return the dialects whose layers have arrays of these names."""
+    names = set(state)
+    arrays = {other: {array.name for array in row_of(other).arrays.known} for other in DIALECTS}
+    return [other for other in DIALECTS if names <= arrays[other]]
+
+
+def setting_of(settings: Iterable[Setting], layer: str, option: str) -> FileOption | None:
+    """Return what the caller says of an option of a layer; None if nothing, later ones win."""
+    said = [
+        value
+        for pattern, name, value in settings
+        if name == option and fnmatch.fnmatchcase(layer, pattern)
+    ]
+    return said[-1] if said else None
+
+
+def _told(layer: NormLayer, name: str) -> NormLayer:
+    return replace(layer, untold=tuple(untold for untold in layer.untold if untold != name))
+
+
+def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
+    """Set options of layers that their file does not tell, such as eps.
+
+    An option that says which arrays a layer has, such as Keras's scale, follows from the arrays:
+    it decides how `read` reads Keras's ``.weights.h5``, and is left as it is here. It is refused if
+    it contradicts the arrays of every layer that the pattern fits.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    settings
+        Pattern for the layers' names, option in the dialect's name, value; later ones win.
+
+    Returns
+    -------
+    ModelFile
+        With these options.
+
+    Raises
+    ------
+    FileError
+        If a pattern fits no layer, or a value contradicts the arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> layer = files.NormLayer("bn", "torch", {"running_mean": c, "running_var": c})
+    >>> model = files.ModelFile("b.npz", "npz", (layer,))
+    >>> files.with_options(model, [("b*", "eps", 1e-3)]).layers[0].options
+    {'eps': 0.001}
+    """
+    layers = list(model.layers)
+    for pattern, option, value in settings:
+        fits = [fnmatch.fnmatchcase(layer.name, pattern) for layer in layers]
+        if not any(fits):
+            names = [layer.name for layer in layers]
+            raise FileError.unknown_layer(Path(model.path).name, pattern, names)
+        fitting = [layer for layer, fit in zip(layers, fits, strict=True) if fit]
+        if all(_contradicts(layer, option, value) for layer in fitting):
+            first, file = fitting[0], Path(model.path).name
+            raise FileError.contradicted(file, first.name, option, value, list(first.state))
+        layers = [
+            _told(replace(layer, options={**layer.options, option: value}), option)
+            if fit and option not in _of_arrays(layer.dialect)
+            else layer
+            for layer, fit in zip(layers, fits, strict=True)
+        ]
+    return replace(model, layers=tuple(layers))
+
+
+def _contradicts(layer: NormLayer, option: str, value: FileOption) -> bool:
+    """Return whether an option says that a layer lacks an array that it has, or has another."""
+    told = layer.options.get(option)
+    return option in _of_arrays(layer.dialect) and isinstance(told, bool) and told != value
+
+
+def _of_arrays(dialect: str) -> set[str | None]:
+    """Return the options that say which arrays a layer has."""
+    row = row_of(dialect)
+    return {option.name for option in (*row.gamma_options.known, *row.beta_options.known)}
+
+
+def with_dialect(model: ModelFile, dialect: str) -> ModelFile:
+    """Set the dialect of the layers, where files of several dialects look alike.
+
+    MXNet's files are the same whether cuDNN has trained the model, which keeps the unbiased
+    variance, or not.
+
+    Parameters
+    ----------
+    model
+        What was read.
+    dialect
+        Another dialect, whose arrays have the same names.
+
+    Returns
+    -------
+    ModelFile
+        With layers of that dialect.
+
+    Raises
+    ------
+    UnknownNameError
+        If the dialect does not exist, or its arrays have other names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backnorm.convert import files
+    >>> c = np.ones(3, np.float32)
+    >>> state = {"gamma": c, "beta": c, "moving_mean": c, "moving_var": c}
+    >>> layer = files.NormLayer("bn", "mxnet", state, {"fix_gamma": False})
+    >>> model = files.ModelFile("b.npz", "npz", (layer,))
+    >>> model = files.with_dialect(model, "mxnet-cudnn")
+    >>> converted, changes = files.convert_model(model, "t.npz", "torch")  # unbiased, both
+    >>> changes[0].losses
+    ()
+    """
+    row = row_of(dialect)
+    layers = []
+    for layer in model.layers:
+        alike = _alike(layer.state)
+        if dialect not in alike:
+            whose = f"the dialect of layer {layer.name}"
+            raise UnknownNameError.choice(whose, dialect, alike)
+        known = options_of(row)
+        options = {name: value for name, value in layer.options.items() if name in known}
+        untold = tuple(name for name in layer.untold if name in known)
+        layers.append(replace(layer, dialect=dialect, options=options, untold=untold))
+    return replace(model, layers=tuple(layers))

@@ -1,0 +1,6 @@
+Ø÷
+¢ò
+^
+AssignVariableOp
+resource
+value"dtype"
