@@ -116,9 +116,9 @@ class Misspelt(Over):
 
 def test_an_attribute_that_cannot_be_read_is_the_subjects() -> None:
     """The error names the attribute; an argument's error names the argument."""
-    with pytest.raises(SubjectError, match=r"Misspelt\.axes must name each axis by another letter"):
+    with pytest.raises(SubjectError, match=r"Misspelt\.axes must have a letter for each axis"):
         audit(Misspelt(all_but_last, last), quick=True)
-    with pytest.raises(RangeError, match=r"^axes must name each axis by another letter"):
+    with pytest.raises(RangeError, match=r"^axes must have a letter for each axis"):
         audit(Misspelt(all_but_last, last), axes="HWC", quick=True)
 
 
@@ -148,8 +148,53 @@ def test_what_fits_nothing_says_so() -> None:
     """The derivative still judges it; the note says that the paths are not known."""
     record = audit(Bent(last, last), quick=True)
     assert (record.through, record.sound) == ("unexplained", True)
-    assert record.notes[0].startswith("Its paths were not measured: y is not a line in x")
+    assert record.notes[0].startswith(
+        "Its paths were not measured: with each kind and order of axes"
+    )
     assert "--kind and --axes" in record.notes[0]
+
+
+MISFITS = {
+    "a batch norm of NHWC": ("layer", "", "--kind batch --axes NHWC"),
+    "a norm over time": ("batch", "", "--kind instance --axes NTC"),
+    "a LayerNorm over axis 1": ("batch", "", "--kind layer --axes NCHW"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_a_kind_that_is_given_and_does_not_fit_is_not_judged(name: str) -> None:
+    """The reason says what it is instead; as that it is sound."""
+    kind, axes, fits = MISFITS[name]
+    record = audit(FOUND[name][0], kind, axes=axes, quick=True)  # type: ignore[arg-type]
+    assert (record.sound, record.findings) == (None, ())
+    over = f"the axes {axes}" if axes else "the axes that were tried"
+    assert record.not_judged == (
+        f"it is not a normalization of kind {kind} over {over}; it fits {fits}"
+    )
+    _, kind, _, axes = fits.split()
+    assert audit(FOUND[name][0], kind, axes=axes, quick=True).sound  # type: ignore[arg-type]
+
+
+def test_a_wrong_gradient_is_wrong_whatever_kind_was_given() -> None:
+    """The derivative needs no kind; the note says that the kind does not fit."""
+    record = audit(replace(FOUND["a batch norm of NHWC"][0], mean=False), "layer", quick=True)
+    assert record.sound is False
+    assert record.notes[0] == (
+        "It is not a normalization of kind layer over the axes that were tried; it fits --kind "
+        "batch --axes NHWC."
+    )
+
+
+def test_a_kind_that_nothing_fits_is_judged_only_where_it_was_not_given() -> None:
+    """A yes to a given kind would say more than the derivative shows."""
+    record = audit(Bent(last, last), "batch", quick=True)
+    assert record.not_judged == (
+        "it is not a normalization of kind batch over the axes that were tried; no other fits"
+    )
+    assert audit(Bent(last, last), axes="NHWC", quick=True).not_judged == (
+        "it is not a normalization of any kind over the axes NHWC; no other fits"
+    )
+    assert audit(Bent(last, last), quick=True).sound
 
 
 READ = {"NHWC": (-1, 2), "NTC": (-1, 1), "BTC": (-1, 1), "N,C,H,W": (1, 2), "NC": (1, 0)}

@@ -41,7 +41,7 @@ def test_an_error_of_the_audit_costs_one_probe(place: str, monkeypatch: pytest.M
     kept = [one for one in record.probes if one.code not in spoilt]
     assert kept == [one for one in right.probes if one.code not in spoilt]
     assert not record.clean
-    assert _status([record], by_name=False) == 2
+    assert _status([record], ()) == 2
 
 
 def test_an_error_of_the_audit_before_the_verdict_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

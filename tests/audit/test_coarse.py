@@ -112,9 +112,9 @@ def test_other_shares_of_later_calls_are_said() -> None:
     record = audit(Settling(settles=True))
     assert record.sound
     assert record.notes[1] == (
-        "After 30 training calls it normalizes with statistics that are neither the batch's nor "
-        "constants, and passes 0.1 of the path through the mean and 0.1 of the path through the "
-        "variance, and is right."
+        "After 30 training calls it normalizes with a blend of statistics, such as a moving "
+        "average, of which 0.1 of the mean and 0.1 of the variance is computed from x, and passes "
+        "0.1 of the path through the mean and 0.1 of the path through the variance. This is right."
     )
     assert len(audit(Settling(settles=False)).notes) == 1
     assert audit(Plain).notes == ()

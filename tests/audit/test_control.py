@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from audit.pairs import AXES, Law, Wave, column
-from backnorm.audit.control import controls_of
+from backnorm.audit.specimens.control import controls_of
 from backnorm.audit.specimens.cut import MeanCut
 from backnorm.audit.specimens.other_kinds import Over
 from backnorm.audit.specimens.plain import Plain
@@ -66,6 +66,31 @@ def test_only_a_right_dx_is_sound() -> None:
     assert [record.sound for record in controlled(Plain)] == [False] * 3
 
 
+class Bent:
+    """Evaluation, then relu: most rows are cut off, or are not."""
+
+    def __init__(self) -> None:
+        """Keep the normalization."""
+        self.inner = RunningStatistics(training=False)
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> Any:
+        """Return y and the cache."""
+        u, cache = self.inner.forward(x, gamma, beta)
+        return np.maximum(u, 0), (u > 0, cache)
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        """Return dx, dgamma, dbeta."""
+        return self.inner.backward(dy * cache[0], cache[1])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_activation_behind_constants_is_no_hindrance(seed: int) -> None:
+    """D is right and sound, whichever rows relu leaves."""
+    records = controlled(Bent(), seed)
+    assert all(record.as_expected() for record in records)
+    assert [record.sound for record in records] == [True, False, False]
+
+
 class WrongGamma(Plain):
     """dgamma is doubled."""
 
@@ -116,7 +141,7 @@ def test_the_command_makes_controls(route: str) -> None:
     """The table says whether all came out, and so does the status."""
     status, out = run(f"{HOSTED}:Right", "--control", *ROUTES[route])
     assert status == 0
-    assert "3 of 3 got the expected verdict." in out
+    assert "3 controls audited: 0 sound, 3 not sound. 3 of 3 got the expected verdict." in out
     assert all(f"dx = {paths}" in " ".join(out.split()) for paths in ("D", "D + M", "D + V"))
     status, out = run(f"{HOSTED}:Cut", "--control", "--json", "-", *ROUTES[route])
     assert status == 0

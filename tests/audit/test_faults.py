@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +30,7 @@ FAULTS: dict[str, tuple[Faulty, str, str]] = {
     "y is None": (Faulty(after_forward=lambda r: (None, r[1])), "G22", "None"),
     "no gradients": (Faulty(after_backward=lambda _: None), "G22", "None"),
     "dx is None": (Faulty(after_backward=lambda r: (None, *r[1:])), "G22", "None"),
-    "y only": (Faulty(after_forward=lambda r: r[0]), "G23", "ndarray"),
+    "y only": (Faulty(after_forward=lambda r: r[0]), "G23", "an array of shape (2, 3, 2, 2)"),
     "two gradients": (Faulty(after_backward=lambda r: r[:2]), "G23", "a tuple of 2"),
     "y of no array": (Faulty(after_forward=lambda r: ("y", r[1])), "G23", "str"),
     "shape of y": (Faulty(after_forward=lambda r: (r[0][:, :1], r[1])), "G23", "(2, 1, 2, 2)"),
@@ -60,6 +63,42 @@ def test_an_object_that_is_no_subject_is_refused() -> None:
     """The message says what can be audited."""
     with pytest.raises(SubjectError, match=r"^3 cannot be audited: its type is int\. A pair of f"):
         audit(3)
+
+
+def test_half_a_pair_is_told_what_it_lacks() -> None:
+    """A class with one of the two functions, whichever."""
+    for has, lacks in (("forward", "backward"), ("backward", "forward")):
+        half = SimpleNamespace(**{has: lambda *_: None})
+        with pytest.raises(SubjectError, match=f"it has {has}, but not {lacks}") as caught:
+            audit(half)
+        assert caught.value.code == "G26"
+
+
+def test_what_is_not_a_layer_is_told_apart() -> None:
+    """A whole module, and a class that cannot be run."""
+    with pytest.raises(SubjectError, match="it is a whole file or module"):
+        audit(sys.modules[__name__])
+    with pytest.raises(SubjectError, match="it is a class without forward and backward"):
+        audit(SimpleNamespace)
+
+
+STAGES = {
+    "forward": Faulty(after_forward=raising),
+    "backward": Faulty(after_backward=raising),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_error_is_told_with_its_pass_its_line_and_the_shapes(stage: str) -> None:
+    """Where it was raised, and on what: enough to run it by hand."""
+    line = inspect.getsourcelines(raising)[1] + 3
+    (found,) = audit(STAGES[stage]).findings
+    assert found.what.startswith(
+        f"Faulty raised in its {stage} pass ({Path(__file__).relative_to(Path.cwd())}:{line}: "
+        "`raise KeyError(message)`): KeyError: 'no such thing'. It was called with x of shape "
+    )
+    assert ("dy of shape" in found.what) == (stage == "backward")
+    assert found.causes[0] == f"a mistake in its {stage} pass"
 
 
 def test_an_unknown_kind_is_refused() -> None:

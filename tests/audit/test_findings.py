@@ -56,12 +56,13 @@ FAULTY = {
     "returned_none": (SubjectError.returned_none("f", "dx"), "G22"),
     "wrong_shape": (SubjectError.wrong_shape("f", "y", (2, 3), (3, 2)), "G23"),
     "no_array": (SubjectError.no_array("f", "y", "text"), "G23"),
-    "no_tuple": (SubjectError.no_tuple("f", "(y, cache)", (1, 2, 3)), "G23"),
+    "no_tuple": (SubjectError.no_tuple("f", "(y, cache)", "a tuple of 3", "tuple"), "G23"),
     "not_finite": (SubjectError.not_finite("f", "y", 3), "G24"),
     "died": (SubjectError.died("f", "signal SIGSEGV", "bad\nthings"), "G25"),
     "garbled": (SubjectError.garbled("f"), "G25"),
-    "cannot_build": (SubjectError.cannot_build("f", "[4]", TypeError("too few")), "G26"),
-    "unknown_object": (SubjectError.unknown_object("f", 3), "G26"),
+    "no_x": (SubjectError.no_x("f"), "G26"),
+    "half_a_pair": (SubjectError.half_a_pair("f", "forward"), "G26"),
+    "unknown_object": (SubjectError.unknown_object("f", "int"), "G26"),
     "not_importable": (SubjectError.not_importable("f", "no module f", ["g", "h"]), "G27"),
     "not_installed": (SubjectError.not_installed("f", NotInstalledError.framework("f")), "G27"),
 }
@@ -76,6 +77,41 @@ def test_a_fault_becomes_the_finding_of_its_code(name: str) -> None:
     assert code in FAULTS
     assert f"{made.what} {made.remedy}" == str(error)
     assert (made.expected, made.got) == (error.requirement, error.got)
+    assert made.causes == (error.causes or CATALOG[code].causes)
+
+
+CAUSES = {
+    # name: what, got, wanted, words of the first cause
+    "summed too far": ("dgamma", (), (3,), "it is summed over all axes"),
+    "summed too little": ("dgamma", (5, 3), (3,), "it is not summed over all axes"),
+    "kept axes": ("dbeta", (1, 3, 1, 1), (3,), "it has axes of length 1 too many or too few"),
+    "other axes": ("dgamma", (2,), (3,), "it is summed over other axes"),
+    "axes in another order": ("dx", (5, 2, 3), (5, 3, 2), "its axes are in another order"),
+    "an axis of y is gone": ("y", (5, 3), (5, 3, 2), "an axis is summed or indexed away"),
+    "y is sliced": ("y", (4, 3), (5, 3), "it is sliced, or broadcast"),
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_the_causes_of_a_wrong_shape_fit_the_shapes(name: str) -> None:
+    """What was returned beside what was expected says which mistake is likely."""
+    what, got, want, words = CAUSES[name]
+    assert fault(SubjectError.wrong_shape("f", what, got, want)).causes[0].startswith(words)
+
+
+PAIRS = {
+    "dx alone": ("(dx, dgamma, dbeta)", "array", "backward returns one array alone"),
+    "two values": ("(y, cache)", "tuple", "the return statement of forward has too few or too "),
+    "a number": ("(dx, dgamma, dbeta)", "other", "backward returns something else"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_causes_of_a_wrong_return_name_the_function(name: str) -> None:
+    """Of a pair the function that returned it, and how it goes wrong."""
+    what, sort, words = PAIRS[name]
+    (cause,) = fault(SubjectError.no_tuple("f", what, "it", sort)).causes
+    assert cause.startswith(words)
 
 
 def test_long_foreign_messages_are_cut() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from backnorm.audit import audit
 from backnorm.audit.kinds import KINDS, geometry
+
+if TYPE_CHECKING:
+    from backnorm._types import AnyArray
 
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, tuple[int, ...]]] = {
     # kind: shape, parameter shape, groups, axes of the statistics in NumPy's own words
@@ -57,3 +61,38 @@ def test_a_parameter_stands_beside_its_values(kind: Any) -> None:
     whole = np.broadcast_to(gamma if layer else gamma.reshape(4, 1, 1), shape)
     assert np.array_equal(g.spread(gamma, 1.0), g.rows(whole))
     assert np.all(g.spread(None, 1.0) == 1.0)
+
+
+class NoEps:
+    """Standardizes over the samples, without eps: of two samples y is 0.7 and -0.7."""
+
+    sample_shape, has_gamma, has_beta = (6,), False, False
+
+    def __init__(self, *, whole: bool = True) -> None:
+        self.whole = whole
+
+    def forward(self, x: AnyArray, *_: object) -> Any:
+        """Return y and the cache."""
+        std = x.std(0, ddof=1)
+        return (x - x.mean(0)) / std, ((x - x.mean(0)) / std, std)
+
+    def backward(self, dy: AnyArray, cache: Any) -> Any:
+        """Return dx."""
+        x_hat, std = cache
+        through_mean = dy.mean(0) if self.whole else 0.0
+        through_variance = x_hat * (dy * x_hat).sum(0) / (len(dy) - 1)
+        return (dy - through_mean - through_variance) / std, None, None
+
+
+@pytest.mark.parametrize("seed", range(25, 30))
+def test_rounding_is_not_an_error_where_y_does_not_change(seed: int) -> None:
+    """Whatever kind it was taken for; with its own kind it is called by its law."""
+    assert audit(NoEps(), kind="layer", quick=True, seed=seed).sound is None
+    record = audit(NoEps(), quick=True, seed=seed)
+    assert (record.sound, record.mode, record.through) == (True, "batch", "both")
+
+
+def test_what_is_wrong_beside_it_is_found() -> None:
+    """The path through the mean is missing."""
+    assert audit(NoEps(whole=False), kind="layer", quick=True).sound is False
+    assert audit(NoEps(whole=False), quick=True).through == "variance"

@@ -117,4 +117,4 @@ def test_the_wrong_kind_follows_no_law() -> None:
 def test_a_mean_square_is_no_variance() -> None:
     """RMS normalization has no mean, and no n - 1."""
     law = law_of(Over("rms"))
-    assert str(law) == "biased variance, eps 1e-05 inside the root"
+    assert str(law) == "mean square, eps 1e-05 inside the root"

@@ -102,9 +102,9 @@ class Clamped:
 
 @pytest.mark.parametrize("limit", [0.0, 1e-12, 1e-8, 1e-6])
 def test_an_eps_that_is_rounding_is_not_measured_against(limit: float) -> None:
-    """It is reported as not told from 0, and no digits are lost beside it."""
+    """It is reported as too small to be measured, and no digits are lost beside it."""
     record = audit(Clamped(limit))
-    assert record.law.startswith("biased variance, eps not told from 0 (below ")
+    assert record.law.startswith("biased variance, eps too small to be measured (below ")
     assert "N02" not in codes(Clamped(limit))
 
 

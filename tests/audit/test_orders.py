@@ -59,7 +59,7 @@ def test_what_cannot_be_differentiated_is_skipped() -> None:
     """A pair without `higher` is no fault, and neither is a wrong gradient's derivative."""
     skipped = probe(Law(), "P30")
     assert (skipped.result, audit(Law()).clean) == ("skipped", True)
-    assert skipped.what == "not possible here: its adapter cannot differentiate its gradient"
+    assert skipped.what == "not possible here: the audit cannot differentiate its gradient again"
 
 
 class Doubled(ThreeOrders):

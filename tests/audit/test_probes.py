@@ -108,8 +108,8 @@ def test_the_paths_are_those_of_the_law(law: Law) -> None:
     for share in (shares.direct, shares.mean, shares.variance):
         assert share is not None
         assert abs(share - 1) < 1e-4
-    assert record.unexplained is not None
-    assert record.unexplained < 1e-4
+    assert record.residual is not None
+    assert record.residual < 1e-4
     assert (record.through, record.sound) == ("both", True)
 
 
@@ -117,8 +117,8 @@ def test_half_a_path_has_no_name() -> None:
     """The fit is perfect, but with the batch's statistics a path is there or it is not."""
     record = audit(HalfOfTheMean())
     assert (record.through, record.sound) == ("unexplained", False)
-    assert record.unexplained is not None
-    assert record.unexplained < 1e-4
+    assert record.residual is not None
+    assert record.residual < 1e-4
     assert [finding.code for finding in record.findings] == ["G05"]
 
 

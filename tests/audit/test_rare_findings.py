@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent.parent
 
 ELSEWHERE = {
+    "G19": "with_torch/test_model_parameters.py",
     "G05": "audit/test_probes.py",
     "C01": "cli/test_lost_probes.py",
     "C02": "cli/test_lost_probes.py",
     "C03": "audit/test_blame.py",
     "G16": "audit/test_probes.py",
     "I06": "with_torch/test_own_modules.py",
+    "R03": "with_torch/test_random.py",
     "S01": "with_torch/test_state.py",
     **{f"M0{number}": "with_torch/test_model_audit.py" for number in range(1, 9)},
     **dict.fromkeys(("M09", "M10", "M11", "M12"), "with_torch/test_model_faults.py"),

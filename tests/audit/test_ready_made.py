@@ -213,3 +213,39 @@ def test_where_no_shape_runs_the_true_error_is_told(name: str) -> None:
     pair, got = TRUE_ERRORS[name]
     (found,) = audit(pair).findings
     assert (found.code, found.got) == ("G20", got)
+
+
+class Shifting(Keeping):
+    """A third parameter, whose gradient is `share` of what it must be."""
+
+    def __init__(self, share: float) -> None:
+        """Set the share."""
+        super().__init__()
+        self.share, self.shift = share, np.array([0.5, -1.0, 2.0])
+
+    def run(self, x: Any, gamma: Any, beta: Any, dy: Any) -> Any:
+        """Return y and the gradients."""
+        return super().run(x, gamma, beta + self.shift, dy)
+
+    def others(self, x: Any, gamma: Any, beta: Any, dy: Any, moved: Any) -> Any:
+        """Return y, and the value and the gradient of the third parameter."""
+        new = copy.deepcopy(self)
+        new.shift = self.shift + moved.get("shift", 0.0)
+        gradients = {} if dy is None else {"shift": self.share * dy.sum(0)}
+        return {
+            "y": new.forward(x, gamma, beta),
+            "values": {"shift": new.shift},
+            "gradients": gradients,
+        }
+
+
+@pytest.mark.parametrize(("share", "codes"), [(1.0, ()), (0.5, ("G19",))])
+def test_the_gradients_of_other_parameters_are_compared(share: float, codes: Any) -> None:
+    """A runner that has `others` need not say so elsewhere."""
+
+    class Subject(MySubject):
+        runner = Shifting(share)
+
+    record = audit(Subject, quick=True)
+    assert tuple(finding.code for finding in record.findings) == codes
+    assert record.sound is (share == 1.0)

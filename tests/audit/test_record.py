@@ -54,7 +54,7 @@ def test_the_keys_are_those_of_schema_2() -> None:
         "mode",
         "through",
         "coefficients",
-        "unexplained",
+        "residual",
         "sound",
         "not_judged",
         "findings",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from audit.pairs import Law, Running
+from backnorm.audit import audit
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.specimens.digits import AllInHalf
 from backnorm.audit.specimens.orders import ThreeOrders
@@ -41,3 +44,30 @@ def test_a_pair_is_run_in_the_half_dtypes_that_it_names() -> None:
     assert run.y.dtype == run.dx.dtype == np.float32
     assert run.y.ravel().tolist() == [-third, third]
     assert half.forward(x, one / 3, zero).dtype == np.float32
+
+
+class TwoArguments:
+    """RMS normalization without a place for beta."""
+
+    kind = "rms"
+
+    @staticmethod
+    def forward(x: Any, gamma: Any) -> Any:
+        """Return y and the cache."""
+        inv = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)
+        return x * inv * gamma, (x * inv, inv, gamma)
+
+    @staticmethod
+    def backward(dy: Any, cache: Any) -> Any:
+        """Return dx and dgamma."""
+        x_hat, inv, gamma = cache
+        d = dy * gamma
+        dx = inv * (d - x_hat * (d * x_hat).mean(-1, keepdims=True))
+        return dx, (dy * x_hat).reshape(-1, len(gamma)).sum(0)
+
+
+def test_a_pair_without_beta_needs_no_place_for_it() -> None:
+    """Neither among the arguments of forward, nor among the gradients, in every probe."""
+    record = audit(TwoArguments)
+    assert record.clean
+    assert all("raised" not in probe.what for probe in record.probes)

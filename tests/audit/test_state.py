@@ -183,11 +183,12 @@ def test_two_updates_for_a_known_weight_are_found(momentum: float) -> None:
 
 
 def test_a_later_call_that_raises_is_said() -> None:
-    """The gradient of the first call stands, and the probes tell why they were skipped."""
+    """The gradient of the first call stands; the probes fail and tell why, and S12 says so once."""
     record = audit(OnlyOnce())
     assert record.sound
+    assert [finding.code for finding in record.findings].count("S12") == 1
     for code in ("P10", "P11", "P12"):
-        assert probe(record, code).result == "skipped"
+        assert probe(record, code).result == "fail"
         assert "RuntimeError: one call only" in probe(record, code).what
 
 
@@ -196,9 +197,9 @@ def test_a_blend_that_passes_its_share_stays_sound() -> None:
     record = audit(Averaging())
     assert (record.mode, record.through, record.sound) == ("batch", "both", True)
     assert record.notes[0] == (
-        "After 30 training calls it normalizes with statistics that are neither the batch's nor "
-        "constants, and passes 0.1 of the path through the mean and 0.1 of the path through the "
-        "variance, and is right."
+        "After 30 training calls it normalizes with a blend of statistics, such as a moving "
+        "average, of which 0.1 of the mean and 0.1 of the variance is computed from x, and passes "
+        "0.1 of the path through the mean and 0.1 of the path through the variance. This is right."
     )
 
 

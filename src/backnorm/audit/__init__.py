@@ -30,7 +30,8 @@ def audit(
     Parameters
     ----------
     subject
-        A NumPy pair of forward and backward, a torch module or function, or a `Subject`.
+        A NumPy pair of forward and backward, a torch module or function, or a `Subject`; or a text
+        that names one, such as "torch.nn.BatchNorm2d" or "layers.py:MyNorm".
     kind
         batch, layer, group, instance or rms; None for the kind that the subject names, or batch.
     axes
@@ -56,7 +57,7 @@ def audit(
     Raises
     ------
     SubjectError
-        If no subject can be made of the object.
+        If no subject can be made of the object, or what a text names cannot be imported.
     UnknownNameError
         If the kind is unknown.
     RangeError

@@ -107,5 +107,6 @@ def faulty(subject: Subject, error: SubjectError) -> Record:
         kind=subject.kind,
         findings=(fault(error),),
         audited=False,
+        notes=subject.notes,
         expected=subject.expected,
     )

@@ -71,7 +71,13 @@ def has_mean(kind: Kind) -> bool:
     return kind != "rms"
 
 
-def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) -> Geometry:
+def geometry(
+    kind: Kind,
+    shape: Shape,
+    parameter_shape: Shape,
+    groups: int = 1,
+    channels: int | None = None,
+) -> Geometry:
     """Return how x of a given shape is split into rows for a kind of normalization.
 
     Parameters
@@ -85,6 +91,9 @@ def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) 
         have one value for each channel or one for each group.
     groups
         Number of groups of channels; used for kind "group" only.
+    channels
+        Which axis of x has the channels, for layer and rms the first axis that is normalized over;
+        None for the usual axis.
 
     Returns
     -------
@@ -97,18 +106,22 @@ def geometry(kind: Kind, shape: Shape, parameter_shape: Shape, groups: int = 1) 
     32
     >>> geometry("group", (8, 6, 2, 2), (6,), groups=3).n
     8
+    >>> geometry("layer", (8, 3, 2, 2), (3,), channels=1).reduced
+    (1,)
     """
     ndim = len(shape)
     if kind in ("layer", "rms"):
-        first = ndim - len(parameter_shape)
-        view = (1,) * first + parameter_shape
-        return Geometry(shape, shape, tuple(range(first, ndim)), view)
-    view = (1, shape[1]) + (1,) * (ndim - 2)
-    if kind == "batch":
-        return Geometry(shape, shape, (0, *range(2, ndim)), view)
-    if kind == "instance":
-        return Geometry(shape, shape, tuple(range(2, ndim)), view)
-    split = (shape[0], groups, shape[1] // groups, *shape[2:])
+        first = ndim - len(parameter_shape) if channels is None else channels % ndim
+        last = first + len(parameter_shape)
+        view = (1,) * first + parameter_shape + (1,) * (ndim - last)
+        return Geometry(shape, shape, tuple(range(first, last)), view)
+    at = 1 if channels is None else channels % ndim
+    before, after = (1,) * at, (1,) * (ndim - at - 1)
+    if kind in ("batch", "instance"):
+        reduced = tuple(axis for axis in range(kind == "instance", ndim) if axis != at)
+        return Geometry(shape, shape, reduced, (*before, shape[at], *after))
+    split = (*shape[:at], groups, shape[at] // groups, *shape[at + 1 :])
     per_group = math.prod(parameter_shape) == groups
-    view = (1, groups, 1 if per_group else shape[1] // groups) + (1,) * (ndim - 2)
-    return Geometry(shape, split, tuple(range(2, ndim + 1)), view)
+    view = (*before, groups, 1 if per_group else shape[at] // groups, *after)
+    reduced = tuple(axis for axis in range(1, len(split)) if axis != at)
+    return Geometry(shape, split, reduced, view)

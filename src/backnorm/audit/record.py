@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from backnorm._display import Displayed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,7 @@ Result: TypeAlias = Literal["pass", "fail", "skipped"]
 Sweep: TypeAlias = Literal["offset", "scale"]
 
 IMPOSSIBLE: Final = "not possible here: "
-"""Prefix of the reason where the subject, or its adapter, lacks the means for a probe."""
+"""Prefix of the reason where the subject, or what calls it, lacks the means for a probe."""
 
 AUDIT_ERROR: Final = "C03"
 """The finding which says that the audit itself raised an error."""
@@ -192,9 +194,9 @@ class Expected:
     later: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The verdict on one subject, with its numbers.
+@dataclass(frozen=True, slots=True, repr=False)
+class Record(Displayed):
+    """The verdict on one subject, with its numbers. Print it to see a table; a notebook shows it.
 
     Attributes
     ----------
@@ -208,7 +210,7 @@ class Record:
         Which statistics the gradient goes through; "mean" means that only the mean takes part.
     coefficients
         Shares of the three paths in dx.
-    unexplained
+    residual
         What the three paths leave of dx, relative to the direct path.
     sound
         Whether the gradient is the derivative of the subject's own forward pass; None where this
@@ -243,7 +245,7 @@ class Record:
     mode: Mode = "other"
     through: Path = "unexplained"
     coefficients: Coefficients = Coefficients()
-    unexplained: float | None = None
+    residual: float | None = None
     sound: bool | None = None
     not_judged: str = ""
     findings: tuple[Finding, ...] = ()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from backnorm.audit.kinds import Geometry, geometry
+from backnorm.audit.subjects.refusals import ABOUT_SHAPES
 from backnorm.audit.subjects.runner import Run
 from backnorm.errors import SubjectError
+from backnorm.errors.causes import FailedCall
 from backnorm.host.pairs import NotReturned
-from backnorm.host.serve import words_of
+from backnorm.host.raised import place_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.kinds import Kind
@@ -54,10 +56,15 @@ class Subject:
         Number of groups of channels; 0 when that is to be found out.
     notes
         What was found out about it before it was measured.
+    misfit
+        Why it is not what the user said that it is, if a kind or an order of axes was given and
+        does not fit; empty otherwise.
     optional
         Whether it takes None in place of gamma and beta.
     version
         What version it is of, in its own words; empty where it does not say.
+    parts
+        Of how many layers with parameters it is made; 0 where nothing tells.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -73,25 +80,46 @@ class Subject:
     call: TrainMode | None = None
     groups: int = 0
     notes: tuple[str, ...] = ()
+    misfit: str = ""
     optional: bool = False
     version: str = ""
+    parts: int = 0
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y, or raise SubjectError if it is not a finite array of x's shape."""
-        with told(self.name):
+        given = {"x": x, "gamma": gamma, "beta": beta}
+        with told(self.name, lambda: self._called("forward", given)):
             y = self.runner.forward(x, gamma, beta)
         return _sane(self.name, "y", y, x.shape)
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients, or raise SubjectError if one is not a finite array."""
-        with told(self.name):
+        given = {"x": x, "gamma": gamma, "beta": beta, "dy": dy}
+        with told(self.name, lambda: self._called(self._stage(x, gamma, beta), given)):
             run = self.runner.run(x, gamma, beta, dy)
         return Run(
             y=_sane(self.name, "y", run.y, x.shape),
             dx=_sane(self.name, "dx", run.dx, x.shape),
             dgamma=_sane_or_none(self.name, "dgamma", run.dgamma, gamma),
             dbeta=_sane_or_none(self.name, "dbeta", run.dbeta, beta),
+        )
+
+    def _stage(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> str:
+        """Return the pass that raises where both were run: frameworks do not tell them apart."""
+        try:
+            self.runner.forward(x, gamma, beta)
+        except Exception:  # noqa: BLE001 - what it raises is known already
+            return "forward"
+        return "backward"
+
+    def _called(self, stage: str, given: Mapping[str, AnyArray | None]) -> FailedCall:
+        """Return what is known of a call that raised."""
+        arrays = {name: array for name, array in given.items() if array is not None}
+        shapes = {name: self.runner.shape_there(name, array) for name, array in arrays.items()}
+        modes = {"train": "training", "eval": "evaluation"}
+        return FailedCall(
+            stage, mode=modes.get(self.call or "", ""), shapes=shapes, parts=self.parts
         )
 
     def geometry(self, batch: int, groups: int | None = None) -> Geometry:
@@ -102,24 +130,29 @@ class Subject:
 
 
 @contextlib.contextmanager
-def told(name: str) -> Iterator[None]:
-    """Turn what a subject's own code raises into a SubjectError, which says what went wrong."""
+def told(name: str, called: Callable[[], FailedCall] = FailedCall) -> Iterator[None]:
+    """Turn what a subject's own code raises into a SubjectError, which says what went wrong.
+
+    `called` tells what is known of the call, where that is asked for.
+    """
     try:
         yield
     except SubjectError:
         raise
     except NotReturned as error:
-        if error.value is None:
+        if error.sort == "none":
             raise SubjectError.returned_none(name, error.what) from error
-        raise SubjectError.no_tuple(name, error.what, error.value) from error
+        raise SubjectError.no_tuple(name, error.what, error.got, error.sort) from error
     except Exception as error:
-        said = named_error(type(error).__name__, words_of(error))
-        raise SubjectError.raised(name, said) from error
+        said = named_error(type(error).__name__, words_of(error), place_of(error))
+        refused = ABOUT_SHAPES.search(f"{type(error).__name__}: {said}") is not None
+        call = called()._replace(place=place_of(error), refused=refused)
+        raise SubjectError.raised(name, said, call) from error
 
 
-def named_error(name: str, words: str) -> Exception:
-    """Return an error of this name and these words: all that is known of one raised elsewhere."""
-    error: Exception = type(name, (Exception,), {})(words)
+def named_error(name: str, words: str, place: str) -> Exception:
+    """Return an error of this name, these words and this place, as of one raised elsewhere."""
+    error: Exception = type(name, (Exception,), {"place": place})(words)
     return error
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
     "STALE_LIMIT",
+    "STRAIGHT_THROUGH_LIMIT",
     "VARIANCE_RULE_LIMIT",
     "VISIBLE_PATH",
     "WEIGHT_LIMIT",
@@ -196,6 +197,12 @@ ROUNDING_ALLOWANCE: Final = Threshold(
     5.0,
     "A bend of y that is no larger than so many standard deviations of its rounding is not called "
     "a kink: the derivative is hidden there. The largest of 80 elements reaches 3.",
+)
+
+STRAIGHT_THROUGH_LIMIT: Final = Threshold(
+    5e-2,
+    "A gradient that ignores the rounding of y is a sum of the paths up to this part, which the "
+    "note on it allows: a y in steps of 1/16 leaves 4e-3. No verdict depends on it.",
 )
 
 SCALE_FREE_LIMIT: Final = Threshold(

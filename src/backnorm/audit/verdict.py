@@ -1,23 +1,31 @@
-"""The verdict on the gradient: from what was measured to a record with findings."""
+"""The verdict on the gradient: from what was measured to a record with findings.
+
+`backnorm.audit.decision` has the rule that it follows.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.decision import (
+    FOR_TRAINING,
+    exceeds,
+    known_fault,
+    path_of,
+    vague,
+    verdict_of,
+    why_not_judged,
+)
 from backnorm.audit.findings import finding
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.notes import notes_on
 from backnorm.audit.record import Errors, Record
 from backnorm.audit.thresholds import (
-    COEFFICIENT_LIMIT,
-    GRADIENT_LIMIT,
-    REPEAT_LIMIT,
-    RESIDUAL_LIMIT,
-    ROUGH_LIMIT,
     SCALE_FREE_LIMIT,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding, Path
@@ -41,16 +49,8 @@ FAULT_CODES: Final[Mapping[str, str]] = {
 }
 """Finding where dx is the dx that a known fault makes."""
 
-FOR_TRAINING: Final = ("batch_gradient", "own_gradient", "renorm_gradient")
-"""Known faults that make training's gradient: faults only where the forward pass does not train."""
-
-RENORM: Final = "renorm_gradient"
-
-NOT_JUDGED: Final[Mapping[str, str]] = {
-    "G15": "y has kinks or coarse rounding, so that the derivative cannot be measured",
-    "G16": "y differs from call to call, so that the derivative cannot be measured",
-}
-"""Why a gradient was not judged, by the finding."""
+ABOUT_EPS: Final = ("G10", "G12")
+"""Findings that the place or the size of eps may explain."""
 
 
 def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
@@ -59,25 +59,26 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
     The first dtype in which the gradient is wrong decides. If the gradient is right in every dtype,
     the shares are those of the first dtype, and the errors those of the last, the finest.
     """
-    wrong = [m for m in measurements if _verdict(m) is False]
-    vague = [m for m in measurements if _verdict(m) is None]
-    shown = (wrong or vague or measurements)[0]
-    finest = shown if wrong or vague else measurements[-1]
-    path = _path(shown)
+    wrong = [m for m in measurements if verdict_of(m) is False]
+    unclear = [m for m in measurements if verdict_of(m) is None]
+    shown = (wrong or unclear or measurements)[0]
+    finest = shown if wrong or unclear else measurements[-1]
+    path = path_of(shown)
     compared = finest.comparison.errors
+    unearned = "" if wrong or unclear else subject.misfit
     return Record(
         target=subject.name,
         kind=subject.kind,
         mode=shown.forward_law.mode,
         through=path,
         coefficients=shown.path_fit.coefficients,
-        unexplained=shown.path_fit.residual,
-        sound=_verdict(shown),
-        not_judged=NOT_JUDGED[_vague(shown)] if vague and not wrong else "",
-        findings=tuple(_findings(subject, shown, path)) if wrong or vague else (),
+        residual=shown.path_fit.residual,
+        sound=None if unearned else verdict_of(shown),
+        not_judged=unearned or (why_not_judged(shown) if unclear and not wrong else ""),
+        findings=tuple(_findings(subject, shown, path)) if wrong or unclear else (),
         errors=Errors(finest.path_fit.y_error, compared.dx, compared.dgamma, compared.dbeta),
         law=_law(shown, finest),
-        notes=(*subject.notes, *_notes(subject, measurements, wrong)),
+        notes=(*subject.notes, *notes_on(subject, measurements, wrong)),
         expected=subject.expected,
         parts=shown.path_fit.channel if shown.forward_law.straight else None,
     )
@@ -85,80 +86,47 @@ def judge(subject: Subject, measurements: Sequence[Measurement]) -> Record:
 
 def _law(shown: Measurement, finest: Measurement) -> str:
     """Return the law in words: by the finest dtype, which shows more digits of eps."""
+    if not shown.comparison.responding:
+        return "no statistics that could be seen: y does not depend on x"
     same = shown.forward_law.mode == finest.forward_law.mode
     return str((finest if same else shown).forward_law)
 
 
-def _verdict(m: Measurement) -> bool | None:
-    """Tell whether the gradient is right; None where y has no derivative to compare it with."""
-    if _vague(m):
-        return None
-    errors = m.comparison.errors
-    return not any(_exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta))
-
-
-def _vague(m: Measurement) -> str:
-    """Return the code of what makes a derivative meaningless, or an empty string."""
-    if m.comparison.unrepeated > REPEAT_LIMIT:
-        return "G16"
-    return "G15" if max(m.comparison.skipped, m.comparison.stepped) > ROUGH_LIMIT else ""
-
-
-def _exceeds(m: Measurement, error: float | None) -> bool:
-    return error is not None and error > GRADIENT_LIMIT[m.comparison.resolution]
-
-
-def _path(m: Measurement) -> Path:
-    """Name the statistics that the gradient goes through; a poor fit gets no name."""
-    shares = m.path_fit.coefficients
-    poor = not m.forward_law.straight or m.path_fit.residual > RESIDUAL_LIMIT
-    if poor or not _near(shares.direct, 1.0) or shares.variance is None:
-        return "unexplained"
-    takes_part = [s for s in (shares.mean, shares.variance) if s is not None and not _near(s, 0.0)]
-    # Only a blend of statistics may let a part of a path through.
-    if m.forward_law.mode != "other" and not all(_near(s, 1.0) for s in takes_part):
-        return "unexplained"
-    through_variance = not _near(shares.variance, 0.0)
-    if shares.mean is None:
-        return "both" if through_variance else "none"
-    names: dict[tuple[bool, bool], Path] = {
-        (True, True): "both",
-        (True, False): "mean",
-        (False, True): "variance",
-        (False, False): "none",
-    }
-    return names[not _near(shares.mean, 0.0), through_variance]
-
-
-def _near(share: float | None, value: float) -> bool:
-    return share is not None and abs(share - value) < COEFFICIENT_LIMIT
-
-
 def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]:
     errors = m.comparison.errors
-    if _vague(m):
+    if vague(m):
         differ = f"a difference of {m.comparison.unrepeated:.1e} of the largest y"
         hidden = m.comparison.skipped - m.comparison.kinked
         rough = f"kinks at {m.comparison.kinked:.0%} of the elements"
         rough += f", rounding that hides the derivative at {hidden:.0%}" if hidden > 0 else ""
-        steps = m.comparison.stepped
-        rough += f", y in steps at {steps:.0%} of its elements" if steps > ROUGH_LIMIT else ""
-        yield finding(_vague(m), differ if _vague(m) == "G16" else rough)
+        steps = m.comparison.staircase
+        rough = f"y in {steps} at {steps.share:.0%} of its elements" if steps.found else rough
+        yield finding(vague(m), differ if vague(m) == "G16" else rough)
         return
-    if _exceeds(m, errors.dx):
-        yield finding(_dx_code(subject, m, path), _shares(m))
-    if _exceeds(m, errors.dgamma):
-        yield finding("G13", f"an error of {errors.dgamma:.1e} of the largest dgamma")
-    if _exceeds(m, errors.dbeta):
+    code = _dx_code(subject, m, path) if exceeds(m, errors.dx) else ""
+    if code:
+        of_y = _eps_of(m) if code in ABOUT_EPS else ""
+        yield finding(code, f"{_blended(m, path)}{_shares(m)}{of_y}")
+    if exceeds(m, errors.dgamma):
+        of_y = _eps_of(m) if code == "G10" else ""
+        yield finding("G13", f"an error of {errors.dgamma:.1e} of the largest dgamma{of_y}")
+    if exceeds(m, errors.dbeta):
         yield finding("G14", f"an error of {errors.dbeta:.1e} of the largest dbeta")
+    if verdict_of(m) is None:
+        yield finding("G18", f"y changes with {m.comparison.responding:.0%} of the elements of x")
+    compared = [(name, error) for name, error in m.others.items() if error is not None]
+    wrong = [f"{name} {error:.1e}" for name, error in compared if exceeds(m, error)]
+    if wrong:
+        errs = ", ".join(wrong)
+        yield finding("G19", f"errors, relative to the derivative: {errs}")
 
 
 def _dx_code(subject: Subject, m: Measurement, path: Path) -> str:
     """Return the code of what is wrong with dx: by its shares, else by a known fault."""
-    fault = FAULT_CODES.get(_known_fault(m, FAULT_CODES), "G05")
+    fault = FAULT_CODES.get(known_fault(m, FAULT_CODES), "G05")
     if path == "both" and _has_own_scale(m):
         return "G17"
-    if m.forward_law.mode != "batch" and _known_fault(m, FOR_TRAINING):
+    if m.forward_law.mode != "batch" and known_fault(m, FOR_TRAINING):
         return "G04" if m.forward_law.mode == "frozen" else "G11"
     if m.forward_law.mode == "frozen":
         of_path: dict[Path, str] = {"none": "G12", "unexplained": fault}
@@ -181,10 +149,18 @@ def _code_of_both(m: Measurement) -> str:
     return "G10" if rule is not None and rule.place == "outside" else "G12"
 
 
-def _known_fault(m: Measurement, names: Iterable[str]) -> str:
-    """Return the name of the known fault that explains dx, or an empty string."""
-    fitting = [name for name in names if m.path_fit.known_faults[name] < RESIDUAL_LIMIT]
-    return min(fitting, key=lambda name: m.path_fit.known_faults[name], default="")
+def _eps_of(m: Measurement) -> str:
+    """Say where the forward pass has its eps, and how large it is."""
+    rule = m.forward_law.variance_rule
+    return f"; the forward pass has {rule}" if rule is not None else ""
+
+
+def _blended(m: Measurement, path: Path) -> str:
+    """Say which share of the batch a gradient does not pass, where the statistics have a share."""
+    if not m.forward_law.blend or path not in PATH_CODES:
+        return ""
+    passed = "none of it" if path == "none" else f"only that of the {path}"
+    return f"{m.forward_law.blend}, and the gradient passes {passed}: "
 
 
 def _shares(m: Measurement) -> str:
@@ -193,56 +169,3 @@ def _shares(m: Measurement) -> str:
     shares = ", ".join(f"{name} {share:.4f}" for name, share in known if share is not None)
     error = m.comparison.errors.dx
     return f"{shares}, residual {m.path_fit.residual:.1e}, error of dx {error:.1e} ({m.dtype})"
-
-
-def _notes(
-    subject: Subject, measurements: Sequence[Measurement], wrong: Sequence[Measurement]
-) -> Iterator[str]:
-    if subject.version:
-        yield f"Its version is {subject.version}."
-    yield from _notes_on_law(subject, measurements[0])
-    if 0 < len(wrong) < len(measurements):
-        yield f"Found in {', '.join(m.dtype for m in wrong)} only."
-    first = wrong[0] if wrong else None
-    if first and first.forward_law.mode != "batch" and _known_fault(first, FOR_TRAINING) == RENORM:
-        yield (
-            "dx treats the factor and the shift to the running statistics as constants, as batch"
-            " renormalization does by design: dx is intentionally not the derivative of y."
-        )
-    if not any(map(_vague, measurements)):
-        yield from _notes_on_numbers(measurements)
-
-
-def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
-    if not has_mean(subject.kind):
-        yield "This kind of normalization has no mean: the variance is its only statistic."
-    if m.forward_law.mode == "frozen" and subject.call == "train":
-        yield "In training mode it normalizes with constants."
-    evaluates = subject.call in ("eval", "both") and subject.kind == "batch"
-    if m.forward_law.mode == "batch" and evaluates:
-        yield "In evaluation mode it normalizes with the batch's statistics."
-    if m.forward_law.mode == "other":
-        yield "It normalizes with neither the batch's statistics nor constants."
-    form = m.forward_law.form
-    if form.gamma_law != "gamma":
-        yield f"It multiplies by {form.gamma_law}."
-    if form.activation is not None:
-        yield f"It was judged through its activation, {form.activation.name}."
-    if form.constants is not None:
-        yield "It multiplies by constants beside gamma, or adds some beside beta."
-
-
-def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:
-    paths = {m.dtype: _path(m) for m in measurements}
-    if len(set(paths.values())) > 1:
-        listed = ", ".join(f"{path} in {dtype}" for dtype, path in paths.items())
-        yield f"The gradient goes through: {listed}."
-    if measurements[-1].dtype == "float64" and measurements[-1].comparison.resolution == "coarse":
-        yield "It accepts float64 and computes in a narrower dtype."
-    # The last dtype is the finest, in which the fewest are left out.
-    skipped, kinked = measurements[-1].comparison.skipped, measurements[-1].comparison.kinked
-    hidden = skipped - kinked
-    if kinked:
-        yield f"{kinked:.0%} of the elements were left out, since y has a kink there."
-    if hidden > 0:
-        yield f"{hidden:.0%} of the elements were left out: rounding hides the derivative there."

@@ -6,28 +6,34 @@ Each is built by a constructor here, so that a ``raise`` line elsewhere holds no
 
 from __future__ import annotations
 
-from backnorm.errors.arguments import (
-    DtypeError,
+from backnorm.errors.arrays import DtypeError, ShapeError, StorageError
+from backnorm.errors.base import BacknormError
+from backnorm.errors.bench import BenchmarkError
+from backnorm.errors.conversion import ConversionError
+from backnorm.errors.files import FileError
+from backnorm.errors.folding import FoldError
+from backnorm.errors.kernels import KernelError
+from backnorm.errors.names import ArrayNameError
+from backnorm.errors.ranges import RangeError
+from backnorm.errors.subjects import SubjectError
+from backnorm.errors.support import (
     NothingConvertedWarning,
     NotInstalledError,
     NotSupportedError,
-    RangeError,
-    ShapeError,
     SmallWeightWarning,
-    StorageError,
     UnknownNameError,
 )
-from backnorm.errors.base import BacknormError
-from backnorm.errors.bench import BenchmarkError
-from backnorm.errors.files import ConversionError, FileError
-from backnorm.errors.subjects import SubjectError
+from backnorm.errors.written import WriteError
 
 __all__ = [
+    "ArrayNameError",
     "BacknormError",
     "BenchmarkError",
     "ConversionError",
     "DtypeError",
     "FileError",
+    "FoldError",
+    "KernelError",
     "NotInstalledError",
     "NotSupportedError",
     "NothingConvertedWarning",
@@ -37,4 +43,5 @@ __all__ = [
     "StorageError",
     "SubjectError",
     "UnknownNameError",
+    "WriteError",
 ]

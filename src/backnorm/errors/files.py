@@ -1,22 +1,27 @@
-"""Errors about model files and about conversion."""
+"""Errors about model files that cannot be read."""
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING
 
-from backnorm.errors.base import BacknormError, as_tuple, place_in, short
+from backnorm.errors.base import BacknormError, as_tuple, counted, name_in, place_in, short
+from backnorm.errors.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["ConversionError", "FileError"]
+__all__ = ["FileError"]
 
-AGAIN = "Download or save it again, or name its format."
+AGAIN = "Download or save it again, or pass format."
+
+AGAIN_IN_COMMAND = "Download or save it again, or pass --from-format FORMAT."
+
+RECOGNIZED = "Layers are recognized by the names and shapes of their arrays, or by the network."
 
 
 class FileError(BacknormError, ValueError):
-    """A model file cannot be read, or cannot be written."""
+    """A model file cannot be read, and the base of the errors about files that are written."""
 
     @classmethod
     def unreadable(cls, file: str, error: BaseException) -> FileError:
@@ -32,40 +37,69 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
-    def unwritable(cls, file: str, error: BaseException) -> FileError:
-        """Return the error of a file that the operating system does not let us write."""
-        got = f"{type(error).__name__}: {short(str(error))}"
+    def irregular_source(cls, file: str, got: str) -> FileError:
+        """Return the error of a path to read that leads to something else than a file."""
         return cls(
             file,
-            "a file that can be written",
+            "a regular file",
             got,
-            "No file has been changed.",
-            "Check that the folder exists, its permissions, and the free space on the disk.",
-            problem=f"{file} cannot be written: {got}.",
-        )
-
-    @classmethod
-    def not_regular(cls, file: str, got: str) -> FileError:
-        """Return the error of a path that holds something else than a file."""
-        return cls(
-            file,
-            "a regular file, or a name that is free",
-            got,
-            "A new file would replace it.",
-            "Name another file.",
+            "A pipe or a device may never end.",
+            "Copy its content into a file, and name that file.",
             problem=f"{file} is {got}, not a regular file.",
         )
 
     @classmethod
-    def no_layers(cls, file: str, others: int) -> FileError:
-        """Return the error of a file without a normalization layer."""
+    def folder(cls, file: str) -> FileError:
+        """Return the error of a folder in place of a file to read."""
+        return cls(
+            file,
+            "a file",
+            "a directory",
+            "Only the folders of a SavedModel and of a TensorFlow.js model are read.",
+            "Name a file in it.",
+            problem=f"{file} is a directory, not a regular file.",
+        )
+
+    @classmethod
+    def over_budget(  # noqa: PLR0917 - numbers of one sentence
+        cls, file: str, place: str, needed: int, left: int, times: int, floor: int
+    ) -> FileError:
+        """Return the error of a file that would become too large in memory."""
+        place = place_in(file, place)
+        return cls(
+            place,
+            f"need at most the {left} bytes that are left",
+            str(needed),
+            f"A file may take {times} times its size and {floor} MiB of memory.",
+            "If you trust the file, pass memory, in bytes.",
+            problem=f"{place} needs {needed} bytes of memory, and {left} are left for the file.",
+            command="If you trust the file, pass --memory MIB.",
+        )
+
+    @classmethod
+    def compressed(cls, file: str, place: str, method: int) -> FileError:
+        """Return the error of an archive's member that is compressed in an unusual way."""
+        return cls(
+            place_in(file, place),
+            "be stored or deflated",
+            f"compression method {method}",
+            "NumPy, Keras and PyTorch write no other; a few bytes of another unpack to gigabytes.",
+            AGAIN,
+            command=AGAIN_IN_COMMAND,
+        )
+
+    @classmethod
+    def no_layers(cls, file: str, others: int, notes: Sequence[str] = ()) -> FileError:
+        """Return the error of a file without a normalization layer that can be converted."""
         return cls(
             file,
             "a normalization layer",
-            f"{others} other arrays",
-            "Layers are recognized by the names and shapes of their arrays, or by the network.",
+            counted(others, "other array"),
+            f"{'; '.join(notes)}." if notes else RECOGNIZED,
             "Check the format, and pass the network's file if there is one.",
-            problem=f"{file} has no normalization layer, only {others} other arrays.",
+            problem=f"{file} has no normalization layer that can be converted, only "
+            f"{counted(others, 'other array')}.",
+            command="Check the format, and pass --net FILE if the network has a file.",
         )
 
     @classmethod
@@ -77,6 +111,7 @@ class FileError(BacknormError, ValueError):
             got,
             "The format requires it; the file may be damaged, or have another format.",
             AGAIN,
+            command=AGAIN_IN_COMMAND,
         )
 
     @classmethod
@@ -89,6 +124,7 @@ class FileError(BacknormError, ValueError):
             got,
             "The file may be damaged, or have another format.",
             AGAIN,
+            command=AGAIN_IN_COMMAND,
             problem=f"{file} cannot be read by {library}: {got}.",
         )
 
@@ -102,6 +138,18 @@ class FileError(BacknormError, ValueError):
             f"{library} runs in a separate process, so that a damaged file cannot end yours.",
             "Download or save the file again.",
             problem=f"{library} failed on {file}: {how}.",
+        )
+
+    @classmethod
+    def empty(cls, file: str) -> FileError:
+        """Return the error of a file without a byte."""
+        return cls(
+            file,
+            "content",
+            "0 bytes",
+            "Its download, or the program that wrote it, may have been stopped.",
+            "Download or save it again.",
+            problem=f"{file} is empty.",
         )
 
     @classmethod
@@ -121,11 +169,11 @@ class FileError(BacknormError, ValueError):
         return cls(
             place_in(file, place),
             f"at most the {there} bytes that are there",
-            f"a header that claims {claimed}",
+            f"a header that claims {claimed} bytes",
             "The file is damaged, or was made to do harm.",
             "Download or save it again.",
-            problem=f"{place_in(file, place)} has a header that claims {claimed}, but the file has "
-            f"only {there} bytes for it.",
+            problem=f"{place_in(file, place)} has a header that claims {claimed} bytes, but the "
+            f"file has only {there} for it.",
         )
 
     @classmethod
@@ -175,6 +223,23 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def gamma_or_beta(cls, file: str, layer: str) -> FileError:
+        """Return the error of a layer with one array that may be gamma or beta."""
+        place = place_in(file, f"layer {name_in(layer)}")
+        setting = f"{printable(layer, one_line=True)}.scale"
+        command = f"Pass --set '{setting}=true' if it has gamma, or --set '{setting}=false'."
+        return cls(
+            place,
+            "the names of its arrays, or four arrays",
+            "three arrays without names",
+            "",
+            f"Pass settings=[({layer!r}, 'scale', True)] if it has gamma, or else False.",
+            problem=f"{place} has three arrays without names: the file does not tell whether the "
+            "first is gamma or beta.",
+            command=command,
+        )
+
+    @classmethod
     def outside(cls, file: str, place: str, got: str) -> FileError:
         """Return the error of a name that leads out of the file's folder, or to another file."""
         return cls(
@@ -206,68 +271,28 @@ class FileError(BacknormError, ValueError):
             "a known ending",
             "another ending",
             f"Known endings are {', '.join(suffixes)}.",
-            "Rename it, or name its format.",
+            "Rename it, or pass format.",
+            command="Rename it, or pass --to-format FORMAT.",
             problem=f"The format of {file} cannot be told from its name.",
         )
 
     @classmethod
-    def wrong_dialect(cls, file: str, format_: str, got: str, dialects: Sequence[str]) -> FileError:
-        """Return the error of a target whose format cannot hold a dialect's layers."""
-        known = " or ".join(dialects)
+    def other_content(cls, file: str, wanted: str, looks_like: str) -> FileError:
+        """Return the error of a file whose content is not that of a format."""
+        told = f"It looks like {looks_like}." if looks_like else ""
+        problem = (
+            f"{file} is not {wanted}."
+            if wanted
+            else f"The format of {file} cannot be told from its name or its content."
+        )
         return cls(
             file,
-            f"layers of {known}",
-            got,
-            f"The format {format_} is for layers of {known}.",
-            f"Pass dialect {dialects[0]!r}, or write another format.",
-            problem=f"{file} cannot hold layers of {got}.",
-        )
-
-    @classmethod
-    def needs_architecture(cls, file: str, format_: str, instead: str) -> FileError:
-        """Return the error of a format that needs the network's architecture."""
-        return cls(
-            file,
-            f"another {format_} file as source",
-            "arrays of another format",
-            f"{format_} holds the network's architecture, which arrays do not tell.",
-            f"Write {instead}, and load it into the network.",
-            problem=f"{file} can be made only from another {format_} file.",
-        )
-
-    @classmethod
-    def neighbours(cls, file: str, place: str, source: str) -> FileError:
-        """Return the error of a copy that would lose a file beside its source."""
-        return cls(
-            place_in(file, place),
-            f"a file in the folder of {source}",
-            "another folder",
-            "That file would not be copied.",
-            "Write to the same folder, or save the model into one file first.",
-            problem=f"{place_in(file, place)} keeps its values in a file beside {source}.",
-        )
-
-    @classmethod
-    def no_room(cls, file: str, place: str, got: str) -> FileError:
-        """Return the error of an array that does not fit in the place of the old array."""
-        return cls(
-            place_in(file, place),
-            "fit in the place of the array that was read",
-            got,
-            "The rest of the file is copied unchanged.",
-            "Give the array the shape of the array that was read.",
-        )
-
-    @classmethod
-    def twice(cls, file: str, name: str) -> FileError:
-        """Return the error of two arrays with the same name."""
-        return cls(
-            place_in(file, name),
-            "one array of that name",
-            "two arrays",
-            "Layers get the names of the target's dialect; other arrays keep their names.",
-            "Rename or remove the other array in the file that was read.",
-            problem=f"{place_in(file, name)} would be the name of two arrays.",
+            wanted or "a file of a known format",
+            looks_like or "other content",
+            told,
+            "Check that it is whole, or pass format if you know it.",
+            command="Check that it is whole, or pass --from-format FORMAT if you know it.",
+            problem=problem,
         )
 
     @classmethod
@@ -284,85 +309,15 @@ class FileError(BacknormError, ValueError):
             problem=f"{file} has no normalization layer that matches {pattern!r}.",
         )
 
-
-class ConversionError(BacknormError, ValueError):
-    """A state cannot be carried from one dialect to another."""
-
     @classmethod
-    def loss(cls, source: str, target: str, what: str, advice: str) -> ConversionError:
-        """Return the error of a conversion that would lose something without permission."""
+    def contradicted(
+        cls, file: str, layer: str, option: str, got: object, there: Sequence[str]
+    ) -> FileError:
+        """Return the error of an option that does not fit the arrays of a layer."""
         return cls(
-            f"{source}'s state",
-            f"a conversion to {target} without loss",
-            what,
-            "",
-            advice,
-            problem=f"{source}'s state cannot be converted to {target} without loss: {what}.",
+            place_in(file, f"layer {name_in(layer)}, {option}"),
+            "agree with the arrays of the layer",
+            str(got).lower(),
+            f"The layer has {', '.join(there)}.",
+            "Leave the option out: it follows from the arrays.",
         )
-
-    @classmethod
-    def no_statistics(cls, dialect: str) -> ConversionError:
-        """Return the error of a layer that keeps no running statistics."""
-        return cls(
-            f"{dialect}'s state",
-            "a running mean and a running variance",
-            "a layer that keeps no running statistics",
-            "In eval the layer normalizes by the batch, which a state cannot express.",
-            "Build the target layer by hand, from gamma and beta.",
-            problem=f"{dialect}'s state has no running mean and no running variance.",
-        )
-
-    @classmethod
-    def not_finite(cls, dialect: str, name: str, channel: int) -> ConversionError:
-        """Return the error of an array of the source that has NaN or infinity in it."""
-        return cls(
-            f"{name} of {dialect}",
-            "be finite",
-            f"NaN or infinity in channel {channel}",
-            "After the conversion nobody could tell where it came from.",
-            "Look for the layer's last good state.",
-        )
-
-    @classmethod
-    def negative_variance(
-        cls, dialect: str, name: str, got: float, channel: int
-    ) -> ConversionError:
-        """Return the error of a source whose var + eps is negative somewhere."""
-        return cls(
-            f"{name} of {dialect}",
-            "give a variance of at least -eps",
-            f"{got!r} in channel {channel}",
-            "The square root of var + eps is taken.",
-            "Look for the layer's last good state, and check its eps.",
-        )
-
-    @classmethod
-    def negative_divisor(cls, dialect: str, name: str, got: float) -> ConversionError:
-        """Return the error of a divisor of the sums that is negative."""
-        return cls(
-            f"{name} of {dialect}",
-            "be 0 or greater",
-            repr(got),
-            "It is a sum of weights, and divides mean and variance.",
-            "Look for the layer's last good state.",
-        )
-
-    @classmethod
-    def cannot_hold(
-        cls, target: str, name: str, requirement: str, got: float, channel: int
-    ) -> ConversionError:
-        """Return the error of a value that the target cannot represent."""
-        return cls(
-            f"{name} for {target}",
-            requirement,
-            f"{got!r} in channel {channel}",
-            f"{target} cannot represent other values.",
-            "Choose another target, or other options for it.",
-        )
-
-    @classmethod
-    def of_layer(cls, file: str, layer: str, error: BacknormError) -> ConversionError:
-        """Return the error of one layer of a file."""
-        place = f"{file}, layer {layer}"
-        parts = (error.requirement, error.got, error.why, error.advice)
-        return cls(f"{place}, {error.name}", *parts, problem=f"{place}, {error.problem}")

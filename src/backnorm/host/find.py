@@ -6,20 +6,16 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import traceback
+import types
 
-__all__ = ["NotFound", "find", "nearest"]
+from .calls import FRAMEWORKS, calls_of
+from .no_subject import NoSubject
 
+__all__ = ["failed", "find", "names_in", "nearest"]
 
-class NotFound(Exception):
-    """What a target names is not there, or does not import.
-
-    ``got`` says what was found instead, ``near`` which names are like it.
-    """
-
-    def __init__(self, got, near=()):
-        super().__init__(got)
-        self.got = got
-        self.near = tuple(near)
+LISTED = 6
+"""How many names of a module a message lists."""
 
 
 def find(target, near=()):
@@ -27,6 +23,8 @@ def find(target, near=()):
 
     ``near`` are words that are targets too, for the advice where the module does not exist.
     """
+    if "::" in target:
+        raise NoSubject.colons(target.replace("::", ":"))
     place, colon, name = target.rpartition(":")
     if not colon:
         place, name = target, ""
@@ -51,7 +49,8 @@ def _from_file(place):
     if not os.path.isfile(place):
         beside = os.listdir(directory) if os.path.isdir(directory) else []
         python_files = [one for one in beside if one.endswith(".py")]
-        raise NotFound("no file " + place, nearest(file, python_files))
+        near = nearest(file, python_files)
+        raise NoSubject.no_file(place, near, os.getcwd())
     stem = file[: -len(".py")]
     known = sys.modules.get(stem)
     path = os.path.join(directory, file)
@@ -67,8 +66,51 @@ def _from_file(place):
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise NotFound(_words(error)) from error
+        # An import that failed leaves its name free, as Python's own does.
+        del sys.modules[name]
+        raise failed(error, path) from error
     return module
+
+
+def failed(error, file=""):
+    """Return why an import failed; ``file`` is that of the target, if known."""
+    if isinstance(error, SystemExit):
+        return NoSubject.import_ended(error, file)
+    if isinstance(error, ImportError) and "relative import" in str(error) and file:
+        return NoSubject.relative_import(error, *_as_module(file))
+    framework = _without_backend(error)
+    if framework is not None:
+        calls = calls_of(framework)
+        there = [one for one in calls.BACKENDS if importlib.util.find_spec(one)]
+        return NoSubject.no_backend(error, framework, calls.VARIABLE, there)
+    return NoSubject.import_failed(error, file)
+
+
+def _as_module(file):
+    """Return the dotted name of a file in its package, and the folder that holds the package.
+
+    Its own folder is taken for a package, whether it has an __init__.py or not. The current folder
+    is "".
+    """
+    folder, name = os.path.split(file[: -len(".py")])
+    parts = [os.path.basename(folder), name]
+    folder = os.path.dirname(folder)
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        parts.insert(0, os.path.basename(folder))
+        folder = os.path.dirname(folder)
+    return ".".join(parts), "" if folder == os.getcwd() else folder
+
+
+def _without_backend(error):
+    """Return the framework that was imported without the package that it runs on, if any."""
+    missing = getattr(error, "name", None)
+    frames = traceback.walk_tb(error.__traceback__)
+    passed = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
+    for framework in passed.intersection(FRAMEWORKS):
+        calls = calls_of(framework)
+        if missing in getattr(calls, "BACKENDS", ()) and calls.VARIABLE not in os.environ:
+            return framework
+    return None
 
 
 def _longest_module(dotted, near):
@@ -78,17 +120,28 @@ def _longest_module(dotted, near):
         name = ".".join(parts[:count])
         try:
             return importlib.import_module(name), ".".join(parts[count:])
-        except ImportError as error:
-            # Only the name itself or a package above it: else the module is there and is broken.
-            missing = getattr(error, "name", None)
-            if not isinstance(error, ModuleNotFoundError) or not missing:
-                raise NotFound(_words(error)) from error
-            if not (name + ".").startswith(missing + "."):
-                raise NotFound(_words(error)) from error
         except (Exception, SystemExit) as error:
-            raise NotFound(_words(error)) from error
+            if not _is_missing(name, error):
+                raise failed(error, _file_of(name, error)) from error
     known = list(near) + [one.name for one in pkgutil.iter_modules()]
-    raise NotFound("no module " + parts[0], nearest(parts[0], known))
+    raise NoSubject.no_module(parts[0], nearest(parts[0], known), os.getcwd())
+
+
+def _is_missing(name, error):
+    """Whether it is the module itself or a package above it that is not there.
+
+    Otherwise the module is there, and its own code raised.
+    """
+    missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    return bool(missing) and (name + ".").startswith(missing + ".")
+
+
+def _file_of(name, error):
+    """Return the file of a module whose import raised; "" if none of its code ran."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == name:
+            return frame.f_globals.get("__file__") or ""
+    return ""
 
 
 def _attribute(owner, name):
@@ -97,8 +150,18 @@ def _attribute(owner, name):
     except AttributeError as error:
         title = getattr(owner, "__name__", type(owner).__name__)
         public = [known for known in dir(owner) if not known.startswith("_")]
-        raise NotFound("no %s in %s" % (name, title), nearest(name, public)) from error
+        near = nearest(name, public)
+        raise NoSubject.no_name(name, title, near, names_in(owner)) from error
 
 
-def _words(error):
-    return "%s: %s" % (type(error).__name__, error)
+def names_in(module):
+    """Return the first classes and functions that a module defines."""
+    if not isinstance(module, types.ModuleType):
+        return []
+    own = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    public = [name for name in own if not name.startswith("_")]
+    return public[:LISTED] + ["..."] * (len(public) > LISTED)

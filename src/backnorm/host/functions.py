@@ -7,23 +7,13 @@ import inspect
 import re
 
 from . import defaults
-from .names import role_of
+from .names import names_an_input, role_of
+from .no_subject import NoSubject
 
-__all__ = ["CannotBuild", "may_be_none", "of_function"]
+__all__ = ["may_be_none", "of_function"]
 
 BY_PLACE = ("x", "gamma", "beta")
 """What the first arguments are where their names say nothing."""
-
-USUAL = ", ".join(BY_PLACE)
-
-
-class CannotBuild(Exception):
-    """A class cannot be constructed, or it is not clear how to call a function."""
-
-    def __init__(self, arguments, cause):
-        super().__init__(arguments)
-        self.arguments = arguments
-        self.cause = cause
 
 
 def of_function(function, signature, given, kind, train):
@@ -79,7 +69,9 @@ def _plan(signature, given):
     try:
         parameters = list(inspect.signature(signature).parameters.values())
     except (TypeError, ValueError) as error:
-        raise CannotBuild(USUAL, error) from error
+        raise NoSubject.no_signature(error) from error
+    if not parameters:
+        raise NoSubject.no_x()
     if not isinstance(given, dict):
         after = [p.name for p in parameters[1:] if role_of(p.name) not in BY_PLACE]
         given = dict(zip(after, given or ()))
@@ -103,6 +95,6 @@ def _entry(place, parameter, given):
         return role, None if parameter.default is parameter.empty else parameter.default
     if parameter.default is not parameter.empty:
         return "fixed", parameter.default
-    if place < len(BY_PLACE):
+    if place < len(BY_PLACE) and not names_an_input(parameter.name):
         return BY_PLACE[place], None
-    raise CannotBuild(USUAL, TypeError(parameter.name + " has no default"))
+    raise NoSubject.no_value(parameter.name)

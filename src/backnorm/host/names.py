@@ -16,6 +16,8 @@ __all__ = [
     "kind_of",
     "mode_arguments",
     "name_of",
+    "names_a_norm",
+    "names_an_input",
     "role_of",
     "roots",
     "state_role",
@@ -33,8 +35,8 @@ RUNNING = (
 STATISTICS = tuple(role for role, _ in RUNNING)
 
 ROLES = (
-    ("gamma", r"weight|gamma|scale|g|w|gain|alpha"),
-    ("beta", r"bias|beta|shift|offset|b"),
+    ("gamma", r"(affine_)?weight|(log_)?(gamma|scale|weight)|g|w|gain|alpha"),
+    ("beta", r"(affine_)?bias|beta|shift|offset|b"),
     *RUNNING,
     ("training", r"(is_)?(training|train)|use_(input|batch)_stats|train_mode"),
     ("inference", r"use_running_average|inference|deterministic|use_global_stats"),
@@ -50,6 +52,12 @@ ROLES = (
     ("x", r"x|input|inputs|X|tensor|data"),
 )
 """What layers that people write call their parameters, buffers and arguments."""
+
+OTHER_INPUTS = (
+    r"(class_|style_|attention_|padding_)?(style|mask|labels?|lengths?|cond(ition)?|context"
+    r"|domain|reference|guide|targets?|class_?ids?)"
+)
+"""What they call a second input of a function: its shape is not that of gamma."""
 
 STATE_ROLES = (
     *RUNNING,
@@ -69,6 +77,20 @@ KINDS = (
     ("batchnorm", "batch"),
 )
 """What the names of classes and functions say where the kind is not given."""
+
+LETTERS = "LN|GN|IN|FRN|GRN|LRN|RMS"
+ENDS_AS_NORM = re.compile(
+    r"(.*N|.*_n|n)orm(ali[sz]ation)?(\d|[123][dD])?$"  # PixelNorm, my_norm, MyNorm2d
+    r"|(.*[a-z0-9_])?[A-Z]*BN(\d|[123][dD])?$"  # BN2d, ABN, SyncBN
+    r"|(.*[a-z0-9_])?(%s)(\d|[123][dD])?$" % LETTERS  # LN, RevIN, AdaIN
+)
+"""Names of classes that end as a normalization, in whole words."""
+
+HAS_NORM = re.compile(
+    r".*Norm(ali[sz]ation)?(?=[0-9_A-Z])|norm_"  # NormAct, EvoNorm2dB0
+    r"|[A-Z]*BN(?=[0-9_]|[A-Z][a-z])|(%s)(?=_|[123][dD]|[A-Z][a-z])" % LETTERS  # BNAct, IN_relu
+)
+"""Names that begin so, or have such a word inside: a normalization and what comes after it."""
 
 
 def role_of(name):
@@ -96,6 +118,17 @@ def state_role(name):
     return _role_in(STATE_ROLES, "running_" + last if name.startswith(COLLECTION) else last)
 
 
+def names_an_input(name):
+    """Return whether a name is that of an input beside x, such as a style or a mask.
+
+    Examples
+    --------
+    >>> names_an_input("style"), names_an_input("attention_mask"), names_an_input("scale")
+    (True, True, False)
+    """
+    return bool(re.match("(%s)$" % OTHER_INPUTS, _last(name)))
+
+
 def _last(name):
     return name.rpartition(".")[2].strip("_")
 
@@ -114,6 +147,23 @@ def kind_in(name):
     """
     plain = name.lower().replace("_", "").replace("normalization", "norm")
     return next((kind for part, kind in KINDS if part in plain), "")
+
+
+def names_a_norm(name):
+    """Return whether the name of a class is that of a normalization, of whatever kind.
+
+    "ends" where it ends so, or says the kind; "has" where another word follows; "" elsewhere.
+
+    Examples
+    --------
+    >>> [names_a_norm(name) for name in ("DetachedMeanNorm", "BN2d", "RevIN", "NormAct")]
+    ['ends', 'ends', 'ends', 'has']
+    >>> {names_a_norm(name) for name in ("Normal", "Linear", "DBNet", "INPUT", "GNN")}
+    {''}
+    """
+    if kind_in(name) or ENDS_AS_NORM.match(name):
+        return "ends"
+    return "has" if HAS_NORM.match(name) else ""
 
 
 def kind_of(candidate):

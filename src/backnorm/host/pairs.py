@@ -16,6 +16,9 @@ A pair is an object, a class or a module with two functions::
 and, where the defaults do not suit, with any of the attributes ``kind``, ``sample_shape``,
 ``parameter_shape``, ``has_gamma``, ``has_beta``, ``groups``, ``dtypes`` of a subject.
 
+Without beta (``has_beta = False``) the functions may be ``forward(x, gamma)`` and a ``backward``
+that returns ``dx, dgamma``.
+
 A pair that can differentiate its own gradient has a method ``higher(x, gamma, beta, dy, along)``,
 see `runners`. Numbers and arrays that an object keeps in attributes are its state. An attribute
 ``training``, or two methods ``train`` and ``eval``, set its mode. An attribute ``half_dtypes``
@@ -25,6 +28,7 @@ Plain: Python 3.6 and NumPy, and nothing of backnorm.
 """
 
 import copy
+import inspect
 import types
 
 import numpy as np
@@ -37,12 +41,16 @@ HALF = ("float16", "bfloat16")
 
 
 class NotReturned(Exception):
-    """A function of a pair gave ``value`` in place of ``what`` the protocol says."""
+    """A function of a pair gave ``got`` in place of ``what`` the protocol says.
 
-    def __init__(self, what, value):
+    ``sort`` is "none", "array" or "tuple" if it gave such, else "other".
+    """
+
+    def __init__(self, what, got, sort):
         super().__init__(what)
         self.what = what
-        self.value = value
+        self.got = got
+        self.sort = sort
 
 
 class PairRunner:
@@ -70,7 +78,7 @@ class PairRunner:
         y, cache = self._forward(pair, x, gamma, beta)
         # The backward pass may work in the memory of y.
         y = copy.copy(y)
-        return self._named(y, pair.backward(self._theirs(dy), cache))
+        return self._named(y, pair.backward(self._theirs(dy), cache), beta)
 
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients, by the pair's own means."""
@@ -84,7 +92,7 @@ class PairRunner:
         given = {name: self._theirs(array) for name, array in arrays.items()}
         copies = {name: copy.copy(array) for name, array in given.items()}
         with World() as world:
-            made = pair.forward(given["x"], given["gamma"], given["beta"])
+            made = pair.forward(*_taken(pair, [given["x"], given["gamma"], given["beta"]]))
             _, cache = _split(made, "(y, cache)", 2)
             pair.backward(given["dy"], cache)
         return {"overwritten": overwritten(given, copies), "changed": world.changed}
@@ -95,7 +103,7 @@ class PairRunner:
         y, cache = self._forward(pair, x, gamma, beta)
         y = copy.copy(y)
         self._forward(pair, later, gamma, beta)
-        return self._named(y, pair.backward(self._theirs(dy), cache))
+        return self._named(y, pair.backward(self._theirs(dy), cache), beta)
 
     def state(self):
         """Return the numbers and arrays that the pair keeps."""
@@ -130,9 +138,11 @@ class PairRunner:
 
     def _forward(self, pair, x, gamma, beta):
         given = [self._theirs(array) for array in (x, gamma, beta)]
-        return _split(pair.forward(*given), "(y, cache)", 2)
+        return _split(pair.forward(*_taken(pair, given)), "(y, cache)", 2)
 
-    def _named(self, y, gradients):
+    def _named(self, y, gradients, beta):
+        if beta is None and isinstance(gradients, (tuple, list)) and len(gradients) == 2:
+            gradients = tuple(gradients) + (None,)
         dx, dgamma, dbeta = _split(gradients, "(dx, dgamma, dbeta)", 3)
         found = {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
         return {name: self._ours(value) for name, value in found.items()}
@@ -174,10 +184,37 @@ def mode_of(pair):
     return None if training is None else bool(training)
 
 
+def _taken(pair, given):
+    """Return the arguments that ``forward`` is passed: no beta where there is none to take it."""
+    if given[-1] is not None:
+        return given
+    try:
+        takes = inspect.signature(pair.forward)
+    except ValueError:
+        return given
+    try:
+        takes.bind(*given)
+    except TypeError:
+        return given[:-1]
+    return given
+
+
 def _split(value, what, count):
     if not isinstance(value, (tuple, list)) or len(value) != count:
-        raise NotReturned(what, value)
+        raise NotReturned(what, *_described(value))
     return value
+
+
+def _described(value):
+    """Return what a value is, in words, and its sort."""
+    kind = type(value).__name__
+    if value is None:
+        return "None", "none"
+    if isinstance(value, np.ndarray):
+        return "an array of shape %s" % (value.shape,), "array"
+    if isinstance(value, (tuple, list)):
+        return "a %s of %d" % (kind, len(value)), "tuple"
+    return "a value of type %s" % kind, "other"
 
 
 def _is_number(value):

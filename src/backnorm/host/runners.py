@@ -5,17 +5,21 @@ It has
 
 - ``forward(x, gamma, beta)``, which gives y;
 - ``run(x, gamma, beta, dy)``, which gives y, dx, dgamma and dbeta in a dictionary;
-- ``can``, the names of what it offers beyond: "higher", "state", "traces" and "overlapped" are
-  operations, all others are names of variants;
+- ``can``, the names of what it offers beyond: "higher", "state", "traces", "overlapped" and
+  "others" are operations, the rest are names of variants;
 - "higher": ``higher(x, gamma, beta, dy, along)``, the last of the gradients of sum(along[0]*dx) and
   so on, by what they are by;
 - "state": ``state()``, arrays by their names; ``given()``, those that the object came with, where
   calls start from others; ``attached()``, the names of those that hold a graph; ``after(steps)``,
   the runner after some calls, each of x, gamma, beta, dy or None, and whether to train;
 - "traces": ``traces(x, gamma, beta, dy)``, what a call leaves behind, names in two lists:
-  "overwritten", arrays that it was given, and "changed", global state;
+  "overwritten", arrays that it was given, and "changed", global state; and where the runner holds
+  random numbers fixed, "random", whether the call draws some;
 - "overlapped": ``overlapped(x, gamma, beta, dy, later)``, what ``run`` gives, where between the two
   passes there is another forward pass, on the array ``later``;
+- "others": ``others(x, gamma, beta, dy, moved)``, y, where the parameters beside gamma and beta are
+  moved by the arrays in ``moved``, by name; "values", what each is then, and "gradients", of
+  sum(y*dy) by those that it reaches, none without a dy;
 - "float16", "bfloat16", "threads", "needs_dx": ``variant(dtype, threads, needs_dx)``, a runner that
   computes in that dtype, on that many threads, and where x needs a gradient or not.
 
@@ -159,7 +163,7 @@ class SubjectRunner:
 
     def __init__(self, runner):
         self.runner = runner
-        needs = (("higher", ("higher",)), ("state", ("state", "after")))
+        needs = (("higher", ("higher",)), ("state", ("state", "after")), ("others", ("others",)))
         offers = [name for name, has in needs if all(hasattr(runner, one) for one in has)]
         self.can = list(getattr(runner, "can", offers))
 
@@ -185,6 +189,10 @@ class SubjectRunner:
     def overlapped(self, x, gamma, beta, dy, later):
         """Return y and the gradients of a call that another forward pass comes between."""
         return dict(self.runner.overlapped(x, gamma, beta, dy, later))
+
+    def others(self, x, gamma, beta, dy, moved):
+        """Return y, and the values and gradients of the parameters beside gamma and beta."""
+        return dict(self.runner.others(x, gamma, beta, dy, moved))
 
     def state(self):
         """Return what the subject keeps."""

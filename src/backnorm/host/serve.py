@@ -33,7 +33,6 @@ __all__ = [
     "read_frame",
     "serve",
     "unpack",
-    "words_of",
 ]
 
 NEXT = b"\0next\0"
@@ -216,9 +215,9 @@ class _Host:
         package = types.ModuleType(PACKAGE)
         package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
         sys.modules[PACKAGE] = package
-        names = ("calls", "find", "pairs", "specs", "versions", "watch")
-        loaded = [importlib.import_module(PACKAGE + "." + name) for name in names]
-        self.calls, self.find, self.pairs, self.specs, self.versions, self.watch = loaded
+        names = ("calls", "find", "no_subject", "pairs", "raised", "specs", "versions", "watch")
+        for name in names:
+            setattr(self, name, importlib.import_module(PACKAGE + "." + name))
         self.runners = []
 
     def answer(self, message, say):
@@ -226,19 +225,14 @@ class _Host:
         try:
             begin()
             say({"value": getattr(self, "on_" + message["do"])(message)})
-        except self.find.NotFound as error:
-            say({"missing": [error.got, list(error.near)]})
-        except self.specs.Unknown as error:
-            say({"unknown": type(error.candidate).__name__})
-        except self.specs.CannotBuild as error:
-            say({"refused": [error.arguments, type(error.cause).__name__, str(error.cause)]})
+        except self.no_subject.NoSubject as error:
+            say({"no_subject": [error.why, error.told]})
         except self.pairs.NotReturned as error:
-            sized = isinstance(error.value, (tuple, list))
-            kind, length = type(error.value).__name__, len(error.value) if sized else None
-            say({"not_returned": [error.what, kind, length]})
+            say({"not_returned": [error.what, error.got, error.sort]})
         except Exception as error:
             sys.stderr.write(traceback.format_exc())
-            say({"raised": [type(error).__name__, words_of(error)]})
+            words, place = self.raised.words_of(error), self.raised.place_of(error)
+            say({"raised": [type(error).__name__, words, place]})
 
     def on_find(self, message):
         """Make specs of a target, and tell where they were made."""
@@ -248,7 +242,7 @@ class _Host:
             try:
                 made = self.specs.of_framework(calls, asked)
             except ImportError as error:
-                raise self.find.NotFound("ImportError: %s" % error) from error
+                raise self.find.failed(error) from error
         else:
             candidate = self.find.find(target, message["near"])
             made = self.specs.of_object(candidate, asked)
@@ -271,14 +265,6 @@ class _Host:
     def on_installed(self, message):
         """Tell which packages are there, without importing them."""
         return [name for name in message["names"] if importlib.util.find_spec(name)]
-
-
-def words_of(error):
-    """Return what an error says; MXNet puts a traceback before it."""
-    lines = str(error).strip().splitlines()
-    if not lines or not lines[0].startswith("Traceback"):
-        return str(error)
-    return lines[-1].partition(type(error).__name__ + ": ")[2] or lines[-1]
 
 
 def main():

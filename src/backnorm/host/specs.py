@@ -2,8 +2,10 @@
 
 A **spec** is a dictionary: what `backnorm.audit.subject.Subject` has, with ``runner``, what calls
 the subject (see `runners`), ``can``, what that offers beyond the two passes, ``axes``, the order of
-the axes of x (see `backnorm.audit.subjects.axes`), ``given``, whether the kind is known and not a
-guess, and where parameters have several axes ``stored``, their shape.
+the axes of x (see `backnorm.audit.subjects.axes`), ``channels``, the number of channels that it was
+made for, 0 where that is not known, ``given``, whether the kind is known and not a guess,
+``asked``, whether the user named the kind or the axes, and where parameters have several axes
+``stored``, their shape.
 
 How a framework is called stands in its file in ``calls/``, which has
 
@@ -25,7 +27,8 @@ A **layer spec** is a dictionary too: ``call``, a function of a dictionary of th
 under the names x, gamma and beta, which gives y; ``shape``, that of gamma; and where they are not
 the usual, ``gamma`` and ``beta``, whether there are such; ``stored``, the shape in which they are
 kept; ``groups``; ``last``, whether channels are the last axis; ``dtypes``; ``differentiate`` and
-``higher``; ``modes``, whether training and evaluation differ. In place of ``call`` it
+``higher``; ``modes``, whether training and evaluation differ; ``parts``, of how many layers with
+parameters it is made. In place of ``call`` it
 may have a ``runner``.
 
 The spec of a layer that keeps something between its calls has ``state`` too, the arrays that it
@@ -38,25 +41,20 @@ Plain: Python 3.6 and NumPy, and nothing of backnorm.
 """
 
 import inspect
+import types
 
 from . import defaults
-from .calls import calls_of
-from .functions import CannotBuild, may_be_none, of_function
+from .calls import FRAMEWORKS, calls_of
+from .find import names_in
+from .functions import may_be_none, of_function
 from .names import kind_of, name_of, role_of, roots
+from .no_subject import NoSubject
 from .pairs import PairRunner, has_modes, in_mode, is_pair, mode_of
 from .runners import LayerRunner, SubjectRunner
 
-__all__ = ["CannotBuild", "Unknown", "of_framework", "of_object"]
+__all__ = ["of_framework", "of_object"]
 
 DTYPES = ("float32", "float64")
-
-
-class Unknown(Exception):
-    """Nothing here knows how to run the object."""
-
-    def __init__(self, candidate):
-        super().__init__(type(candidate).__name__)
-        self.candidate = candidate
 
 
 def of_framework(calls, asked):
@@ -68,7 +66,7 @@ def of_framework(calls, asked):
     found = []
     for name, kind, candidate, arguments in calls.layers():
         one = dict(asked, name=name, kind=asked.get("kind") or kind, arguments=arguments)
-        found += _of_calls(calls, candidate, one)
+        found += [dict(spec, asked=_is_asked(asked)) for spec in _of_calls(calls, candidate, one)]
     return found
 
 
@@ -88,7 +86,19 @@ def of_object(candidate, asked):
             return _of_calls(calls, candidate, asked)
     if is_pair(candidate):
         return _of_pair(candidate, asked)
-    raise Unknown(candidate)
+    raise _unknown(candidate)
+
+
+def _unknown(candidate):
+    """Return what is raised where nothing here knows how to run the object."""
+    halves = [name for name in ("forward", "backward") if callable(getattr(candidate, name, None))]
+    if halves:
+        return NoSubject.half_a_pair(halves[0])
+    if isinstance(candidate, types.ModuleType):
+        return NoSubject.whole_module(names_in(candidate))
+    if isinstance(candidate, type):
+        return NoSubject.unknown_class()
+    return NoSubject.unknown_object(type(candidate).__name__)
 
 
 # --- frameworks ---------------------------------------------------------------------------------
@@ -113,11 +123,13 @@ def _of_calls(calls, candidate, asked):
     kind = asked.get("kind") or kind_of(candidate)
     name = asked.get("name") or getattr(calls, "name_of", name_of)(candidate)
     classes, given = tuple(calls.layer_classes()), asked.get("arguments")
-    channels = 0
+    channels, guessed = 0, ""
     if isinstance(candidate, type) and issubclass(candidate, classes):
         arguments = _guess(candidate, defaults.CHANNELS[kind]) if given is None else given
         channels = _channels_in(arguments)
-        candidate = _build(calls, candidate, arguments)
+        if given is None and not _is_of_a_framework(candidate):
+            guessed = ", ".join("%s=%s" % pair for pair in zip(_required(candidate), arguments))
+        candidate = _build(calls, candidate, arguments, guessed=given is None)
     base = calls_of(calls.base()) if hasattr(calls, "base") else calls
     made = []
     for mode in _modes(asked, getattr(candidate, "training", True) is not False):
@@ -129,8 +141,19 @@ def _of_calls(calls, candidate, asked):
         spec = _of_layer(name, kind, mode, layer, base, getattr(calls, "VARIANTS", ()))
         usual = "N...C" if layer.get("last") else ""
         axes = asked.get("axes") or _text_in(candidate, "axes") or usual
-        made.append(dict(spec, axes=axes, given=bool(asked.get("kind"))))
+        known = {"given": bool(asked.get("kind")), "asked": _is_asked(asked)}
+        made.append(dict(spec, axes=axes, channels=channels, guessed=guessed, **known))
     return made
+
+
+def _is_of_a_framework(cls):
+    """Whether a class is a layer of a framework or of backnorm, whose arguments are well known."""
+    return cls.__module__.partition(".")[0] in ("backnorm",) + tuple(FRAMEWORKS)
+
+
+def _is_asked(asked):
+    """Whether the user named the kind or the axes."""
+    return bool(asked.get("kind") or asked.get("axes"))
 
 
 def _of_layer(name, kind, mode, layer, base, variants):
@@ -147,6 +170,7 @@ def _of_layer(name, kind, mode, layer, base, variants):
         "stored": tuple(int(length) for length in layer.get("stored", layer["shape"])),
         "optional": layer.get("optional", False),
         "version": "",
+        "parts": layer.get("parts", 0),
         "dtypes": list(layer.get("dtypes", DTYPES)),
         "can": list(runner.can),
         "runner": runner,
@@ -183,13 +207,24 @@ def _whole(layer, channels):
     return dict(layer, shape=(channels,), stored=(channels,), gamma=False, beta=False)
 
 
-def _build(calls, cls, arguments):
+def _build(calls, cls, arguments, guessed):
     """Construct a layer."""
     make = getattr(calls, "build", _construct)
     try:
         return make(cls, arguments)
     except Exception as error:
-        raise CannotBuild(repr(arguments), error) from error
+        takes = _required(cls)
+        raise NoSubject.not_constructed(error, arguments, guessed, takes) from error
+
+
+def _required(cls):
+    """Return the names of the arguments that a constructor has no default for."""
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in open_ended]
 
 
 def _construct(cls, arguments):
@@ -228,6 +263,7 @@ def _of_pair(pair, asked):
         "stored": tuple(getattr(pair, "parameter_shape", default)),
         "axes": asked.get("axes") or _text_in(pair, "axes"),
         "given": bool(asked.get("kind") or hasattr(pair, "kind")),
+        "asked": _is_asked(asked),
     }
     made = []
     for mode in _modes_of_pair(pair, asked):
@@ -274,6 +310,7 @@ def _of_subject(subject, asked):
         "dtypes": list(getattr(subject, "dtypes", DTYPES)),
         "axes": asked.get("axes") or _text_in(subject, "axes"),
         "given": True,
+        "asked": _is_asked(asked),
     }
     made, own = [], _runner_of(subject)
     call = getattr(subject, "call", None)

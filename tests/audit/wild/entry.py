@@ -17,6 +17,7 @@ __all__ = [
     "OTHER",
     "OTHER_CUT",
     "RMS_CUT",
+    "SIDE_CUT",
     "VARIANCE_CUT",
     "Verdict",
     "Wild",
@@ -101,6 +102,7 @@ MEAN_CUT: Final = Verdict(sound=False, through="variance", codes=("G01",))
 VARIANCE_CUT: Final = Verdict(sound=False, through="mean", codes=("G02",))
 BOTH_CUT: Final = Verdict(sound=False, through="none", codes=("G03",))
 RMS_CUT: Final = Verdict(sound=False, through="none", codes=("G02",))
+SIDE_CUT: Final = Verdict(sound=False, codes=("G19",))
 OTHER_CUT: Final = Verdict(sound=False, codes=None)
 
 

@@ -140,3 +140,37 @@ class MeanOnlyBatchNorm(nn.Module):
 
     def forward(self, x):
         return x - x.mean(0) + self.bias
+
+
+class ValueNorm(nn.Module):
+    """Divides by running moments, which are parameters without a gradient; updated afterwards."""
+
+    def __init__(self, input_shape, beta=0.7):
+        super().__init__()
+        self.beta = beta
+        self.running_mean = nn.Parameter(torch.zeros(input_shape), requires_grad=False)
+        self.running_mean_sq = nn.Parameter(torch.ones(input_shape), requires_grad=False)
+
+    @torch.no_grad()
+    def update(self, x):
+        self.running_mean.lerp_(x.mean(0), 1 - self.beta)
+        self.running_mean_sq.lerp_((x**2).mean(0), 1 - self.beta)
+
+    def normalize(self, x):
+        mean, square = self.running_mean.clone(), self.running_mean_sq.clone()
+        return (x - mean) / (square - mean**2).clamp(min=1e-2).sqrt()
+
+    def forward(self, x):
+        y = self.normalize(x)
+        if self.training:
+            self.update(x)
+        return y
+
+
+class EarlyValueNorm(ValueNorm):
+    """The same, updated first: the statistics hold x."""
+
+    def forward(self, x):
+        if self.training:
+            self.update(x)
+        return self.normalize(x)

@@ -154,3 +154,29 @@ class FusedInstanceNorm(torch.autograd.Function):
         mean_gx = (g * x_hat).mean((2, 3), keepdim=True)
         dx = rstd * (g - mean_g - x_hat * mean_gx)
         return dx, (dy * x_hat).sum((0, 2, 3)), dy.sum((0, 2, 3))
+
+
+class SelfNorm(nn.Module):
+    """Mean and deviation of each channel are scaled by gates that they compute."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(channels, 2))
+        self.g = nn.Parameter(torch.full((channels, 2), 0.5))
+
+    def moments(self, x):
+        var, mean = torch.var_mean(x, (2, 3), unbiased=False)
+        return torch.stack([mean, (var + 1e-6).sqrt()], -1)
+
+    def forward(self, x):
+        moments = self.moments(x)
+        gates = [torch.sigmoid((moments * p).sum(-1))[..., None, None] for p in (self.w, self.g)]
+        mean = moments[..., :1, None]
+        return (x - mean) * gates[1] + mean * gates[0]
+
+
+class SelfNormCut(SelfNorm):
+    """The gates do not differentiate what they look at."""
+
+    def moments(self, x):
+        return super().moments(x).detach()

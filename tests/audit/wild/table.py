@@ -12,6 +12,7 @@ from audit.wild.entry import (
     OTHER,
     OTHER_CUT,
     RMS_CUT,
+    SIDE_CUT,
     VARIANCE_CUT,
     Verdict,
     Wild,
@@ -47,6 +48,8 @@ TIME_SERIES: Final[Mapping[str, Wild]] = {
     "LastValueNorm": series(OTHER),
     "LastValueNormCut": series(OTHER_CUT),
     "stationarize": series(VARIANCE_CUT, over=(1,)),
+    # The deviation is that of n - 1 values, and nothing is added to it.
+    "standardize": series(plus(BOTH, "I02"), over=(1,)),
     "center_and_scale": series(MEAN_CUT, over=(1,)),
     "cmvn": series(BOTH, over=(1,)),
     # Nothing leads from y to x, and a gradient of nothing is not a gradient of 0.
@@ -71,7 +74,17 @@ VISION: Final[Mapping[str, Wild]] = {
     "NormScaleCut": tokens(BOTH_CUT, over=(2,)),
     "BatchNormAct2d": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
     "BatchNormSiLU": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
+    "BatchNormHardtanh": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
+    "BatchNormReLU6": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
+    "BatchNormHardtanhCut": images(BOTH_CUT, CONSTANT, over=(0, 2, 3)),
     "BatchNormActCut": images(BOTH_CUT, CONSTANT, over=(0, 2, 3)),
+    "BatchNormPReLU": images(plus(BOTH, NATIVE), CONSTANT, over=(0, 2, 3)),
+    # The slope of the activation gets no gradient.
+    "BatchNormPReLUCut": images(
+        beside("G19"),
+        Verdict(sound=False, through="none", codes=("G19",)),
+        over=(0, 2, 3),
+    ),
     "BatchNormSwishCut": images(VARIANCE_CUT, CONSTANT, over=(0, 2, 3)),
     "GRN": last(OTHER),
     "GRNCut": last(OTHER_CUT),
@@ -107,6 +120,9 @@ RL: Final[Mapping[str, Wild]] = {
     "ObsNormalizer": rows(Verdict(sound=False, through="none", codes=("G03",)), CONSTANT, (0,)),
     # y uses those of earlier batches.
     "LateObsNormalizer": rows(CONSTANT, over=(0,)),
+    # Its statistics are parameters that do not train.
+    "ValueNorm": rows(CONSTANT, over=(0,)),
+    "EarlyValueNorm": rows(Verdict(sound=False, through="none", codes=("G03",)), CONSTANT, (0,)),
     "EmaObsNorm": rows(OTHER, CONSTANT),
     "EmaObsNormCut": rows(OTHER_CUT, CONSTANT),
     "whiten": rows(OTHER),
@@ -130,6 +146,9 @@ STYLE: Final[Mapping[str, Wild]] = {
     "IBN": images(plus(OTHER, NATIVE)),
     "IBNCut": images(OTHER_CUT, OTHER_CUT),
     "FusedInstanceNorm": images(wrong("G07")),
+    # Two weights for each channel, which no name tells from gamma.
+    "SelfNorm": images(OTHER),
+    "SelfNormCut": images(OTHER_CUT),
 }
 
 SPEECH: Final[Mapping[str, Wild]] = {
@@ -163,6 +182,9 @@ VARIANTS: Final[Mapping[str, Wild]] = {
     # Not normalizations of x: the gradient can be compared, and there are no paths.
     "WSConv2d": images(OTHER),
     "CosineConv2d": images(OTHER_CUT),
+    # dx is right in both, and the gradient of the convolution's weight is not.
+    "ScaledStdConv2d": images(OTHER),
+    "ScaledStdConv2dCut": images(SIDE_CUT),
     # A weight is a choice: the audit says which, and finds nothing wrong.
     "SwappedMomentum": images(BOTH, CONSTANT, over=(0, 2, 3)),
     "LeakyRunning": images(Verdict(True, "both", ("S01",)), CONSTANT, over=(0, 2, 3)),

@@ -238,3 +238,26 @@ class FrozenAffine(nn.Module):
         scale = self.weight * (self.running_var + 1e-5).rsqrt()
         shift = self.bias - self.running_mean * scale
         return x * scale.view(shape) + shift.view(shape)
+
+
+class ScaledStdConv2d(nn.Conv2d):
+    """The convolution of a network without normalization: its weight is, with a gain."""
+
+    def __init__(self, channels=4):
+        super().__init__(channels, channels, 3, padding=1)
+        self.gain = nn.Parameter(torch.ones(channels, 1, 1, 1))
+
+    def moments(self):
+        return torch.var_mean(self.weight, (1, 2, 3), keepdim=True, unbiased=False)
+
+    def forward(self, x):
+        var, mean = self.moments()
+        scale = torch.rsqrt(var * self.weight[0].numel() + 1e-4) * self.gain
+        return F.conv2d(x, (self.weight - mean) * scale, self.bias, padding=1)
+
+
+class ScaledStdConv2dCut(ScaledStdConv2d):
+    """The statistics of the weight are constants: the weight gets a wrong gradient."""
+
+    def moments(self):
+        return [moment.detach() for moment in super().moments()]

@@ -104,6 +104,20 @@ class BatchNormSiLU(BatchNormAct2d):
         super().__init__(num_features, F.silu)
 
 
+class BatchNormHardtanh(BatchNormAct2d):
+    """Batch normalization and a clamp in one layer."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features, F.hardtanh)
+
+
+class BatchNormReLU6(BatchNormAct2d):
+    """Batch normalization and relu6 in one layer."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features, F.relu6)
+
+
 class BatchNormActCut(BatchNormAct2d):
     """Statistics are computed by a helper under no_grad; the activation hides it."""
 
@@ -118,6 +132,13 @@ class BatchNormActCut(BatchNormAct2d):
         mean, var = self.moments(x) if self.training else (self.running_mean, self.running_var)
         y = (x - mean[:, None, None]) * torch.rsqrt(var[:, None, None] + self.eps)
         return self.act(y * self.weight[:, None, None] + self.bias[:, None, None])
+
+
+class BatchNormHardtanhCut(BatchNormActCut):
+    """As it, behind a clamp."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features, F.hardtanh)
 
 
 class BatchNormSwishCut(nn.BatchNorm2d):
@@ -225,3 +246,25 @@ class QuantNorm(nn.Module):
         y = self.norm(x)
         rounded = torch.round(y * 16).clamp(-128, 127) / 16
         return y + (rounded - y).detach()
+
+
+class BatchNormPReLU(nn.BatchNorm2d):
+    """Batch normalization and a leaky relu whose slopes train."""
+
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        self.slope = nn.Parameter(torch.full((num_features,), 0.25))
+
+    def slopes(self):
+        return self.slope[:, None, None]
+
+    def forward(self, x):
+        y = super().forward(x)
+        return torch.where(y > 0, y, self.slopes() * y)
+
+
+class BatchNormPReLUCut(BatchNormPReLU):
+    """The slopes get no gradient."""
+
+    def slopes(self):
+        return super().slopes().detach()

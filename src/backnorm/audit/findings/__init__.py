@@ -37,5 +37,5 @@ def finding(code: str, got: str) -> Finding:
 def fault(error: SubjectError) -> Finding:
     """Return the finding which says that a subject could not be audited."""
     what = f"{error.problem} {error.why}".strip()
-    causes = CATALOG[error.code].causes
+    causes = error.causes or CATALOG[error.code].causes
     return Finding(error.code, what, error.requirement, error.got, causes, error.advice)

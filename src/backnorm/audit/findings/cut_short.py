@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.findings.entry import Entry
-from backnorm.errors.subjects import REMEDIES
+from backnorm.errors.causes import REMEDIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

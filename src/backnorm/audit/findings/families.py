@@ -47,8 +47,8 @@ FAMILIES: Final = (
     Family(
         "The gradient is wrong",
         "The subject's dx, dgamma and dbeta are compared with the derivative of its forward pass; "
-        "dx is also compared with the three paths and with the dx of known faults. These findings, "
-        "and no others, make a subject unsound.",
+        "dx is also compared with the three paths and with the dx of known faults. These findings "
+        "make a subject unsound; in a model, M04 and M05 make a layer unsound.",
         GRADIENT,
     ),
     Family(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.findings.entry import Entry
-from backnorm.errors.subjects import REMEDIES
+from backnorm.errors.causes import REMEDIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,11 @@ FAULTY: Final[Mapping[str, Entry]] = {
     "G20": Entry(
         "The subject raised an error.",
         "a run without an error",
-        ("see the message",),
+        (
+            "the shape that it was given is not one that it takes",
+            "it is a block of layers (see --model)",
+            "a mistake at the line that is named",
+        ),
         REMEDIES["G20"],
     ),
     "G21": Entry(
@@ -52,8 +56,12 @@ FAULTY: Final[Mapping[str, Entry]] = {
     "G26": Entry(
         "The subject could not be constructed or called.",
         "a layer, a function, or a pair of forward and backward",
-        ("it needs other arguments", "it is not a normalization layer"),
-        "Pass its arguments with --args, or wrap it (see the audit's page).",
+        (
+            "it needs other arguments",
+            "it is not a normalization layer",
+            "the target is a whole file, or a pair without one of its two functions",
+        ),
+        "Pass its arguments with --args, name a layer, a function or a pair, or wrap it as one.",
     ),
     "G27": Entry(
         "The target could not be imported.",

@@ -13,7 +13,7 @@ __all__ = ["GRADIENT"]
 
 GRADIENT: Final[Mapping[str, Entry]] = {
     "G01": Entry(
-        "The gradient does not go through the mean, which the forward pass takes from the batch.",
+        "The gradient does not go through the mean, which depends on x in the forward pass.",
         "coefficients 1, 1, 1",
         (
             "the mean is detached (detach, stop_gradient, no_grad) before it is subtracted",
@@ -23,8 +23,8 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Let the mean be a function of x, or subtract the mean of d from dx.",
     ),
     "G02": Entry(
-        "The gradient does not go through the variance, which the forward pass takes from the "
-        "batch.",
+        "The gradient does not go through the variance (the mean square in RMS normalization), "
+        "which depends on x in the forward pass.",
         "coefficients 1, 1, 1",
         (
             "the variance or the standard deviation is detached before it divides",
@@ -34,13 +34,13 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Let the variance be a function of x, or add -x_hat*sum(d*x_hat)/n to dx.",
     ),
     "G03": Entry(
-        "The gradient treats mean and variance as constants, though the forward pass takes both "
-        "from the batch.",
-        "coefficients 1, 1, 1",
+        "The gradient treats mean and variance as constants, though both depend on x in the "
+        "forward pass.",
+        "coefficients 1, 1, 1; where x has a share in moving averages, this share in place of 1",
         (
             "both statistics are detached, or computed under no_grad",
             "the backward pass is that of frozen statistics",
-            "the layer writes the batch's statistics into buffers and normalizes with the buffers",
+            "the layer updates buffers with the statistics of x, and normalizes with the buffers",
             "it is meant, as in reversible instance normalization of time series",
         ),
         "Let both be functions of x, or use the gradient for training.",
@@ -98,7 +98,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Multiply dy by gamma first.",
     ),
     "G09": Entry(
-        "The gradient has a sum over the batch in place of a mean.",
+        "The gradient has a sum in place of a mean.",
         "-sum(d)/n and -x_hat*sum(d*x_hat)/n",
         (
             "a division by n is missing",
@@ -118,15 +118,15 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Use 1/sqrt(var + eps) in both passes.",
     ),
     "G11": Entry(
-        "The forward pass does not normalize with the batch's statistics, and the gradient is that "
-        "of the batch's statistics.",
+        "The forward pass normalizes with other statistics than those of x, and the gradient is "
+        "that of the statistics of x.",
         "the derivative of what the forward pass computes",
         (
             "running statistics, already updated, are used in training",
             "the backward pass ignores that the statistics were blended",
             "statistics are clipped or rescaled in the forward pass only",
         ),
-        "Normalize with the batch's statistics in training, or differentiate the blend.",
+        "Normalize with the statistics of x in training, or differentiate the blend.",
     ),
     "G12": Entry(
         "The three coefficients are right, and yet dx is not the derivative of the forward pass.",
@@ -143,6 +143,7 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "dgamma = sum(dy*x_hat)",
         (
             "x_hat is missing, or x is used in its place",
+            "x_hat is that of another eps, or of another place of eps",
             "the sign is wrong",
             "it is a mean and not a sum, or goes over the wrong axes",
         ),
@@ -159,11 +160,11 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Sum dy over all values that share one beta.",
     ),
     "G15": Entry(
-        "y has kinks nearly everywhere, or its rounding hides the derivative: the gradient cannot "
-        "be compared with a derivative.",
+        "y has kinks nearly everywhere or follows x in steps, or its rounding hides the "
+        "derivative: the gradient cannot be compared with a derivative.",
         "a smooth forward pass",
         (
-            "the output is rounded or quantized",
+            "the output is rounded, quantized or a sign, with a straight-through gradient",
             "the layer draws random numbers in each call",
             "the layer keeps state that cannot be restored",
         ),
@@ -189,5 +190,27 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         ),
         "Let the scale be a function of x. As it is, dx is off by about eps*scale^2/var of its "
         "size.",
+    ),
+    "G18": Entry(
+        "y hardly depends on x: the layer is dead, and its gradient cannot be judged.",
+        "a y that depends on nearly all elements of x",
+        (
+            "it is multiplied by 0, or gamma is 0 and is not given to it",
+            "a clamp or an activation clips nearly all values",
+            "y is computed from other values than x",
+        ),
+        "Look for the step that loses x. If x is clipped, audit the layer without the clamp.",
+    ),
+    "G19": Entry(
+        "The gradient by a parameter beside gamma and beta is not the derivative of the forward "
+        "pass.",
+        "the derivative by every parameter that trains",
+        (
+            "the parameter is detached, or statistics of it are, as in weight standardization",
+            "a backward pass written by hand forgets the slope of an activation or a weight",
+            "by design: spectral normalization takes the vectors of its power iteration constant",
+        ),
+        "Let the gradient reach the parameter on every way on which y depends on it. A parameter "
+        "that is not to train needs no gradient (requires_grad_(False)).",
     ),
 }

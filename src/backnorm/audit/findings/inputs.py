@@ -13,17 +13,19 @@ __all__ = ["INPUTS"]
 
 INPUTS: Final[Mapping[str, Entry]] = {
     "I01": Entry(
-        "The gradient is wrong where x or dy is in another memory order.",
-        "the gradient of the same values in the usual memory order",
+        "y or the gradient is wrong where x or dy is in another memory order.",
+        "y and the gradient of the same values in the usual memory order",
         (
             "a kernel assumes that dy has the strides of x",
             "strides of 0, as an expanded gradient has, are ignored",
             "a buffer is read in order, whatever the strides are",
+            "random numbers of the layer's generator are drawn in the order of the memory",
         ),
         "Give dy the memory order of x before the kernel reads it.",
     ),
     "I02": Entry(
-        "Where a channel is constant or has few values, the gradient is wrong or not finite.",
+        "Where the values that share statistics are all the same, or few, the gradient is wrong or "
+        "not finite.",
         "the derivative, which eps keeps finite, or an error",
         (
             "the gradient divides by the standard deviation without eps",

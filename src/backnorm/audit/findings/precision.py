@@ -30,7 +30,8 @@ PRECISION: Final[Mapping[str, Entry]] = {
             "it uses a sum of cubes or of fourth powers",
             "x is clipped, or a small variance is raised to a limit",
         ),
-        "Compute the gradient from x_hat and inv_std: dx = d - mean(d) - x_hat*mean(d*x_hat).",
+        "Compute the gradient from x_hat and inv_std: dx = d - mean(d) - x_hat*mean(d*x_hat), "
+        "without mean(d) in RMS normalization.",
     ),
     "N03": Entry(
         "y or a gradient is NaN or infinite at a scale of x where the exact result is finite.",

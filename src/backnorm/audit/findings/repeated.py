@@ -1,4 +1,4 @@
-"""Codes R01 and R02: repeated calls are not bitwise identical."""
+"""Codes R01 to R03: repeated calls are not bitwise identical."""
 
 from __future__ import annotations
 
@@ -26,5 +26,14 @@ REPEATED: Final[Mapping[str, Entry]] = {
         "bitwise identical results with 1 and 2 threads",
         ("the work is split by the number of threads, so that partial sums round differently",),
         "Split the work into parts of a fixed size, and add their sums in a fixed order.",
+    ),
+    "R03": Entry(
+        "The result is random: a call draws random numbers.",
+        "the same result in each call, whatever was drawn before",
+        (
+            "by design: dropout, or noise that is added in training",
+            "noise is left on in evaluation",
+        ),
+        "Nothing if it is meant. The gradient was judged with the random numbers held fixed.",
     ),
 }

@@ -38,9 +38,10 @@ STATE: Final[Mapping[str, Entry]] = {
             "the forward pass runs twice, as under gradient checkpointing",
             "both a wrapper and the wrapped layer update them",
             "a hook or a metric calls the layer once more",
+            "it is meant: ghost batch normalization updates once for each part of the batch",
         ),
-        "Update in one place; where the forward pass runs twice, use a weight of "
-        "1 - sqrt(1 - weight) for the new statistics.",
+        "Update in one place; where the forward pass runs twice, or the batch falls into two parts "
+        "by design, use a weight of 1 - sqrt(1 - weight) for the new statistics.",
     ),
     "S04": Entry(
         "A call in evaluation changes the layer's state.",
@@ -123,5 +124,17 @@ STATE: Final[Mapping[str, Entry]] = {
             "the cache that is returned shares memory with the layer's",
         ),
         "Return what the backward pass needs with y (cache, ctx.save_for_backward).",
+    ),
+    "S12": Entry(
+        "A later call fails: it raises an error, or returns NaN or no array.",
+        "the answer that a first call gives with the same arrays",
+        (
+            "it keeps the batch before, which does not fit a smaller last batch of an epoch",
+            "a graph of the call before is kept, and is differentiated again",
+            "a counter or a limit of calls",
+            "the state diverges in training",
+        ),
+        "Call it several times by hand, with batches of these sizes, and keep nothing of a batch "
+        "but its detached statistics.",
     ),
 }

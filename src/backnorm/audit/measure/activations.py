@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     Function = Callable[[Float64Array], Float64Array]
 
-__all__ = ["BENT", "GRID", "REACH", "ElementFunction", "bent", "functions", "rising", "smooth"]
+__all__ = [
+    "BENT",
+    "GRID",
+    "REACH",
+    "ElementFunction",
+    "bent",
+    "clamped",
+    "functions",
+    "rising",
+    "smooth",
+]
 
 REACH: Final = 8.0
 """Values of u that are inverted: beyond, the usual activations are straight or flat."""
@@ -163,6 +173,24 @@ def bent(name: str, share: float) -> ElementFunction:
         return np.asarray(np.maximum(u, 0.0) + share * BENT[name](u))
 
     return ElementFunction(f"{name} ({share:.3g})", function)
+
+
+def clamped(low: float | None, high: float | None, inside: tuple[float, float]) -> ElementFunction:
+    """Return a clamp of u between two ends, of which one may be absent.
+
+    Parameters
+    ----------
+    low, high
+        The ends.
+    inside
+        An interval in which it is inverted.
+    """
+    ends = ", ".join("none" if end is None else f"{end:.3g}" for end in (low, high))
+
+    def function(u: Float64Array) -> Float64Array:
+        return np.asarray(np.clip(u, low, high))
+
+    return ElementFunction(f"clamp ({ends})", function, inside)
 
 
 def rising(function: Function) -> tuple[float, float]:

@@ -12,12 +12,16 @@ import numpy as np
 
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.rounding import hides, rounding_at
+from backnorm.audit.measure.staircase import SMOOTH, Staircase, find_steps
 from backnorm.audit.record import Errors
 from backnorm.audit.thresholds import (
     COARSE_STEP,
+    FEW_VALUES,
     FINE_RESOLUTION,
     FINE_STEP,
     GRADIENT_LIMIT,
+    ROUGH_LIMIT,
+    ROUNDING_ALLOWANCE,
     SMOOTH_LIMIT,
 )
 
@@ -44,8 +48,11 @@ BEND: Final = np.array([0, 0, 0, 5 / 2, -1, 1 / 6])
 """Weights of the bends over 1, 2, 3 steps. A smooth curve then gives 0, and a kink at the point
 itself the jump of its slope: central differences alone cannot see such a kink."""
 
-LEAP: Final = 1e6
-"""A small change of x times this is as large as x is wide."""
+DRAWS: Final = 8
+"""How often inputs are drawn until y moves with x."""
+
+ROUNDING: Final = {"fine": 2.0**-52, "coarse": 2.0**-23}
+"""How finely a subject computes."""
 
 STEP: Final = {"fine": FINE_STEP, "coarse": COARSE_STEP}
 
@@ -70,8 +77,11 @@ class Comparison:
         Share of the elements at which y has a kink: it bends by more than its rounding.
     unrepeated
         Largest difference of y between two calls on the same input, relative to y.
-    stepped
-        Share of the elements of y that follow x in steps: a small change of x does not move them.
+    responding
+        Largest share, over the inputs, of the elements of x by which y has a derivative that is not
+        0.
+    staircase
+        Whether y follows x in steps.
     """
 
     errors: Errors
@@ -79,7 +89,13 @@ class Comparison:
     skipped: float
     kinked: float
     unrepeated: float
-    stepped: float = 0.0
+    responding: float
+    staircase: Staircase = SMOOTH
+
+    @property
+    def responds(self) -> bool:
+        """Whether y follows x at enough elements to say anything of dx."""
+        return self.responding > 1 - ROUGH_LIMIT
 
 
 def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Comparison:
@@ -101,10 +117,10 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
 
     Notes
     -----
-    Cost: six forward passes for each element of a small input.
+    Cost: six forward passes for each element of a small input, and four more.
     """
-    fineness, stepped = _resolution_and_steps(subject, rng, dtype)
-    drawn = [draw_inputs(subject, rng, dtype, batch=b, scale=scale) for b, scale in TRIED]
+    fineness = resolution(subject, rng, dtype)
+    drawn = [_draw(subject, rng, dtype, b, scale) for b, scale in TRIED]
     comparisons = [compare_one(subject, inputs, fineness) for inputs in drawn]
     errors = [comparison.errors for comparison in comparisons]
     return Comparison(
@@ -117,21 +133,40 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
         max(comparison.skipped for comparison in comparisons),
         max(comparison.kinked for comparison in comparisons),
         max(comparison.unrepeated for comparison in comparisons),
-        stepped,
+        max(comparison.responding for comparison in comparisons),
+        find_steps(subject, dtype),
     )
+
+
+def _draw(
+    subject: Subject, rng: np.random.Generator, dtype: str, batch: int, scale: float
+) -> Inputs:
+    """Draw inputs at which y can be differentiated by x, as far as a few draws find such.
+
+    A clamp behind constant statistics may hold nearly all of y still.
+    """
+    for _ in range(DRAWS):
+        inputs = draw_inputs(subject, rng, dtype, batch=batch, scale=scale)
+        if _may_meet(inputs, dtype):
+            continue
+        near = (inputs.x + COARSE_STEP * scale * inputs.dy).astype(inputs.x.dtype)
+        moves = replace(inputs, x=near).forward(subject) != inputs.forward(subject)
+        if np.mean(moves) > 1 - ROUGH_LIMIT:
+            break
+    return inputs
+
+
+def _may_meet(inputs: Inputs, dtype: str) -> bool:
+    """Whether a step may make the two values of a row equal: without eps y is NaN there."""
+    rows = inputs.geometry.rows(inputs.x)
+    reach = len(FOURTH) // 2 * STEP["fine" if dtype == "float64" else "coarse"] * inputs.scale
+    return rows.shape[1] == FEW_VALUES and bool((np.ptp(rows, axis=1) <= reach).any())
 
 
 def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolution:
     """Tell whether y follows x in float64, or in steps of float32 whatever its dtype is."""
-    return _resolution_and_steps(subject, rng, dtype)[0]
-
-
-def _resolution_and_steps(
-    subject: Subject, rng: np.random.Generator, dtype: str
-) -> tuple[Resolution, float]:
-    """Return the resolution, and the share of y that follows x in steps."""
     if dtype != "float64":
-        return "coarse", 0.0
+        return "coarse"
     inputs = draw_inputs(subject, rng, dtype, batch=5)
     move = 1e-6 * inputs.scale * rng.standard_normal(inputs.x.shape)
     y0, y1, y2 = (
@@ -139,8 +174,7 @@ def _resolution_and_steps(
         for k in (0, 1, 2)
     )
     noise = np.abs(y0 - 2 * y1 + y2).max() / max(float(np.abs(y1).max()), _TINY)
-    far = replace(inputs, x=inputs.x + LEAP * move).forward(subject)
-    return "fine" if noise < FINE_RESOLUTION else "coarse", float(np.mean((y0 == y1) & (y0 != far)))
+    return "fine" if noise < FINE_RESOLUTION else "coarse"
 
 
 def _worst(values: list[float | None]) -> float | None:
@@ -152,16 +186,17 @@ def compare_one(subject: Subject, inputs: Inputs, fineness: Resolution) -> Compa
     """Compare the gradient with the derivative for one call, where y follows x so finely."""
     run = inputs.run(subject)
     again = inputs.forward(subject).astype(np.float64)
-    size = direct_size(inputs, run.y)
-    by_x = _differentiate(subject, inputs, "x", fineness, size)
+    size = max(direct_size(inputs, run.y), _rounding_size(inputs, run.y, fineness))
+    by_x, dx_error = _differentiate(subject, inputs, "x", run.dx, size=size, fineness=fineness)
     errors = Errors(
-        dx=_error(run.dx, by_x, max(size, _largest(by_x.values))),
+        dx=dx_error,
         dgamma=_parameter_error(subject, inputs, "gamma", run.dgamma, fineness),
         dbeta=_parameter_error(subject, inputs, "beta", run.dbeta, fineness),
     )
     unrepeated = _largest(again - run.y) / max(_largest(again), _TINY)
     skipped, kinked = 1.0 - float(np.mean(by_x.smooth)), float(np.mean(by_x.kinked))
-    return Comparison(errors, fineness, skipped, kinked, unrepeated)
+    responding = float(np.mean(by_x.values != 0))
+    return Comparison(errors, fineness, skipped, kinked, unrepeated, responding)
 
 
 def direct_size(inputs: Inputs, y: AnyArray) -> float:
@@ -178,6 +213,17 @@ def direct_size(inputs: Inputs, y: AnyArray) -> float:
     return float(np.sqrt(np.mean(slope**2) * np.mean(np.square(inputs.dy, dtype=np.float64))))
 
 
+def _rounding_size(inputs: Inputs, y: AnyArray, fineness: Resolution) -> float:
+    """Return the size of a derivative whose limit is the rounding of y over a step.
+
+    A y that is the same at every x, as of two values without eps, has a derivative of 0 and a dx of
+    rounding: relative to each other they would be wrong.
+    """
+    step = STEP[fineness] * inputs.scale * GRADIENT_LIMIT[fineness]
+    change = ROUNDING_ALLOWANCE * ROUNDING[fineness] * _largest(y.astype(np.float64))
+    return change * _largest(inputs.dy.astype(np.float64)) / step
+
+
 def _parameter_error(
     subject: Subject, inputs: Inputs, name: str, gradient: AnyArray | None, fineness: Resolution
 ) -> float | None:
@@ -189,8 +235,7 @@ def _parameter_error(
     # The size of a sum of this many values of random sign: the sum itself may nearly vanish.
     dy = inputs.dy.astype(np.float64)
     size = float(np.sqrt(np.mean(dy**2) * dy.size / parameter.size))
-    derivative = _differentiate(subject, inputs, name, fineness, size)
-    return _error(value, derivative, max(size, _largest(derivative.values)))
+    return _differentiate(subject, inputs, name, value, size=size, fineness=fineness)[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,14 +246,44 @@ class Derivative:
     smooth: AnyArray
     kinked: AnyArray
 
+    def error(self, gradient: AnyArray, size: float) -> Float64Array:
+        """Return by how much a gradient differs, relative to a size; 0 where y is not smooth."""
+        difference = np.abs(gradient.astype(np.float64) - self.values)
+        return np.where(self.smooth, difference, 0.0) / (size or 1.0)
+
 
 def _differentiate(
-    subject: Subject, inputs: Inputs, name: str, fineness: Resolution, size: float
+    subject: Subject,
+    inputs: Inputs,
+    name: str,
+    gradient: AnyArray,
+    *,
+    size: float,
+    fineness: Resolution,
+) -> tuple[Derivative, float]:
+    """Return the derivative of sum(y*dy) by x, gamma or beta, and the error of a gradient.
+
+    A path that crosses several kinks may look smooth. Where the gradient seems wrong, half the step
+    must say so too; otherwise the element counts as a kink.
+    """
+    found = _at_step(subject, inputs, name, fineness, size, share=1.0)
+    size = max(size, _largest(found.values))
+    beyond = found.error(gradient, size) > GRADIENT_LIMIT[fineness]
+    if beyond.any():
+        half = _at_step(subject, inputs, name, fineness, size, share=0.5)
+        confirmed = half.error(gradient, size) > GRADIENT_LIMIT[fineness]
+        missed = beyond & (half.kinked | half.smooth & ~confirmed)
+        found = Derivative(found.values, found.smooth & ~missed, found.kinked | missed)
+    return found, float(found.error(gradient, size).max(initial=0.0))
+
+
+def _at_step(
+    subject: Subject, inputs: Inputs, name: str, fineness: Resolution, size: float, *, share: float
 ) -> Derivative:
-    """Return the derivative of sum(y*dy) by x, gamma or beta."""
+    """Return the derivative over a share of the usual step."""
     point: AnyArray = getattr(inputs, name)
     dy = inputs.dy.astype(np.float64)
-    step = STEP[fineness] * (inputs.scale if name == "x" else 1.0)
+    step = share * STEP[fineness] * (inputs.scale if name == "x" else 1.0)
 
     def loss(value: AnyArray) -> float:
         changed: dict[str, Any] = {name: value}
@@ -247,13 +322,6 @@ def _differences(
         slopes.append((above - below) / (float(up[index]) - float(down[index])))
         bends.append((above - 2 * at_point + below) / step)
     return slopes + bends
-
-
-def _error(gradient: AnyArray, derivative: Derivative, size: float) -> float:
-    difference = gradient.astype(np.float64) - derivative.values
-    difference = np.abs(np.where(derivative.smooth, difference, 0.0))
-    worst = float(difference.max(initial=0.0))
-    return worst / size if size else worst
 
 
 def _largest(values: Float64Array) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.blend import BlendShares, share_in
 from backnorm.audit.measure.form import PLAIN, LayerForm, fit_form
 from backnorm.audit.measure.forms import forms_of
 from backnorm.audit.measure.inputs import draw_inputs
@@ -53,6 +54,8 @@ class ForwardLaw:
         What a straight line leaves of y.
     variance_rule
         How inv_std follows from the variance; None unless mode is "batch".
+    blend
+        The share of the batch in the statistics; None unless mode is "other" and it has a share.
     """
 
     mode: Mode
@@ -60,6 +63,7 @@ class ForwardLaw:
     groups: int
     residual: float
     variance_rule: VarianceRule | None = None
+    blend: BlendShares | None = None
 
     @property
     def straight(self) -> bool:
@@ -73,8 +77,10 @@ class ForwardLaw:
     def __str__(self) -> str:
         if self.mode == "frozen":
             return "constant statistics"
+        if not self.straight:
+            return "an unknown law: y is not a line in x in each row"
         if self.variance_rule is None:
-            return "statistics that are neither the batch's nor constants"
+            return str(self.blend or "statistics that are neither those of x nor constants")
         return str(self.variance_rule)
 
 
@@ -140,7 +146,26 @@ def recover_forward_law(subject: Subject, rng: np.random.Generator, dtype: str) 
         if laws[-1].mode != "other":
             return laws[-1]
     # In a row with one gamma, y is straight under every law of gamma: then take the usual law.
-    return next((law for law in laws if law.straight), laws[0])
+    law = next((law for law in laws if law.straight), laws[0])
+    return replace(law, blend=_blend(subject.kind, drawn, outputs, law)) if law.straight else law
+
+
+def _blend(
+    kind: Kind, drawn: Sequence[Inputs], outputs: Sequence[AnyArray], law: ForwardLaw
+) -> BlendShares | None:
+    """Return the share of the batch in the statistics of each channel; None if it has no share."""
+    fits = [fit_form(inputs, y, law.form) for inputs, y in zip(drawn, outputs, strict=True)]
+    if kind != "batch" or not all(fit.known.all() and fit.slope.all() for fit in fits):
+        return None
+    rows = [inputs.geometry.rows(inputs.x) for inputs in drawn]
+    own = [scatter(kind, row) for row in rows]
+    biased = [one.var for one in own]
+    unbiased = [v * r.shape[1] / (r.shape[1] - 1) for v, r in zip(biased, rows, strict=True)]
+    found = BlendShares(
+        share_in([fit.centre for fit in fits], [[one.mean for one in own]]),
+        share_in([1 / fit.slope**2 for fit in fits], [biased, unbiased]),
+    )
+    return found or None
 
 
 def _law_with(

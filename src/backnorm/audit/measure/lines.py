@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backnorm.audit.measure.activations import BENT, bent, functions
+from backnorm.audit.measure.activations import BENT, bent, clamped, functions
 from backnorm.audit.measure.row_fit import GAMMA_LAWS, RowFit, fit_rows
 from backnorm.audit.thresholds import ROW_FIT_LIMIT
 
@@ -116,7 +116,7 @@ def find_lines(
         rows = _rows_of(inputs, y, law)
         varied = np.argsort(-rows.y.std(axis=1), kind="stable")[:TRIED]
         some, fitting = rows.at(varied, _evenly(rows.x.shape[1])), []
-        for activation in (*functions(), *_bent(some), *parts):
+        for activation in (*functions(), *_bent(some), *_clamped(some), *parts):
             # A part that needs the shape of x cannot be tried on some rows.
             tried = activation.geometry is not None or _undone(activation, some, law) is not None
             lines = _undone(activation, rows, law) if tried else None
@@ -181,6 +181,17 @@ def _bent(rows: _Rows) -> Iterator[ElementFunction]:
         size = float(np.sum(shape(u[below]) ** 2))
         if size:
             yield bent(name, float(np.sum(shape(u[below]) * rows.y[below])) / size)
+
+
+def _clamped(rows: _Rows) -> Iterator[ElementFunction]:
+    """Yield a clamp where many elements of y have its smallest or its largest value."""
+    least, most = (float(end) for end in (rows.y.min(), rows.y.max()))
+    low, high = (
+        end if np.count_nonzero(rows.y == end) >= ENOUGH else None for end in (least, most)
+    )
+    if least < most and (low, high) != (None, None):
+        reach = most - least  # beyond an end that clips nothing y follows u
+        yield clamped(low, high, (least - reach * (low is None), most + reach * (high is None)))
 
 
 def _undone(activation: ElementFunction, rows: _Rows, law: str) -> Lines | None:

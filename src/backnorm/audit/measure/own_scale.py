@@ -72,7 +72,11 @@ def measure_own_scale(
     y = inputs.forward(subject)
     smaller = replace(inputs, x=(inputs.x * FACTOR).astype(inputs.x.dtype)).forward(subject)
     fit = fit_form(inputs, y, law.form)
-    var = scatter(subject.kind, inputs.geometry.rows(inputs.x)).var[fit.known]
+    rows, rule = inputs.geometry.rows(inputs.x), law.variance_rule
+    n = rows.shape[1]
+    # n/(n - 1) of an unbiased variance is nothing that eps adds.
+    unbiased = 1.0 if rule is None else n / rule.divisor(n)
+    var = unbiased * scatter(subject.kind, rows).var[fit.known]
     return OwnScale(
         _largest(smaller.astype(np.float64) - y) / max(_largest(y), _TINY),
         _largest(1 / np.maximum(fit.slope[fit.known] ** 2 * var, _TINY) - 1),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array
     from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.measure.inputs import Inputs
+    from backnorm.audit.measure.row_fit import RowFit
     from backnorm.audit.subject import Subject
     from backnorm.audit.subjects.runner import Run
 
@@ -69,7 +70,9 @@ class PathParts:
     dx: Float64Array
 
 
-def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> PathParts:
+def path_parts(
+    subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run, fit: RowFit | None = None
+) -> PathParts:
     """Build D, M and V for one call.
 
     Parameters
@@ -80,13 +83,15 @@ def path_parts(subject: Subject, law: ForwardLaw, inputs: Inputs, run: Run) -> P
         Its forward law.
     inputs, run
         What it received and what it returned.
+    fit
+        Its lines there; None to find them from y.
 
     Returns
     -------
     PathParts
         The paths, row by row.
     """
-    fit = fit_form(inputs, run.y, law.form)
+    fit = fit or fit_form(inputs, run.y, law.form)
     x = inputs.geometry.rows(inputs.x)
     dy = inputs.geometry.rows(inputs.dy) * law.form.slope(fit.u)
     batch, n, rule = scatter(subject.kind, x), inputs.geometry.n, law.variance_rule

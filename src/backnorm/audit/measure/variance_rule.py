@@ -5,7 +5,7 @@ Which divisor the variance has, which eps is added, and whether inside or outsid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -67,18 +67,22 @@ class VarianceRule:
         What is added: [x]^2 inside the root, [x] outside. 0 where it cannot be told from 0.
     blur
         How far eps may be off, in its unit: rounding of the variances beside which it was seen.
+    centred
+        Whether a mean is subtracted first; a mean square otherwise.
     """
 
     estimator: Estimator
     place: Place
     eps: float
     blur: float = 0.0
+    centred: bool = True
 
     def __str__(self) -> str:
+        statistic = f"{self.estimator} variance" if self.centred else "mean square"
         if not self.eps:
             below = f" (below {self.blur:.0e})" if self.blur else ""
-            return f"{self.estimator} variance, eps not told from 0{below}"
-        return f"{self.estimator} variance, eps {self.eps:.3g} {self.place} the root"
+            return f"{statistic}, eps too small to be measured{below}"
+        return f"{statistic}, eps {self.eps:.3g} {self.place} the root"
 
     def divisor(self, n: int) -> float:
         """Return what the sum of squares is divided by."""
@@ -133,7 +137,8 @@ def find_variance_rule(observed: Observed, *, unbiased_too: bool) -> VarianceRul
             continue
         rule, error = _fit(observed, estimator, place)
         if error < best_error:
-            best, best_error = rule, error * PREFERENCE
+            # A mean square has no n - 1, and only that.
+            best, best_error = replace(rule, centred=unbiased_too), error * PREFERENCE
     return best
 
 

@@ -68,6 +68,9 @@ PROBES: Final = (
 """All probes, in the order in which they run."""
 
 
+FAILS_LATER: Final = "S12"
+"""The finding of a call that fails after others, which each probe of later calls may make."""
+
 LOST: Final = {"G25": "C01", "G21": "C02"}
 """Finding of a probe that lost the process, by the error that says how it was lost."""
 
@@ -137,6 +140,8 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
     except Exception as error:  # noqa: BLE001 - one probe must not cost the others
         blame = blamed(subject.name, error)
         outcome = skipped(blame.problem.rstrip("."))
+        if blame.code == FAILS_LATER:
+            outcome = _fails_later(examination, blame)
         if blame.code == AUDIT_ERROR:
             what = f"audit error: {blame.got}"
             outcome = replace(
@@ -145,6 +150,13 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
     # A probe may take an error for a refusal: whether the process is gone, its runner knows.
     lost = subject.runner.lost
     return outcome if lost is None else _lost(probe, lost)
+
+
+def _fails_later(examination: Examination, error: SubjectError) -> ProbeOutcome:
+    """Return the outcome of a probe in which a later call failed; the first has the finding."""
+    known = any(found.code == FAILS_LATER for found in examination.record.findings)
+    named = () if known else (finding(FAILS_LATER, error.got),)
+    return failed(error.problem.rstrip("."), *named)
 
 
 def _lost(probe: Probe, error: SubjectError) -> ProbeOutcome:

@@ -35,7 +35,7 @@ def half_precision(examination: Examination) -> ProbeOutcome:
     runner = examination.subject.runner
     dtypes = [dtype for dtype in DTYPES if dtype in runner.can]
     if not dtypes:
-        return impossible("its adapter does not call it in float16 or bfloat16")
+        return impossible("the audit cannot call it in float16 or bfloat16")
     measured: dict[str, tuple[PrecisionPoint, ...]] = {}
     refused: dict[str, str] = {}
     for dtype in dtypes:

@@ -10,12 +10,12 @@ import numpy as np
 from backnorm.audit.findings import finding
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.probes.examination import failed, impossible, passed, skipped
-from backnorm.audit.probes.trials import UNSOUND, quoted
+from backnorm.audit.probes.trials import UNSOUND, Trial, judged, quoted
 from backnorm.audit.thresholds import LAYOUT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from backnorm._types import AnyArray
     from backnorm.audit.measure.inputs import Inputs
@@ -65,9 +65,15 @@ LAYOUTS: Final[Mapping[str, Mapping[str, Callable[[AnyArray], AnyArray]]]] = {
 
 
 def memory_layouts(examination: Examination) -> ProbeOutcome:
-    """Compare the gradient in other memory orders with that in the usual memory order."""
+    """Compare the gradient in other memory orders with that in the usual memory order.
+
+    Random numbers may be drawn in the order of the memory: then y is another function of x in each
+    order, and the gradient is compared with the derivative there.
+    """
     if not examination.record.sound:
         return skipped(UNSOUND)
+    if examination.finest.random:
+        return judged(examination, _in_layouts(examination), "I01")
     errors: dict[str, float] = {}
     refused: list[str] = []
     for dtype in examination.subject.dtypes:
@@ -89,6 +95,18 @@ def memory_layouts(examination: Examination) -> ProbeOutcome:
     return passed("; ".join([f"the same gradient for {tried}", *dict.fromkeys(refused)]))
 
 
+def _in_layouts(examination: Examination) -> Iterator[Trial]:
+    subject, dtype = examination.subject, examination.finest.dtype
+    inputs = draw_inputs(subject, examination.rng("layouts"), dtype, batch=4)
+    for name, how in LAYOUTS.items():
+        yield Trial(name, subject, _rearranged(inputs, how), rearrange=how.get("x"))
+
+
+def _rearranged(inputs: Inputs, how: Mapping[str, Callable[[AnyArray], AnyArray]]) -> Inputs:
+    changed: dict[str, Any] = {name: change(getattr(inputs, name)) for name, change in how.items()}
+    return replace(inputs, **changed)
+
+
 def _resolution(examination: Examination, dtype: str) -> str:
     return next(m.comparison.resolution for m in examination.measurements if m.dtype == dtype)
 
@@ -97,8 +115,7 @@ def _unlike(
     examination: Examination, inputs: Inputs, how: Mapping[str, Callable[[AnyArray], AnyArray]]
 ) -> float | str:
     """Return the largest difference between both orders, or the words of a refusal."""
-    changed: dict[str, Any] = {name: change(getattr(inputs, name)) for name, change in how.items()}
-    other = replace(inputs, **changed)
+    other = _rearranged(inputs, how)
     usual = replace(other, x=np.ascontiguousarray(other.x), dy=np.ascontiguousarray(other.dy))
     try:
         runs = other.run(examination.subject), usual.run(examination.subject)
@@ -127,7 +144,7 @@ def input_without_gradient(examination: Examination) -> ProbeOutcome:
     if not examination.record.sound:
         return skipped(UNSOUND)
     if "needs_dx" not in subject.runner.can:
-        return impossible("its adapter always asks for the gradient of x")
+        return impossible("its adapter cannot leave out the gradient of x")
     other = subject.runner.variant(needs_dx=False)
     inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
     usual = inputs.run(subject)

@@ -25,7 +25,7 @@ def leaves_nothing_behind(examination: Examination) -> ProbeOutcome:
     """Look at the arrays that a call was given, and at global state, after the call."""
     subject = examination.subject
     if "traces" not in subject.runner.can:
-        return impossible("its adapter cannot look at what a call leaves behind")
+        return impossible("the audit cannot see what a call of it leaves behind")
     rng, dtype = examination.rng("left behind"), examination.finest.dtype
     inputs = draw_inputs(subject, rng, dtype, batch=BATCH)
     with told(subject.name):
@@ -44,7 +44,7 @@ def two_forward_passes(examination: Examination) -> ProbeOutcome:
     """Compare the gradient with that where another forward pass precedes the backward pass."""
     subject = examination.subject
     if "overlapped" not in subject.runner.can:
-        return impossible("its adapter makes no second forward pass before the backward pass")
+        return impossible("the audit cannot run it forward twice before the backward pass")
     if any(f.code == "G16" for f in examination.record.findings):
         return skipped("two calls give different y (G16)")
     rng, dtype = examination.rng("two passes"), examination.finest.dtype

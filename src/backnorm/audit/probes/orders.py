@@ -50,7 +50,7 @@ def third_order(examination: Examination) -> ProbeOutcome:
 def _compared(examination: Examination, order: int, code: str) -> ProbeOutcome:
     runner = examination.subject.runner
     if "higher" not in runner.can:
-        return impossible("its adapter cannot differentiate its gradient")
+        return impossible("the audit cannot differentiate its gradient again")
     if not examination.record.sound:
         return skipped("the gradient is not sound")
     rng, dtype = examination.rng("orders"), examination.finest.dtype

@@ -37,7 +37,7 @@ BATCH: Final = 64
 OFFSETS: Final = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 SCALES: Final = tuple(float(f"1e{power}") for power in range(-20, 21, 4))
 
-NO_LAW: Final = "it normalizes with other statistics than the batch's or constants: no exact result"
+NO_LAW: Final = "its y follows no law of which the exact result is known"
 
 WITH_SPACE: Final = 4
 """With so many axes of x, or more, channels may come last in memory."""

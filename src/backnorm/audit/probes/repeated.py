@@ -22,13 +22,16 @@ BATCH: Final = 512
 
 
 def calls_repeat(examination: Examination) -> ProbeOutcome:
-    """Compare two calls bit by bit."""
+    """Compare two calls bit by bit; a layer that draws random numbers is said to."""
     if _differs_anyway(examination):
         return skipped("two calls give different y (G16)")
     first, second = _runs(examination, examination.subject, examination.subject)
     differ = _differing(first, second)
     if differ:
         return failed(differ, finding("R01", differ))
+    if examination.finest.random:
+        what = "two calls with the same random numbers are bitwise identical"
+        return failed(what, finding("R03", "random numbers drawn in each call"))
     return passed("two calls are bitwise identical")
 
 
@@ -38,7 +41,7 @@ def threads_repeat(examination: Examination) -> ProbeOutcome:
         return skipped("two calls give different y (G16)")
     runner = examination.subject.runner
     if "threads" not in runner.can:
-        return impossible("its adapter cannot choose the number of threads")
+        return impossible("the audit cannot choose its number of threads")
     pair = [replace(examination.subject, runner=runner.variant(threads=n)) for n in (1, 2)]
     differ = _differing(*_runs(examination, *pair))
     if differ:

@@ -27,15 +27,15 @@ BATCH: Final = 8
 PARTS: Final = (1, 2, 5)
 """Samples that are evaluated again alone: n/(n - 1) differs from that of the whole batch."""
 
-BATCH_ITSELF: Final = "it normalizes with the batch's statistics"
+FROM_X: Final = "its statistics are computed from x in evaluation too"
 
 
 def evaluates_each_sample(examination: Examination) -> ProbeOutcome:
     """Compare y of some samples, evaluated alone, with y of the same samples in a larger batch."""
     if examination.subject.call not in ("eval", "both"):
-        return skipped("it is not set to evaluate")
+        return skipped("it is not in evaluation mode")
     if examination.record.mode == "batch":
-        return skipped(BATCH_ITSELF)
+        return skipped(FROM_X)
     if examination.finest.comparison.unrepeated > REPEAT_LIMIT:
         return skipped("y differs from call to call")
     rng, dtype = examination.rng("samples"), examination.finest.dtype
@@ -82,7 +82,7 @@ def _intended(examination: Examination, inputs: Inputs, whole: Float64Array, lim
     x[half:] *= 2
     y = _evaluated(examination, replace(inputs, x=x))
     shared = _difference(y[:half], whole[:half], whole) > limit
-    return f"{BATCH_ITSELF} and keeps no running statistics" if shared else ""
+    return "it keeps no running statistics that could take their place" if shared else ""
 
 
 def _state(examination: Examination) -> Iterable[str]:

@@ -13,8 +13,9 @@ from backnorm.audit.probes.examination import skipped
 from backnorm.audit.probes.trials import UNSOUND, Trial, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from backnorm.audit.kinds import Kind
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
 
@@ -22,6 +23,15 @@ __all__ = ["few_values", "gamma_zero", "large_values"]
 
 LARGE: Final = 2.0**20
 """Standard deviation and mean of x: larger than the limits of layers that clip, 1e5 or 1e6."""
+
+CONSTANT: Final[Mapping[Kind, str]] = {
+    "batch": "a constant channel",
+    "instance": "a constant channel of a sample",
+    "group": "a constant group",
+    "layer": "a constant row",
+    "rms": "a row of zeros",
+}
+"""The values that share statistics, where they are all the same."""
 
 FAR: Final = 2.0**17
 """Mean of x, at a standard deviation of 1. Ten times as far from 0, rounding in float64 alone
@@ -71,7 +81,7 @@ def _with_few_values(examination: Examination) -> Iterator[Trial]:
         examination.finest.dtype,
         examination.rng("few values"),
     )
-    yield Trial("a constant channel", subject, _with_constant(examination, rng))
+    yield Trial(CONSTANT[subject.kind], subject, _with_constant(examination, rng))
     if subject.kind not in ("batch", "instance"):
         return
     channels, *spatial = subject.sample_shape

@@ -132,7 +132,8 @@ def _changed_by_evaluating(examination: Examination, trace: StepTrace) -> Iterat
     """Yield what a call in evaluation changes: statistics, and the results of the next call."""
     inputs, other = drawn_inputs(examination, "evaluation", (BATCH, BATCH))
     trained = after(examination, examination.subject.runner, [as_step(inputs)])
-    evaluated = after(examination, trained, [as_step(other, train=False, backward=False)])
+    step = as_step(other, train=False, backward=False)
+    evaluated = after(examination, trained, [step], [as_step(inputs)])
     before, now = trained.state(), evaluated.state()
     names = [n for n in trace.statistics if not np.array_equal(before[n], now[n])]
     if names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,8 +17,9 @@ from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from backnorm._types import AnyArray
     from backnorm.audit.measure.derivative import Resolution
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.probes.examination import Examination, ProbeOutcome
@@ -31,6 +32,9 @@ UNSOUND: Final = "the gradient is wrong, or was not judged, on usual inputs"
 
 NOT_FINITE: Final = "G24"
 """Code of the error for NaN and infinity. Any other error means that the input is refused."""
+
+RAISED: Final = "G20"
+"""Code of an error in the subject's own code."""
 
 QUOTED: Final = 80
 """Letters of an error that are quoted: enough to say which, since a refusal is not a fault."""
@@ -52,6 +56,9 @@ class Trial:
         How finely y follows x on them; None for as finely as on usual inputs.
     may_be_nan
         Whether NaN is allowed there.
+    rearrange
+        What puts x in its order in memory, which arithmetic on x does not keep; None for the usual
+        order.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Trial:
     inputs: Inputs
     resolution: Resolution | None = None
     may_be_nan: bool = False
+    rearrange: Callable[[AnyArray], AnyArray] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +87,14 @@ def quiet() -> Iterator[None]:
 
 
 def quoted(error: BacknormError) -> str:
-    """Return the words of an error, cut to `QUOTED` letters."""
-    words = error.got if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
+    """Return the words of an error, cut to `QUOTED` letters.
+
+    Of an error in the subject's code that is what was raised, else what the subject returned.
+    """
+    words = f"{type(error).__name__}: {error}"
+    if isinstance(error, SubjectError):
+        said = error.problem.removeprefix(f"{error.name} ").rstrip(".")
+        words = error.got if error.code == RAISED else said
     return words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
 
 
@@ -135,6 +149,8 @@ def _errors(
     size = max(direct_size(inputs, run.y), _size_where_constant(examination, inputs))
 
     def loss(at: Inputs) -> float:
+        if trial.rearrange is not None:
+            at = replace(at, x=trial.rearrange(np.ascontiguousarray(at.x)))
         return float(np.sum(at.forward(subject).astype(np.float64) * dy))
 
     floor = size * np.sqrt(dy.size)

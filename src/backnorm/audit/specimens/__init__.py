@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from backnorm.audit.record import Expected
 from backnorm.audit.specimens import cut, digits, harmless, inputs, orders, wrong
 from backnorm.audit.specimens.left_behind import (
+    BatchKept,
     Centring,
     DyScaled,
     ErrorsIgnored,
@@ -48,6 +49,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "all terms": (harmless.AllTerms, _sound("N02")),
     "sum(x - mean) dropped": (harmless.TermDropped, _sound()),
     "mean cut in the variance only": (harmless.MeanCutInVariance, _sound("N02")),
+    "y that is nearly beta": (harmless.SmallGamma, _sound()),
     "unbiased": (harmless.Unbiased, _sound()),
     "eps outside": (harmless.EpsOutside, _sound("I02", "N03")),
     "blend": (harmless.Blend, Expected("other", "both", sound=True)),
@@ -78,6 +80,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "its own generator": (Sampling(own_generator=True), _sound()),
     "errors ignored for a while": (ErrorsIgnored(restored=True), _sound()),
     "its cache kept and returned": (Keeping(returned=True), _sound()),
+    "the mean of the batch before kept": (BatchKept(each_sample=False), _sound()),
     "averaging, its share": (Averaging(), _sound()),
     "renorm, r and d differentiated": (Renorm(constant=False), _sound("N03")),
     # Right at the first order, and differentiated further.
@@ -145,6 +148,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "dgamma with wrong sign": (wrong.GammaSign, _wrong("both", "G13")),
     "dgamma without x_hat": (wrong.InputForgotten, _wrong("both", "G13")),
     "dbeta forgotten": (wrong.BetaForgotten, _wrong("both", "G14")),
+    "y that is beta": (wrong.Dead, Expected("other", "unexplained", sound=None, codes=("G18",))),
     # Right in a first call, wrong in a later call.
     "averaging, all of it": (
         Averaging(passes=1.0),
@@ -183,6 +187,7 @@ SPECIMENS: Final[dict[str, tuple[Any, Expected]]] = {
     "seeds everyone": (Sampling(own_generator=False), _sound("S10")),
     "errors ignored for good": (ErrorsIgnored(restored=False), _sound("S10")),
     "its cache kept, not returned": (Keeping(returned=False), _sound("S11")),
+    "the batch before kept": (BatchKept(each_sample=True), _sound("S12")),
     "running, the batch's in evaluation": (
         RunningStatistics(training=False, evaluates_with="batch"),
         _sound("S06"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.audit.specimens.parts import Cache, GradientTuple
 
-__all__ = ["Centring", "DyScaled", "ErrorsIgnored", "Keeping", "Sampling"]
+__all__ = ["BatchKept", "Centring", "DyScaled", "ErrorsIgnored", "Keeping", "Sampling"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,22 @@ class Keeping(Plain):
     def backward(self, dy: AnyArray, cache: Any) -> GradientTuple:  # type: ignore[override]
         """Return dx, dgamma, dbeta."""
         return Plain.backward(dy, cache if self.returned else self.kept[0])
+
+
+@dataclass(eq=False)
+class BatchKept(Plain):
+    """Reports how far a batch moved from the one before: of each sample, or of their mean."""
+
+    each_sample: bool
+    last: Any = None
+    moved: Any = 0.0
+
+    def forward(  # type: ignore[override]
+        self, x: AnyArray, gamma: AnyArray, beta: AnyArray
+    ) -> tuple[AnyArray, Cache]:
+        """Return y and the cache."""
+        kept = x.copy() if self.each_sample else x.mean(0)
+        if self.last is not None:
+            self.moved = float(np.abs(kept - self.last).max())
+        self.last = kept
+        return Plain.forward(x, gamma, beta)

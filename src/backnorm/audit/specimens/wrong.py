@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BetaForgotten",
+    "Dead",
     "EpsOutsideThenInside",
     "EvalThenTraining",
     "GammaForgotten",
@@ -116,3 +117,17 @@ class BetaForgotten(Plain):
     def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
         dx, dgamma, _ = Plain.backward(dy, cache)
         return dx, dgamma, None
+
+
+class Dead(Plain):
+    """y is beta, whatever x is; the gradient of 0 is right, and as a missing gradient."""
+
+    @staticmethod
+    def forward(x: AnyArray, gamma: AnyArray, beta: AnyArray) -> tuple[AnyArray, Cache]:
+        return Plain.forward(x, 0 * gamma, beta)
+
+    @staticmethod
+    def backward(dy: AnyArray, cache: Cache) -> GradientTuple:
+        dx, _, _ = Plain.backward(dy, cache)
+        dgamma, dbeta = parts.parameters(dy, cache)
+        return dx, 0 * dgamma, dbeta

@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backnorm.errors import SubjectError
+from backnorm.errors.causes import FailedCall
+from backnorm.host.raised import place_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["blamed"]
 
-SUBJECTS_SIDE: Final = ("backnorm.host", "backnorm.audit.subjects.runner", "backnorm.cli._hosts")
+SUBJECTS_SIDE: Final = (
+    "backnorm.host",
+    "backnorm.audit.subjects.runner",
+    "backnorm.cli._hosts",
+    "backnorm.torch.model.reruns",
+)
 """Code that calls a subject: what is raised within it comes from the subject."""
 
 
@@ -36,7 +43,7 @@ def blamed(name: str, error: Exception) -> SubjectError:
     if isinstance(error, SubjectError):
         return error
     if any(_on_subjects_side(module) for module in _modules(error.__traceback__)):
-        return SubjectError.raised(name, error)
+        return SubjectError.raised(name, error, FailedCall(place=place_of(error)))
     return SubjectError.audit_raised(name, error, _place(error))
 
 
@@ -51,7 +58,7 @@ def _on_subjects_side(module: str) -> bool:
 
 def _place(error: Exception) -> str:
     """Return the innermost place in the code of the audit: file, line and function."""
-    own = str(Path(__file__).parents[1])
+    own = str(Path(__file__).parents[2])
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(own)]
     last = frames[-1]
     return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"

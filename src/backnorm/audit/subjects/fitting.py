@@ -56,12 +56,16 @@ class Fit:
         Whether y and the gradients have the shapes that they should have, and are finite.
     law
         Its forward law there; None where it has none.
+    options
+        The kind and the order of axes that were found for it, as options of the command; empty
+        where they were not searched.
     """
 
     subject: Subject
     ran: bool
     usable: bool = False
     law: ForwardLaw | None = None
+    options: str = ""
 
     @property
     def suits(self) -> bool:

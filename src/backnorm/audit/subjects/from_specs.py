@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
 from backnorm.audit.subjects.axes import read_axes
 from backnorm.audit.subjects.fitting import better, distinct, fit, fit_as_it_is, taken
 from backnorm.audit.subjects.runner import Runner
-from backnorm.audit.subjects.search import NOTHING_FITS, search
+from backnorm.audit.subjects.search import NOTHING_FITS, RUNS_WITH, search
 from backnorm.errors import RangeError, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from backnorm.audit.subjects.axes import Axes
+    from backnorm.audit.subjects.fitting import Fit
 
 __all__ = ["subjects_from"]
+
+GUESSED: Final = "It was constructed with {}, which the audit guessed. Pass others with --args."
 
 
 def subjects_from(
@@ -52,13 +56,18 @@ def _modes_of(specs: Sequence[Mapping[str, Any]]) -> list[Subject]:
     So are they where nothing had to be found, and they suit what the first was taken for.
     """
     first, found = _subject_of(specs[0])
-    return [first, *(_other_mode(spec, first, found=found) for spec in specs[1:])]
+    subjects = [first, *(_other_mode(spec, first, found=found) for spec in specs[1:])]
+    guessed = specs[0].get("guessed", "")
+    notes = (GUESSED.format(guessed),) if guessed else ()
+    return [replace(subject, notes=(*subject.notes, *notes)) for subject in subjects]
 
 
 def _other_mode(spec: Mapping[str, Any], first: Subject, *, found: bool) -> Subject:
     """Return the subject of an object in another mode."""
     same = _in_mode_of(spec, first)
-    return same if found or fit_as_it_is(same).suits else _subject_of(spec)[0]
+    if found:
+        return same
+    return replace(same, notes=(), misfit="") if fit_as_it_is(same).suits else _subject_of(spec)[0]
 
 
 def _in_mode_of(spec: Mapping[str, Any], first: Subject) -> Subject:
@@ -68,9 +77,41 @@ def _in_mode_of(spec: Mapping[str, Any], first: Subject) -> Subject:
 
 def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
     """Return a subject, and whether it was found to be another than its spec says."""
+    axes, sample, subject = _axes_of(spec), spec["sample_shape"], _plain_subject(spec)
+    if sample is not None:
+        misfit = _misfit(spec, subject, fit_as_it_is(subject)) if spec["asked"] else ""
+        return replace(subject, misfit=misfit), False
+    usual = fit(subject, axes)
+    # Two axes alone do not show where a subject of images or sequences has its channels.
+    if usual.suits and not (usual.is_flat and axes is None):
+        return taken(usual), False
+    kinds = (subject.kind,) if spec["given"] or usual.suits else KINDS
+    stored = tuple(spec["stored"])
+    found = search(subject, kinds, axes, stored)
+    if found is not None and found.suits:
+        note = f"It was judged with {found.options}, which fits its forward pass."
+        return replace(taken(found), notes=(note,)), True
+    by_channels = None if usual.ran or found is not None else _by_channels(spec)
+    if by_channels is not None and fit(_plain_subject(by_channels), axes).ran:
+        return _subject_of(by_channels)
+    if not usual.ran and (spec["given"] or axes is not None):
+        other = search(subject, KINDS, None, stored)
+        fits = other is not None and other.suits
+        notes = (RUNS_WITH.format(other.options),) if other and fits else ()
+        return replace(taken(usual), notes=notes), False
+    if found is not None:
+        usual = better(usual, found)
+    misfit = _misfit(spec, subject, usual) if spec["asked"] else ""
+    silent = misfit or usual.suits or usual.explained or not usual.ran
+    notes = () if silent else (NOTHING_FITS,)
+    return replace(taken(usual), notes=notes, misfit=misfit), False
+
+
+def _plain_subject(spec: Mapping[str, Any]) -> Subject:
+    """Return the subject of a spec as it stands there, with nothing tried."""
     shape, sample = tuple(spec["parameter_shape"]), spec["sample_shape"]
     axes = _axes_of(spec)
-    subject = Subject(
+    return Subject(
         name=spec["name"],
         kind=spec["kind"],
         runner=Runner(
@@ -85,21 +126,44 @@ def _subject_of(spec: Mapping[str, Any]) -> tuple[Subject, bool]:
         groups=spec["groups"],
         optional=spec["optional"],
         version=spec["version"],
+        parts=spec.get("parts", 0),
     )
-    if sample is not None:
-        return subject, False
-    usual = fit(subject, axes)
-    # Two axes alone do not show where a subject of images or sequences has its channels.
-    if usual.suits and not (usual.is_flat and axes is None):
-        return taken(usual), False
-    kinds = (subject.kind,) if spec["given"] or usual.suits else KINDS
-    found = search(subject, kinds, axes, tuple(spec["stored"]))
-    if found is not None and found.suits:
-        return taken(found), True
-    if found is not None:
-        usual = better(usual, found)
-    silent = usual.suits or usual.explained or not usual.ran
-    return replace(taken(usual), notes=() if silent else (NOTHING_FITS,)), False
+
+
+def _by_channels(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a spec without gamma and beta; None if there is one value of them for each channel.
+
+    What is called gamma may have several values for each of the channels that a layer was made for,
+    as the weights of a gate have: then it is a parameter like any other.
+    """
+    channels, own = spec.get("channels", 0), math.prod(spec["parameter_shape"])
+    if not channels or own == channels or own % channels:
+        return None
+    shape = {"parameter_shape": (channels,), "stored": (channels,)}
+    return {**spec, **shape, "has_gamma": False, "has_beta": False, "channels": 0}
+
+
+def _misfit(spec: Mapping[str, Any], subject: Subject, as_asked: Fit) -> str:
+    """Say that a subject is not what the user said, and what fits; empty where it may be so.
+
+    A derivative that agrees with dx does not show that the rows are those of the kind. So where the
+    user names the kind or the axes, and y is not a line in x in these rows or follows the law of
+    others, a yes would say more than was measured. Where nothing was named, a yes is about the
+    derivative alone, and the note says that the paths were not measured.
+    """
+    if as_asked.suits or not as_asked.ran:
+        return ""
+    stored = tuple(spec.get("stored", subject.parameter_shape))
+    other = search(
+        replace(subject, runner=replace(subject.runner, moved=None)), KINDS, None, stored
+    )
+    fits = other is not None and other.suits
+    if as_asked.explained and not fits:
+        return ""
+    of_kind = f" of kind {subject.kind}" if spec["given"] else " of any kind"
+    over = f"the axes {spec['axes']}" if spec["axes"] else "the axes that were tried"
+    what = f"it is not a normalization{of_kind} over {over}"
+    return f"{what}; it fits {other.options}" if other and fits else f"{what}; no other fits"
 
 
 def _axes_of(spec: Mapping[str, Any]) -> Axes | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from backnorm.errors import SubjectError
 
-__all__ = ["most_telling"]
+__all__ = ["ABOUT_SHAPES", "most_telling"]
 
 ABOUT_SHAPES: Final = re.compile(
     r"\d ?D\b|\bdim|\bndim|\brank\b|\bshape|\bsize|\baxis|\baxes|\bbroadcast|\bchannel|\blength"

@@ -10,10 +10,13 @@ from backnorm.audit.kinds import KINDS
 from backnorm.audit.subject import Subject
 from backnorm.audit.subjects.axes import read_axes
 from backnorm.audit.subjects.from_specs import subjects_from
+from backnorm.audit.subjects.no_subject import no_subject
 from backnorm.audit.subjects.request import AuditRequest
-from backnorm.errors import NotInstalledError, SubjectError, UnknownNameError
+from backnorm.errors import NotInstalledError, UnknownNameError
 from backnorm.host import specs
 from backnorm.host.calls import calls_of
+from backnorm.host.find import find
+from backnorm.host.no_subject import NoSubject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +35,8 @@ def as_subject(
     Parameters
     ----------
     candidate
-        A `Subject`, a NumPy pair, or a layer or function of a framework.
+        A `Subject`, a NumPy pair, or a layer or function of a framework; or a text that names one
+        of these, as on the command line.
     kind
         The kind of normalization; None for what the object says itself, or batch.
     name
@@ -48,13 +52,23 @@ def as_subject(
     Raises
     ------
     SubjectError
-        If nothing here knows what the object is.
+        If nothing here knows what the object is, or what a text names is not there.
     UnknownNameError
         If the kind is unknown.
     RangeError
         If the axes cannot be read.
     """
-    return subjects_of(candidate, AuditRequest(kind=kind, axes=axes, name=name))[0]
+    found = _named(candidate) if isinstance(candidate, str) else candidate
+    named = name or (candidate if isinstance(candidate, str) else "")
+    return subjects_of(found, AuditRequest(kind=kind, axes=axes, name=named))[0]
+
+
+def _named(target: str) -> object:
+    """Import what a text names, or raise SubjectError."""
+    try:
+        return find(target)
+    except NoSubject as error:
+        raise no_subject(target, error.why, error.told) from error
 
 
 def subjects_of(
@@ -107,7 +121,5 @@ def _made(
 ) -> tuple[Subject, ...]:
     try:
         return subjects_from(make(), at_work)
-    except specs.Unknown as error:
-        raise SubjectError.unknown_object(name, error.candidate) from error
-    except specs.CannotBuild as error:
-        raise SubjectError.cannot_build(name, error.arguments, error.cause) from error
+    except NoSubject as error:
+        raise no_subject(name, error.why, error.told) from error

@@ -10,10 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backnorm._types import AnyArray
+    from backnorm._types import AnyArray, Shape
     from backnorm.errors import SubjectError
 
-__all__ = ["Run", "Runner", "Step", "Traces"]
+__all__ = ["Others", "Run", "Runner", "Step", "Traces"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +45,31 @@ class Traces(NamedTuple):
         Names of the arrays, of those that it was given, that it overwrote.
     changed
         Names of the global state that it changed.
+    random
+        Whether it drew random numbers, which the runner holds fixed from call to call.
     """
 
     overwritten: tuple[str, ...]
     changed: tuple[str, ...]
+    random: bool = False
+
+
+class Others(NamedTuple):
+    """What a call gives where the parameters beside gamma and beta are moved.
+
+    Attributes
+    ----------
+    y
+        The output.
+    values
+        What each of these parameters is in this call.
+    gradients
+        The gradients of sum(y*dy) by those that it reaches.
+    """
+
+    y: AnyArray
+    values: Mapping[str, AnyArray]
+    gradients: Mapping[str, AnyArray]
 
 
 class Step(NamedTuple):
@@ -82,9 +103,10 @@ class Runner:
     inner
         The runner of `backnorm.host`, here or in another process, which speaks in dictionaries.
     can
-        What it offers beyond the two passes: "higher", "state", "traces" and "overlapped", the
-        operations of these names below; and "float16", "bfloat16", "threads", "needs_dx", what a
-        `variant` may change. What it lacks is skipped by the audit, and said to be.
+        What it offers beyond the two passes: "higher", "state", "traces", "overlapped" and
+        "others", the operations of these names below; and "float16", "bfloat16", "threads",
+        "needs_dx", what a `variant` may change. What it lacks is skipped by the audit, and said to
+        be.
     moved
         From where to where the axis of channels is moved on the way to the subject, and back on the
         way here; None where the subject has it where the audit has it.
@@ -103,6 +125,10 @@ class Runner:
         """Let the next call start a new process, if the one that runs it was lost."""
         if self.lost is not None:
             self.inner.restart()
+
+    def shape_there(self, name: str, array: AnyArray) -> Shape:
+        """Return the shape that an array has on the side of the subject."""
+        return tuple((self._theirs(array) if name in ("x", "dy") else array).shape)
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
@@ -153,7 +179,8 @@ class Runner:
     ) -> Traces:
         """Return what a forward and a backward pass leave behind."""
         found = self.inner.traces(self._theirs(x), gamma, beta, self._theirs(dy))
-        return Traces(tuple(found["overwritten"]), tuple(found["changed"]))
+        names = tuple(found["overwritten"]), tuple(found["changed"])
+        return Traces(*names, bool(found.get("random", False)))
 
     def overlapped(
         self,
@@ -166,6 +193,21 @@ class Runner:
         """Return y and the gradients; a forward pass on `later` precedes the backward pass."""
         arrays = self._theirs(dy), self._theirs(later)
         return self._run(self.inner.overlapped(self._theirs(x), gamma, beta, *arrays))
+
+    def others(
+        self,
+        x: AnyArray,
+        gamma: AnyArray | None,
+        beta: AnyArray | None,
+        dy: AnyArray | None,
+        moved: Mapping[str, AnyArray],
+    ) -> Others:
+        """Return what a call gives where the parameters beside gamma and beta are moved by so much.
+
+        Only those that train are among them. Without a dy there are no gradients.
+        """
+        found = self.inner.others(self._theirs(x), gamma, beta, self._theirs(dy), moved)
+        return Others(self._ours(found["y"]), found["values"], found["gradients"])
 
     def attached(self) -> Sequence[str]:
         """Return the names of what in the state requires a gradient or holds a graph."""

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from backnorm.audit.subjects.axes import Axes
     from backnorm.audit.subjects.fitting import Fit
 
-__all__ = ["NOTHING_FITS", "search"]
+__all__ = ["NOTHING_FITS", "RUNS_WITH", "search"]
 
 NOTHING_FITS: Final = (
-    "Its paths were not measured: y is not a line in x in each row, for no kind and order of axes"
-    " that was tried. Pass --kind and --axes if it normalizes over others."
+    "Its paths were not measured: with each kind and order of axes that was tried, y is not a line"
+    " in x in each row. Pass --kind and --axes if it normalizes over other axes."
 )
 
+
+RUNS_WITH: Final = "It raises with the kind and axes that were given. Pass {}, which fits."
+"""Note on a subject that does not run with the kind or the axes that were asked for."""
 
 STORED: Final = "stored"
 PER_GROUP: Final = "per group"
@@ -98,8 +101,8 @@ def search(subject: Subject, kinds: Sequence[Kind], axes: Axes | None, stored: S
     Returns
     -------
     Fit
-        The subject as what it was found to be, with a note. Where nothing fits, the first as which
-        it gives what can be used; None without such a kind and order.
+        The subject as what it was found to be, with the options that say so. Where nothing fits,
+        the first as which it gives what can be used; None without such a kind and order.
     """
     usable = None
     for one in CANDIDATES:
@@ -110,9 +113,7 @@ def search(subject: Subject, kinds: Sequence[Kind], axes: Axes | None, stored: S
         per_parameter = 2 if one.parameters == PER_GROUP else 1
         found = fit(_as(subject, one, order, stored), order, per_parameter)
         if found.suits:
-            words = f"--kind {one.kind} --axes {order.text}"
-            note = f"It was judged with {words}, which fits its forward pass."
-            return replace(found, subject=replace(found.subject, notes=(note,)))
+            return replace(found, options=f"--kind {one.kind} --axes {order.text}")
         usable = usable or (found if found.usable else None)
     return usable
 

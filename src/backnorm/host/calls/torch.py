@@ -136,6 +136,7 @@ def layer(candidate, kind, train):
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": groups if isinstance(groups, int) else 0,
+        "parts": sum(1 for part in module.modules() if list(part.parameters(recurse=False))),
     }
 
 

@@ -12,7 +12,16 @@ from .. import defaults
 from ..names import mode_arguments, role_of
 from ..runners import shaped_like
 from ..traces import World
-from .torch_tensors import PLAIN, VARIANTS, gradients, higher_gradients, leaf_of, observed
+from .torch_tensors import (
+    PLAIN,
+    VARIANTS,
+    array_of,
+    carry_hooks,
+    gradients,
+    higher_gradients,
+    leaf_of,
+    observed,
+)
 
 __all__ = [
     "ModuleRunner",
@@ -32,7 +41,7 @@ class ModuleRunner:
     the module with the statistics that it came with.
     """
 
-    can = ("higher", "state", "traces", "overlapped", *VARIANTS)
+    can = ("higher", "state", "traces", "overlapped", "others", *VARIANTS)
 
     def __init__(self, module, named, held=(), way=PLAIN, origin=None):
         self.module, self.named, self.held, self.way = module, named, held, way
@@ -54,6 +63,25 @@ class ModuleRunner:
         dgamma, dbeta = found.get("gamma"), found.get("beta")
         shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
         return dict(shaped, y=y, dx=found.get("x"))
+
+    def others(self, x, gamma, beta, dy, moved):
+        """Return y, and the values and gradients of the parameters beside gamma and beta."""
+        import torch
+
+        module = self._fresh(x)
+        leaves = self._fill(module, x, gamma, beta)
+        others = _others(module, leaves.values())
+        with torch.no_grad():
+            for name, by in moved.items():
+                others[name].add_(torch.from_numpy(by).to(others[name].dtype))
+        # A dot is in no name of a leaf, so that a parameter called x is not taken for x.
+        named = {"." + name: value for name, value in others.items()}
+        y, found = gradients(_callable(module), dict(named, x=leaves["x"]), dy, self.way)
+        return {
+            "y": y,
+            "values": {name: array_of(value) for name, value in others.items()},
+            "gradients": {name: found["." + name] for name in others if "." + name in found},
+        }
 
     def higher(self, x, gamma, beta, dy, along):
         """Return the last of the gradients, by autograd."""
@@ -98,7 +126,7 @@ class ModuleRunner:
             held += [name for name in _cut_off(module) if name not in held]
         for part, training in before:
             part.training = training
-        return ModuleRunner(module, self.named, tuple(held), self.way, self.origin)
+        return ModuleRunner(_copied_off(module), self.named, tuple(held), self.way, self.origin)
 
     def variant(self, dtype, threads, needs_dx):
         """Return a runner that calls in another way."""
@@ -107,7 +135,7 @@ class ModuleRunner:
 
     def _fresh(self, x):
         """Copy the module into the dtype of x, or the one that is asked for."""
-        return copy.deepcopy(self.module).to(leaf_of(x[:0], self.way[0]).dtype)
+        return _copied(self.module, {}).to(leaf_of(x[:0], self.way[0]).dtype)
 
     def _fill(self, module, x, gamma, beta):
         """Give the parameters of a module their values; return them, and x."""
@@ -123,10 +151,26 @@ class ModuleRunner:
         return leaves
 
 
+def _others(module, leaves):
+    """Return the parameters that train and are not among the leaves, by their names."""
+    taken = {id(leaf) for leaf in leaves}
+    return {
+        name: value
+        for name, value in module.named_parameters()
+        if value.requires_grad and value.is_floating_point() and id(value) not in taken
+    }
+
+
 def _callable(module):
     """Return a function of x alone."""
-    modes = mode_arguments(type(module).forward, module.training)
+    modes = _modes(type(module), module.training)
     return functools.partial(module, **modes) if modes else module
+
+
+@functools.lru_cache(maxsize=64)
+def _modes(cls, train):
+    """Return the mode arguments of a class: reading a signature took a tenth of a call's time."""
+    return mode_arguments(cls.forward, train)
 
 
 def in_mode(module, train):
@@ -144,7 +188,7 @@ def in_mode(module, train):
 
 
 def _copied_off(module):
-    """Copy a module; what holds a graph is cut off it, without which no copy can be made."""
+    """Copy a module that was called; what holds a graph is cut off it, or no copy can be made."""
     import torch
 
     memo = {}
@@ -161,7 +205,15 @@ def _copied_off(module):
 
     for part in module.modules():
         note(vars(part))
-    return copy.deepcopy(module, memo)
+    return _copied(module, memo)
+
+
+def _copied(module, memo):
+    """Copy a module that holds no graph, except in what ``memo`` has the copies of."""
+    copied = copy.deepcopy(module, memo)
+    for parameter, twin in zip(module.parameters(), copied.parameters()):
+        carry_hooks(parameter, twin, memo)
+    return copied
 
 
 def holding_graphs(module):
@@ -218,15 +270,25 @@ def _part(module, name):
 def parameter_names(module):
     """Return the names of gamma and beta; where names say nothing, ones and zeros do.
 
-    In a module that holds others, as a convolution and a normalization, the latter's are meant. Of
-    several in a module, the largest is meant: the others are not one value for each channel.
+    In a module that holds others, as a convolution and a normalization, the latter's are meant. A
+    name says more than zeros do; a value that does not train may be a statistic. Of several in a
+    module, the largest is meant: the others are not one value for each channel.
     """
-    found = {}
+    found = {"gamma": [], "beta": []}
     for name, value in module.named_parameters():
         if value.dim() and not _mixes(_owner(module, name)):
-            role = role_of(name) or _role_by_value(value)
-            found.setdefault(role, []).append((_in_norm(module, name), value.numel(), name))
-    best = {role: max(several, key=lambda one: one[:2])[2] for role, several in found.items()}
+            named = role_of(name)
+            if not named and not value.requires_grad:
+                continue
+            rank = (_in_norm(module, name), bool(named), value.numel())
+            found.setdefault(named or _role_by_value(value), []).append((rank, name))
+    by_name = sorted(("gamma", "beta"), key=lambda role: not any(r[1] for r, _ in found[role]))
+    best, size = {}, None
+    for role in by_name:
+        # What zeros or ones tell has as many values as the other, or it is a third parameter.
+        fits = [one for one in found[role] if size is None or one[0][1] or one[0][2] == size]
+        if fits:
+            (_, _, size), best[role] = max(fits, key=lambda one: one[0])
     return {role: best[role] for role in ("gamma", "beta") if role in best}
 
 

@@ -4,6 +4,7 @@ Plain: see `backnorm.host.specs`.
 """
 
 import contextlib
+import copy
 
 import numpy as np
 
@@ -14,8 +15,10 @@ __all__ = [
     "VARIANTS",
     "alike",
     "array_of",
+    "carry_hooks",
     "gradients",
     "higher_gradients",
+    "hooked",
     "leaf_of",
     "observed",
     "tensor_of",
@@ -54,8 +57,43 @@ def gradients(call, leaves, dy, way, later=None):
         if later is not None:
             call(leaf_of(later, way[0]).clone())
         found = torch.autograd.grad(y, list(wanted.values()), upstream, allow_unused=True)
-    reached = {role: array_of(g) for role, g in zip(wanted, found) if g is not None}
+    pairs = [(role, hooked(wanted[role], g)) for role, g in zip(wanted, found) if g is not None]
+    reached = {role: array_of(g) for role, g in pairs}
     return value, reached if "x" in wanted else dict(reached, x=np.zeros_like(value))
+
+
+def hooked(leaf, gradient):
+    """Return a gradient as those hooks of its leaf leave it that run once it is accumulated.
+
+    `grad` accumulates nothing, and runs only the hooks of ``register_hook``. A hook that takes the
+    gradient away, as an optimizer in the backward pass does, has used it as it was.
+    """
+    import torch
+
+    hooks = getattr(leaf, "_post_accumulate_grad_hooks", None)
+    if not hooks:
+        return gradient
+    leaf.grad = gradient.clone()
+    with torch.no_grad():
+        for hook in list(hooks.values()):
+            hook(leaf)
+    left, leaf.grad = leaf.grad, None
+    return gradient if left is None else left
+
+
+def carry_hooks(tensor, twin, memo):
+    """Register the hooks of a leaf with its copy, which a deep copy leaves out.
+
+    ``memo`` is that of the copy: a hook that is a method is that of the copied object then.
+    """
+    for kept, register in (
+        ("_backward_hooks", "register_hook"),
+        ("_post_accumulate_grad_hooks", "register_post_accumulate_grad_hook"),
+    ):
+        for hook in (getattr(tensor, kept, None) or {}).values():
+            before = twin.requires_grad
+            getattr(twin.requires_grad_(), register)(copy.deepcopy(hook, memo))
+            twin.requires_grad_(before)
 
 
 def higher_gradients(call, leaves, dy, along):
@@ -83,14 +121,17 @@ def higher_gradients(call, leaves, dy, along):
 def observed(call, leaves, dy):
     """Return what a call leaves behind: arrays that it overwrites, and whether it seeds numbers.
 
+    "random" says whether the call draws random numbers, which `alike` holds fixed.
+
     A layer that works in place by design tells autograd so, and returns y in the memory of x: that
     x is overwritten is then agreed.
     """
     import torch
 
-    states, names = [], []
+    states, names, random = [], [], False
     for seed in (1, 2):
         with alike(1, seed):
+            begin = torch.default_generator.get_state()
             x = leaves["x"].clone()
             y = first_of(call(x))
             names = [] if _in_place(x, y) else _overwritten({"x": (x, leaves["x"])})
@@ -100,8 +141,10 @@ def observed(call, leaves, dy):
                 torch.autograd.grad(y, wanted, upstream, allow_unused=True)
                 names += _overwritten({"dy": (upstream, tensor_of(dy).to(y.dtype))})
             states.append(torch.default_generator.get_state())
+            random = random or not torch.equal(begin, states[-1])
     seeds = torch.equal(*states)
-    return {"overwritten": names, "changed": ["the random state of PyTorch"] if seeds else []}
+    changed = ["the random state of PyTorch"] if seeds else []
+    return {"overwritten": names, "changed": changed, "random": random}
 
 
 def _in_place(x, y):

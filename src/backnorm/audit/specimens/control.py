@@ -14,6 +14,7 @@ import numpy as np
 
 from backnorm.audit.conduct import GRADIENT, conduct, faulty
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.form import fit_form
 from backnorm.audit.measure.forward_law import recover_forward_law
 from backnorm.audit.measure.inputs import Inputs
 from backnorm.audit.measure.parts import path_parts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.measure.parts import PathParts
+    from backnorm.audit.measure.row_fit import RowFit
     from backnorm.audit.record import Path, Record
     from backnorm.audit.subject import Subject
 
@@ -42,6 +44,9 @@ WITH_MEAN: Final[dict[str, tuple[Path, str]]] = {
 
 WITHOUT_MEAN: Final[dict[str, tuple[Path, str]]] = {"D": ("none", "G02"), "D + V": ("both", "")}
 """The same where the variance is the only statistic: D + V is then the whole gradient."""
+
+WIDTHS: Final = (1.0, 4.0, 16.0)
+"""Standard deviations of x that show the rows which an activation cuts off elsewhere."""
 
 PARAMETERS: Final = ("G13", "G14")
 """Findings about dgamma and dbeta, which a control leaves as they are."""
@@ -138,9 +143,32 @@ class Replaced:
         run, law = self.subject.run(x, gamma, beta, dy), self._law(x.dtype.name)
         geometry = self.subject.geometry(len(x), law.groups)
         inputs = Inputs(geometry, 1.0, x, dy, gamma, beta)
-        parts = path_parts(self.subject, law, inputs, run)
+        parts = path_parts(self.subject, law, inputs, run, self._lines(law, inputs, run.y))
         dx = geometry.from_rows(_sum(parts, self.paths)).astype(x.dtype)
         return {"y": run.y, "dx": dx, "dgamma": run.dgamma, "dbeta": run.dbeta}
+
+    def _lines(self, law: ForwardLaw, inputs: Inputs, y: AnyArray) -> RowFit:
+        """Return the lines of a call.
+
+        An activation may leave too few elements of a row to find its line. The lines of constants
+        are the same for every x, so these rows are found on other x.
+        """
+        fit = fit_form(inputs, y, law.form)
+        if law.mode != "frozen" or fit.known.all():
+            return fit
+        rng, shape = np.random.default_rng(0), inputs.x.shape
+        known, slope, centre = fit.known, fit.slope, fit.centre
+        for width in WIDTHS:
+            x = (width * rng.standard_normal(shape)).astype(inputs.x.dtype)
+            other = replace(inputs, x=x)
+            lines = fit_form(other, other.forward(self.subject), law.form)
+            new = (lines.known & ~known)[:, None]
+            slope, centre = np.where(new, lines.slope, slope), np.where(new, lines.centre, centre)
+            known = known | lines.known
+        rows = inputs.geometry.rows(inputs.x)
+        u = law.form.gamma(inputs) * slope * (rows - centre) + law.form.beta(inputs)
+        gamma = law.form.gamma(inputs)
+        return replace(fit, known=known, slope=slope, centre=centre, gamma=gamma, u=u)
 
     def _law(self, dtype: str) -> ForwardLaw:
         if dtype not in self.laws:
