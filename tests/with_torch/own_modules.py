@@ -256,6 +256,12 @@ def unclear(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, flavour: s
     return plain(x, gamma, beta) if flavour else None
 
 
+def adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    """Take a second image, which is not gamma."""
+    mean, var = style.mean((2, 3), keepdim=True), style.var((2, 3), keepdim=True)
+    return torch.nn.functional.instance_norm(content) * var.sqrt() + mean
+
+
 class Hand(torch.autograd.Function):
     """A gradient written by hand, in the old style, right."""
 

@@ -59,11 +59,11 @@ def test_every_layer_gets_its_verdict(name: str) -> None:
     record = audit(subject)
     assert (record.kind, record.mode, record.through) == VERDICTS[name]
     assert record.sound, record
-    assert record.unexplained is not None
-    assert record.unexplained < 1e-4
+    assert record.residual is not None
+    assert record.residual < 1e-4
     check_further_orders(name, record)
     if record.kind == "rms":
-        told = "This kind of normalization has no mean: the variance is its only statistic."
+        told = "This kind of normalization has no mean: the mean square is its only statistic."
         assert record.notes == (told,)
 
 

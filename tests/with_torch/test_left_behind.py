@@ -384,3 +384,51 @@ def test_the_same_is_found_in_another_process(tmp_path: Path) -> None:
     for python in ("", sys.executable):
         (record,) = audit_jobs([AuditJob(f"{file}:Changes", python=python)])
         assert [f.code for f in record.findings if f.code[0] == "S"] == ["S09", "S10", "S11"]
+
+
+class Limited(Plain):
+    """Takes two calls, or as many as one likes."""
+
+    def __init__(self, limit: float = 2) -> None:
+        super().__init__()
+        self.limit, self.calls = limit, 0
+
+    def forward(self, x: Any) -> Any:
+        """Return y."""
+        self.calls += 1
+        if self.calls > self.limit:
+            raise RuntimeError(str(self.limit))
+        return super().forward(x)
+
+
+class Holding(Plain):
+    """Holds x_hat and its graph in a list, as for a picture of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[Any] = []
+
+    def forward(self, x: Any) -> Any:
+        """Return y."""
+        y = super().forward(x)
+        self.shown = [y]
+        return y
+
+
+def test_an_error_of_a_later_call_is_a_finding() -> None:
+    """It says which call, the error and its place, once; the probes that met it say so too."""
+    record = bn.audit(Limited)
+    (found,) = [f for f in record.findings if f.code[0] == "S"]
+    assert (found.code, record.sound, record.clean) == ("S12", True, False)
+    assert found.got.startswith("call 3 raised (")
+    assert found.got.endswith("RuntimeError: 2")
+    probes = {p.name: p for p in record.probes}
+    for name in ("later calls", "running law", "state"):
+        assert probes[name].result == "fail"
+        assert "fails in a later call: call 3" in probes[name].what
+    assert codes(Limited(limit=float("inf"))) == []
+
+
+def test_a_graph_that_is_held_does_not_end_the_calls() -> None:
+    """The audit cuts it off before it copies the layer: the layer is not at fault."""
+    assert codes(Holding) == []

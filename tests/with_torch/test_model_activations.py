@@ -77,8 +77,9 @@ ACTIVATIONS |= {
     "gelu (tanh)": functools.partial(F.gelu, approximate="tanh"),
     "gelu (sigmoid)": lambda u: u * torch.sigmoid(1.702 * u),
     "squared relu": squared_relu,
+    "clamp (-0.5, 1.25)": lambda u: u.clamp(-0.5, 1.25),
+    "clamp (-2, 1.5)": nn.Hardtanh(-2.0, 1.5),
     # Parts of the layer that no table has, with a parameter for each channel or in place.
-    "Hardtanh": nn.Hardtanh(-2.0, 1.5),
     "Softplus": nn.Softplus(2.0),
     "CELU": nn.CELU(2.0),
     "Threshold": nn.Threshold(0.5, 0.0, inplace=True),

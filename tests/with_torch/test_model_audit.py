@@ -137,10 +137,11 @@ def test_a_fault_is_found_in_its_place(name: str) -> None:
 
 
 def test_one_value_per_channel_is_found_and_the_rest_audited() -> None:
-    """Where PyTorch refuses to go on, the audit does."""
+    """Where PyTorch refuses to go on, the audit does, and says what PyTorch raised."""
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 5), nn.LayerNorm(5))
     first, second = audit_model(model, torch.ones(1, 4))
-    assert [f.code for f in first.findings] == ["M06"]
+    assert [f.code for f in first.findings] == ["G20", "M06"]
+    assert first.findings[0].got.startswith("ValueError: Expected more than 1 value per channel")
     assert second.clean
     assert second.through == "both"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -49,7 +50,6 @@ WRONG = {
     "cut_by_a_hook": (IMAGES, {"8.norm": ["M04"]}),
     "cut_by_a_wrapper": (IMAGES, {"7.norm": ["M04"]}),
     "detached": (IMAGES, {"8.norm": ["M05"]}),
-    "one_value": (("--input", "1,3,8,8"), {"2": ["M06"]}),
     "below_eps": (IMAGES, {"9.norm": ["M07"]}),
     "with_inputs": ((), {"1": ["M08"]}),
 }
@@ -82,6 +82,8 @@ RUNS = {
     "two arguments": ("Two", ("--input", "8,3,6,6", "--input", "8,5:50"), 2),
     "arguments of the class": ("Sized", ("--args", "[4]", "--input", "2,3,8,8"), 1),
     "other inputs than its own": ("with_inputs", IMAGES, 20),
+    "a dictionary": ("with_a_dictionary", (), 1),
+    "arguments by their names": ("with_names", (), 2),
     "a shape that nothing tells": ("Recurrent", ("--input", "4,5,3"), 1),
     "what it writes to stdout": ("Talking", ("--input", "4,3"), 1),
 }
@@ -115,6 +117,7 @@ LOST = {
     "Recurrent": ((), "G26", "GRU"),
     "sound": (("--input", "8,5,32,32"), "G20", "got 5 channels"),
     "Words": (("--input", "8,16"), "G20", "AssertionError"),
+    "one_value": (("--input", "1,3,8,8"), "G20", "ValueError: Expected more than 1 value"),
     "Dying": ((), "G25", "exit status 7"),
     "Hanging": (("--limit", "8"), "G21", "no answer"),
 }
@@ -126,9 +129,26 @@ def test_what_cannot_be_audited_says_why(name: str) -> None:
     arguments, code, words = LOST[name]
     result = run(name, *arguments, "--json", "-")
     (target,) = targets(result)
-    (finding,) = target["findings"]
+    finding = target["findings"][0]
     assert (finding["code"], target["audited"], result.exit_code) == (code, False, 2)
     assert words in finding["got"]
+
+
+def test_the_reason_names_the_pass_and_the_line() -> None:
+    """Of what builds a model, and of a model that raises."""
+    line = FILE.read_text().splitlines().index("def raises() -> nn.Module:") + 1
+    (target,) = targets(run("raises", "--json", "-"))
+    (finding,) = target["findings"]
+    told = re.match(
+        r".*:raises raised while it built the model \((.*):(\d+): `raise ", finding["what"]
+    )
+    assert told
+    assert told[1].endswith(FILE.name)
+    assert line < int(told[2]) < line + 5
+    (target,) = targets(run("sound", "--input", "8,5,32,32", "--json", "-"))
+    (finding,) = target["findings"]
+    assert " raised in its forward pass (torch/nn/modules/conv.py:" in finding["what"]
+    assert finding["causes"][0] == "the input is not one that the model takes"
 
 
 def test_a_lost_target_takes_no_other_along(tmp_path: Path) -> None:

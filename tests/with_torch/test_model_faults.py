@@ -317,8 +317,7 @@ def test_one_layer_that_raises_costs_its_own_record(layer: type[nn.Module], why:
 
 
 def test_a_backward_pass_that_fails_elsewhere_is_the_models() -> None:
-    """No layer raises by itself."""
-    from backnorm.errors import SubjectError  # noqa: PLC0415 - the last test only
+    """Layers are judged in second calls, and a row of the model says what it raised."""
 
     class Middle(nn.Module):
         """Not a normalization."""
@@ -326,5 +325,76 @@ def test_a_backward_pass_that_fails_elsewhere_is_the_models() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return Broken.apply(x)
 
-    with pytest.raises(SubjectError, match="not written yet"):
-        audited(net(Middle()))
+    *layers, model = audit_model(net(Middle()), x())
+    assert [record.sound for record in layers] == [True, True]
+    assert (model.target, model.audited) == ("model", False)
+    assert [found.code for found in model.findings] == ["G20"]
+    assert "not written yet" in model.findings[0].got
+
+
+class Refusing(nn.BatchNorm2d):
+    """Raises as soon as it is called."""
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        """Raise."""
+        message = "out of memory"
+        raise RuntimeError(message)
+
+
+REFUSALS = {
+    "an input of another rank": (lambda: nn.BatchNorm1d(4), "ValueError: expected 2D or 3D input"),
+    "a mistake in the layer": (lambda: Refusing(4), "RuntimeError: out of memory"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_layer_that_raises_in_its_own_call_has_the_error(name: str) -> None:
+    """With its place; the layers around it are judged, with the x that it did not take."""
+    make, words = REFUSALS[name]
+    records = audited(net(make()))
+    (found,) = records["2"].findings
+    assert (found.code, records["2"].audited) == ("G20", False)
+    assert found.got.startswith(words)
+    assert ".py:" in found.what
+    assert "x of shape (8, 4, 7, 7)" in found.what
+    assert records["2"].notes == (
+        "The layers behind it were audited with its x in place of its y.",
+    )
+    assert records["1"].clean
+    assert records["4"].clean
+
+
+def test_an_error_of_a_layer_that_the_model_catches_is_not_a_finding() -> None:
+    """The model goes on as it would without the audit."""
+
+    class Catching(nn.Module):
+        """Leaves a layer out that raises."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = Refusing(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                return self.bn(x)
+            except RuntimeError:
+                return 2 * x
+
+    records = audited(net(Catching()))
+    assert codes(records) == {}
+    want = "the model went on after it raised RuntimeError: out of memory"
+    assert (records["2.bn"].sound, records["2.bn"].not_judged) == (None, want)
+    assert records["4"].clean
+
+
+def test_a_pass_that_cannot_go_on_says_which_layers_are_missing() -> None:
+    """Where what comes next does not take x in place of y."""
+
+    class Narrow(Refusing):
+        """Should make one channel of four."""
+
+    model = nn.Sequential(nn.BatchNorm2d(3), Narrow(3), nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    records = audited(model)
+    assert list(records) == ["0", "1"]
+    assert records["0"].sound is True
+    assert records["1"].notes[0].endswith("layers behind it are missing.")

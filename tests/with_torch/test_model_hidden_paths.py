@@ -103,7 +103,8 @@ def test_paths_that_rounding_hides_in_both_calls_are_not_judged() -> None:
     x = torch.randn(8, 7, 32, generator=torch.Generator().manual_seed(0)) + 3
     (record,) = audit_model(nn.Sequential(nn.LayerNorm(32).half()), x.half())
     assert (record.sound, record.through, record.findings) == (None, "unexplained", ())
-    assert record.not_judged == "the mean and variance paths are too small to be measured"
+    words = "the mean and variance paths are too small to be measured"
+    assert record.not_judged == f"half precision (float16) may be too coarse for it: {words}"
     (record,) = audit_model(nn.Sequential(nn.LayerNorm(32)), x)
     assert (record.sound, record.through) == (True, "both")
 
@@ -154,3 +155,138 @@ def test_paths_that_cancel_are_judged_by_their_sum(cut: str) -> None:
     record, *_ = audit_model(FollowsX(cut), images() + 3)
     assert record.sound is (not cut)
     assert record.coefficients.direct is None
+
+
+class AddedNorm(nn.Module):
+    """x and its normalization, with detached statistics, times gamma."""
+
+    def __init__(self, gamma: float) -> None:
+        """Make gamma."""
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((8,), gamma))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        mean = x.mean(-1, keepdim=True).detach()
+        std = (x.var(-1, keepdim=True, correction=0).detach() + 1e-5).sqrt()
+        return x + self.gamma * (x - mean) / std
+
+
+class OneAddedNorm(nn.Module):
+    """A batch normalization with constants and gamma + 1."""
+
+    def __init__(self, gamma: float) -> None:
+        """Make gamma, mean and variance."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((8,), gamma))
+        self.register_buffer("running_mean", torch.linspace(-1, 1, 8))
+        self.register_buffer("running_var", torch.linspace(0.5, 2, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return (x - self.running_mean) / self.running_var.sqrt() * (1 + self.weight)  # type: ignore[operator]
+
+
+def between(norm: nn.Module) -> nn.Sequential:
+    """A layer between two others."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), norm, nn.Linear(8, 2))
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("gamma", [0.0, 1e-6])
+def test_statistics_that_y_does_not_show_are_not_judged(gamma: float, *, train: bool) -> None:
+    """The layer looks as if it used constants: its faults begin when gamma has grown."""
+    model = between(AddedNorm(gamma)).train(train)
+    (record,) = audit_model(model, torch.randn(16, 5))
+    assert record.sound is None
+    assert record.not_judged.startswith("its output does not show its statistics")
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.01, 1.0])
+def test_constants_are_judged_with_any_gamma(gamma: float) -> None:
+    """With a larger gamma the layer uses constants too."""
+    (record,) = audit_model(between(OneAddedNorm(gamma)), torch.randn(16, 5))
+    assert (record.mode, record.sound) == ("frozen", True)
+
+
+class Mixed(nn.Module):
+    """Runs a model with automatic mixed precision."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        """Keep the model."""
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.inner(x)
+
+
+class Upcast(nn.Module):
+    """Returns float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return x.float()
+
+
+class CoarseNorm(nn.LayerNorm):
+    """Returns bfloat16 of a float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        return super().forward(x).bfloat16()
+
+
+class MixedNorm(nn.LayerNorm):
+    """Has its statistics from a product, which mixed precision rounds; y is float32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return y."""
+        ones = torch.ones(8, 1) / 8
+        u = x.float() - (x.float() @ ones).float()
+        return u / (u.pow(2) @ ones + 1e-5).sqrt().float()
+
+
+COARSE = {
+    "a layer in bfloat16": lambda: nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8)).bfloat16(),
+    "an output in bfloat16": lambda: nn.Sequential(nn.Linear(5, 8), CoarseNorm(8), Upcast()),
+    "autocast": lambda: Mixed(nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8))),
+    "autocast within the layer": lambda: Mixed(nn.Sequential(nn.Linear(5, 8), MixedNorm(8))),
+}
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_half_precision_is_named_where_it_may_hide_the_law(name: str) -> None:
+    """By its dtype, before what could not be found."""
+    torch.manual_seed(0)
+    model = COARSE[name]()
+    x = torch.randn(64, 5).to(next(model.parameters()).dtype)
+    (record,) = audit_model(model, x)
+    assert record.sound is None
+    assert record.not_judged.startswith("half precision (bfloat16) may be too coarse for it: ")
+
+
+def test_a_reason_that_has_nothing_to_do_with_half_precision_stays() -> None:
+    """An x that is not finite."""
+    x = torch.full((4, 8), float("nan")).half()
+    (record,) = audit_model(nn.Sequential(nn.LayerNorm(8).half()), x)
+    assert record.not_judged == "x or y is not finite"
+
+
+def test_a_layer_called_again_has_the_mixed_precision_of_its_call() -> None:
+    """Its second call returns the same dtype as the first."""
+    dtypes = []
+
+    class Watched(nn.LayerNorm):
+        """Notes the dtype of what it is made of."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            dtypes.append((x.float() @ torch.ones(8, 1)).dtype)
+            return super().forward(x)
+
+    audit_model(Mixed(nn.Sequential(nn.Linear(5, 8), Watched(8))), torch.randn(64, 5))
+    assert len(dtypes) > 1
+    assert set(dtypes) == {torch.bfloat16}

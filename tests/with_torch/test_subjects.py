@@ -10,9 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from backnorm.audit import audit  # noqa: E402
-from backnorm.audit.control import controls_of  # noqa: E402
+from backnorm.audit.specimens.control import controls_of  # noqa: E402
 from backnorm.audit.subjects.registry import as_subject  # noqa: E402
+from backnorm.audit.subjects.request import AuditRequest  # noqa: E402
 from backnorm.cli._jobs import AuditJob, audit_jobs  # noqa: E402
+from backnorm.cli._targets import find_subjects  # noqa: E402
 
 
 class Attached(torch.nn.Module):  # type: ignore[misc,name-defined]
@@ -89,3 +91,27 @@ def test_controls_of_modules_and_functions_come_out(name: str) -> None:
     records = [one.record(lambda _: None) for one in controls_of(as_subject(make()))]
     assert [record.through for record in records] == paths
     assert all(record.as_expected() for record in records)
+
+
+class Guessed(torch.nn.BatchNorm2d):  # type: ignore[misc,name-defined]
+    """Its constructor has arguments that the audit must guess."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__(width)
+        self.groups = groups
+
+
+def test_what_was_guessed_for_a_constructor_is_told() -> None:
+    """In a note of every mode; not for a framework's layer, nor for arguments that were given."""
+    guessed = [
+        audit(subject, quick=True).notes
+        for subject in find_subjects(f"{__file__}:Guessed", AuditRequest(modes="both"))
+    ]
+    told = (
+        "It was constructed with width=4, groups=2, which the audit guessed. "
+        "Pass others with --args."
+    )
+    assert [notes[-1] for notes in guessed] == [told, told]
+    given = AuditRequest(arguments={"width": 4, "groups": 1})
+    assert not audit(find_subjects(f"{__file__}:Guessed", given)[0], quick=True).notes
+    assert not audit(find_subjects("torch.nn.BatchNorm2d", AuditRequest())[0], quick=True).notes

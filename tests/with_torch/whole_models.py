@@ -131,6 +131,30 @@ def with_inputs() -> tuple[nn.Module, torch.Tensor]:
     return model, torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))
 
 
+class OfBatch(nn.Module):
+    """Takes a dictionary."""
+
+    def __init__(self) -> None:
+        """Make its parts."""
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return y, in a dictionary too."""
+        return {"y": self.norm(batch["image"])}
+
+
+def with_a_dictionary() -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """A network whose only argument is a dictionary."""
+    return OfBatch(), {"image": torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))}
+
+
+def with_names() -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """A network whose arguments are given by their names, in another order."""
+    image = torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))
+    return Two(), {"words": torch.arange(len(image)).reshape(-1, 1), "x": image}
+
+
 class Sized(nn.Sequential):
     """A class that has to be told how many channels it has."""
 

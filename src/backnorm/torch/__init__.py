@@ -1,7 +1,6 @@
 """What needs PyTorch: the engine for tensors, modules, and the audit of a whole model.
 
-`batch_norm` and the modules take the place of their namesakes in torch.nn. Importing this makes
-PyTorch's files known to `backnorm.convert.files`.
+`batch_norm` and the modules take the place of their namesakes in torch.nn.
 """
 
 from __future__ import annotations
@@ -26,11 +25,9 @@ from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNormAct3d,
     FrozenBatchNorm2d,
 )
-from backnorm.torch.files import FORMAT  # noqa: E402
 from backnorm.torch.model.audit import audit_model  # noqa: E402
 
 __all__ = [
-    "FORMAT",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",

@@ -178,8 +178,8 @@ def test_the_report_is_a_table() -> None:
     )
     lines = [line.split() for line in str(report).splitlines()]
     assert lines[0][:3] == ["layer", "was", "now"]
-    assert lines[1] == ["1", "torch.nn.BatchNorm1d", "backnorm.BatchNorm1d", "both", "relu"]
-    assert lines[2][:3] == ["3", "Own", "Own"]
+    assert lines[2] == ["1", "torch.nn.BatchNorm1d", "backnorm.BatchNorm1d", "both", "relu"]
+    assert lines[3][:3] == ["3", "Own", "Own"]
     assert str(report).endswith("1 of 2 converted, 1 fused, 0 in place, 1 left alone")
     assert repr(report) == "<Report: 1 of 2 converted, 1 fused, 0 in place, 1 left alone>"
     assert report._repr_html_().count("<tr>") == 3

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
-from io import StringIO
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
+
+from backnorm._display import Displayed
+from backnorm.report._lines import Column
+from backnorm.report.display import Display, display_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,8 +62,8 @@ class LayerReport:
         return self.now.startswith("backnorm.")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Displayed):
     """What a conversion did to each batch normalization of a model.
 
     Print it to see a table; a notebook shows one.
@@ -98,37 +99,21 @@ class Report:
         """How many layers were not converted."""
         return len(self.entries) - self.converted
 
-    def __str__(self) -> str:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        *short, long = COLUMNS
-        for column in short:
-            table.add_column(column, no_wrap=True)
-        table.add_column(long)
-        for entry in self.entries:
-            table.add_row(*_cells(entry))
-        text = StringIO()
-        Console(file=text, width=WIDEST, no_color=True, markup=False).print(table)
-        lines = [line.rstrip() for line in text.getvalue().splitlines()]
-        return "\n".join([*lines, "", self._counts()])
-
-    def _repr_html_(self) -> str:
-        """Return the table for a notebook."""
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        rows = (
-            "".join(f"<td>{escape(cell)}</td>" for cell in _cells(entry)) for entry in self.entries
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        counts = f"<p>{escape(self._counts())}</p>"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{counts}"
-
-    def _counts(self) -> str:
+    def counts(self) -> str:
+        """Say how many layers were converted, fused, put in place and left alone."""
         return (
             f"{self.converted} of {len(self.entries)} converted, {self.fused} fused, "
             f"{self.in_place} in place, {self.left_alone} left alone"
         )
 
-    def __repr__(self) -> str:
-        return f"<Report: {self._counts()}>"
+
+@display_of.register
+def _(report: Report) -> Display:
+    *short, long = COLUMNS
+    columns = [*map(Column, short), Column(long, wraps=True)]
+    rows = [[Text(cell) for cell in _cells(entry)] for entry in report.entries]
+    counts = report.counts()
+    return Display(counts, columns, rows, [counts], WIDEST)
 
 
 def _cells(entry: LayerReport) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Float64Array, Shape
     from backnorm.audit.kinds import Geometry
-    from backnorm.torch.model.calls import Layer
+    from backnorm.torch.model.layers import Layer
 
 __all__ = ["parts"]
 

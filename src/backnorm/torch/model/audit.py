@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch.nn.parameter import is_lazy
 
-from backnorm.audit.record import Errors, Record
-from backnorm.audit.thresholds import COEFFICIENT_LIMIT
+from backnorm.audit.findings import fault
+from backnorm.audit.record import AUDIT_ERROR, Record
+from backnorm.audit.records import Records
+from backnorm.audit.subjects.blame import blamed
 from backnorm.errors import SubjectError
-from backnorm.torch.model.again import measure_call, with_zeros_replaced
-from backnorm.torch.model.calls import Recorder, find_layers
-from backnorm.torch.model.fit import FLAT
-from backnorm.torch.model.inputs import described
-from backnorm.torch.model.judge import findings_of, running_changed, trainable
-from backnorm.torch.model.noise import random_gradient
+from backnorm.host.raised import place_of
+from backnorm.torch.model.again import measure_call
+from backnorm.torch.model.calls import Recorder
+from backnorm.torch.model.fit import CONSTANT_ROWS
+from backnorm.torch.model.inputs import HERE, described, inputs_of
+from backnorm.torch.model.layers import find_layers
+from backnorm.torch.model.parameters import uncompared, wrong_gradients
+from backnorm.torch.model.passes import record_pass
+from backnorm.torch.model.records import WRONG_HERE, record_of, record_of_raised
+from backnorm.torch.model.reruns import replay
+from backnorm.torch.model.scripted import SCRIPTED, is_scripted, scripted_layers
 from backnorm.torch.model.state import kept
+from backnorm.torch.model.values import changes_alone, looks_normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from backnorm.audit.record import Path
-    from backnorm.torch.model.calls import Layer, LayerCall
-    from backnorm.torch.model.fit import CallFit
-    from backnorm.torch.model.judge import Measured
+    from torch import nn
 
-__all__ = ["audit_model"]
+    from backnorm.audit.kinds import Kind
+    from backnorm.torch.model.calls import LayerCall
+    from backnorm.torch.model.layers import Layer
+    from backnorm.torch.model.passes import RecordedPass
+
+__all__ = ["Course", "audit_layers", "audit_model"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """Who follows an audit, and how far an earlier process came with it.
+
+    Attributes
+    ----------
+    calling
+        Called in a pass of the model with the name of each layer before it is called.
+    called
+        Called with the number of calls so far after each of them.
+    measuring
+        Called with the name of each layer before it is measured.
+    done
+        Names of the layers that have a record already, and whether it says that dx is wrong.
+    most
+        After how many calls of layers the pass is cut; None for the whole pass.
+    """
+
+    calling: Callable[[str], object] = lambda _: None
+    called: Callable[[int], object] = lambda _: None
+    measuring: Callable[[str], object] = lambda _: None
+    done: Mapping[str, bool] = field(default_factory=dict)
+    most: int | None = None
 
 
 def audit_model(
@@ -37,7 +73,7 @@ def audit_model(
     name: str = "model",
     drawn: bool = False,
     at_work: Callable[[str], object] = lambda _: None,
-) -> tuple[Record, ...]:
+) -> Records:
     """Audit every normalization layer of a model in its place.
 
     Parameters
@@ -45,7 +81,8 @@ def audit_model(
     model
         The model, in the mode to audit; afterwards it is as before.
     inputs
-        The arguments of the model: a tensor, or a tuple of arguments.
+        The arguments of the model: a tensor, a tuple of arguments, or a mapping. A mapping whose
+        keys are all names of arguments is passed by these names, any other as the only argument.
     name
         Name of the model in the report.
     drawn
@@ -55,226 +92,209 @@ def audit_model(
 
     Returns
     -------
-    tuple of Record
-        One for each layer that was called, and one for each module around a layer that makes its
-        gradient wrong.
+    Records
+        A tuple of records, which prints as a table and which a notebook shows as one. A record for
+        each layer that was called, and for each module around a layer that makes its
+        gradient wrong. If the model raised after some of its layers were called, one for the model
+        too, which says so.
 
     Raises
     ------
     SubjectError
-        If the model raises, or none of its normalization layers is called.
+        If the model raises before any layer is called, none of its normalization layers is called,
+        it is compiled by TorchScript, or it has a lazy module that was never called.
 
     Notes
     -----
     The loss is the sum of the outputs, each weighted by a random number, unless the output is one
-    number.
+    number. A module is taken for a normalization layer by the name of its class (such as MyNorm,
+    BN2d or RevIN), by running statistics, or, where it has no matrix among its parameters, by its
+    output. What each layer normalizes over is found from its output: the kind that its name says
+    first, then the other kinds and orders of axes.
     """
-    recorder, layers = Recorder(), find_layers(model)
-    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    with kept(model), torch.enable_grad():
-        recorder.listen(layers)
-        try:
-            failure = _pass(model, arguments, recorder)
-        except Exception as error:
-            raise SubjectError.model_raised(name, described(inputs), error) from error
-        calls = _paired(recorder.calls)
-        if failure is not None:
-            _forget_unfinished(calls)
-        freed = _freed(model, arguments, recorder, calls)
-        recorder.on = False
-        results = []
-        for call, updates in calls:
-            title = _title(name, call.layer)
-            at_work(title)
-            results.append((call.layer, _result(model, call, updates, freed, title, drawn=drawn)))
-        if failure is not None and not any(result.failed for _, result in results):
-            raise SubjectError.model_raised(name, described(inputs), failure) from failure
-        records = [*_records(layers, results)]
-    if not records:
+    course = Course(measuring=at_work)
+    return Records(audit_layers(model, inputs, name=name, drawn=drawn, course=course))
+
+
+def audit_layers(
+    model: nn.Module, inputs: Any, *, name: str, drawn: bool, course: Course
+) -> Iterator[Record]:
+    """Audit a model as `audit_model` does; yield each record as soon as it is known."""
+    _check_ready(model, name)
+    layers = find_layers(model)
+    recorder = Recorder(
+        course.most, lambda layer: course.calling(_title(name, layer)), course.called
+    )
+    given = inputs_of(model, inputs)
+    while True:
+        with kept(model), torch.enable_grad():
+            recorder.listen(layers)
+            run = record_pass(model, given, recorder)
+            if run.ended_by is None:
+                audit = _Audit(model, name, run, course, drawn)
+                yield from audit.records(layers)
+                break
+        # The other layers shall be audited as well: in another pass its x is returned.
+        recorder.passed_over.add(run.ended_by)
+    if run.error is not None and not (audit.failed and audit.count):
+        place = place_of(run.error, HERE)
+        raised = SubjectError.model_raised(name, described(inputs), run.error, run.stage, place)
+        if not audit.count:
+            raise raised from run.error
+        kind: Kind = layers[0].kind if layers else "batch"
+        yield Record(name, kind, findings=(fault(raised),), audited=False)
+    elif not audit.count and not course.done:
         raise SubjectError.no_layers(name, f"none of its {sum(1 for _ in model.modules())} modules")
-    return tuple(records)
 
 
-def _pass(model: nn.Module, inputs: tuple[Any, ...], recorder: Recorder) -> Exception | None:
-    """Run one forward and one backward pass; return what the backward pass raised."""
-    recorder.in_backward = False
-    outputs = [y for y in _tensors(model(*inputs)) if y.requires_grad]
-    weights = [random_gradient(y) if y.dim() else torch.ones_like(y) for y in outputs]
-    recorder.in_backward = True
-    try:
-        if outputs:
-            torch.autograd.backward(outputs, weights)
-    except Exception as error:  # noqa: BLE001 - foreign code; a layer may be the cause
-        return error
-    return None
-
-
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif isinstance(output, dict | tuple | list):
-        for part in output.values() if isinstance(output, dict) else output:
-            yield from _tensors(part)
-
-
-def _paired(calls: Sequence[LayerCall]) -> list[tuple[LayerCall, int]]:
-    """Merge the calls that the backward pass made again with the first calls on the same x.
-
-    Activation checkpointing runs a part of the forward pass again: then one of the two calls, which
-    one depends on the implementation, has the gradients.
-
-    Returns
-    -------
-    list of tuple of LayerCall and int
-        Each call, and how many times the running statistics were updated for its x.
-    """
-    pairs: list[tuple[LayerCall, int]] = []
-    for call in calls:
-        same = (i for i, (first, _) in enumerate(pairs) if call.in_backward and _again(first, call))
-        at = next(same, None)
-        if at is None:
-            pairs.append((call, int(running_changed(call))))
-            continue
-        first, updates = pairs[at]
-        whole = first if call.dy is None else replace(call, before=first.before, in_backward=False)
-        pairs[at] = (whole, updates + running_changed(call))
-    return pairs
-
-
-def _forget_unfinished(calls: Sequence[tuple[LayerCall, int]]) -> None:
-    """Take away the dy of calls that the backward pass did not finish: they are made again."""
-    for call, _ in calls:
-        if call.dx is None:
-            call.dy = None
-
-
-def _again(first: LayerCall, call: LayerCall) -> bool:
-    """Whether a call in the backward pass repeats a call of the forward pass."""
-    return call.layer is first.layer and not first.in_backward and torch.equal(call.x, first.x)
-
-
-def _freed(
-    model: nn.Module,
-    inputs: tuple[Any, ...],
-    recorder: Recorder,
-    calls: Sequence[tuple[LayerCall, int]],
-) -> set[Layer]:
-    """Return the layers that a gradient reaches once the parameters that are 0 are not."""
-    if all(call.dy is None or call.dy.any() for call, _ in calls):
-        return set()
-    recorder.calls = []
-    with with_zeros_replaced(model) as replaced:
-        try:
-            if replaced:
-                _pass(model, inputs, recorder)
-        except Exception:  # noqa: BLE001 - foreign code, with parameters that it did not expect
-            return set()
-    return {call.layer for call in recorder.calls if call.dy is not None and call.dy.any()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """The record of one call, and whether its layer raised."""
-
-    record: Record
-    failed: bool = False
-
-
-def _result(
-    model: nn.Module,
-    call: LayerCall,
-    updates: int,
-    freed: Container[Layer],
-    title: str,
-    *,
-    drawn: bool,
-) -> _Result:
-    """Measure and judge one call; whatever that raises costs this record only."""
-    try:
-        measured = replace(measure_call(call), updates=updates, freed=call.layer in freed)
-        return _Result(_record(model, measured, title, drawn=drawn))
-    except Exception as error:  # noqa: BLE001 - foreign code ran
-        why = f"measuring it raised {type(error).__name__}: {error}"
-        return _Result(Record(title, call.layer.kind, not_judged=why), failed=True)
-
-
-def _records(layers: Sequence[Layer], results: Sequence[tuple[Layer, _Result]]) -> Iterator[Record]:
-    """Yield a record for each layer, and for a module around it if only that makes dx wrong."""
-    wrong: set[int] = set()
-    for layer in layers:
-        records = [result.record for owner, result in results if owner is layer]
-        if not records:
-            continue
-        # A layer that is called several times has one record: that of the first call with findings.
-        shown = next((record for record in records if not record.clean), records[0])
-        gradient = {"M04", "M05"} & {f.code for f in shown.findings}
-        # What is around a layer comes after it. If the layer's own dx is wrong, that of the module
-        # around it is wrong as well, and says nothing new.
-        around = layer.module is not layer.inner
-        if around and (not gradient or id(layer.inner) in wrong):
-            continue
-        wrong |= {id(layer.inner)} if gradient else set()
-        times = (f"Called {len(records)} times in one pass.",) if len(records) > 1 else ()
-        yield replace(shown, notes=(*shown.notes, *times))
+def _check_ready(model: nn.Module, name: str) -> None:
+    """Raise if the calls of the layers cannot be recorded."""
+    if is_scripted(model):
+        raise SubjectError.scripted(name, type(model).__name__)
+    for parameter_name, parameter in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(parameter):
+            raise SubjectError.not_initialized(name, parameter_name)
 
 
 def _title(name: str, layer: Layer) -> str:
     return f"{name} {layer.name or type(layer.module).__name__}"
 
 
-def _record(model: nn.Module, measured: Measured, title: str, *, drawn: bool) -> Record:
-    fit, call = measured.fit, measured.call
-    findings = tuple(findings_of(model, measured, drawn=drawn))
-    wrong = bool({"M04", "M05"} & {f.code for f in findings})
-    not_judged = "" if wrong or fit.right else fit.why
-    return Record(
-        target=title,
-        kind=call.layer.kind,
-        mode=fit.mode,
-        through=_through(fit),
-        coefficients=fit.coefficients,
-        unexplained=fit.residual,
-        sound=None if not_judged else not wrong,
-        not_judged=not_judged,
-        findings=findings,
-        errors=Errors(),
-        law=_law(fit),
-        notes=tuple(_notes(measured)),
-        parts=fit.parts,
-    )
+@dataclass(slots=True, eq=False)
+class _Audit:
+    """The measurements after a pass.
+
+    Attributes
+    ----------
+    model, name, run, course, drawn
+        What is audited, and how.
+    count
+        How many records there are.
+    failed
+        Whether a layer raised.
+    """
+
+    model: nn.Module
+    name: str
+    run: RecordedPass
+    course: Course
+    drawn: bool
+    count: int = 0
+    failed: bool = False
+
+    def records(self, layers: Sequence[Layer]) -> Iterator[Record]:
+        """Yield a record for each layer, and for a module around it if only that is wrong."""
+        titles = {id(layer): _title(self.name, layer) for layer in layers}
+        done = self.course.done
+        wrong = {id(layer.inner) for layer in layers if done.get(titles[id(layer)])}
+        for layer in layers:
+            title = titles[id(layer)]
+            records = [] if title in done else self._of_calls(layer, title)
+            if not records:
+                continue
+            # A layer that is called several times has one record: that of the first call whose
+            # gradient is wrong, else of the first with findings or without a verdict.
+            records, silent = _telling(records)
+            wrong_ones = (record for record in records if record.sound is False)
+            unclean = (record for record in records if not record.clean)
+            shown = next(itertools.chain(wrong_ones, unclean, records))
+            is_wrong = bool(WRONG_HERE & {found.code for found in shown.findings})
+            # What is around a layer comes after it. If the layer's own dx is wrong, that of the
+            # module around it is wrong as well, and says nothing new.
+            around = layer.module is not layer.inner
+            if around and (not is_wrong or id(layer.inner) in wrong):
+                continue
+            wrong |= {id(layer.inner)} if is_wrong else set()
+            self.count += 1
+            notes = tuple(_notes_on_calls(len(records) + silent, silent))
+            yield replace(shown, notes=(*shown.notes, *notes))
+        yield from self._of_scripts()
+
+    def _of_scripts(self) -> Iterator[Record]:
+        """Yield a record for each layer whose calls cannot be recorded."""
+        for layer, kind in scripted_layers(self.model):
+            if (title := f"{self.name} {layer}") not in self.course.done:
+                self.count += 1
+                yield Record(title, kind, not_judged=SCRIPTED)
+
+    def _of_calls(self, layer: Layer, title: str) -> list[Record]:
+        """Return the records of all calls of a layer."""
+        calls = [pair for pair in self.run.calls if pair[0].layer is layer]
+        if layer.sign == "contents" and self._calls_within(layer):
+            return []
+        if calls:
+            self.course.measuring(title)
+        records = (self._of_call(call, updates, title) for call, updates in calls)
+        return [record for record in records if record is not None]
+
+    def _calls_within(self, container: Layer) -> bool:
+        """Whether a layer inside a container was called."""
+        inside = {id(part) for part in container.module.modules()} - {id(container.module)}
+        return any(id(call.layer.module) in inside for call, _ in self.run.calls)
+
+    def _of_call(self, call: LayerCall, updates: int, title: str) -> Record | None:
+        """Measure and judge one call; whatever that raises costs this record only."""
+        if call.error is not None:
+            return self._of_raised(call, call.error, title)
+        try:
+            unknown = call.layer.sign == "values"
+            if unknown and _works_by_elements(call):
+                return None
+            freed = call.layer in self.run.freed
+            measured = replace(measure_call(call), updates=updates, freed=freed)
+            if unknown and measured.fit.mode != "batch" and not _looks_like_one(call):
+                return None
+            if call.layer.module is call.layer.inner and call.y is not None:
+                shares = wrong_gradients(call, measured.fit)
+                measured = replace(
+                    measured, shares=shares, uncompared=uncompared(call, measured.fit)
+                )
+            return record_of(self.model, measured, title, drawn=self.drawn)
+        except Exception as error:  # noqa: BLE001 - `blamed` tells whose it is
+            return self._of_error(call.layer, title, blamed(title, error))
+
+    def _of_raised(self, call: LayerCall, error: Exception, title: str) -> Record | None:
+        """Return the record of a call that raised; None where that may not be of a layer."""
+        layer = call.layer
+        if layer.sign == "values" or layer.module is not layer.inner:
+            return None
+        if layer not in self.run.passed_over:
+            words = SubjectError.raised(title, error).got
+            return Record(
+                title, layer.kind, not_judged=f"the model went on after it raised {words}"
+            )
+        self.failed = True
+        return record_of_raised(call, error, title, goes_on=self.run.error is None)
+
+    def _of_error(self, layer: Layer, title: str, error: SubjectError) -> Record:
+        if error.code == AUDIT_ERROR:
+            return Record(title, layer.kind, findings=(fault(error),), audited=False)
+        self.failed = True
+        return Record(title, layer.kind, not_judged=f"measuring it raised {error.got}")
 
 
-def _law(fit: CallFit) -> str:
-    law = "constant statistics" if fit.mode == "frozen" else str(fit.variance_rule or "")
-    return f"{law}, then {fit.activation}" if fit.activation else law
+def _telling(records: list[Record]) -> tuple[list[Record], int]:
+    """Leave out calls whose x is constant where another call was judged; return how many."""
+    if all(record.sound is None for record in records):
+        return records, 0
+    telling = [record for record in records if record.not_judged != CONSTANT_ROWS]
+    return telling, len(records) - len(telling)
 
 
-def _through(fit: CallFit) -> Path:
-    """Name the paths in dx; a path too small to be measured counts as right."""
-    if fit.right:
-        return "none" if fit.mode == "frozen" else "both"
-    shares = (fit.coefficients.mean, fit.coefficients.variance)
-    if fit.right is None or any(share is None for share in shares):
-        return "unexplained"
-    near = [[abs((share or 0.0) - v) < COEFFICIENT_LIMIT for v in (0.0, 1.0)] for share in shares]
-    if not all(any(ends) for ends in near) or fit.coefficients.direct is None:
-        return "unexplained"
-    if abs(fit.coefficients.direct - 1) > COEFFICIENT_LIMIT:
-        return "unexplained"
-    names: dict[tuple[bool, bool], Path] = {
-        (True, True): "both",
-        (True, False): "mean",
-        (False, True): "variance",
-        (False, False): "none",
-    }
-    return names[near[0][1], near[1][1]]
+def _notes_on_calls(count: int, silent: int) -> Iterator[str]:
+    if count > 1:
+        yield f"Called {count} times in one pass."
+    if silent:
+        yield f"Not judged in {silent} of these calls, in which {CONSTANT_ROWS}."
 
 
-def _notes(measured: Measured) -> Iterator[str]:
-    call, fit = measured.call, measured.fit
-    if fit.mode == "frozen" and not call.training and not trainable(call.layer):
-        yield "It is frozen: in evaluation mode, with no parameter that trains."
-    if measured.idle == FLAT:
-        yield "Judged in a second call, with gamma 1 where it is 0, beta 0 and a random gradient."
-    elif measured.idle:
-        yield f"Judged in a second call, with a random gradient: in the model, {measured.idle}."
+def _works_by_elements(call: LayerCall) -> bool:
+    """Whether each element of y depends on the same element of x alone: nothing is normalized."""
+    return call.y is not None and changes_alone(lambda x: replay(call, x), call.x, call.y)
+
+
+def _looks_like_one(call: LayerCall) -> bool:
+    """Whether a module that could not be judged has the parts or the output of a normalization."""
+    if {"gamma", "beta"} <= call.layer.parameters.keys():
+        return True
+    return call.y is not None and looks_normalized(call.layer, call.y)

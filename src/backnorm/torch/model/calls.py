@@ -3,64 +3,27 @@
 from __future__ import annotations
 
 import functools
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch.autograd.graph import get_gradient_edge
 
-from backnorm.audit.kinds import geometry
-from backnorm.host.calls.torch_modules import parameter_names, stored_shape
-from backnorm.host.names import kind_in
 from backnorm.host.runners import first_of
-from backnorm.torch.model.state import put_back, tensors_of, values_of
+from backnorm.torch.model.routes import Routes
+from backnorm.torch.model.state import take_snapshot
+from backnorm.torch.model.values import looks_normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backnorm._types import Shape
-    from backnorm.audit.kinds import Geometry, Kind
+    from torch import nn
+    from torch.autograd.graph import GradientEdge
 
-__all__ = ["Layer", "LayerCall", "Recorder", "find_layers", "replay"]
+    from backnorm.torch.model.layers import Layer
+    from backnorm.torch.model.state import Snapshot
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """A normalization layer in its place.
-
-    Attributes
-    ----------
-    name
-        Its name in the model.
-    module
-        The module whose calls are recorded: the layer, or a module around it that adds no
-        parameters.
-    inner
-        The layer itself.
-    kind
-        Its kind, by the name of its class.
-    """
-
-    name: str
-    module: nn.Module
-    inner: nn.Module
-    kind: Kind
-
-    @property
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """Those of gamma and beta that it has."""
-        names = parameter_names(self.inner)
-        return {role: self.inner.get_parameter(name) for role, name in names.items()}
-
-    def geometry(self, shape: Shape) -> Geometry:
-        """How x is divided into rows."""
-        stored = stored_shape(self.inner)
-        own = stored if self.kind in ("layer", "rms") else (math.prod(stored),)
-        if self.kind in ("layer", "rms") and not stored:
-            own = tuple(getattr(self.inner, "normalized_shape", shape[-1:]))
-        groups = getattr(self.inner, "num_groups", getattr(self.inner, "groups", 1))
-        return geometry(self.kind, shape, own, groups)
+__all__ = ["LayerCall", "PassCut", "Recorder"]
 
 
 @dataclass(slots=True, eq=False)
@@ -76,17 +39,26 @@ class LayerCall:
     at
         Position of x among the arguments.
     x, y
-        Copies of the input and the output; y is None if the call raised.
+        Copies of the input and the output; y is None if the call returned no tensor.
     training
         Whether the layer was in training mode.
     before, after
-        Values of its tensors before and after the call.
+        Its tensors before and after the call; after is None if the call did not end.
     dx, dy
         Gradients of x and y in the backward pass; None if no gradient arrived.
     recorded
         Whether autograd recorded the call.
     in_backward
         Whether the backward pass made the call, as activation checkpointing does.
+    ended
+        Whether the call returned.
+    error
+        What the call raised in the forward pass.
+    shared
+        Whether x gets gradient by another route than y as well; None where the graph is made and
+        used within the backward pass, so that its routes are not known.
+    autocast
+        The dtype of automatic mixed precision; None without it.
     """
 
     layer: Layer
@@ -95,46 +67,21 @@ class LayerCall:
     at: int
     x: torch.Tensor
     training: bool
-    before: list[torch.Tensor]
+    before: Snapshot
     recorded: bool
     in_backward: bool = False
+    ended: bool = False
+    error: Exception | None = None
+    shared: bool | None = False
+    autocast: torch.dtype | None = None
     y: torch.Tensor | None = None
-    after: list[torch.Tensor] = field(default_factory=list)
+    after: Snapshot | None = None
     dx: torch.Tensor | None = None
     dy: torch.Tensor | None = None
 
 
-def find_layers(model: nn.Module) -> tuple[Layer, ...]:
-    """Return the normalization layers of a model, and modules around one that add no parameters.
-
-    The modules around layers come last: a fault that shows only there is not the layer's.
-    """
-    kinds = {name: _kind_of(module) for name, module in model.named_modules()}
-    layers = [
-        Layer(name, module, module, kind)
-        for name, module in model.named_modules()
-        if (kind := kinds[name]) is not None
-    ]
-    own = {id(layer.module) for layer in layers}
-    around = [
-        Layer(name, module, inside[0].module, inside[0].kind)
-        for name, module in model.named_modules()
-        if id(module) not in own
-        and len(inside := _inside(module, layers)) == 1
-        and {id(p) for p in module.parameters()} == {id(p) for p in inside[0].module.parameters()}
-    ]
-    return (*layers, *around)
-
-
-def _inside(module: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
-    parts = {id(part) for part in module.modules()}
-    return [layer for layer in layers if id(layer.module) in parts]
-
-
-def _kind_of(module: nn.Module) -> Kind | None:
-    """Return the kind by the name of a class or of its bases; None if no name tells it."""
-    kinds = (kind_in(cls.__name__) for cls in type(module).__mro__)
-    return next(filter(None, kinds), None)
+class PassCut(BaseException):
+    """Ends a pass after so many calls of layers; no model takes it for an error."""
 
 
 class Recorder:
@@ -144,17 +91,64 @@ class Recorder:
     ----------
     calls
         The calls that were recorded.
+    edges
+        Where x and y of these calls are in the graph of autograd.
     on
         Whether it records; if not, layers are called as without it.
     in_backward
         Whether the backward pass is running.
+    made
+        How many calls of layers the pass has made.
+    most
+        After how many calls the pass is cut; None for a pass that is not.
+    passed_over
+        Layers that raise: their x is returned in place of y, so that the pass goes on.
+    entering, leaving
+        Called with the layer before each call, and with `made` after it.
     """
 
-    __slots__ = ("calls", "in_backward", "on")
+    __slots__ = (
+        "calls",
+        "edges",
+        "entering",
+        "in_backward",
+        "leaving",
+        "made",
+        "most",
+        "on",
+        "passed_over",
+    )
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        most: int | None = None,
+        entering: Callable[[Layer], object] = lambda _: None,
+        leaving: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self.calls: list[LayerCall] = []
+        self.edges: list[tuple[LayerCall, GradientEdge, GradientEdge]] = []
         self.on, self.in_backward = True, False
+        self.made, self.most = 0, most
+        self.passed_over: set[Layer] = set()
+        self.entering, self.leaving = entering, leaving
+
+    def begin(self) -> None:
+        """Begin a pass: forget the calls of an earlier pass."""
+        self.calls, self.edges, self.in_backward, self.made = [], [], False, 0
+        self.on = True
+
+    def end_call(self) -> None:
+        """Count a call; raise PassCut if the pass shall make no other."""
+        self.made += 1
+        self.leaving(self.made)
+        if self.made == self.most:
+            raise PassCut
+
+    def find_routes(self, outputs: Sequence[torch.Tensor]) -> None:
+        """Say of each call whether its x gets gradient by another route than y."""
+        routes = Routes(outputs) if self.edges else None
+        for call, x, y in self.edges:
+            call.shared = routes is not None and routes.pass_by(x, y)
 
     def listen(self, layers: Sequence[Layer]) -> None:
         """Record all calls of the layers; `kept` restores the classes.
@@ -165,10 +159,8 @@ class Recorder:
         for layer in layers:
             cls = type(layer.module)
             recording = functools.partialmethod(_recorded, layer, cls.__call__, self)
-            try:
-                layer.module.__class__ = type(cls.__name__, (cls,), {"__call__": recording})
-            except TypeError:  # not a Python class: a compiled script
-                continue
+            members = {"__module__": cls.__module__, "__call__": recording}
+            layer.module.__class__ = type(cls.__name__, (cls,), members)
 
 
 def _recorded(
@@ -184,7 +176,6 @@ def _recorded(
     if at < 0 or not recorder.on:
         return call(module, *arguments, **options)
     x: torch.Tensor = arguments[at]
-    tensors = tensors_of(layer.inner)
     record = LayerCall(
         layer=layer,
         arguments=arguments,
@@ -192,34 +183,54 @@ def _recorded(
         at=at,
         x=x.detach().clone(),
         training=layer.inner.training,
-        before=values_of(tensors),
+        before=take_snapshot(layer.inner),
         recorded=torch.is_grad_enabled(),
         in_backward=recorder.in_backward,
+        shared=None if recorder.in_backward else False,
+        autocast=_autocast_of(x),
     )
     recorder.calls.append(record)
+    recorder.entering(layer)
     # A separate node of autograd: x may be used elsewhere, and the gradient that arrives at the
     # clone is the share of this call only.
     x_here = x.clone() if x.requires_grad else x.detach().clone()
     x_here.requires_grad_()
     x_here.register_hook(functools.partial(_add, record, "dx"))  # type: ignore[no-untyped-call]
+    x_edge = get_gradient_edge(x_here)  # before the layer writes to x in place
     try:
         y = call(module, *arguments[:at], x_here, *arguments[at + 1 :], **options)
-    except ValueError:
-        if _values_per_row(layer, x) > 1:
+        record.ended = True
+    except Exception as error:
+        if recorder.in_backward:  # activation checkpointing ends the call as soon as it has enough
             raise
-        return x_here  # a finding reports it (M06), and the other layers shall be audited as well
-    finally:  # activation checkpointing ends the call by an exception as soon as it has enough
-        record.after = values_of(tensors)
-    first = first_of(y)
-    if _is_floating(first):
-        record.y = first.detach().clone()
-        if first.requires_grad:
-            first.register_hook(functools.partial(_add, record, "dy"))
-    return y
+        record.error = error
+        if layer not in recorder.passed_over:
+            raise
+        y = None
+    finally:
+        record.after = take_snapshot(layer.inner)
+    output = first_of(y)
+    _keep_output(record, output)
+    if _is_floating(output) and output.requires_grad:
+        recorder.edges.append((record, x_edge, get_gradient_edge(output)))
+    if layer.sign == "values" and not _promises(record):
+        recorder.calls.remove(record)
+    recorder.end_call()
+    return x_here if y is None else y
 
 
-def _values_per_row(layer: Layer, x: torch.Tensor) -> int:
-    return layer.geometry(tuple(x.shape)).n
+def _keep_output(record: LayerCall, y: Any) -> None:
+    if _is_floating(y):
+        record.y = y.detach().clone()
+        if y.requires_grad:
+            y.register_hook(functools.partial(_add, record, "dy"))
+
+
+def _promises(record: LayerCall) -> bool:
+    """Whether a module that no name tells is worth a measurement."""
+    if record.y is None or record.y.shape != record.x.shape:
+        return False
+    return bool(record.layer.parameters) or looks_normalized(record.layer, record.y)
 
 
 def _add(call: LayerCall, name: str, gradient: torch.Tensor) -> None:
@@ -228,17 +239,10 @@ def _add(call: LayerCall, name: str, gradient: torch.Tensor) -> None:
     setattr(call, name, gradient.detach().clone() if sum_ is None else sum_ + gradient.detach())
 
 
+def _autocast_of(x: torch.Tensor) -> torch.dtype | None:
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
 def _is_floating(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def replay(call: LayerCall, x: torch.Tensor) -> torch.Tensor | None:
-    """Return y of the same call on another x, from the same state of the layer."""
-    layer = call.layer
-    put_back(tensors_of(layer.inner), call.before)
-    layer.inner.training = call.training
-    with torch.set_grad_enabled(call.recorded):
-        x_here = x.detach().clone().requires_grad_().clone()  # hooks of the model may expect it
-        arguments = (*call.arguments[: call.at], x_here, *call.arguments[call.at + 1 :])
-        y = first_of(layer.module(*arguments, **call.options))
-    return y.detach() if isinstance(y, torch.Tensor) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,24 +17,34 @@ from backnorm.audit.measure.lines import find_lines, same_lines
 from backnorm.audit.measure.variance_rule import Observed, VarianceRule, find_variance_rule
 from backnorm.audit.thresholds import CENTRE_LIMIT, FEW_VALUES, FROZEN_LIMIT
 from backnorm.torch.model.activations import parts
-from backnorm.torch.model.calls import replay
+from backnorm.torch.model.readings import readings, usual_reading
+from backnorm.torch.model.reruns import replay
 from backnorm.torch.model.shares import NO_SHARES, Passed, measure_shares
-from backnorm.torch.model.state import put_back, tensors_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import Float64Array
-    from backnorm.audit.kinds import Geometry
+    from backnorm.audit.kinds import Geometry, Kind
     from backnorm.audit.measure.forward_law import Scatter
     from backnorm.audit.measure.lines import Lines
     from backnorm.audit.record import ChannelParts, Coefficients, Mode
     from backnorm.torch.model.calls import LayerCall
+    from backnorm.torch.model.readings import Reading
 
-__all__ = ["FLAT", "CallFit", "fit_call"]
+__all__ = ["CONSTANT_ROWS", "FLAT", "NO_LINE", "OTHER_STATISTICS", "CallFit", "fit_call"]
 
 FLAT: Final = "y does not depend on x"
 """Why a layer whose gamma is 0, or whose output is clipped altogether, was not judged."""
+
+NO_LINE: Final = (
+    "y is not a linear function of x in each row, nor a known activation of such a function"
+)
+CONSTANT_ROWS: Final = "each row of x is constant"
+"""Why a call was not judged whose x says nothing, as that of a state that begins with zeros."""
+
+OTHER_STATISTICS: Final = "its statistics are neither those of the batch nor constants"
+"""Why a layer whose law was not found was not judged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +53,8 @@ class CallFit:
 
     Attributes
     ----------
+    kind
+        The kind of normalization that it was judged as.
     n
         How many values share their statistics.
     mean, var
@@ -66,8 +79,13 @@ class CallFit:
         One channel, for a drawing.
     unseen
         The paths in dx that are too small to be measured.
+    note
+        What is worth knowing about the kind.
+    where
+        How x is divided into rows; None if that is not known.
     """
 
+    kind: Kind
     n: int
     mean: Float64Array
     var: Float64Array
@@ -81,6 +99,8 @@ class CallFit:
     idle: bool = False
     parts: ChannelParts | None = None
     unseen: tuple[str, ...] = ()
+    note: str = ""
+    where: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +109,8 @@ class _Sample:
 
     Attributes
     ----------
+    reading
+        The kind, and how they are divided into rows.
     inputs, y
         What the layer received and returned.
     rows
@@ -99,6 +121,7 @@ class _Sample:
         Which rows are finite and vary in x, shape (R,).
     """
 
+    reading: Reading
     inputs: Inputs
     y: Float64Array
     rows: Float64Array
@@ -124,16 +147,36 @@ def fit_call(call: LayerCall) -> CallFit:
     Accuracy: the paths are built in float64 from the slope and centre that the layer used. The
     rounding of x's dtype, times the offset, limits the precision; a smaller path has no share.
     """
-    put_back(tensors_of(call.layer.inner), call.before)  # another call may have changed them
-    where = call.layer.geometry(tuple(call.x.shape))
-    own = scatter(call.layer.kind, where.rows(_array(call.x)))
-    fit = CallFit(where.n, own.mean, own.var)
+    call.before.restore()  # another call may have changed it
+    nothing = np.zeros((0, 1))
     if call.y is None or call.y.shape != call.x.shape:
-        return replace(fit, why="its output has not the shape of its input")
+        why = "its output does not have the shape of its input"
+        why = "its output is not a tensor of floating-point numbers" if call.y is None else why
+        return CallFit(call.layer.kind, _usual_n(call), nothing, nothing, why=why)
+    first = None
+    for reading in readings(call.layer, tuple(call.x.shape)):
+        fit = _fit_as(call, reading, call.y)
+        if fit.mode != "other" or fit.idle:
+            return replace(fit, note=reading.note, where=reading.geometry)
+        first = first or fit
+    none = CallFit(call.layer.kind, 0, nothing, nothing, why="x has no axes that it could share")
+    return first or none
+
+
+def _usual_n(call: LayerCall) -> int:
+    usual = usual_reading(call.layer, tuple(call.x.shape))
+    return 0 if usual is None else usual.geometry.n
+
+
+def _fit_as(call: LayerCall, reading: Reading, y: torch.Tensor) -> CallFit:
+    """Measure a call of a layer as one of a kind, with its axes in an order."""
+    where = reading.geometry
+    own = scatter(reading.kind, where.rows(_array(call.x)))
+    fit = CallFit(reading.kind, where.n, own.mean, own.var)
     if where.n == 1 or not own.var.any():
         few = where.n <= FEW_VALUES
-        return replace(fit, why=_too_few(where.n) if few else "each row of x is constant")
-    sample = _sampled(call, where, call.x, call.y)
+        return replace(fit, why=_too_few(where.n) if few else CONSTANT_ROWS)
+    sample = _sampled(call, reading, call.x, y)
     if not sample.usable.any():
         return replace(fit, why="x or y is not finite", idle=True)
     if _is_flat(call, sample):
@@ -147,17 +190,22 @@ def _too_few(n: int) -> str:
     return f"each statistic has {n} values, which are too few"
 
 
-def _sampled(call: LayerCall, where: Geometry, x: torch.Tensor, y: torch.Tensor) -> _Sample:
+def _sampled(call: LayerCall, reading: Reading, x: torch.Tensor, y: torch.Tensor) -> _Sample:
     """Arrange an x and its y."""
+    where = reading.geometry
     x_rows, y_rows = where.rows(_array(x)), where.rows(_array(y))
     finite = np.isfinite(x_rows + y_rows).all(axis=1, keepdims=True)
     x_rows, y_rows = (np.where(finite, rows, 0.0) for rows in (x_rows, y_rows))
-    own, plain = scatter(call.layer.kind, x_rows), where.from_rows(x_rows)
-    parameters = {role: _array(value) for role, value in call.layer.parameters.items()}
+    own, plain = scatter(reading.kind, x_rows), where.from_rows(x_rows)
+    size = math.prod(where.parameter_view)
+    parameters = {
+        role: np.broadcast_to(_array(value).ravel(), size)
+        for role, value in call.layer.parameters.items()
+    }
     gamma, beta = parameters.get("gamma"), parameters.get("beta")
     inputs = Inputs(where, 1.0, plain, plain, gamma, beta)
     usable: npt.NDArray[np.bool_] = np.ravel(finite) & (own.var[:, 0] > 0)
-    return _Sample(inputs, where.from_rows(y_rows), x_rows, own, usable)
+    return _Sample(reading, inputs, where.from_rows(y_rows), x_rows, own, usable)
 
 
 def _array(tensor: torch.Tensor) -> Any:
@@ -167,27 +215,30 @@ def _array(tensor: torch.Tensor) -> Any:
 def _is_flat(call: LayerCall, sample: _Sample) -> bool:
     """Tell a layer whose y is the same for every x: gamma is 0, or all of y is clipped."""
     rows = sample.inputs.geometry.rows(sample.y)[sample.usable]
-    if call.layer.kind in ("batch", "instance"):
+    if sample.reading.kind in ("batch", "instance"):
         return bool((np.ptp(rows, axis=1) == 0).all())
-    # gamma and beta differ within a row: y is then the same in all samples.
-    return len(call.x) > 1 and bool((np.ptp(sample.y, axis=0) == 0).all())
+    # gamma and beta differ within a row: y is then the same in all samples, and x is not.
+    same_y, same_x = (
+        bool((np.ptp(values, axis=0) == 0).all()) for values in (sample.y, sample.inputs.x)
+    )
+    return len(call.x) > 1 and same_y and not same_x
 
 
 def _with_lines(call: LayerCall, fit: CallFit, sample: _Sample) -> CallFit:
     """Find the lines from x to y, and what they say."""
-    why = "y is not a linear function of x in each row, nor a known activation of such a function"
+    why = NO_LINE
     x = 2 * call.x + torch.nan_to_num(call.x).std()
     y = replay(call, x)
     if y is None:
         return replace(fit, why="a second call returned no tensor")
-    other = _sampled(call, sample.inputs.geometry, x, y)
+    other = _sampled(call, sample.reading, x, y)
     own = parts(call.layer, sample.inputs.geometry)
     for lines in find_lines(sample.inputs, sample.y, own):
-        why = "its statistics are neither those of the batch nor constants"
+        why = OTHER_STATISTICS
         others = same_lines(lines, other.inputs, other.y)
         if others is None:
             continue
-        mode, rule = _mode(call, (sample, other), (lines, others))
+        mode, rule = _mode((sample, other), (lines, others))
         if mode != "other":
             activation = "" if lines.activation is None else lines.activation.name
             fit = replace(fit, mode=mode, variance_rule=rule, activation=activation)
@@ -196,7 +247,7 @@ def _with_lines(call: LayerCall, fit: CallFit, sample: _Sample) -> CallFit:
 
 
 def _mode(
-    call: LayerCall, samples: tuple[_Sample, _Sample], both: tuple[Lines, Lines]
+    samples: tuple[_Sample, _Sample], both: tuple[Lines, Lines]
 ) -> tuple[Mode, VarianceRule | None]:
     """Tell constants from the batch's statistics by a second x, twice as wide and shifted."""
     kept = np.logical_and.reduce([s.usable for s in samples] + [lines.known for lines in both])
@@ -222,7 +273,7 @@ def _mode(
     var = np.concatenate([s.var[kept] for s in own])
     n = np.full(var.shape, float(samples[0].rows.shape[1]))
     observed = Observed(var, n, slopes, var <= np.quantile(var, 0.2))
-    rule = find_variance_rule(observed, unbiased_too=has_mean(call.layer.kind))
+    rule = find_variance_rule(observed, unbiased_too=has_mean(samples[0].reading.kind))
     return ("other", None) if rule is None else ("batch", rule)
 
 
@@ -243,7 +294,7 @@ def _with_paths(call: LayerCall, fit: CallFit, sample: _Sample, lines: Lines) ->
         return replace(fit, why=words, idle=True)
     own = sample.own
     passed = Passed(
-        kind=call.layer.kind,
+        kind=fit.kind,
         x=sample.rows[kept],
         dx=dx[kept],
         dy=dy[kept],

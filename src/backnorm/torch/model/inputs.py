@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -15,7 +18,19 @@ if TYPE_CHECKING:
 
     from backnorm._types import Shape
 
-__all__ = ["Shaped", "described", "draw_inputs", "guess"]
+__all__ = [
+    "CONVOLUTIONS",
+    "HERE",
+    "ModelInputs",
+    "Shaped",
+    "described",
+    "draw_inputs",
+    "guess",
+    "inputs_of",
+]
+
+HERE: Final = str(Path(__file__).parent)
+"""Folder of the code that calls models: a place in a model's code is below it."""
 
 BATCH: Final = 8
 """Samples: enough that each statistic has more than two values, and few enough to be quick."""
@@ -60,6 +75,34 @@ class Shaped:
 
     shape: Shape
     below: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelInputs:
+    """The arguments of a model, by position and by name."""
+
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+
+def inputs_of(model: nn.Module, inputs: Any) -> ModelInputs:
+    """Return the arguments that a model is called with.
+
+    Parameters
+    ----------
+    model
+        The model.
+    inputs
+        A tuple has the arguments by position. A mapping has them by name where all its keys are
+        names of arguments; any other mapping, and whatever else, is the only argument.
+    """
+    if isinstance(inputs, tuple):
+        return ModelInputs(inputs, {})
+    if isinstance(inputs, Mapping) and inputs:
+        names = inspect.signature(model.forward).parameters.keys()
+        if inputs.keys() <= names:
+            return ModelInputs((), inputs)
+    return ModelInputs((inputs,), {})
 
 
 def draw_inputs(model: nn.Module, shapes: Sequence[Shaped]) -> tuple[torch.Tensor, ...]:
@@ -142,7 +185,7 @@ def described(inputs: Any) -> str:
     Parameters
     ----------
     inputs
-        A tensor, or a tuple of arguments.
+        A tensor, a mapping, or a tuple of arguments.
 
     Returns
     -------
@@ -150,9 +193,16 @@ def described(inputs: Any) -> str:
         Such as "an input of shape (8, 3, 64, 64)".
     """
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    words = [
-        str(tuple(x.shape)) if isinstance(x, torch.Tensor) else type(x).__name__ for x in arguments
-    ]
+    words = list(map(_words, arguments))
     if len(words) == 1 and isinstance(arguments[0], torch.Tensor):
         return f"an input of shape {words[0]}"
     return f"the inputs {', '.join(words) or '()'}"
+
+
+def _words(argument: Any) -> str:
+    """Return the shape of a tensor, what is in a mapping, or the class of anything else."""
+    if isinstance(argument, torch.Tensor):
+        return str(tuple(argument.shape))
+    if isinstance(argument, Mapping):
+        return f"{{{', '.join(f'{key}: {_words(one)}' for key, one in argument.items())}}}"
+    return type(argument).__name__

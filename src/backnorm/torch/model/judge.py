@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -12,18 +12,22 @@ from backnorm.audit.findings import finding
 from backnorm.audit.thresholds import FEW_VALUES, GAP_LIMIT, GAP_NOISE, SMALL_VARIANCE_SHARE
 from backnorm.host.names import role_of
 from backnorm.torch.model.fit import FLAT
-from backnorm.torch.model.state import tensors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from torch import nn
 
     from backnorm.audit.record import Finding
-    from backnorm.torch.model.calls import Layer, LayerCall
+    from backnorm.torch.model.calls import LayerCall
     from backnorm.torch.model.fit import CallFit
+    from backnorm.torch.model.layers import Layer
+    from backnorm.torch.model.state import Snapshot
 
-__all__ = ["Measured", "findings_of", "running_changed", "trainable"]
+__all__ = ["Measured", "few_values", "findings_of", "running_changed", "trainable"]
+
+OF_ROLE: Final = {"gamma": "G13", "beta": "G14"}
+"""Findings about the gradients of parameters by their roles; that of any other is G19."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,11 @@ class Measured:
         How many times the running statistics were updated for this x.
     freed
         Whether a gradient arrives once the parameters that are 0 are not.
+    uncompared
+        Names of the parameters whose gradient was not compared, and why.
+    shares
+        What share of its derivative each of gamma, beta and other parameters gets, in words,
+        where it is not 1.
     """
 
     call: LayerCall
@@ -52,6 +61,8 @@ class Measured:
     idle: str = ""
     updates: int = 0
     freed: bool = False
+    uncompared: tuple[str, ...] = ()
+    shares: Mapping[str, str] = field(default_factory=dict)
 
 
 def findings_of(model: nn.Module, measured: Measured, *, drawn: bool) -> Iterator[Finding]:
@@ -70,6 +81,9 @@ def findings_of(model: nn.Module, measured: Measured, *, drawn: bool) -> Iterato
     yield from _of_gradient(measured)
     if call.layer.module is not call.layer.inner:
         return
+    for role, share in measured.shares.items():
+        code = OF_ROLE.get(role, "G19")
+        yield finding(code, f"{role}: {share}" if code == "G19" else share)
     yield from _of_zeros(measured)
     if model.training and any(p.requires_grad for p in model.parameters()):
         yield from _of_mode(call, fit)
@@ -95,7 +109,7 @@ def _of_zeros(measured: Measured) -> Iterator[Finding]:
     call, layer = measured.call, measured.call.layer
     gamma = layer.parameters.get("gamma")
     if measured.idle == FLAT:
-        if gamma is not None and not _before(call, gamma).any():
+        if gamma is not None and not call.before.value_of(gamma).any():
             if gamma.requires_grad:
                 yield finding("Z01", f"gamma is 0 in all {gamma.numel()} positions")
             else:
@@ -109,12 +123,6 @@ def _of_zeros(measured: Measured) -> Iterator[Finding]:
             yield finding("M09", "the gradient that arrives is 0 everywhere")
 
 
-def _before(call: LayerCall, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the value that a tensor of the layer had before the call."""
-    pairs = zip(tensors_of(call.layer.inner), call.before, strict=True)
-    return next(value for own, value in pairs if own is tensor)
-
-
 def trainable(layer: Layer) -> bool:
     """Whether gamma or beta trains."""
     return any(parameter.requires_grad for parameter in layer.parameters.values())
@@ -124,20 +132,19 @@ def _of_mode(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
     layer = call.layer
     if fit.mode == "frozen" and not call.training and trainable(layer):
         yield finding("M01", "evaluation mode, with parameters that train")
-    if layer.kind != "batch" or fit.mode != "batch":
+    if fit.kind != "batch" or fit.mode != "batch":
         return
     if layer.parameters and not trainable(layer):
         yield finding("M02", "statistics of the batch, with no parameter that trains")
-    if not _running(call, call.before):
+    if not _running(call.before):
         yield finding("M03", "no running statistics")
-    elif call.after and not running_changed(call):
+    elif call.after is not None and not running_changed(call):
         yield finding("M03", "running statistics that did not change in this pass")
 
 
 def _of_statistics(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
-    uses_batch = fit.mode == "batch" or call.y is None
-    if uses_batch and fit.n <= FEW_VALUES:
-        yield finding("M06", f"{fit.n} values per channel, x of shape {tuple(call.x.shape)}")
+    if fit.mode == "batch":
+        yield from few_values(call, fit.n)
     eps = getattr(call.layer.inner, "eps", None)
     if fit.mode == "batch" and isinstance(eps, float) and fit.n > FEW_VALUES:
         share = float(np.mean(fit.var < eps))
@@ -146,24 +153,30 @@ def _of_statistics(call: LayerCall, fit: CallFit) -> Iterator[Finding]:
             yield finding("M07", f"{measured} {np.nanmin(fit.var):.1e}")
 
 
-def _running(call: LayerCall, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the running statistics among the values of the layer's tensors."""
-    names = {id(buffer): name for name, buffer in call.layer.inner.named_buffers()}
-    pairs = zip(tensors_of(call.layer.inner), values, strict=False)
-    roles = {role_of(names[id(t)]): value for t, value in pairs if id(t) in names}
+def few_values(call: LayerCall, n: int) -> Iterator[Finding]:
+    """Yield a finding where each statistic of a batch has one or two values."""
+    if 0 < n <= FEW_VALUES:
+        yield finding("M06", f"{n} values per channel, x of shape {tuple(call.x.shape)}")
+
+
+def _running(snapshot: Snapshot) -> dict[str, torch.Tensor]:
+    """Return the running statistics among the tensors of a layer."""
+    roles = {role_of(name): value for name, value in snapshot.buffers().items()}
     return {role: roles[role] for role in ("running_mean", "running_var") if role in roles}
 
 
 def running_changed(call: LayerCall) -> bool:
     """Whether a call changed the running statistics of its layer."""
-    before, after = _running(call, call.before), _running(call, call.after)
+    if call.after is None:
+        return False
+    before, after = _running(call.before), _running(call.after)
     return any(not torch.equal(before[role], value) for role, value in after.items())
 
 
 def _of_running(model: nn.Module, measured: Measured, *, drawn: bool) -> Iterator[Finding]:
     """Yield what is wrong with the values of the running statistics, or with their updates."""
     call, fit = measured.call, measured.fit
-    running = _running(call, call.before)
+    running = _running(call.before)
     if measured.updates > 1:
         yield finding("S03", "once in the forward pass, once as the backward pass ran it again")
     if bad := [words for role, value in running.items() if (words := _bad(role, value))]:
@@ -173,7 +186,7 @@ def _of_running(model: nn.Module, measured: Measured, *, drawn: bool) -> Iterato
         yield finding(
             "M12", f"training mode, statistics of the batch, x of shape {(*call.x.shape,)}"
         )
-    if call.layer.kind != "batch" or len(running) < 2:  # noqa: PLR2004
+    if fit.kind != "batch" or len(running) < 2:  # noqa: PLR2004
         return
     mean, var = (value.double().cpu().numpy() for value in running.values())
     untouched = not mean.any() and (var == 1).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,82 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["kept", "put_back", "tensors_of", "values_of"]
+__all__ = ["Snapshot", "kept", "put_back", "take_snapshot", "tensors_of", "values_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor that a module holds.
+
+    Attributes
+    ----------
+    place
+        The parameters, the buffers or the attributes of a module, by name.
+    name
+        The name of the tensor there.
+    tensor, value
+        The tensor, and a copy of its value.
+    is_buffer
+        Whether it is a buffer.
+    """
+
+    place: dict[str, Any]
+    name: str
+    tensor: torch.Tensor
+    value: torch.Tensor
+    is_buffer: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The tensors of a layer at one time, and their values.
+
+    A layer may change values, put another tensor under a name, or hold a tensor from its first
+    call on: so names, tensors and values are all kept.
+    """
+
+    held: tuple[Held, ...]
+
+    def restore(self) -> None:
+        """Give the layer back what it held."""
+        names = {(id(one.place), one.name) for one in self.held}
+        for place in {id(one.place): one.place for one in self.held}.values():
+            for name in [n for n, value in place.items() if isinstance(value, torch.Tensor)]:
+                if (id(place), name) not in names:
+                    del place[name]
+        for one in self.held:
+            one.place[one.name] = one.tensor
+        leaves = [one for one in self.held if one.tensor.is_leaf]
+        put_back([one.tensor for one in leaves], [one.value for one in leaves])
+
+    def value_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the value that a tensor had."""
+        return next(one.value for one in self.held if one.tensor is tensor)
+
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """Return the values of the buffers, by their last names."""
+        return {one.name: one.value for one in self.held if one.is_buffer}
+
+
+def take_snapshot(module: nn.Module) -> Snapshot:
+    """Return the tensors of a layer, and copies of their values."""
+    return Snapshot(
+        tuple(
+            Held(place, name, value, value.detach().clone(), is_buffer)
+            for part in module.modules()
+            for place, is_buffer in _places(part)
+            for name, value in place.items()
+            if isinstance(value, torch.Tensor)
+        )
+    )
+
+
+def _places(module: nn.Module) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield where a module holds tensors, and whether these are buffers."""
+    attributes = vars(module)
+    yield attributes["_parameters"], False
+    yield attributes["_buffers"], True
+    yield attributes, False
 
 
 @contextlib.contextmanager

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from backnorm.errors import SubjectError
-from backnorm.torch.model.audit import audit_model
-from backnorm.torch.model.inputs import draw_inputs, guess
+from backnorm.host.raised import place_of
+from backnorm.torch.model.audit import audit_layers
+from backnorm.torch.model.inputs import HERE, draw_inputs, guess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Arguments
+    from backnorm.torch.model.audit import Course
     from backnorm.torch.model.inputs import Shaped
 
 __all__ = ["audit_model_target"]
@@ -26,8 +28,8 @@ def audit_model_target(
     shapes: Sequence[Shaped],
     arguments: Arguments,
     name: str,
-    at_work: Callable[[str], object],
-) -> tuple[Record, ...]:
+    course: Course,
+) -> Iterator[Record]:
     """Audit every normalization layer of the model that a target names.
 
     Parameters
@@ -40,13 +42,13 @@ def audit_model_target(
         The arguments of the callable.
     name
         Name of the model in the report.
-    at_work
-        Called with the name of each layer before it is measured.
+    course
+        Who follows the audit, and how far an earlier process came with it.
 
-    Returns
-    -------
-    tuple of Record
-        As of `audit_model`.
+    Yields
+    ------
+    Record
+        As of `audit_model`, each as soon as it is known.
 
     Raises
     ------
@@ -56,19 +58,21 @@ def audit_model_target(
     """
     model, inputs = _built(found, arguments, name)
     if inputs is not None and not shapes:
-        return audit_model(model, inputs, name=name, at_work=at_work)
-    if shapes:
-        return _audit_drawn(model, shapes, name, at_work)
-    shaped, layer = guess(model, name)
-    first, *others = _audit_drawn(model, [shaped], name, at_work)
-    note = f"The input of shape {shaped.shape} is a guess from {layer}; set another with --input."
-    return (replace(first, notes=(*first.notes, note)), *others)
-
-
-def _audit_drawn(
-    model: nn.Module, shapes: Sequence[Shaped], name: str, at_work: Callable[[str], object]
-) -> tuple[Record, ...]:
-    return audit_model(model, draw_inputs(model, shapes), name=name, drawn=True, at_work=at_work)
+        yield from audit_layers(model, inputs, name=name, drawn=False, course=course)
+        return
+    note = ""
+    if not shapes:
+        shaped, layer = guess(model, name)
+        note = (
+            f"The input of shape {shaped.shape} is a guess from {layer}; set another with --input."
+        )
+        shapes = [shaped]
+    inputs = draw_inputs(model, shapes)
+    for record in audit_layers(model, inputs, name=name, drawn=True, course=course):
+        # In the first record of all: an earlier process has said it.
+        said = (note,) if note and not course.done else ()
+        yield replace(record, notes=(*record.notes, *said))
+        note = ""
 
 
 def _built(found: Any, arguments: Arguments, name: str) -> tuple[nn.Module, Any]:
@@ -80,7 +84,8 @@ def _built(found: Any, arguments: Arguments, name: str) -> tuple[nn.Module, Any]
                 found(**arguments) if isinstance(arguments, dict) else found(*(arguments or ()))
             )
         except Exception as error:
-            raise SubjectError.cannot_build(name, repr(arguments or ()), error) from error
+            place = place_of(error, HERE)
+            raise SubjectError.not_built(name, repr(arguments or ()), error, place) from error
     is_pair = isinstance(target, tuple) and len(target) == 2  # noqa: PLR2004
     model, inputs = target if is_pair else (target, None)
     if not isinstance(model, nn.Module):
