@@ -11,11 +11,14 @@ import pytest
 
 from backnorm import errors
 from backnorm.errors import (
+    ArrayNameError,
     BacknormError,
     BenchmarkError,
     ConversionError,
     DtypeError,
     FileError,
+    FoldError,
+    KernelError,
     NotInstalledError,
     NotSupportedError,
     RangeError,
@@ -24,7 +27,9 @@ from backnorm.errors import (
     StorageError,
     SubjectError,
     UnknownNameError,
+    WriteError,
 )
+from backnorm.errors.causes import FailedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +134,36 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.equal_values(3),
+        (
+            "x must have two different values if eps is 0, got 3 equal values. "
+            "inv_std = 1/sqrt(var + eps) would be infinite. Pass different values, or an eps "
+            "greater than 0."
+        ),
+    ),
+    (
+        RangeError.underflow(),
+        (
+            "x must have a variance, with eps, of at least 2.3e-308, got different values with a "
+            "smaller variance. The square of a deviation underflows in float64. Multiply the "
+            "values, or pass an eps greater than 0."
+        ),
+    ),
+    (
+        RangeError.not_finite("x", float("nan")),
+        (
+            "x must hold finite numbers, got nan. One value that is not finite makes the mean and "
+            "every output so. Pass other numbers."
+        ),
+    ),
+    (
+        RangeError.not_below("dy", 1e100, 1e101),
+        (
+            "dy must hold numbers between -1e+100 and 1e+100, got 1e+101. The variance is a sum of "
+            "squares, which must be finite. Pass smaller numbers."
+        ),
+    ),
+    (
         RangeError.negative_slope(0),
         (
             "negative_slope must be a finite number greater than 0, got 0. The backward "
@@ -146,8 +181,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.axes("HWC"),
         (
-            "axes must name each axis by another letter, N or B first and C for the channels, got "
-            "'HWC'. Pass for example NHWC, NTC or N...C."
+            "axes must have a letter for each axis and none twice, with N or B first and C for the "
+            "channels, got 'HWC'. Pass for example NHWC, NTC or N...C."
         ),
     ),
     (
@@ -356,6 +391,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         "through must be one of 'both', 'mean', got 'bth'. Did you mean 'both'?",
     ),
     (
+        UnknownNameError.finding("G0", ["G01", "G02"]),
+        (
+            "CODE must be the code of a finding or a probe, got 'G0'. Codes that are like it: G02, "
+            "G01. backnorm explain lists all findings."
+        ),
+    ),
+    (
         UnknownNameError.option("momentun", "mxnet", ("eps", "momentum")),
         (
             "mxnet does not have the option momentun. Its options are eps, momentum. Did you "
@@ -448,6 +490,42 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        BenchmarkError.no_recording("run.json"),
+        (
+            "run.json does not hold a recording of the lab. Trainings are added to the file if it "
+            "is there. Pass another file with --json."
+        ),
+    ),
+    (
+        BenchmarkError.other_recording("run.json", "backnorm lab experiment --seeds 3"),
+        (
+            "run.json has trainings that this command does not ask for. The file was written by "
+            "`backnorm lab experiment --seeds 3`, whose trainings would be lost. Pass another "
+            "file with --json."
+        ),
+    ),
+    (
+        BenchmarkError.other_environment("run.json", {"torch": "2.0"}, {"torch": "2.1"}),
+        (
+            "run.json was begun in another environment. It was begun with torch 2.0; here is "
+            "torch 2.1. Pass another file with --json."
+        ),
+    ),
+    (
+        BenchmarkError.rate_not_recorded(0.3, (0.1, 0.5)),
+        (
+            "The recorded run does not have the learning rate 0.3. It has 0.1, 0.5. Pass one of "
+            "these with --rate, or leave --recorded out to train."
+        ),
+    ),
+    (
+        BenchmarkError.training_died(),
+        (
+            "A process ended during its training. The system may have ended it for want of "
+            "memory. Run the command again with fewer --processes: finished trainings are kept."
+        ),
+    ),
+    (
         ConversionError.loss("mxnet", "torch", "an estimate", "Pass n."),
         "mxnet's state cannot be converted to torch without loss: an estimate. Pass n.",
     ),
@@ -504,37 +582,191 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        FileError.unwritable("m.pt", PermissionError("denied")),
+        WriteError.unwritable("m.pt", PermissionError("denied")),
         (
             "m.pt cannot be written: PermissionError: denied. No file has been changed. Check "
             "that the folder exists, its permissions, and the free space on the disk."
         ),
     ),
     (
-        FileError.not_regular("m.npz", "a pipe"),
+        WriteError.unsynchronized("m.pt", OSError("input/output error")),
+        (
+            "m.pt has been written, but its folder cannot be synchronized: OSError: input/output "
+            "error. The new file is there, whole; after a power failure the old one could be "
+            "back. Check the disk, and write the file again."
+        ),
+    ),
+    (
+        WriteError.not_regular("m.npz", "a pipe"),
         "m.npz is a pipe, not a regular file. A new file would replace it. Name another file.",
+    ),
+    (
+        FileError.irregular_source("m.npz", "a pipe"),
+        (
+            "m.npz is a pipe, not a regular file. A pipe or a device may never end. Copy its "
+            "content into a file, and name that file."
+        ),
+    ),
+    (
+        FileError.folder("models"),
+        (
+            "models is a directory, not a regular file. Only the folders of a SavedModel and of a "
+            "TensorFlow.js model are read. Name a file in it."
+        ),
+    ),
+    (
+        FileError.empty("m.pt"),
+        (
+            "m.pt is empty. Its download, or the program that wrote it, may have been stopped. "
+            "Download or save it again."
+        ),
+    ),
+    (
+        FileError.over_budget("m.npz", "member a.npy", 1 << 30, 1000, 4, 16),
+        (
+            "m.npz, member a.npy needs 1073741824 bytes of memory, and 1000 are left for the "
+            "file. A file may take 4 times its size and 16 MiB of memory. If you trust the file, "
+            "pass memory, in bytes."
+        ),
+    ),
+    (
+        FileError.compressed("m.npz", "member a.npy", 12),
+        (
+            "m.npz, member a.npy must be stored or deflated, got compression method 12. NumPy, "
+            "Keras and PyTorch write no other; a few bytes of another unpack to gigabytes. "
+            "Download or save it again, or pass format."
+        ),
     ),
     (
         FileError.no_layers("m.npz", 5),
         (
-            "m.npz has no normalization layer, only 5 other arrays. Layers are recognized by "
-            "the names and shapes of their arrays, or by the network. Check the format, and "
-            "pass the network's file if there is one."
+            "m.npz has no normalization layer that can be converted, only 5 other arrays. Layers "
+            "are recognized by the names and shapes of their arrays, or by the network. Check the "
+            "format, and pass the network's file if there is one."
+        ),
+    ),
+    (
+        FoldError.no_fold("m.h5", "h5"),
+        (
+            "The norms of m.h5 cannot be folded: the format h5 is not supported. ONNX and Caffe "
+            "tell what stands before a norm; for a state_dict a target tells it. Export the "
+            "network to ONNX, and fold there."
+        ),
+    ),
+    (
+        FoldError.no_graph("m.onnx", "onnx"),
+        (
+            "m.onnx has no network, so its norms cannot be folded. The network tells which layer "
+            "stands before a norm. Read the network's file, and fold that."
+        ),
+    ),
+    (
+        FoldError.needs_like("m.pt"),
+        (
+            "m.pt is a state_dict: its norms can be folded only for a given target. A state_dict "
+            "does not tell which layers get a bias and which norms go. Pass like, the state_dict "
+            "of the network without norms, as files.read returns it."
+        ),
+    ),
+    (
+        FoldError.unfoldable("m.pt", "bn1", "", ["a", "b", "c", "d"]),
+        (
+            "m.pt, layer bn1 cannot be folded: names and order do not tell which layer it follows "
+            "(of its size: a, b, c and 1 more). The target has no such norm. Export the network to "
+            "ONNX, whose graph tells it, and fold there."
+        ),
+    ),
+    (
+        FoldError.none_folded("m.onnx", [(f"bn{i}", "it reads x") for i in range(5)]),
+        (
+            "None of the 5 norms of m.onnx can be folded. bn0: it reads x; bn1: it reads x; bn2: "
+            "it reads x; 2 more. Convert the file without folding, or change the network."
+        ),
+    ),
+    (
+        FoldError.already_folded("m.onnx", "convolutions have a bias (3)"),
+        (
+            "m.onnx has no normalization layer left to fold (F06 of backnorm inspect). "
+            "Convolutions have a bias (3). If the network has batch norm, it is folded already, "
+            "and nothing is left to do."
+        ),
+    ),
+    (
+        KernelError.flattened("m.pt", {"fc": 3136, "head": 64}),
+        (
+            "m.pt does not tell whether a map is flattened before fc (3136 inputs), head (64 "
+            "inputs). Keras and Flax flatten a map channels last, other frameworks channels first, "
+            "so the weights would be in the wrong order. Read the file with settings=[('fc', "
+            "'flatten', C)], where C is the number of channels of the map that is flattened before "
+            "it, or False if no map is."
+        ),
+    ),
+    (
+        KernelError.square("m.pt", ["q"]),
+        (
+            "m.pt does not tell whether q is the kernel of a dense layer. The kernel of a dense "
+            "layer is transposed, an embedding is not, and the shape would be the same. Read the "
+            "file with settings=[('q', 'kind', 'dense')], or 'other'."
+        ),
+    ),
+    (
+        KernelError.wrong_channels("m.pt", "fc", 5, 64),
+        (
+            "m.pt, fc, flatten must be false or a divisor of 64, got 5. The layer has 64 inputs. "
+            "Give the number of channels of the map that is flattened before the layer."
+        ),
+    ),
+    (
+        KernelError.wrong_kind("m.pt", "q", "conv", (4, 4), ["dense", "other"]),
+        (
+            "m.pt, q, kind must be dense or other, got conv. The array has the shape (4, 4). Give "
+            "the kind of the layer that has the array."
+        ),
+    ),
+    (
+        KernelError.unknown("m.pt", "fd", "flatten", ["fc"]),
+        (
+            "m.pt has no dense layer that matches 'fd'. There are: fc. Check the spelling; '*' "
+            "matches all."
+        ),
+    ),
+    (
+        FileError.contradicted("m.h5", "bn", "scale", "true", ["beta", "moving_mean"]),
+        (
+            "m.h5, layer bn, scale must agree with the arrays of the layer, got true. The layer "
+            "has beta, moving_mean. Leave the option out: it follows from the arrays."
+        ),
+    ),
+    (
+        ArrayNameError.other_eps("g.keras", "bn", "epsilon", 1e-5, 1e-3),
+        (
+            "g.keras, layer bn, epsilon must be 1e-05, as in the converted layer, got 0.001. The "
+            "file that is written keeps the options of this network. Build the network with "
+            "epsilon=1e-05, and save it again. If the file that is converted does not tell eps, "
+            "pass settings."
+        ),
+    ),
+    (
+        WriteError.other_opset("m.onnx", 15, "fc.weight has its values in another file"),
+        (
+            "m.onnx cannot be written in opset 15: fc.weight has its values in another file. "
+            "onnx.version_converter converts a whole model; the batch norm alone could differ. "
+            "Pass the dialect 'onnx' to keep the opset, or export the model in that opset."
         ),
     ),
     (
         FileError.malformed("m.params", "the header", "begin with 0x112", "0x113"),
         (
             "m.params, the header must begin with 0x112, got 0x113. The format requires it; the"
-            " file may be damaged, or have another format. Download or save it again, or name "
-            "its format."
+            " file may be damaged, or have another format. Download or save it again, or pass "
+            "format."
         ),
     ),
     (
         FileError.library("m.onnx", "onnx", ValueError("bad wire")),
         (
             "m.onnx cannot be read by onnx: ValueError: bad wire. The file may be damaged, or "
-            "have another format. Download or save it again, or name its format."
+            "have another format. Download or save it again, or pass format."
         ),
     ),
     (
@@ -554,8 +786,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         FileError.too_large("m.params", "array 3", 1 << 60, 96),
         (
-            "m.params, array 3 has a header that claims 1152921504606846976, but the file has "
-            "only 96 bytes for it. The file is damaged, or was made to do harm. Download or "
+            "m.params, array 3 has a header that claims 1152921504606846976 bytes, but the file "
+            "has only 96 for it. The file is damaged, or was made to do harm. Download or "
             "save it again."
         ),
     ),
@@ -590,6 +822,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.gamma_or_beta("m.weights.h5", "layers/bn"),
+        (
+            "m.weights.h5, layer layers/bn has three arrays without names: the file does not tell "
+            "whether the first is gamma or beta. Pass settings=[('layers/bn', 'scale', True)] if "
+            "it has gamma, or else False."
+        ),
+    ),
+    (
         FileError.outside("m.onnx", "layer bn1, scale", "../w.bin"),
         (
             "m.onnx, layer bn1, scale leads out of the file's folder: '../w.bin'. A model file "
@@ -605,21 +845,35 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        FileError.no_format("m.bin", (".npz", ".onnx")),
+        FileError.other_content("m.bin", "", "a tar archive: unpack it"),
         (
-            "The format of m.bin cannot be told from its name. Known endings are .npz, .onnx. "
-            "Rename it, or name its format."
+            "The format of m.bin cannot be told from its name or its content. It looks like a tar "
+            "archive: unpack it. Check that it is whole, or pass format if you know it."
         ),
     ),
     (
-        FileError.wrong_dialect("m.keras", "keras", "torch", ("keras",)),
+        FileError.no_format("m.bin", (".npz", ".onnx")),
+        (
+            "The format of m.bin cannot be told from its name. Known endings are .npz, .onnx. "
+            "Rename it, or pass format."
+        ),
+    ),
+    (
+        WriteError.wrong_dialect("m.keras", "keras", "torch", ("keras",)),
         (
             "m.keras cannot hold layers of torch. The format keras is for layers of keras. Pass"
             " dialect 'keras', or write another format."
         ),
     ),
     (
-        FileError.needs_architecture("m.keras", ".keras", "an .h5 file"),
+        WriteError.several_versions("m.onnx", ["onnx-14", "onnx-15"]),
+        (
+            "m.onnx cannot hold layers of onnx-14 and onnx-15. The file says once which version all"
+            " of its layers have. Convert all layers to onnx-15."
+        ),
+    ),
+    (
+        WriteError.needs_architecture("m.keras", ".keras", "an .h5 file"),
         (
             "m.keras can be made only from another .keras file. .keras holds the network's "
             "architecture, which arrays do not tell. Write an .h5 file, and load it into the "
@@ -627,14 +881,22 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        FileError.neighbours("n.onnx", "fc.weight", "m.onnx"),
+        WriteError.read_only("a.tflite", "tflite"),
+        (
+            "a.tflite cannot be written: files of the format tflite are only read. The format "
+            "tflite holds a program beside the arrays, which arrays do not tell. Write another "
+            "format, such as .safetensors, and load it into the network."
+        ),
+    ),
+    (
+        WriteError.neighbours("n.onnx", "fc.weight", "m.onnx"),
         (
             "n.onnx, fc.weight keeps its values in a file beside m.onnx. That file would not be"
             " copied. Write to the same folder, or save the model into one file first."
         ),
     ),
     (
-        FileError.no_room("m.pt", "layer bn1, weight", "3 values for 4"),
+        WriteError.no_room("m.pt", "layer bn1, weight", "3 values for 4"),
         (
             "m.pt, layer bn1, weight must fit in the place of the array that was read, got 3 "
             "values for 4. The rest of the file is copied unchanged. Give the array the shape "
@@ -642,11 +904,123 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        FileError.twice("m.npz", "bn.weight"),
+        WriteError.twice("m.npz", "bn.weight"),
         (
             "m.npz, bn.weight would be the name of two arrays. Layers get the names of the "
             "target's dialect; other arrays keep their names. Rename or remove the other array "
             "in the file that was read."
+        ),
+    ),
+    (
+        WriteError.within_array("m.h5", "a/b", "a"),
+        (
+            "m.h5, a/b would be in a, which is an array. The format keeps arrays in groups, and "
+            "an array cannot be a group too. Rename or remove one of the two in the file that "
+            "was read."
+        ),
+    ),
+    (
+        WriteError.unwritable_name("m.npz", "a\x00b", "not contain '\\x00'"),
+        (
+            "an array's name in m.npz must not contain '\\x00', got 'a\\x00b'. The format cannot "
+            "hold other names. Rename or remove the array in the file that was read, or write "
+            "another format."
+        ),
+    ),
+    (
+        WriteError.unwritable_dtype("m.h5", "names", "<U3", ("whole numbers", "real numbers")),
+        (
+            "m.h5, names is an array of <U3, which the format cannot hold. The format can hold "
+            "whole numbers, real numbers. Remove the array from the file that was read, or write "
+            "another format."
+        ),
+    ),
+    (
+        WriteError.unwritable_axes("m.params", "a", 40, 32),
+        (
+            "m.params, a must have at most 32 axes, got 40. The format cannot hold more. Remove "
+            "the array from the file that was read, or write another format."
+        ),
+    ),
+    (
+        ArrayNameError.no_pair("conv1"),
+        (
+            "a pair of names must be OLD=NEW, got conv1. Each pair renames arrays. Write one pair "
+            "in a line; NEW may be empty, which leaves the array out."
+        ),
+    ),
+    (
+        ArrayNameError.asterisks("conv1.0", "body.*"),
+        (
+            "the new name body.* must have at most as many '*' as the old name, got conv1.0. Each "
+            "'*' stands for what one '*' of the old name matched. Write the new name out."
+        ),
+    ),
+    (
+        ArrayNameError.unknown_array("m.pt", "conv.*", ("conv1.0", "fc.0")),
+        (
+            "m.pt has no array whose name matches 'conv.*'. Its arrays: conv1.0, fc.0. Did you "
+            "mean 'conv1.0'?"
+        ),
+    ),
+    (
+        ArrayNameError.renamed_alike("m.pt", "body.weight", "conv1.0", "conv2.0"),
+        (
+            "m.pt, body.weight would be the name of both conv1.0 and conv2.0. A file has each "
+            "name once. Give them different names, or leave one out: an empty new name does that."
+        ),
+    ),
+    (
+        ArrayNameError.torn_layer("m.pt", "bn", {"weight": "a.weight", "bias": "b.bias"}),
+        (
+            "m.pt, layer bn must have arrays that are renamed as those of one layer, got weight "
+            "to a.weight, bias to b.bias. The target's framework looks for them under one name. "
+            "Rename them by one pair, such as 'bn1.*=body.1.*'."
+        ),
+    ),
+    (
+        ArrayNameError.network_names("m.onnx", "onnx"),
+        (
+            "The arrays of m.onnx cannot be renamed: it holds the network too. The network refers "
+            "to its arrays by their names. Write another format, or leave the names."
+        ),
+    ),
+    (
+        ArrayNameError.unlike("t.h5", "keras", ["torch"]),
+        (
+            "t.h5 must have layers of torch, got keras. Its names are given to the file that is "
+            "written. Pass a file of the framework that is converted to."
+        ),
+    ),
+    (
+        ArrayNameError.unlike_shape("t.pt", "fc.weight", "(3, 2)", "(2, 3)"),
+        (
+            "t.pt, fc.weight must have the shape of the converted array, (3, 2), got (2, 3). Both "
+            "have this name. Rename the converted array, or check that both are the same network."
+        ),
+    ),
+    (
+        ArrayNameError.unmatched("m.pt", "t.pt", ["conv1.0", "conv2.0"], ["body.0.weight"]),
+        (
+            "The arrays of m.pt and of t.pt do not correspond. For body.0.weight of t.pt it has "
+            "conv1.0, conv2.0, with that shape. Pass rename with pairs for these, such as "
+            "('conv1.0', 'body.0.weight'); an empty new name leaves an array out."
+        ),
+    ),
+    (
+        ArrayNameError.ambiguous("m.pt", "t.npz", [("a", "c"), ("b", "d")], order=False),
+        (
+            "Which of a, b in m.pt is which of c, d in t.npz cannot be told: they have one shape. "
+            "At least one of the two files does not keep the order of the network. Rename them "
+            "first. If their numbers tell the order, the pairs are [('a', 'c'), ('b', 'd')]."
+        ),
+    ),
+    (
+        ArrayNameError.other_arrays("t.pt", "bn", ["weight", "bias"], []),
+        (
+            "t.pt, layer bn must have the arrays weight, bias, got no array. The converted layer "
+            "has them. Build the network with the options that the table shows, and save it "
+            "again."
         ),
     ),
     (
@@ -658,10 +1032,16 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     ),
     (
         SubjectError.raised("net:Norm", ValueError("bad  shape.")),
+        ("net:Norm raised ValueError: bad shape. Run it by hand on the same input."),
+    ),
+    (
+        SubjectError.failed_later(
+            SubjectError.raised("net:Norm", ValueError("bad."), FailedCall(place="net.py:7")),
+            (4, 4),
+        ),
         (
-            "net:Norm raised ValueError: bad shape. It was called with x, gamma, beta and dy of"
-            " the shapes that it asks for. Call it by hand on such an input first; if it needs "
-            "other arguments, pass --args."
+            "net:Norm fails in a later call: call 2 raised (net.py:7): ValueError: bad. A first "
+            "call with the same arrays is answered. Call it again by hand."
         ),
     ),
     (
@@ -682,23 +1062,24 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         SubjectError.wrong_shape("net:Norm", "dx", (3,), (3, 2)),
         (
-            "net:Norm returned dx of shape (3,), not (3, 2). y and dx have the shape of x; a "
-            "parameter's gradient has the shape of the parameter. Check the axes of its sums; "
-            "if it normalizes over other axes, pass --kind."
+            "net:Norm returned dx of shape (3,), not (3, 2). y and dx have the shape of x; "
+            "a parameter's gradient has the shape of the parameter. Check the axes of its "
+            "sums; if it normalizes over other axes, pass --kind or --axes."
         ),
     ),
     (
         SubjectError.no_array("net:Norm", "y", "text"),
         (
             "net:Norm returned y as str, not as an array. Values are compared element by "
-            "element. Return y as a numpy.ndarray."
+            "element. Return y as an array of NumPy or of its framework."
         ),
     ),
     (
-        SubjectError.no_tuple("net:Norm", "(y, cache)", (1, 2, 3)),
+        SubjectError.no_tuple("net:Norm", "(y, cache)", "a tuple of 3", "tuple"),
         (
             "net:Norm returned a tuple of 3 in place of (y, cache). A pair has forward(x, "
-            "gamma, beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
+            "gamma, beta) and backward(dy, cache). Return y and the cache, which backward "
+            "gets; without a cache return (y, None)."
         ),
     ),
     (
@@ -733,50 +1114,127 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        SubjectError.cannot_build("net:Norm", "()", TypeError("missing an argument")),
+        SubjectError.not_constructed(
+            "net:Norm",
+            "TypeError: no size",
+            arguments="[4]",
+            guessed=True,
+            takes=["size", "axes"],
+            place="net.py:7",
+        ),
         (
-            "net:Norm does not accept the arguments (): TypeError: missing an argument. A class"
-            " is constructed before it is audited. Pass its arguments, for example --args "
-            "'{\"num_features\": 4}' or --args '[4]'."
+            "net:Norm cannot be constructed with [4], which the audit guessed: TypeError: "
+            "no size (net.py:7). Its arguments without a default: size, axes. Pass its "
+            'arguments: --args \'{"size": ..., "axes": ...}\'; for an object, make an instance in '
+            "the module and audit it by its name."
         ),
     ),
     (
-        SubjectError.unknown_object("net:Norm", 3),
+        SubjectError.no_value("net:norm", "flavour"),
         (
-            "net:Norm cannot be audited: its type is int. A pair of forward and backward can be"
-            " audited, and so can a layer or function of a known framework. See docs/audit.md "
-            "for a pair in ten lines."
+            "net:norm cannot be called: its argument flavour has no default. The audit "
+            "passes x, gamma and beta, and what it knows by its name. Pass the value: "
+            "--args '{\"flavour\": ...}'."
         ),
     ),
     (
-        SubjectError.model_raised("net:Net", "an input of shape (8, 3)", ValueError("bad.")),
+        SubjectError.no_x("net:norm"),
         (
-            "net:Net, run forward and backward on an input of shape (8, 3), raised ValueError: "
-            "bad. Each layer is audited on the input that it receives in this run. Pass an "
-            "input that the model accepts, for example --input 8,3,64,64."
+            "net:norm cannot be audited: it takes no arguments. A function is called with "
+            "x, gamma and beta. Name a function of x; for a function that builds a model "
+            "pass --model."
+        ),
+    ),
+    (
+        SubjectError.no_signature("net:norm", "ValueError: no signature found"),
+        (
+            "net:norm cannot be called: its arguments cannot be read (ValueError: no "
+            "signature found). The audit tells gamma and beta by the names of the "
+            "arguments. Wrap it in a Python function: def my_norm(x, gamma, beta)."
+        ),
+    ),
+    (
+        SubjectError.half_a_pair("net:Norm", "forward"),
+        (
+            "net:Norm cannot be audited: it has forward, but not backward. It is not a "
+            "layer of a known framework, and a NumPy pair has both functions. Add "
+            "backward(dy, cache), which returns dx, dgamma and dbeta; see docs/audit.md for"
+            " a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.whole_module("net.py", ["Norm", "norm", "..."]),
+        (
+            "net.py cannot be audited: it is a whole file or module. The audit needs the "
+            "name of a class, function or pair in it. It has Norm, norm and others. Add a "
+            "name: net.py:Norm."
+        ),
+    ),
+    (
+        SubjectError.unknown_class("net:Norm"),
+        (
+            "net:Norm cannot be audited: it is a class without forward and backward. It is "
+            "not a layer of a known framework either. See docs/audit.md for a pair in ten "
+            "lines."
+        ),
+    ),
+    (
+        SubjectError.unknown_object("net:Norm", "int"),
+        (
+            "net:Norm cannot be audited: its type is int. A pair of forward and backward "
+            "can be audited, and so can a layer or function of a known framework. Name a "
+            "class, a function or a pair. See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.model_raised(
+            "net:Net", "an input of shape (8, 3)", ValueError("bad."), "forward", "net.py:7"
+        ),
+        (
+            "net:Net raised in its forward pass (net.py:7): ValueError: bad. It was called "
+            "with an input of shape (8, 3); each layer is audited on what it receives in "
+            "this run. Pass an input that the model accepts, for example --input 8,3,64,64, or a "
+            "function that returns the model and its inputs, which may be a dictionary."
         ),
     ),
     (
         SubjectError.no_model("net:Net", 3),
         (
-            "net:Net gave an object of type int, not a model. --model audits the layers of a "
-            "torch.nn.Module, or of the module that a callable returns, alone or with its "
-            "inputs. Leave --model out to audit a layer or function by itself."
+            "net:Net gave an object of type int, not a model. --model audits the layers of "
+            "a torch.nn.Module, or of the module that a callable returns, alone or with its"
+            " inputs. Name or return a torch.nn.Module; leave --model out to audit a layer "
+            "or function by itself."
+        ),
+    ),
+    (
+        SubjectError.scripted("net:Net", "RecursiveScriptModule"),
+        (
+            "net:Net is compiled by TorchScript (RecursiveScriptModule). TorchScript calls the "
+            "layers itself, so that the audit cannot record their calls. Return the model as it is "
+            "before torch.jit.script or torch.jit.trace."
+        ),
+    ),
+    (
+        SubjectError.not_initialized("net:Net", "0.weight"),
+        (
+            "net:Net has a lazy module that was never called: 0.weight. A lazy module makes its "
+            "parameters in its first call. Call the model once with an input before you return it."
         ),
     ),
     (
         SubjectError.no_layers("net:Net", "none of its 3 modules"),
         (
             "net:Net calls no normalization layer in its forward pass (none of its 3 modules). "
-            "A layer is recognized by the name of its class. Name its class after its kind, "
-            "such as MyBatchNorm, and call it as a module."
+            "A layer is recognized by the name of its class, by running statistics, or by an "
+            "output that is normalized. Name its class after its kind, such as MyBatchNorm, and "
+            "call it as a module."
         ),
     ),
     (
         SubjectError.axes("layers.py:Norm", RangeError.axes("channel")),
         (
-            "layers.py:Norm.axes must name each axis by another letter, N or B first and C for "
-            "the channels, got 'channel'. Pass for example NHWC, NTC or N...C."
+            "layers.py:Norm.axes must have a letter for each axis and none twice, with N or B "
+            "first and C for the channels, got 'channel'. Pass for example NHWC, NTC or N...C."
         ),
     ),
     (
@@ -796,20 +1254,239 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         SubjectError.not_installed("mxnet", NotInstalledError.framework("mxnet")),
         "mxnet is not installed. Install it, or pass --python and an interpreter that has it.",
     ),
+    (
+        SubjectError.not_built("net:build", "[4]", ValueError("bad."), "net.py:7"),
+        (
+            "net:build raised while it built the model (net.py:7): ValueError: bad. It was "
+            "called with [4] to build the model. Pass its arguments, if it needs others, "
+            "such as --args '{\"classes\": 10}'; otherwise call it by hand."
+        ),
+    ),
+    (
+        SubjectError.two_colons("net.py::Norm", "net.py:Norm"),
+        (
+            "Cannot import net.py::Norm: one colon stands between a file and a name. Pass "
+            "net.py:Norm."
+        ),
+    ),
+    (
+        SubjectError.relative_import(
+            "pkg/net.py:Norm", "ImportError: attempted relative import", "pkg.net", ""
+        ),
+        (
+            "Cannot import pkg/net.py:Norm: ImportError: attempted relative import. It is imported "
+            "by itself, without the package around it. Pass it as a module: pkg.net:Norm."
+        ),
+    ),
+    (
+        SubjectError.no_backend(
+            "net.py:Norm",
+            "ModuleNotFoundError: No module named 'tensorflow'",
+            "keras",
+            "KERAS_BACKEND",
+            ["jax", "torch"],
+        ),
+        (
+            "Cannot import net.py:Norm: ModuleNotFoundError: No module named 'tensorflow'. "
+            "KERAS_BACKEND is not set, so that keras looks for its default backend. Set it to a "
+            "backend that is installed: KERAS_BACKEND=jax or torch."
+        ),
+    ),
+    (
+        SubjectError.import_ended("net.py:Norm", "SystemExit: 2", "net.py:3: `parse_args()`"),
+        (
+            "Cannot import net.py:Norm: its import ends Python with SystemExit: 2 (net.py:3: "
+            "`parse_args()`). A module that is imported must not read the arguments of a command, "
+            'nor exit. Move what it does as a script below if __name__ == "__main__".'
+        ),
+    ),
+    (
+        SubjectError.import_raised("net:Norm", "ZeroDivisionError: division by zero"),
+        (
+            "Cannot import net:Norm: ZeroDivisionError: division by zero. The module is "
+            "there, and its own code raises. Import it by hand to see the whole traceback."
+        ),
+    ),
+    (
+        SubjectError.missing_module(
+            "net:Norm", "ModuleNotFoundError: No module named 'torch'", "torch.nn", "env/bin/python"
+        ),
+        (
+            "Cannot import net:Norm: ModuleNotFoundError: No module named 'torch'. It was "
+            "imported with env/bin/python. Install it there, with env/bin/python -m pip "
+            "install torch or as its makers say, or pass --python with an interpreter that "
+            "has it."
+        ),
+    ),
+    (
+        SubjectError.no_file("nett.py:Norm", "no file nett.py", ["net.py"], "/home"),
+        (
+            "Cannot import nett.py:Norm: no file nett.py. The current folder is /home. Did "
+            "you mean net.py?"
+        ),
+    ),
+    (
+        SubjectError.no_name("net:Nomr", "no Nomr in net", ["Norm"], ["Norm", "norm"]),
+        ("Cannot import net:Nomr: no Nomr in net. Did you mean Norm?"),
+    ),
+    (
+        NotInstalledError.interpreter("pyhton"),
+        ("'pyhton' is not a program. Pass the path of a Python, or its name if it is on PATH."),
+    ),
+    (
+        NotInstalledError.numpy(
+            "env/bin/python",
+            "Traceback (most recent call last):\n  at line 1\nNo module named 'numpy'",
+        ),
+        (
+            "env/bin/python cannot import NumPy: No module named 'numpy'. The audit sends "
+            "arrays to the targets that it runs. Install NumPy there: env/bin/python -m pip"
+            " install numpy"
+        ),
+    ),
+    (
+        NotSupportedError.no_python("/bin/true", "exit status 0"),
+        (
+            "/bin/true is not a Python. It did not tell its version (exit status 0). Pass "
+            "the path of a Python, such as that of a virtual environment: env/bin/python."
+        ),
+    ),
+    (
+        NotSupportedError.old_python("/usr/bin/python2", "2.7"),
+        (
+            "/usr/bin/python2 is too old: it is Python 2.7. Targets run under Python 3.6 or"
+            " newer. Pass another interpreter."
+        ),
+    ),
 ]
 """One of each constructor in errors.py, and its text."""
 
 MORE: list[tuple[BacknormError, str]] = [
     (
-        UnknownNameError.choice("through", 3, ("both", "mean")),
-        "through must be one of 'both', 'mean', got 3. Pass for example 'both'.",
+        FoldError.none_folded("m.onnx", [("bn", "it reads x")]),
+        (
+            "The norm of m.onnx cannot be folded. bn: it reads x. Convert the file without "
+            "folding, or change the network."
+        ),
     ),
     (
-        SubjectError.no_tuple("net:Norm", "(y, cache)", None),
-        (
-            "net:Norm returned NoneType in place of (y, cache). A pair has forward(x, gamma, "
-            "beta) and backward(dy, cache). See docs/audit.md for a pair in ten lines."
+        SubjectError.relative_import(
+            "pkg/net.py:Norm", "ImportError: no parent", "pkg.net", "/src"
         ),
+        (
+            "Cannot import pkg/net.py:Norm: ImportError: no parent. It is imported by itself, "
+            "without the package around it. Pass it as a module, in the folder /src: pkg.net:Norm."
+        ),
+    ),
+    (
+        SubjectError.no_backend("net.py:Norm", "ImportError: none", "keras", "KERAS_BACKEND", []),
+        (
+            "Cannot import net.py:Norm: ImportError: none. KERAS_BACKEND is not set, so that keras "
+            "looks for its default backend. Install a backend of keras, and set KERAS_BACKEND to "
+            "it."
+        ),
+    ),
+    (
+        SubjectError.import_raised(
+            "net:Norm", "RuntimeError: No CUDA GPUs are available", "net.py:3: `x.cuda()`"
+        ),
+        (
+            "Cannot import net:Norm: RuntimeError: No CUDA GPUs are available (net.py:3: "
+            "`x.cuda()`). The module is there, and its own code raises. Leave out .cuda(), "
+            '.to("cuda") and device="cuda" in the layer: the audit calls it on the CPU.'
+        ),
+    ),
+    (
+        SubjectError.not_constructed(
+            "net:Norm",
+            "AssertionError: Torch not compiled with CUDA enabled",
+            arguments="[4]",
+            guessed=True,
+            takes=["n"],
+            place="net.py:7: `self.cuda()`",
+        ),
+        (
+            "net:Norm cannot be constructed with [4], which the audit guessed: AssertionError: "
+            "Torch not compiled with CUDA enabled (net.py:7: `self.cuda()`). Its arguments without "
+            'a default: n. Leave out .cuda(), .to("cuda") and device="cuda" in the layer: the '
+            "audit calls it on the CPU."
+        ),
+    ),
+    (
+        SubjectError.raised("net:Norm", RuntimeError("Expected all tensors on the same device")),
+        (
+            "net:Norm raised RuntimeError: Expected all tensors on the same device. Leave out "
+            '.cuda(), .to("cuda") and device="cuda" in the layer: the audit calls it on the CPU.'
+        ),
+    ),
+    (
+        UnknownNameError.finding("X99", []),
+        (
+            "CODE must be the code of a finding or a probe, got 'X99'. backnorm explain lists all "
+            "findings."
+        ),
+    ),
+    (
+        FileError.other_content("m.pt", "a file of torch.save", ""),
+        (
+            "m.pt is not a file of torch.save. Check that it is whole, or pass format if you "
+            "know it."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net 1",
+            ValueError("bad."),
+            FailedCall("forward", "net.py:7", "training", {"x": (1, 4)}, in_model=True),
+        ),
+        (
+            "net 1 raised in its forward pass (net.py:7): ValueError: bad. It was called in "
+            "training with x of shape (1, 4). Correct what the model does before this layer, or "
+            "pass an input with more samples or of another shape, for example --input 8,3,64,64."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm", KeyError("Parameter containing: tensor([1.])"), FailedCall("backward")
+        ),
+        (
+            "net:Norm raised in its backward pass: KeyError: 'Parameter containing: tensor([1.])'. "
+            "Look the parameter up by its name, keep the table as an attribute of the layer, "
+            "which is copied with it, or audit the layer within its model with --model."
+        ),
+    ),
+    (
+        SubjectError.raised("net:Norm", TypeError("cannot pickle '_thread.lock' object")),
+        (
+            "net:Norm raised TypeError: cannot pickle '_thread.lock' object. Create what cannot be "
+            "copied, such as a lock or an open file, in forward or outside of the layer, or give "
+            "the layer a __deepcopy__."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm",
+            TypeError("Norm.forward() missing 1 required positional argument: 'label'"),
+            FailedCall("forward", "", "", {"x": (5, 3)}),
+        ),
+        (
+            "net:Norm raised in its forward pass: TypeError: Norm.forward() missing 1 required "
+            "positional argument: 'label'. It was called with x of shape (5, 3). Wrap it in a "
+            "layer or a function that fills these arguments: --args reaches the constructor of a "
+            "layer only. Within a model that calls it, pass --model."
+        ),
+    ),
+    (
+        SubjectError.failed_later(SubjectError.not_finite("net:Norm", "y", 7), (4, 5, 2)),
+        (
+            "net:Norm fails in a later call: call 3 (of 2 samples, after one of 5) returned NaN or "
+            "infinity in 7 values of y. A first call with the same arrays is answered. Call it "
+            "again by hand."
+        ),
+    ),
+    (
+        UnknownNameError.choice("through", 3, ("both", "mean")),
+        "through must be one of 'both', 'mean', got 3. Pass for example 'both'.",
     ),
     (
         SubjectError.died("net:Norm", "exit status 3", ""),
@@ -837,6 +1514,180 @@ MORE: list[tuple[BacknormError, str]] = [
     (
         SubjectError.not_importable("nett", "x" * 400, []),
         (f"Cannot import nett: ...{'x' * 300}. Check the spelling; install it, or pass --python."),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm",
+            ValueError("shape."),
+            FailedCall(
+                "forward", "net.py:7", "evaluation", {"x": (5, 3), "gamma": (3,)}, refused=True
+            ),
+        ),
+        (
+            "net:Norm raised in its forward pass (net.py:7): ValueError: shape. It was "
+            "called in evaluation with x of shape (5, 3) and gamma of shape (3,). Pass the "
+            "order of its axes, such as --axes NHWC, its kind, such as --kind layer, or "
+            "other arguments with --args; for a whole block or model pass --model."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm",
+            ValueError("shape."),
+            FailedCall("forward", "net.py:7", "", {"x": (5, 3)}, refused=True, parts=2),
+        ),
+        (
+            "net:Norm raised in its forward pass (net.py:7): ValueError: shape. It was "
+            "called with x of shape (5, 3). Pass --model to audit each of its layers in its"
+            " place, with --input for the shape of x, such as --input 8,3,64,64; for other "
+            "arguments pass --args."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm",
+            KeyError("a"),
+            FailedCall("forward", "net.py:7", "training", {"x": (5, 3), "dy": (5, 3)}),
+        ),
+        (
+            "net:Norm raised in its forward pass (net.py:7): KeyError: 'a'. It was called "
+            "in training with x of shape (5, 3) and dy of shape (5, 3). Run it by hand on "
+            "the same input. If it needs other arguments, pass --args."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "net:Norm",
+            KeyError("a"),
+            FailedCall("backward", "", "", {"x": (5, 3), "gamma": (3,), "dy": (5, 3)}),
+        ),
+        (
+            "net:Norm raised in its backward pass: KeyError: 'a'. It was called with x of "
+            "shape (5, 3), gamma of shape (3,) and dy of shape (5, 3). Run it by hand on "
+            "the same input."
+        ),
+    ),
+    (
+        SubjectError.no_tuple(
+            "net:Norm", "(dx, dgamma, dbeta)", "an array of shape (5, 3)", "array"
+        ),
+        (
+            "net:Norm returned an array of shape (5, 3) in place of (dx, dgamma, dbeta). A "
+            "pair has forward(x, gamma, beta) and backward(dy, cache). Return dx, dgamma "
+            "and dbeta; for a parameter that it lacks return None."
+        ),
+    ),
+    (
+        SubjectError.not_constructed(
+            "net:Norm",
+            "OSError: no file",
+            arguments="{'size': 4}",
+            guessed=False,
+            takes=[],
+            place="",
+        ),
+        (
+            "net:Norm cannot be constructed with the arguments {'size': 4}: OSError: no "
+            "file. Pass others with --args; for an object, make an instance in the module and "
+            "audit it by its name."
+        ),
+    ),
+    (
+        SubjectError.half_a_pair("net:Norm", "backward"),
+        (
+            "net:Norm cannot be audited: it has backward, but not forward. It is not a "
+            "layer of a known framework, and a NumPy pair has both functions. Add "
+            "forward(x, gamma, beta), which returns y and the cache; see docs/audit.md for "
+            "a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.whole_module("net.py", []),
+        (
+            "net.py cannot be audited: it is a whole file or module. The audit needs the "
+            "name of a class, function or pair in it. Add a name: net.py:NAME."
+        ),
+    ),
+    (
+        SubjectError.whole_module("net.py:", ["Norm"]),
+        (
+            "net.py cannot be audited: it is a whole file or module. The audit needs the "
+            "name of a class, function or pair in it. It has Norm. Add a name: net.py:Norm."
+        ),
+    ),
+    (
+        SubjectError.whole_module("net.py:np", []),
+        (
+            "net.py:np cannot be audited: it is a whole file or module. The audit needs the "
+            "name of a class, function or pair in it. Name one of them."
+        ),
+    ),
+    (
+        SubjectError.unknown_object("net.py:batchnorm_forward", "function"),
+        (
+            "net.py:batchnorm_forward cannot be audited: its type is function. A pair of "
+            "forward and backward can be audited, and so can a layer or function of a known "
+            "framework. Name a class. Two functions of NumPy arrays are audited as "
+            "forward(x, gamma, beta) and backward(dy, cache) of one class or module: give them "
+            "these names. See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.unknown_object("net.py:norm", "builtin_function_or_method"),
+        (
+            "net.py:norm cannot be audited: its type is builtin_function_or_method. A pair "
+            "of forward and backward can be audited, and so can a layer or function of a "
+            "known framework. For Function.apply of PyTorch, name the class of the Function. "
+            "See docs/audit.md for a pair in ten lines."
+        ),
+    ),
+    (
+        SubjectError.model_raised(
+            "net:Net", "an input of shape (8, 3)", ValueError("bad."), "backward", ""
+        ),
+        (
+            "net:Net raised in its backward pass: ValueError: bad. It was called with an "
+            "input of shape (8, 3); each layer is audited on what it receives in this run. "
+            "Run its backward pass by hand on an input of this shape."
+        ),
+    ),
+    (
+        SubjectError.not_importable("nett:Norm", "no module nett", [], "/src"),
+        (
+            "Cannot import nett:Norm: no module nett. The current folder is /src. Run the command "
+            "in the folder that holds it; install it, or pass --python."
+        ),
+    ),
+    (
+        SubjectError.no_file("nett.py:Norm", "no file nett.py", [], "/home"),
+        (
+            "Cannot import nett.py:Norm: no file nett.py. The current folder is /home. "
+            "Check the path."
+        ),
+    ),
+    (
+        SubjectError.no_name("net:Nomr", "no Nomr in net", [], ["Norm", "norm"]),
+        ("Cannot import net:Nomr: no Nomr in net. It has Norm, norm. Check the spelling."),
+    ),
+    (
+        SubjectError.died(
+            "net:Norm",
+            "exit status 1",
+            "Traceback (most recent call last):\n  at line 1\nKeyboardInterrupt",
+        ),
+        (
+            "The process that ran net:Norm ended with exit status 1, last output: "
+            "KeyboardInterrupt. The other targets are audited, in a new process. Run it "
+            "alone under python -X faulthandler."
+        ),
+    ),
+    (
+        WriteError.unwritable("out/a.json", OSError(2, "No such file or directory", "out/tmp1234")),
+        (
+            "out/a.json cannot be written: FileNotFoundError: No such file or directory. No"
+            " file has been changed. Check that the folder exists, its permissions, and the"
+            " free space on the disk."
+        ),
     ),
 ]
 """What the same constructors say where there is less to say, or more."""
@@ -924,8 +1775,12 @@ BASES = {
     UnknownNameError: ValueError,
     NotInstalledError: ImportError,
     NotSupportedError: RuntimeError,
+    ArrayNameError: ValueError,
+    KernelError: ValueError,
     ConversionError: ValueError,
     FileError: ValueError,
+    FoldError: ValueError,
+    WriteError: ValueError,
     SubjectError: RuntimeError,
     BenchmarkError: RuntimeError,
 }

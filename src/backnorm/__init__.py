@@ -1,5 +1,7 @@
 """Batch normalization with the whole gradient: an engine, an audit, and what each framework means.
 
+Examples
+--------
 >>> import numpy as np
 >>> import backnorm as bn
 >>> fwd = bn.batch_norm(np.array([[1.0], [3.0]]), eps=0.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from backnorm._display import Displayed
+
 if TYPE_CHECKING:
     from backnorm._types import Activation, AnyArray, Float64Array
 
@@ -38,8 +40,8 @@ class Saved(NamedTuple):
     negative_slope: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Forward:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Forward(Displayed):
     """The result of `batch_norm`; pass it to the backward functions.
 
     Attributes
@@ -80,8 +82,8 @@ class Forward:
         return row
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Gradients:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Gradients(Displayed):
     """Gradients of the loss, or buffers for them; None for a gradient that is not computed.
 
     Attributes
@@ -102,8 +104,8 @@ class Gradients:
     dresidual: AnyArray | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SecondGradients:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SecondGradients(Displayed):
     """Gradients of a function of (dx, dgamma, dbeta) with respect to the inputs of these.
 
     Attributes

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Tab", "browser", "found"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+KEYS = {
+    "ArrowDown": 40,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+    "End": 35,
+    "Enter": 13,
+    "Home": 36,
+    "PageUp": 33,
+    "Space": 32,
+    "Tab": 9,
+}
+"""The codes that Windows gave the keys, by which Chromium still tells them."""
+
+TYPED = {"Enter": "\r", "Space": " "}
+
 SECONDS = 120.0
 """How long to wait for an answer: the machine may be busy with something else."""
 
@@ -67,7 +82,8 @@ class Tab:
         return message
 
     def open(self, page: Path, *, width: int, height: int, dark: bool = False) -> None:
-        """Open a file in a window of some size."""
+        """Open a file in a window of some size, and forget what an earlier page reported."""
+        self.events.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
@@ -82,6 +98,41 @@ class Tab:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press a key and let it go; what has the focus gets it."""
+        named = {
+            "key": " " if key == "Space" else key,
+            "code": key,
+            "windowsVirtualKeyCode": KEYS[key],
+        }
+        text = {"text": TYPED[key]} if key in TYPED else {}
+        kind = "keyDown" if text else "rawKeyDown"
+        self.call("Input.dispatchKeyEvent", type=kind, **named, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **named)
+
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Scroll to an element, and return where its middle is in the window."""
+        one = f"document.querySelector({json.dumps(selector)})"
+        self.value(f"{one}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        x, y = self.value(
+            f"(box => [box.x + box.width / 2, box.y + box.height / 2])"
+            f"({one}.getBoundingClientRect())"
+        )
+        return x, y
+
+    def click(self, selector: str) -> None:
+        """Click the middle of an element."""
+        self.drag(selector, 0)
+
+    def drag(self, selector: str, by: float) -> None:
+        """Press the mouse on the middle of an element, move it to the right, and let it go."""
+        x, y = self.middle(selector)
+        button = {"button": "left", "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **button)
+        if by:
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + by, y=y, **button)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + by, y=y, **button)
 
     def picture(self) -> bytes:
         """Return what is in the window as PNG."""

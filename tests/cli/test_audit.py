@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
+from backnorm.audit.record import Record
 from backnorm.audit.specimens import SPECIMENS
 from backnorm.cli import main
 from backnorm.cli._targets import FRAMEWORKS
@@ -73,7 +74,10 @@ WRONG_USE = {
     "JSON of a number": (("engine", "--args", "4"), "must be a JSON object or array, got 4"),
     "unknown kind": (("engine", "--kind", "bach"), "'bach' is not one of 'batch', 'layer'"),
     "unknown mode": (("engine", "--mode", "test"), "'test' is not one of 'train', 'eval', 'both'"),
-    "no directory": (("engine", "--json", "no/such/f.json"), "cannot be written"),
+    "no directory": (
+        ("engine", "--json", "no/such/f.json"),
+        "no/such/f.json cannot be written: FileNotFoundError: No such file or directory. No file",
+    ),
     "no page in a folder": (("engine", "--html", "no/such/f.html"), "FileNotFoundError"),
     "no place for JUnit": (("engine", "--junit", "tests"), "is a directory, not a regular file"),
     "a folder that takes no files": (
@@ -101,6 +105,15 @@ WRONG_USE = {
     "an empty input": (("a.py:b", "--model", "--input", "8,0"), "'8,0' is not a shape"),
     "integers below 0": (("a.py:b", "--model", "--input", "8:0"), "'8:0' is not a shape"),
     "a giant input": (("a.py:b", "--model", "--input", "99999,99999"), "9,999,800,001 numbers"),
+    "empty axes": (("engine", "--axes", ""), "got ''. Pass for example NHWC"),
+    "two axes of samples": (("engine", "--axes", "NN"), "got 'NN'. Pass for example NHWC"),
+    "samples last": (("engine", "--axes", "CN"), "got 'CN'. Pass for example NHWC"),
+    "an empty kind": (("engine", "--kind", ""), "'' is not one of 'batch', 'layer'"),
+    "an input without text": (("a.py:b", "--model", "--input", ""), "'' is not a shape"),
+    "no time": (("engine", "--limit", "0"), "0.0 is not in the range x>0.0"),
+    "less than no time": (("engine", "--limit", "-1"), "-1.0 is not in the range x>0.0"),
+    "a time that is not a number": (("engine", "--limit", "nan"), "nan is not a number of seconds"),
+    "a file without a name": (("engine", "--json", ""), "the name is empty"),
     "unknown format": (("engine", "--format", "html"), "'html' is not one of 'text', 'github'"),
 }
 
@@ -137,6 +150,29 @@ def test_every_document_is_written_beside_the_table(tmp_path: Path) -> None:
     assert ET.fromstring(files["junit"].read_text()).get("failures") == "1"  # noqa: S314 - our own
 
 
+def test_a_file_that_fails_after_the_audit_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table and the other file are there, the old text too; the reason is the last line."""
+    lost, kept = tmp_path / "a.json", tmp_path / "a.xml"
+    lost.write_text("old")
+    replace = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if target == lost:
+            raise OSError(28, "No space left on device", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    result = run(f"{FILE}:Cut", "--json", str(lost), "--junit", str(kept))
+    assert result.exit_code == 2
+    assert "G01" in result.stdout
+    assert "a.json cannot be written: OSError: No space left on device. " in result.stderr
+    assert lost.read_text() == "old"
+    assert ET.fromstring(kept.read_text()).get("failures") == "1"  # noqa: S314 - our own
+    assert sorted(tmp_path.iterdir()) == [lost, kept]
+
+
 def test_details_are_there_where_one_asks_for_them() -> None:
     """A line a target, and with -v what was found, causes and remedy."""
     short, long = run(f"{FILE}:Cut").stdout, run(f"{FILE}:Cut", "-v").stdout
@@ -158,13 +194,14 @@ def test_annotations_stand_where_the_target_does() -> None:
     first, *others = result.stdout.splitlines()
     assert first.startswith("::error file=")
     assert f"targets.py,line={line},title=G01 " in first
-    assert "Cut%0A  G01  The gradient does not go through the mean" in first
+    assert "Cut::G01: The gradient does not go through the mean" in first
+    assert first.endswith("Let the mean be a function of x, or subtract the mean of d from dx.")
     assert others == [
         "1 layer audited: 0 sound, 1 not sound.",
         (
-            "4 probes skipped as not possible: its adapter cannot differentiate its gradient (2); "
-            "its adapter does not call it in float16 or bfloat16 (1); its adapter cannot choose "
-            "the number of threads (1)."
+            "4 probes skipped as not possible: the audit cannot differentiate its gradient again "
+            "(2); the audit cannot call it in float16 or bfloat16 (1); the audit cannot choose its "
+            "number of threads (1)."
         ),
     ]
 
@@ -179,3 +216,25 @@ def test_a_missing_framework_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) 
         "Not audited, since not installed (install them, or pass --python): "
     )
     assert result.stderr.endswith(", ".join(FRAMEWORKS) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("targets", "name", "status"),
+    [
+        ((), "torch.nn.LazyNorm", 1),
+        (("torch",), "torch.nn.LazyNorm", 1),
+        (("torch", "a.py:N"), "torch.nn.LazyNorm", 1),
+        (("torch", "a.py:N"), "a.py:N (eval)", 2),
+        (("a.py:N",), "a.py:N", 2),
+        (("a.py:parts",), "one of them", 2),
+        (("a.py:build", "--model"), "model bn", 1),
+    ],
+)
+def test_a_layer_that_is_not_judged_counts_by_who_named_it(
+    monkeypatch: pytest.MonkeyPatch, targets: tuple[str, ...], name: str, status: int
+) -> None:
+    """2 if it was named itself; in a framework's list and in a model it is like a finding."""
+    record = Record(name, "batch", not_judged="its y has kinks")
+    monkeypatch.setattr("backnorm.cli._jobs.audit_jobs", lambda *_, **__: iter([record]))
+    monkeypatch.setattr("backnorm.cli._targets.is_installed", lambda _: True)
+    assert run(*targets).exit_code == status

@@ -18,7 +18,8 @@ def test_with_names_all_about_them_is_shown() -> None:
     """One after the other."""
     result = CliRunner().invoke(main, ["dialects", "torch", "onnx-15"])
     assert result.exit_code == 0
-    assert result.stdout == to_details("torch") + "\n" + to_details("onnx-15")
+    pages = [to_details(name, width=120) for name in ("torch", "onnx-15")]
+    assert result.stdout == "\n".join(pages)
 
 
 def test_a_wrong_name_is_wrong_use() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,10 +173,85 @@ def test_an_interpreter_that_is_none_is_refused() -> None:
     """By its name at once, and where it does not work by a record."""
     status, out, words = run("engine", "--python", "no-such-python")
     assert (status, out) == (2, "")
-    assert "no-such-python is not a program" in words
-    status, out, _ = run("engine", "--python", "/bin/true", "-v")
-    assert status == 2
-    assert "exit status 0" in out
+    assert "'no-such-python' is not a program. " in words
+    status, out, words = run("engine", "--python", "/bin/true")
+    assert (status, out) == (2, "")
+    assert "/bin/true is not a Python. It did not tell its version (exit status 0)." in words
+    status, out, words = run("engine", "--python", "")
+    assert (status, out) == (2, "")
+    assert "'' is not a program. " in words
+
+
+INTERPRETERS = {
+    # what it does: the lines of the interpreter, and the message
+    "no NumPy": (
+        "echo 'Python 3.9'; echo \"No module named 'numpy'\" >&2; exit 1",
+        (
+            "cannot import NumPy: No module named 'numpy'. The audit sends arrays to the targets "
+            "that it runs. Install NumPy there: {path} -m pip install numpy\n"
+        ),
+    ),
+    "too old": (
+        "echo 'Python 2.7'",
+        "is too old: it is Python 2.7. Targets run under Python 3.6 or newer.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTERPRETERS)
+def test_an_interpreter_that_cannot_run_targets_is_refused_in_one_line(
+    name: str, tmp_path: Path
+) -> None:
+    """Before the audit, with the reason and the command that helps."""
+    script, message = INTERPRETERS[name]
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    status, out, words = run("engine", "--python", str(path))
+    assert (status, out) == (2, "")
+    assert f"{path} {message.format(path=path)}" in words
+    assert "Traceback" not in words
+
+
+def test_an_interpreter_without_numpy_is_refused(tmp_path: Path) -> None:
+    """A virtual environment in which nothing is installed."""
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    python = tmp_path / "env" / "bin" / "python"
+    status, out, words = run("engine", "--python", str(python))
+    assert (status, out) == (2, "")
+    assert words.endswith(f"Install NumPy there: {python} -m pip install numpy\n")
+    assert "ModuleNotFoundError: No module named 'numpy'" in words
+
+
+def test_a_module_that_the_interpreter_lacks_is_told_with_the_command(tmp_path: Path) -> None:
+    """Which module, which interpreter, and how to install it there."""
+    file = tmp_path / "mine.py"
+    file.write_text("import a_module_that_nobody_has.part\n")
+    for python in ("", sys.executable):
+        (record,) = audit_jobs([AuditJob(f"{file}:Norm", python=python)])
+        (found,) = record.findings
+        assert found.code == "G27"
+        assert f"{sys.executable} -m pip install a_module_that_nobody_has or" in found.remedy
+        assert found.causes[0] == "a_module_that_nobody_has is not installed in that interpreter"
+
+
+TOLD_APART = {
+    "Forward": "it has forward, but not backward",
+    "": "it is a whole file or module",
+    "Nothing": "returned None in place of (dx, dgamma, dbeta)",
+    "NoTuple": "returned a tuple of 3 in place of (y, cache)",
+    "Raises": "raised in its forward pass (",
+}
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_the_reason_is_the_same_in_both_places(name: str) -> None:
+    """Here and in another process: what, causes, remedy."""
+    target = f"{FILE}:{name}" if name else str(FILE)
+    records = [next(audit_jobs([AuditJob(target, python=p)])) for p in ("", sys.executable)]
+    here, there = (record.findings for record in records)
+    assert here == there
+    assert TOLD_APART[name] in here[0].what
 
 
 def test_a_framework_that_the_interpreter_lacks_is_told() -> None:

@@ -61,7 +61,7 @@ BAD = {
     f"{HERE}/target.py:Right": (f"no file {HERE}/target.py", "Did you mean targets.py?"),
     f"{HERE}/broken.py:X": (
         "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
-        "Check the spelling; ",
+        "Install it there, with ",
     ),
 }
 

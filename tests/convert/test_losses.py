@@ -128,12 +128,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_loss_is_said(case: str) -> None:
-    """By name and in a sentence; the conversion is refused for those that matter."""
+    """By name and in a sentence; a strict conversion is refused for those that matter."""
     state, arguments, names = CASES[case]
+    arguments = {"strict": True, **arguments}
     done = bn.convert_state(state, allow_loss=True, **arguments)
     assert tuple(loss.name for loss in done.losses) == names
     for loss in done.losses:
-        assert loss.refused == (KINDS[loss.name].refused and loss.factor is None)
+        assert loss.refused == (KINDS[loss.name].refused != "never" and loss.factor is None)
         assert "{" not in loss.what
     refused = [loss for loss in done.losses if loss.refused]
     if not refused:
@@ -284,6 +285,8 @@ def test_an_estimate_that_is_the_targets_own_is_not_restated() -> None:
     assert done.state["running_var"].tolist() == [4.0]
 
 
+SMALL_DIVISOR = {"mean": 2.0, "variance": 1.0, "scale_factor": 2.0**-140}
+
 REFUSED: dict[str, tuple[Any, dict[str, Any], BacknormError]] = {
     "no such dialect": (
         KERAS,
@@ -344,6 +347,18 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], BacknormError]] = {
         {"mean": [-6.0], "variance": [-8.0], "scale_factor": [-2.0]},
         {"source": "caffe", "target": "torch", "allow_loss": True},
         ConversionError.negative_divisor("caffe", "scale_factor", -2.0),
+    ),
+    "sums divided by almost nothing": (
+        {"mean": [2.0], "variance": [1.0], "scale_factor": [5e-324]},
+        {"source": "caffe", "target": "torch", "allow_loss": True},
+        ConversionError.not_finite("caffe", "mean", 0),
+    ),
+    "a mean too large for its dtype": (
+        {name: np.array([value], np.float32) for name, value in SMALL_DIVISOR.items()},
+        {"source": "caffe", "target": "torch", "allow_loss": True},
+        ConversionError.cannot_hold(
+            "torch", "running_mean", "be within the range of float32", 2.0**141, 0
+        ),
     ),
     "no statistics": (
         {"weight": [1.0], "bias": [0.0]},

@@ -54,14 +54,18 @@ def test_each_target_with_findings_has_one_annotation() -> None:
 def test_what_was_not_judged_is_an_error_with_its_reason() -> None:
     """The step fails, so the annotation says why."""
     ((name, _, message),) = commands(to_github([OPEN]))
-    assert (name, message.splitlines()[1]) == ("error", f"  not judged: {OPEN.not_judged}")
+    assert (name, message.splitlines()[0]) == ("error", f"Not judged: {OPEN.not_judged}")
 
 
-def test_the_message_is_the_finding_in_full() -> None:
-    """Over several lines, which are one line of the log."""
-    ((_, _, message),) = commands(to_github([CUT]))
-    assert message.splitlines()[0] == "mine.py:Cut"
-    assert "remedy    Let the mean be" in message
+def test_the_message_is_a_line_for_each_finding() -> None:
+    """What was found and what to do; notes stand aside where there is a fault, codes too."""
+    found = replace(CUT, findings=(*CUT.findings, *WARNED.findings))
+    ((_, properties, message),) = commands(to_github([found]))
+    assert properties["title"] == "G01 G14 mine.py:Cut"
+    assert message.splitlines() == [f"{f.code}: {f.what} {f.remedy}" for f in CUT.findings]
+    ((name, properties, message),) = commands(to_github([WARNED]))
+    assert (name, properties["title"]) == ("warning", "N01 torch.nn.GroupNorm")
+    assert message.startswith("N01: ")
 
 
 def test_file_and_line_are_those_of_the_definition(
@@ -86,10 +90,11 @@ def test_file_and_line_are_those_of_the_definition(
 
 def test_no_words_of_a_target_become_a_command() -> None:
     """One command, one line, and the words come out as they went in, or written out."""
-    text = to_github([HOSTILE])
+    (found,) = HOSTILE.findings
+    text = to_github([replace(HOSTILE, findings=(replace(found, what=HOSTILE.law),))])
     assert [name for name, _, _ in commands(text)] == ["error"]
     assert len(text.splitlines()) == 2
     ((_, properties, message),) = commands(text)
     assert set(properties) == {"title"}
     assert properties["title"].startswith("G05 <script>alert(1)</script> & \"quotes' </table> ::st")
-    assert "100% a:b,c\n::error::second line" in message
+    assert "100% a:b,c ::error::second line" in message

@@ -35,7 +35,7 @@ def test_the_document_is_of_schema_2() -> None:
 def test_nan_is_refused() -> None:
     """NaN is no JSON: a number that cannot be had is null."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        to_json([Record("a", "batch", unexplained=math.nan)])
+        to_json([Record("a", "batch", residual=math.nan)])
 
 
 def test_the_environment_has_versions_and_no_names() -> None:

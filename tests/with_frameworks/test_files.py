@@ -227,7 +227,10 @@ def test_a_file_of_ours_is_loaded_by_the_framework(name: str, target: str, tmp_p
     converted, _ = files.convert_model(
         models.read(name), tmp_path / target, dialect, allow_loss=True
     )
-    files.write(tmp_path / target, replace(converted, content=None))  # a new file, not the old
+    # Keras allows no "/" in the name of a layer, and Flax takes it for a module in a module.
+    plain = (replace(layer, name=layer.name.replace("/", "_")) for layer in converted.layers)
+    converted = replace(converted, layers=tuple(plain), content=None)  # a new file, not the old
+    files.write(tmp_path / target, converted)
     assert parts(load(tmp_path / target, converted, x), y) <= FILE_OUTPUT
 
 

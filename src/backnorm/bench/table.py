@@ -9,7 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from backnorm.bench.summary import BenchRow
 
-__all__ = ["rows_table", "summary_table", "training_table"]
+__all__ = ["losses_line", "rows_table", "summary_table", "training_table"]
 
 BAR = 20  # characters for the slowest call of a row
 
@@ -71,14 +71,7 @@ def training_table(row: dict[str, Any]) -> Table:
     """Return a table with a line for each network: milliseconds, MB, and their ratios to stock."""
     shape = f"{row['batch']}x3x{row['size']}x{row['size']}"
     title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
-    steps, differences = len(row["losses"]["stock"]), dict(row["loss_difference"])
-    nudged = differences.pop("stock, nudged")
-    caption = (
-        f"relative difference to the losses of stock over {steps} steps: at most "
-        f"{max(differences.values()):.1e}; of stock with its first weights one rounding off: "
-        f"{nudged:.1e}"
-    )
-    table = Table(title=title, caption=caption, box=None, header_style="bold", pad_edge=False)
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)
     for name in ("step, ms", "to stock", "norm + act, ms", "to stock", "held, MB", "to stock"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -89,3 +82,14 @@ def training_table(row: dict[str, Any]) -> Table:
             cells += ["-" if value is None else f"{value * scale:.1f}", _ratio(ratio)]
         table.add_row(name, *cells)
     return table
+
+
+def losses_line(row: dict[str, Any]) -> str:
+    """Return a sentence: how far the losses are from those of stock, and what rounding explains."""
+    steps, differences = len(row["losses"]["stock"]), dict(row["loss_difference"])
+    nudged = differences.pop("stock, nudged")
+    return (
+        f"Relative difference to the losses of stock over {steps} steps: at most "
+        f"{max(differences.values()):.1e}; of stock with its first weights one rounding off: "
+        f"{nudged:.1e}."
+    )

@@ -13,7 +13,7 @@ from backnorm.report.environment import environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Setup", "loss_difference", "result", "run", "total"]
+__all__ = ["TRAINED", "Setup", "loss_difference", "result", "run", "total"]
 
 TRAINED: Final = ("stock", "converted", "fused", "none")
 OURS: Final = ("converted", "fused")

@@ -10,6 +10,9 @@ from backnorm.cli.bench import bench
 from backnorm.cli.convert import convert
 from backnorm.cli.dialects import dialects
 from backnorm.cli.env import env
+from backnorm.cli.explain import explain
+from backnorm.cli.inspect import inspect
+from backnorm.cli.lab import lab
 
 __all__ = ["main"]
 
@@ -25,3 +28,6 @@ main.add_command(bench)
 main.add_command(convert)
 main.add_command(dialects)
 main.add_command(env)
+main.add_command(explain)
+main.add_command(inspect)
+main.add_command(lab)

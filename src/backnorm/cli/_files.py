@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from backnorm.convert.files._whole import refuse_irregular, write_whole
-from backnorm.errors import FileError
+from backnorm.errors import WriteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def refuse_unwritable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise FileError.unwritable(path.name, error) from error
+        raise WriteError.unwritable(str(path), error) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.subject import named_error
 from backnorm.audit.subjects.from_specs import subjects_from
+from backnorm.audit.subjects.no_subject import no_subject
 from backnorm.cli._child import Child, start_child
 from backnorm.errors import SubjectError
 from backnorm.host import serve
@@ -139,7 +140,7 @@ class Host:
         if "lost" in answer:
             self.children.clear()
             raise lost_error(name, answer["lost"], child.lost(answer), self.seconds)
-        return _value(name, answer)
+        return _value(name, answer, self.python)
 
 
 @dataclass(slots=True, eq=False)
@@ -200,6 +201,10 @@ class RemoteRunner:
     def overlapped(self, *arguments: Any) -> Any:
         """Return y and the gradients of a call that another forward pass comes between."""
         return self._call("overlapped", arguments)
+
+    def others(self, *arguments: Any) -> Any:
+        """Return y, and the values and gradients of the parameters beside gamma and beta."""
+        return self._call("others", arguments)
 
     def attached(self) -> Any:
         """Return the names of what holds a graph."""
@@ -271,27 +276,13 @@ def _start(target: str, python: str, environment: Mapping[str, str]) -> Child:
         raise SubjectError.not_importable(target, f"{python}: {error.strerror}", ()) from error
 
 
-def _value(name: str, answer: Mapping[str, Any]) -> Any:
+def _value(name: str, answer: Mapping[str, Any], python: str) -> Any:
     """Return what was asked for, or raise what was raised there."""
-    if "missing" in answer:
-        got, near = answer["missing"]
-        raise SubjectError.not_importable(name, got, near)
-    if "unknown" in answer:
-        raise SubjectError.unknown_object(name, type(answer["unknown"], (), {})())
-    if "refused" in answer:
-        arguments, kind, text = answer["refused"]
-        raise SubjectError.cannot_build(name, arguments, named_error(kind, text))
+    if "no_subject" in answer:
+        why, told = answer["no_subject"]
+        raise no_subject(name, why, told, python)
     if "not_returned" in answer:
-        raise NotReturned(*_what_and_value(*answer["not_returned"]))
+        raise NotReturned(*answer["not_returned"])
     if "raised" in answer:
         raise named_error(*answer["raised"])
     return answer["value"]
-
-
-def _what_and_value(what: str, kind: str, length: int | None) -> tuple[str, object]:
-    """Return what was not returned, and something of the type and length of what was."""
-    if kind == "NoneType":
-        return what, None
-    return what, type(kind, (object,), {})() if length is None else type(kind, (tuple,), {})(
-        range(length)
-    )

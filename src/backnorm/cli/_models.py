@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from backnorm.audit.subjects.no_subject import no_subject
 from backnorm.cli._targets import TARGETS
 from backnorm.errors import NotInstalledError, SubjectError
-from backnorm.host.find import NotFound, find
+from backnorm.host.find import find
+from backnorm.host.no_subject import NoSubject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Arguments
@@ -21,8 +23,11 @@ def audit_target(
     target: str,
     inputs: Sequence[dict[str, Any]],
     arguments: Arguments,
-    at_work: Callable[[str], object],
-) -> tuple[Record, ...]:
+    say: Callable[[dict[str, Any]], None],
+    *,
+    done: Mapping[str, bool],
+    most: int | None,
+) -> Iterator[Record]:
     """Audit the layers of a model.
 
     Parameters
@@ -33,13 +38,18 @@ def audit_target(
         The shape of each input, and for integers the number that they are below.
     arguments
         Arguments of the class or function.
-    at_work
-        Called with the name of each layer before it is measured.
+    say
+        Called with messages to the parent: which layer is called or measured, and how many were
+        called.
+    done
+        Names of the layers that have a record already, and whether it says that dx is wrong.
+    most
+        After how many calls of layers the model's pass is cut; None for the whole pass.
 
-    Returns
-    -------
-    tuple of Record
-        A record for each layer that the model calls.
+    Yields
+    ------
+    Record
+        A record for each other layer that the model calls, as soon as it is known.
 
     Raises
     ------
@@ -47,13 +57,21 @@ def audit_target(
         If the target cannot be imported, is not a model, or does not run.
     """
     try:
+        from backnorm.torch.model.audit import Course
         from backnorm.torch.model.inputs import Shaped
         from backnorm.torch.model.target import audit_model_target
     except NotInstalledError as error:
         raise SubjectError.not_installed(target, error) from error
     try:
         model = find(target, TARGETS)
-    except NotFound as error:
-        raise SubjectError.not_importable(target, error.got, error.near) from error
+    except NoSubject as error:
+        raise no_subject(target, error.why, error.told) from error
     shapes = [Shaped(tuple(given["shape"]), given["below"]) for given in inputs]
-    return audit_model_target(model, shapes, arguments, target, at_work)
+    course = Course(
+        calling=lambda name: say({"starting": name}),
+        called=lambda count: say({"starting": target, "calls": count}),
+        measuring=lambda name: say({"starting": name, "measuring": True}),
+        done=done,
+        most=most,
+    )
+    yield from audit_model_target(model, shapes, arguments, target, course)

@@ -6,16 +6,19 @@ import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.subjects.no_subject import no_subject
 from backnorm.audit.subjects.registry import layers_of, subjects_of
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.errors import NotInstalledError, SubjectError
 from backnorm.host.calls import FRAMEWORKS
-from backnorm.host.find import NotFound, find
+from backnorm.host.find import find
+from backnorm.host.no_subject import NoSubject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.request import Modes
 
 __all__ = ["TARGETS", "as_asked", "asked_of", "find_subjects", "is_installed", "place_of"]
 
@@ -40,22 +43,30 @@ def place_of(target: str) -> str:
 
 
 def asked_of(target: str, request: AuditRequest) -> AuditRequest:
-    """Return what is asked of a target: the pairs of this package say themselves what they are."""
-    return AuditRequest() if target in PLACES else replace(request, name=target)
+    """Return what is asked of a target: the pairs of this package say themselves what they are.
+
+    Of others both modes are asked for where one was chosen. Whether they do the same decides their
+    names, which must not depend on the chosen mode; `as_asked` leaves the other mode out.
+    """
+    if target in PLACES:
+        return AuditRequest()
+    return replace(request, name=target, modes=_modes_to_try(request))
+
+
+def _modes_to_try(request: AuditRequest) -> Modes:
+    return "both" if request.modes in ("train", "eval") else request.modes
 
 
 def as_asked(
     target: str, request: AuditRequest, subjects: tuple[Subject, ...]
 ) -> tuple[Subject, ...]:
-    """Choose the mode among the pairs of this package, and tell the verdicts of specimens."""
-    if target not in PLACES:
-        return subjects
+    """Choose the mode, and tell the verdicts of specimens."""
     if target == "specimens":
         from backnorm.audit.specimens import as_specimens
 
         subjects = as_specimens(subjects)
-    wanted = {request.modes} if request.modes in ("train", "eval") else {"train", "eval"}
-    return tuple(one for one in subjects if one.call is None or one.call in wanted)
+    other = {"train": "eval", "eval": "train"}.get(request.modes)
+    return tuple(one for one in subjects if other is None or one.call != other) or subjects
 
 
 def find_subjects(
@@ -87,8 +98,8 @@ def find_subjects(
         return _layers(target, request, at_work)
     try:
         found = find(place_of(target), TARGETS)
-    except NotFound as error:
-        raise SubjectError.not_importable(target, error.got, error.near) from error
+    except NoSubject as error:
+        raise no_subject(target, error.why, error.told) from error
     return as_asked(target, request, subjects_of(found, asked_of(target, request), at_work))
 
 
@@ -96,6 +107,6 @@ def _layers(
     framework: str, request: AuditRequest, at_work: Callable[[str], object]
 ) -> tuple[Subject, ...]:
     try:
-        return layers_of(framework, request.modes, at_work)
+        return as_asked(framework, request, layers_of(framework, _modes_to_try(request), at_work))
     except NotInstalledError as error:
         raise SubjectError.not_installed(framework, error) from error

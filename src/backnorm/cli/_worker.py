@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from backnorm.audit.conduct import conduct_by_probes
-from backnorm.audit.control import Control, controls_of
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
+from backnorm.audit.specimens.control import Control, controls_of
 from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
@@ -162,19 +162,18 @@ def _environment() -> dict[str, str]:
 
 
 def _answer_model(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
-    """Say nothing of its subjects: layers are known when all of them have been audited."""
+    """Say each record as soon as it is known: what follows may lose this process."""
 
-    def starting(name: str) -> None:
+    def starting(message: dict[str, Any]) -> None:
         begin()
-        say({"starting": name})
+        say(message)
 
-    target = job["target"]
+    target, asked = job["target"], (job["inputs"], job["arguments"])
     try:
-        records = audit_target(target, job["inputs"], job["arguments"], starting)
+        for record in audit_target(target, *asked, starting, done=job["done"], most=job["most"]):
+            say({"record": record.to_dict()})
     except Exception as error:  # noqa: BLE001 - foreign code ran
-        records = (_not_found(target, AuditRequest(), error),)
-    for record in records:
-        say({"record": record.to_dict()})
+        say({"record": _not_found(target, AuditRequest(), error).to_dict()})
     say({"done": True})
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
+import math
+import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from backnorm.cli._interpreters import read_interpreter
+from backnorm.cli._output import paper, say, show
 from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["audit"]
 
 KINDS = ("batch", "layer", "group", "instance", "rms")
-WIDTH_OF_FILES = 120
-"""Columns of a table that goes to a file or a pipe."""
+CODE: Final = re.compile(r"[A-Za-z]\d\d")
+"""Of a finding or of a probe."""
+
+SHOWN = ("all", "findings", "failures")
 
 
 def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
@@ -43,26 +47,23 @@ def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
     return value
 
 
-def _axes(_: click.Context, __: click.Parameter, text: str) -> str:
+def _axes(_: click.Context, __: click.Parameter, text: str | None) -> str:
     """Raise BadParameter if the order of the axes cannot be read."""
     from backnorm.audit.subjects.axes import read_axes
     from backnorm.errors import RangeError
 
     try:
-        return read_axes(text).text if text else ""
+        return "" if text is None else read_axes(text).text
     except RangeError as error:
         raise click.BadParameter(str(error)) from error
 
 
-def _interpreter(_: click.Context, __: click.Parameter, name: str) -> str:
-    """Return the interpreter's path; raise BadParameter if it is not a program."""
-    path = shutil.which(name) if name else ""
-    if path is None:
-        message = (
-            f"{name} is not a program. Pass the path of a Python, or its name if it is on PATH"
-        )
+def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> float | None:
+    """Raise BadParameter for not-a-number, which is in every range."""
+    if seconds is not None and math.isnan(seconds):
+        message = "nan is not a number of seconds; pass for example 60"
         raise click.BadParameter(message)
-    return path
+    return seconds
 
 
 def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -70,8 +71,11 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     from backnorm.cli._files import refuse_unwritable
     from backnorm.errors import FileError
 
-    if name in (None, "-"):
+    if name is None or name == "-":
         return name
+    if not name:
+        message = "the name is empty; pass the name of a file, or - for stdout"
+        raise click.BadParameter(message)
     try:
         refuse_unwritable(Path(name))
     except FileError as error:
@@ -79,12 +83,24 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     return name
 
 
+def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001
+    """Print what the columns mean, in place of an audit."""
+    from backnorm.report.columns import to_columns
+
+    if asked and not ctx.resilient_parsing:
+        codes = [target for target in ctx.params["targets"] if CODE.fullmatch(target)]
+        if codes:
+            message = f"--explain is about the columns; use `backnorm explain {' '.join(codes)}`"
+            raise click.UsageError(message)
+        show(to_columns(min(paper().width, 92)))
+        ctx.exit(0)
+
+
 @click.command(epilog=f"Frameworks: {', '.join(FRAMEWORKS)}.")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", is_eager=True)
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
 @click.option(
     "--axes",
-    default="",
     metavar="LETTERS",
     callback=_axes,
     help="Order of the axes of x, if not guessed: N, C for channels, other letters; NHWC, NTC.",
@@ -117,8 +133,7 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
 @click.option(
     "--python",
     metavar="INTERPRETER",
-    default="",
-    callback=_interpreter,
+    callback=read_interpreter,
     help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
 )
 @click.option(
@@ -126,7 +141,8 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="Stop a gradient or a probe that takes longer.  [default: 120]",
+    callback=_seconds,
+    help="Stop a gradient, a probe, or a layer of a model that takes longer.  [default: 120]",
 )
 @click.option(
     "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
@@ -146,12 +162,30 @@ def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | 
     help="Output to stdout: a table, or annotations for GitHub.",
 )
 @click.option(
-    "--quick", is_flag=True, help="Only judge the gradient of a first call: under 2 s a layer."
+    "--quick",
+    is_flag=True,
+    help="Only judge the gradient of a first call: about 1 s for a layer of PyTorch, 3 to 5 s "
+    "where a framework compiles each shape of x, as JAX does; without it 1.5 s, and 5 to 20 s.",
 )
 @click.option(
     "--control",
     is_flag=True,
     help="Replace dx by some of its paths, and see that the audit says so of the target.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(SHOWN),
+    default="all",
+    show_default=True,
+    help="Which layers the table shows: those with findings, or those that are failures; the "
+    "summary and the files have all of them.",
+)
+@click.option(
+    "--explain",
+    is_flag=True,
+    expose_value=False,
+    callback=_explain,
+    help="Say what the columns of the table mean, and stop.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show findings in full, notes and all probes.")
 @click.pass_context
@@ -173,6 +207,7 @@ def audit(
     form: str,
     quick: bool,
     control: bool,
+    only: str,
     verbose: bool,
 ) -> None:
     """Audit normalization layers: compare their gradients with the derivative of their output.
@@ -182,7 +217,8 @@ def audit(
     every installed framework are audited.
 
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
-    (module, inputs).
+    (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by
+    running statistics, and by their output.
 
     Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
     wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
@@ -190,7 +226,6 @@ def audit(
     With --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
     """
     from backnorm.cli._jobs import AuditJob
-    from backnorm.errors import FileError
 
     files = {"json": json_file, "html": html_file, "junit": junit_file}
     refuse_twice(files, form)
@@ -214,16 +249,17 @@ def audit(
         for target in chosen
     ]
     elsewhere: dict[str, str] = {}
+    unit = "control" if control else "layer"
     records = list(_with_progress(jobs, seconds, elsewhere))
-    try:
-        _write(records, files, elsewhere)
-    except FileError as error:
-        raise click.UsageError(str(error)) from error
+    unwritten = _write(records, files, elsewhere, unit)
     if "-" not in files.values():
-        _show(records, form, verbose=verbose)
+        _show(records, form, unit, only=only, verbose=verbose)
+    if unwritten:
+        # Only now: what the audit found must not be lost with the file.
+        raise click.UsageError(" ".join(unwritten))
     if control:
         ctx.exit(_status_of_controls(records))
-    ctx.exit(_status(records, by_name=not model and not set(chosen) <= {*FRAMEWORKS}))
+    ctx.exit(_status(records, () if model else chosen))
 
 
 def _defaults() -> tuple[str, ...]:
@@ -233,7 +269,7 @@ def _defaults() -> tuple[str, ...]:
     missing = [name for name in FRAMEWORKS if not is_installed(name)]
     if missing:
         note = "Not audited, since not installed (install them, or pass --python)"
-        click.echo(f"{note}: {', '.join(missing)}", err=True)
+        say(f"{note}: {', '.join(missing)}")
     return ("engine", *(name for name in FRAMEWORKS if name not in missing))
 
 
@@ -254,47 +290,56 @@ def _with_progress(
     ) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(stage: Stage) -> None:
+        def advance(stage: Stage) -> None:
             text = f"{stage.name}: {stage.probe}" if stage.probe else stage.name
             bar.update(task, description=text, completed=stage.done, total=stage.total or None)
 
         yield from audit_jobs(
             jobs,
-            show,
+            advance,
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
         )
 
 
 def _write(
-    records: Sequence[Record], files: Mapping[str, str | None], elsewhere: Mapping[str, str]
-) -> None:
-    """Write the documents to their files."""
+    records: Sequence[Record],
+    files: Mapping[str, str | None],
+    elsewhere: Mapping[str, str],
+    unit: str,
+) -> list[str]:
+    """Write the documents to their files; return why some of them could not be written."""
     from backnorm.cli._files import write_atomically
+    from backnorm.errors import FileError
     from backnorm.report import to_html, to_json, to_junit
 
     writers: dict[str, Callable[[Sequence[Record]], str]]
-    writers = {"json": partial(to_json, elsewhere=elsewhere), "html": to_html, "junit": to_junit}
-    for name, file in files.items():
+    writers = {
+        "json": partial(to_json, elsewhere=elsewhere),
+        "html": partial(to_html, unit=unit),
+        "junit": to_junit,
+    }
+    unwritten = []
+    for name, file in sorted(files.items(), key=lambda item: item[1] == "-"):  # stdout last
         if file == "-":
-            click.echo(writers[name](records), nl=False)
+            show(writers[name](records))
         elif file is not None:
-            write_atomically(Path(file), writers[name](records))
+            try:
+                write_atomically(Path(file), writers[name](records))
+            except FileError as error:
+                unwritten.append(str(error))
+    return unwritten
 
 
-def _show(records: Sequence[Record], form: str, *, verbose: bool) -> None:
+def _show(records: Sequence[Record], form: str, unit: str, *, only: str, verbose: bool) -> None:
     """Write the table, or the annotations for GitHub, to stdout."""
-    from rich.console import Console
-
     from backnorm.report import to_github, to_text
 
     if form == "github":
-        click.echo(to_github(records), nl=False)
+        show(to_github(records))
         return
-    terminal = Console()
-    width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES
-    color = sys.stdout.isatty()
-    click.echo(to_text(records, width=width, color=color, verbose=verbose), nl=False)
+    width, color = paper()
+    show(to_text(records, width=width, color=color, verbose=verbose, unit=unit, only=only))
 
 
 def _status_of_controls(records: Sequence[Record]) -> int:
@@ -303,9 +348,19 @@ def _status_of_controls(records: Sequence[Record]) -> int:
     return 0 if all(record.as_expected() for record in records) else 1
 
 
-def _status(records: Sequence[Record], *, by_name: bool) -> int:
+def _status(records: Sequence[Record], targets: Sequence[str]) -> int:
     if not all(record.audited and record.complete for record in records):
         return 2
-    if by_name and any(record.sound is None for record in records):
+    if any(record.sound is None and _is_named(record, targets) for record in records):
         return 2
     return 0 if all(record.clean for record in records) else 1
+
+
+def _is_named(record: Record, targets: Sequence[str]) -> bool:
+    """Whether a record is about a target that was named: not a layer of a model or of a list."""
+    from backnorm.cli._targets import TARGETS
+
+    names = [target for target in targets if target not in TARGETS]
+    if len(names) == len(targets):  # an object may give its parts names that are not the target's
+        return bool(names)
+    return any(record.target == one or record.target.startswith(f"{one} (") for one in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from backnorm.cli._output import paper, say, show
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from backnorm.bench import BenchOptions
     from backnorm.bench.summary import BenchRow
 
@@ -175,18 +182,19 @@ def _train(
     from rich.console import Console
     from rich.progress import Progress
 
-    from backnorm.bench.table import training_table
-    from backnorm.bench.training import Setup, result, run, total
+    from backnorm.bench.table import losses_line, training_table
+    from backnorm.bench.training import TRAINED, Setup, result, run, total
     from backnorm.cli._files import write_atomically
 
     setups = [Setup(model, layout, *amounts, inplace) for layout in layouts]
     rows: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=sum(map(total, setups)))
-        rows += [run(setup, lambda: progress.advance(task)) for setup in setups]
-    console = Console()
-    for row in rows:
-        console.print(training_table(row))
+        for setup in setups:
+            images = f"{setup.steps} steps of {setup.batch} images of {setup.size}x{setup.size}"
+            say(f"Timing {len(TRAINED)} forms of {model} in {setup.layout}: {images}.")
+            rows.append(run(setup, lambda: progress.advance(task)))
+    _print([part for row in rows for part in (training_table(row), losses_line(row), "")])
     if json_file is not None:
         write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
 
@@ -203,11 +211,19 @@ def _measure(options: BenchOptions) -> list[BenchRow]:
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
     talk = Console(stderr=True)
     rows = list(track(run(options), "timing", total=total, console=talk, transient=True))
-    console = Console()
-    console = Console(width=max(console.width, LEAST_WIDTH))
-    console.print(rows_table(rows))
-    console.print(summary_table(summary(rows)))
+    _print([rows_table(rows), summary_table(summary(rows))], LEAST_WIDTH)
     return rows
+
+
+def _print(parts: Sequence[Table | str], least_width: int = 0) -> None:
+    from rich.console import Console
+
+    sheet, page = paper(), io.StringIO()
+    width = max(sheet.width, least_width)
+    console = Console(file=page, width=width, force_terminal=sheet.color)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+    show(page.getvalue())
 
 
 def _write(rows: list[BenchRow], json_file: Path | None, plot_file: Path | None) -> None:

@@ -1,48 +1,42 @@
-"""backnorm convert: the normalization layers of a model file, from one framework to another."""
+"""backnorm convert: the normalization layers of a model file, converted or folded."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from backnorm.cli._output import ended_by_signals, paper, say, show
+from backnorm.cli._reading import read_options
+
 if TYPE_CHECKING:
-    from backnorm.convert.files import LayerChange, ModelFile
+    from backnorm.convert.files import LayerChange, LayerFold, ModelFile, NameMatch
 
 __all__ = ["convert"]
 
-WIDTH_OF_FILES = 120
-"""Columns of a table that goes to a file or a pipe."""
+NEITHER = "Missing option '--to': name the dialect of the layers in OUT, or pass --fold"
+BOTH = "--fold cannot be used with --to; convert the folded file afterwards"
 
 
-def _settings(
+def _pairs(
     _: click.Context, __: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[str, str, Any], ...]:
-    """Read each --set LAYER.OPTION=VALUE."""
-    settings = []
+) -> tuple[tuple[str, str], ...]:
+    """Read each --rename OLD=NEW, and the pairs of each --rename @FILE."""
+    from backnorm.convert.files import pairs_in
+    from backnorm.errors import FileError
+
+    pairs: list[tuple[str, str]] = []
     for text in texts:
-        left, equals, value = text.partition("=")
-        layer, dot, option = left.rpartition(".")
-        if not equals or not dot or not option:
-            message = f"it must be LAYER.OPTION=VALUE, such as '*.eps=0.001', got {text}"
-            raise click.BadParameter(message)
-        settings.append((layer, option, _value(value)))
-    return tuple(settings)
-
-
-def _value(text: str) -> bool | float:
-    """Return a number, True or False."""
-    try:
-        value = json.loads(text.lower())
-    except ValueError:
-        value = None
-    if not isinstance(value, bool | float | int):
-        message = f"VALUE must be a number, true or false, got {text}"
-        raise click.BadParameter(message)
-    return value
+        try:
+            lines = Path(text[1:]).read_text("utf-8") if text.startswith("@") else text
+            pairs += pairs_in(lines)
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{text[1:]} cannot be read: {error}"
+            raise click.BadParameter(message) from error
+        except FileError as error:
+            raise click.BadParameter(error.in_command()) from error
+    return tuple(pairs)
 
 
 @click.command()
@@ -51,83 +45,158 @@ def _value(text: str) -> bool | float:
 @click.option(
     "--to",
     "dialect",
-    required=True,
     metavar="DIALECT",
     help="Dialect of the layers in OUT, such as torch or keras; `backnorm dialects` lists them.",
 )
 @click.option(
-    "--from",
-    "source_dialect",
-    metavar="DIALECT",
-    help="Dialect of the layers in IN, such as mxnet-cudnn, if the file does not tell.",
+    "--fold",
+    is_flag=True,
+    help="Instead of --to: fold each layer in eval into the convolution or dense layer before it.",
 )
-@click.option("--from-format", metavar="FORMAT", help="Format of IN, if its name does not tell.")
+@read_options
 @click.option("--to-format", metavar="FORMAT", help="Format of OUT, if its name does not tell.")
 @click.option(
-    "--net",
-    type=click.Path(path_type=Path),
-    help="Caffe's prototxt or MXNet's symbol file; without it, that file beside IN.",
+    "--rename",
+    "pairs",
+    metavar="OLD=NEW|@FILE",
+    multiple=True,
+    callback=_pairs,
+    help="Another name for arrays of OUT, such as 'conv1.*=features.0.*', or a file of such lines.",
 )
 @click.option(
-    "--set",
-    "settings",
-    metavar="LAYER.OPTION=VALUE",
-    multiple=True,
-    callback=_settings,
-    help="An option that IN does not store, such as '*.eps=0.001'; LAYER may contain * and ?.",
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file of the network that will load OUT: its names are taken, by order and shape.",
 )
 @click.option("--n", type=click.IntRange(min=2), help="Values per channel of a training batch.")
-@click.option("--allow-loss", is_flag=True, help="Convert even if some values are lost.")
+@click.option("--allow-loss", is_flag=True, help="Convert even if the output in eval changes.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse also a running variance that OUT estimates in another way, unless --n is given.",
+)
 @click.pass_context
 def convert(
     ctx: click.Context,
     *,
     source: Path,
     target: Path,
-    dialect: str,
+    dialect: str | None,
+    fold: bool,
     source_dialect: str | None,
     from_format: str | None,
     to_format: str | None,
     net: Path | None,
     settings: tuple[tuple[str, str, Any], ...],
+    pairs: tuple[tuple[str, str], ...],
+    like: Path | None,
     n: int | None,
     allow_loss: bool,
+    strict: bool,
+    memory: int | None,
 ) -> None:
     """Convert the normalization layers of the model file IN, and write OUT.
 
     In eval mode the converted layers compute the same output. If OUT has the format of IN, the rest
-    of the file is copied; otherwise OUT gets the layers and all other arrays, whose names stay.
+    of the file is copied; otherwise OUT gets the layers and all other arrays. Kernels get the
+    names and the order of axes that they have in the target's framework. With --fold, OUT is the
+    network without the layers; for a state_dict, --like names one of that network.
 
     Exit status: 0 converted, 2 wrong use or failure. OUT is written completely or not at all.
     """
     from backnorm.convert import files
     from backnorm.errors import BacknormError
 
+    if fold == (dialect is not None):
+        raise click.UsageError(BOTH if fold else NEITHER)
+    most = None if memory is None else memory << 20
+    changes: tuple[LayerChange, ...] = ()
+    folds: tuple[LayerFold, ...] = ()
     try:
-        model = files.read(source, format=from_format, net=net)
-        if source_dialect is not None:
-            model = files.with_dialect(model, source_dialect)
-        model = files.with_options(model, settings)
-        converted, changes = files.convert_model(
-            model, target, dialect, format=to_format, n=n, allow_loss=allow_loss
-        )
-        files.write(target, converted)
+        with ended_by_signals():
+            model = files.read(
+                source,
+                format=from_format,
+                net=net,
+                memory=most,
+                dialect=source_dialect,
+                settings=settings,
+            )
+            twin = None if like is None else files.read(like, memory=most)
+            if dialect is None:
+                converted, folds = files.fold_model(model, target, format=to_format, like=twin)
+            else:
+                converted, changes = files.convert_model(
+                    model,
+                    target,
+                    dialect,
+                    format=to_format,
+                    n=n,
+                    allow_loss=allow_loss,
+                    strict=strict,
+                )
+            converted = files.with_names(converted, pairs)
+            match = None if twin is None else files.match_names(converted, twin)
+            converted = converted if match is None else match.model
+            files.write(target, converted)
     except BacknormError as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error.in_command()}")
         ctx.exit(2)
-    _show(model, converted, changes)
+    if dialect is None:
+        _show_folds(model, converted, folds, match)
+    else:
+        _show(model, converted, changes, match)
 
 
-def _show(model: ModelFile, converted: ModelFile, changes: tuple[LayerChange, ...]) -> None:
-    from rich.console import Console
-
+def _show(
+    model: ModelFile,
+    converted: ModelFile,
+    changes: tuple[LayerChange, ...],
+    match: NameMatch | None,
+) -> None:
+    from backnorm.errors.base import counted
     from backnorm.report import to_table
+    from backnorm.report.to_notes import to_notes
 
-    for note in model.notes:
-        click.echo(f"note: {note}", err=True)
-    copied = "left unchanged" if converted.content is not None else "copied under their names"
-    counts = f"{len(changes)} layers converted, {len(model.others)} other arrays {copied}"
-    click.echo(f"{converted.path.name}: {counts}.", err=True)
-    terminal = Console()
-    width = terminal.width if terminal.is_terminal else WIDTH_OF_FILES
-    click.echo(to_table(changes, width=width, color=sys.stdout.isatty()), nl=False)
+    whose = "their" if converted.others.keys() == model.others.keys() else "new"
+    copied = "left unchanged" if converted.content is not None else f"copied under {whose} names"
+    layers, others = len(converted.layers), len(converted.others)
+    counts = f"{counted(layers, 'layer')} converted, {counted(others, 'other array')} {copied}"
+    folded = [model.folded] if model.folded else []
+    notes = [*model.notes, *folded, *converted.notes, *to_notes(model.path.name, changes)]
+    _say(converted, notes, counts, match)
+    width = paper().width
+    show(to_table(changes, width=width))
+
+
+def _show_folds(
+    model: ModelFile,
+    converted: ModelFile,
+    folds: tuple[LayerFold, ...],
+    match: NameMatch | None,
+) -> None:
+    from backnorm.errors.base import counted
+    from backnorm.report.to_notes import to_fold_notes
+    from backnorm.report.to_table import to_fold_table
+
+    done = sum(bool(fold.into) for fold in folds)
+    left = len(folds) - done
+    counts = (
+        f"{counted(done, 'layer')} folded, {left} left as {'it is' if left == 1 else 'they are'}"
+    )
+    beside = [converted.path.with_suffix(ending).name for ending in converted.beside]
+    counts += f"; {', '.join(beside)} describes the network without them" if beside else ""
+    _say(converted, [*model.notes, *to_fold_notes(model.path.name, folds)], counts, match)
+    width = paper().width
+    show(to_fold_table(folds, width=width))
+
+
+def _say(converted: ModelFile, notes: list[str], counts: str, match: NameMatch | None) -> None:
+    from backnorm.errors.printable import printable
+
+    for note in (*notes, *(match.notes if match else ())):
+        say(f"note: {printable(note, one_line=True)}")
+    for old, new in match.pairs if match else ():
+        say(printable(f"{old}={new}", one_line=True))
+    say(f"{printable(converted.path.name, one_line=True)}: {counts}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from backnorm.cli._output import paper, show
+
 __all__ = ["dialects"]
 
 
@@ -15,15 +17,11 @@ def dialects(names: tuple[str, ...]) -> None:
     Without NAME: one line for each dialect. With NAME: the dialect's formulas, every column with
     its evidence, and the traps of a port.
     """
-    from rich.console import Console
-
     from backnorm.errors import UnknownNameError
     from backnorm.report.dialects import to_details, to_table
 
-    terminal = Console()
-    width = terminal.width if terminal.is_terminal else 100
     try:
-        pages = [to_details(name, width=width) for name in names] or [to_table()]
+        pages = [to_details(name, width=paper().width) for name in names] or [to_table()]
     except UnknownNameError as error:
         raise click.UsageError(str(error)) from error
-    click.echo("\n".join(pages), nl=False)
+    show("\n".join(pages))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from backnorm.report._elements import element
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree import ElementTree as ET
 
     from backnorm.audit.record import ChannelParts, Coefficients, PrecisionPoint
+    from backnorm.report._elements import Shared
 
 __all__ = ["coefficient_bar", "coefficients_figure", "precision_figure", "split_figure"]
 
@@ -28,30 +29,29 @@ LOW, HIGH = -0.5, 1.5
 """Limits of a bar. A coefficient beyond them has a bar to the edge, and its number beside it."""
 
 
-def coefficient_bar(name: str, share: float | None) -> ET.Element:
+def coefficient_bar(name: str, share: float | None, shared: Shared) -> ET.Element:
     """Draw a coefficient for a cell of a table; its number is the text of the cell."""
     attributes = {"class": "bar", "viewBox": "0 0 100 8", "aria-hidden": "true"}
-    return element("svg", attributes, *_bar(name, share, left=0, top=0, width=100, height=8))
+    return element("svg", attributes, shared.use(*_bar(name, share, 0, 0, 100, 8)))
 
 
-def coefficients_figure(shares: Coefficients, key: str) -> ET.Element:
+def coefficients_figure(shares: Coefficients, shared: Shared) -> ET.Element:
     """Draw a bar for each coefficient."""
     marks: list[ET.Element] = []
     for row, (name, label) in enumerate(LABELS.items()):
         share: float | None = getattr(shares, name)
         top = 6 + 26 * row
-        marks += [
-            _text(0, top + 12, label),
-            *_bar(name, share, left=130, top=top, width=170, height=16),
-            _text(WIDTH, top + 12, number(share), {"text-anchor": "end"}),
-        ]
-    marks += [
+        value = _text(WIDTH, top + 12, number(share), {"text-anchor": "end"})
+        words = _text(0, top + 12, label)
+        marks.append(shared.use(words, *_bar(name, share, 130, top, 170, 16), value))
+    ticks = (
         _text(_along(tick, 130, 170), 98, str(tick), {"class": "muted", "text-anchor": "middle"})
         for tick in (0, 1)
-    ]
+    )
+    marks.append(shared.use(*ticks))
     numbers = ", ".join(f"{label} {number(getattr(shares, n))}" for n, label in LABELS.items())
     caption = "How much of each path is in dx: 1 all of it, 0 nothing"
-    return _figure(f"{key}-shares", caption, f"Bars: {numbers}", 102, marks)
+    return _figure(shared.figure(), caption, f"Bars: {numbers}", 102, marks)
 
 
 def number(share: float | None) -> str:
@@ -59,7 +59,7 @@ def number(share: float | None) -> str:
     return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
 
 
-def split_figure(parts: ChannelParts, key: str) -> ET.Element:
+def split_figure(parts: ChannelParts, shared: Shared) -> ET.Element:
     """Draw the gradient of one channel: its three parts, their sum, and the measured dx."""
     order = sorted(range(len(parts.x)), key=lambda i: parts.x[i])
     rows: dict[str, list[float]] = {
@@ -70,56 +70,52 @@ def split_figure(parts: ChannelParts, key: str) -> ET.Element:
     largest = max((abs(v) for row in (*rows.values(), whole, dx) for v in row), default=0.0) or 1.0
     marks: list[ET.Element] = []
     for at, (name, row) in enumerate(rows.items()):
-        marks += [_text(0, 70 * at + 12, LABELS[name]), *_bars(name, row, 70 * at, largest)]
-    marks += [_text(0, 222, "sum of the three parts (bars), measured dx (dots)")]
-    marks += [*_bars("whole", whole, 210, largest), *_dots(dx, whole, 210, largest)]
-    marks += [_text(WIDTH, 296, "larger x →", {"class": "muted", "text-anchor": "end"})]
+        label = _text(0, 70 * at + 12, LABELS[name])
+        marks.append(shared.use(label, *_bars(name, row, 70 * at, largest)))
+    label = _text(0, 222, "sum of the three parts (bars), measured dx (dots)")
+    along = _text(WIDTH, 296, "larger x →", {"class": "muted", "text-anchor": "end"})
+    marks.append(shared.use(label, *_bars("whole", whole, 210, largest), along))
+    marks.append(shared.use(*_dots(dx, whole, 210, largest)))
     apart = sum(_apart(a, b, largest) for a, b in zip(dx, whole, strict=True))
     description = (
         f"{len(order)} values, in the order of x. "
         f"The measured dx differs from the sum of the three parts at {apart} of them."
     )
     caption = "The gradient of one channel, split into its three parts"
-    return _figure(f"{key}-parts", caption, description, 300, marks)
+    return _figure(shared.figure(), caption, description, 300, marks)
 
 
-def precision_figure(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
+def precision_figure(points: Sequence[PrecisionPoint], shared: Shared) -> ET.Element:
     """Draw the errors over a sweep in one dtype: the subject's, and those of the exact law."""
     ordered = sorted(points, key=lambda point: point.value)
-    marks = [*_precision_axes(ordered)]
+    marks = [shared.use(*_precision_axes(ordered), *_legend())]
     for name in ("y", "dx"):
         exact = [getattr(point, f"exact_{name}") for point in ordered]
-        marks += _curve(f"{name} exact", exact)
+        marks.append(shared.use(*_curve(f"{name} exact", exact)))
     for name in ("y", "dx"):
         errors = [getattr(point, name) for point in ordered]
-        marks += [*_curve(name, errors), *_marks(name, ordered)]
-    legend = (("y", "y"), ("dx", "dx"))
-    for at, (name, label) in enumerate(legend):
-        marks += _sample(name, f"{label} of the subject", 40 + 160 * at, 214, exact=False)
-        marks += _sample(name, f"{label}, exact law", 40 + 160 * at, 230, exact=True)
+        marks.append(shared.use(*_curve(name, errors), *_marks(name, ordered)))
     lost = sum(map(_is_lost, ordered))
     sweep, dtype = ordered[0].sweep, ordered[0].dtype
     what = "mean of x in standard deviations" if sweep == "offset" else "size of x"
     caption = f"Error in {dtype} over the {what}"
-    description = (
-        f"{len(ordered)} points; NaN or infinity at {lost} of them. The numbers are below."
-    )
-    return _figure(f"{key}-{sweep}-{dtype}", caption, description, 236, marks)
+    said = ", ".join(_series(ordered, name) for name in ("y", "dx"))
+    description = f"{len(ordered)} points; NaN or infinity at {lost} of them. Errors of {said}."
+    return _figure(shared.figure(), caption, description, 236, marks)
 
 
 def _figure(
     key: str, caption: str, description: str, height: int, marks: Sequence[ET.Element]
 ) -> ET.Element:
-    names = {"role": "img", "aria-labelledby": f"{key}-title {key}-desc"}
+    names = {"role": "img", "aria-labelledby": f"{key} {key}d"}
     return element(
         "figure",
         {},
-        element("figcaption", {}, caption),
+        element("figcaption", {"id": key}, caption),
         element(
             "svg",
             {"viewBox": f"0 0 {WIDTH} {height}", **names},
-            element("title", {"id": f"{key}-title"}, caption),
-            element("desc", {"id": f"{key}-desc"}, description),
+            element("desc", {"id": f"{key}d"}, description),
             *marks,
         ),
     )
@@ -133,20 +129,42 @@ def _text(
 
 def _rect(x: float, y: float, width: float, height: float, style: str) -> ET.Element:
     places = {"x": x, "y": y, "width": max(width, 0.5), "height": max(height, 0.5)}
-    return element("rect", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+    return element("rect", {**{k: _short(v) for k, v in places.items()}, "class": style})
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> ET.Element:
     places = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    return element("line", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+    return element("line", {**{k: _short(v) for k, v in places.items()}, "class": style})
+
+
+def _path(steps: Iterable[str], style: str) -> ET.Element:
+    """Draw many strokes at once: an element for each would take ten times the bytes."""
+    return element("path", {"d": "".join(steps), "class": style})
+
+
+def _short(value: float) -> str:
+    """Write a place with a tenth of a unit, which no screen shows."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _series(points: Sequence[PrecisionPoint], name: str) -> str:
+    """Say the errors at all points, for who does not see the curve."""
+    values = [getattr(point, name) for point in points]
+    said = " ".join("-" if value is None else f"{value:.0e}" for value in values)
+    return f"{name} {said}"
 
 
 def _along(share: float, left: float, width: float) -> float:
     return left + width * (min(max(share, LOW), HIGH) - LOW) / (HIGH - LOW)
 
 
-def _bar(
-    name: str, share: float | None, *, left: float, top: float, width: float, height: float
+def _bar(  # noqa: PLR0917 - a rectangle, as everywhere
+    name: str,
+    share: float | None,
+    left: float,
+    top: float,
+    width: float,
+    height: float,
 ) -> Iterator[ET.Element]:
     zero, one = _along(0.0, left, width), _along(1.0, left, width)
     yield _rect(left, top, width, height, "track")
@@ -161,20 +179,27 @@ def _bars(name: str, row: Sequence[float], top: float, largest: float) -> Iterat
     """Draw bars around a zero line; each panel has the same scale."""
     middle, step = top + 42, WIDTH / max(len(row), 1)
     yield _line(0, middle, WIDTH, middle, "axis")
-    for at, value in enumerate(row):
-        height = 25 * abs(value) / largest
-        up = middle - height if value > 0 else middle
-        yield _rect(at * step + step * 0.15, up, step * 0.7, height, f"fill-{name}")
+    steps = (
+        f"M{_short((at + 0.5) * step)} {middle:g}v{_short(-25 * value / largest)}"
+        for at, value in enumerate(row)
+    )
+    bars = _path(steps, f"bars line-{name}")
+    bars.set("stroke-width", _short(step * 0.7))
+    yield bars
 
 
 def _dots(
     dx: Sequence[float], whole: Sequence[float], top: float, largest: float
 ) -> Iterator[ET.Element]:
     middle, step = top + 42, WIDTH / max(len(dx), 1)
-    for at, (value, want) in enumerate(zip(dx, whole, strict=True)):
-        style = "fill-bad" if _apart(value, want, largest) else "fill-got"
-        places = {"cx": (at + 0.5) * step, "cy": middle - 25 * value / largest, "r": 2.2}
-        yield element("circle", {**{k: f"{v:.2f}" for k, v in places.items()}, "class": style})
+    for style in ("got", "bad"):
+        steps = [
+            f"M{_short((at + 0.5) * step)} {_short(middle - 25 * value / largest)}h0"
+            for at, (value, want) in enumerate(zip(dx, whole, strict=True))
+            if _apart(value, want, largest) is (style == "bad")
+        ]
+        if steps:
+            yield _path(steps, f"dots line-{style}")
 
 
 def _apart(value: float, want: float, largest: float) -> bool:
@@ -222,7 +247,7 @@ def _curve(style: str, errors: Sequence[float | None]) -> Iterator[ET.Element]:
         if error is None:
             known.append([])
         else:
-            known[-1].append(f"{_across(at, len(errors)):.1f},{_height(error):.1f}")
+            known[-1].append(f"{_across(at, len(errors)):.0f},{_height(error):.0f}")
     for run in known:
         if run:
             yield element("polyline", {"points": " ".join(run), "class": f"curve {style}"})
@@ -230,14 +255,23 @@ def _curve(style: str, errors: Sequence[float | None]) -> Iterator[ET.Element]:
 
 def _marks(name: str, points: Sequence[PrecisionPoint]) -> Iterator[ET.Element]:
     """Draw a dot at each error of the subject, and a cross where it is not finite and should be."""
+    dots, crosses = [], []
     for at, point in enumerate(points):
         place, error = _across(at, len(points)), getattr(point, name)
         if error is not None:
-            centre = {"cx": f"{place:.1f}", "cy": f"{_height(error):.1f}", "r": "2.6"}
-            yield element("circle", {**centre, "class": f"dot {name}"})
+            dots.append(f"M{place:.0f} {_height(error):.0f}h0")
         elif getattr(point, f"exact_{name}") is not None:
-            yield _line(place - 3, TOP - 13, place + 3, TOP - 7, "cross")
-            yield _line(place - 3, TOP - 7, place + 3, TOP - 13, "cross")
+            crosses.append(f"M{place - 3:.0f} {TOP - 13}l6 6m0-6l-6 6")
+    if dots:
+        yield _path(dots, f"dots {name}")
+    if crosses:
+        yield _path(crosses, "cross")
+
+
+def _legend() -> Iterator[ET.Element]:
+    for at, name in enumerate(("y", "dx")):
+        yield from _sample(name, f"{name} of the subject", 40 + 160 * at, 214, exact=False)
+        yield from _sample(name, f"{name}, exact law", 40 + 160 * at, 230, exact=True)
 
 
 def _sample(name: str, words: str, left: float, y: float, *, exact: bool) -> Iterator[ET.Element]:

@@ -58,8 +58,8 @@ CONVERSION: Final = """\
 ## Conversion
 
 `bn.convert_state(state, source, target)` carries a state over so that the output in eval stays the
-same. What cannot be carried is in the result's `losses`; some of it is refused unless you say that
-it may be lost.
+same. What cannot be carried is in the result's `losses`. What changes the output in eval is refused
+unless you pass `allow_loss=True`.
 
 ```python
 state = {"gamma": [1.0], "beta": [0.0], "moving_mean": [2.0], "moving_variance": [3.0]}
@@ -70,13 +70,16 @@ assert done.options["momentum"] == 0.01
 assert [loss.name for loss in done.losses] == ["estimator"]
 ```
 
-The running variance of the two is another estimate: it is carried as it is, and refused where
-nobody said how many values it is of. `preserve="estimator"` restates it instead, by the factor
-n/(n - 1), and the output in eval moves with it.
+Keras keeps the biased variance and PyTorch the unbiased one. The running variance is carried as it
+is, so that the output in eval stays the same. `strict=True` refuses this unless n is given.
+`preserve="estimator"` multiplies the variance by n/(n - 1) or (n - 1)/n, which changes the output
+in eval.
 
 | loss | what is not carried | refused |
 |---|---|---|
 """
+
+REFUSED: Final = {"always": "yes", "strict": "with `strict=True`", "never": "no"}
 
 PLACES: Final = {
     "{source.name}": "the source",
@@ -255,7 +258,7 @@ def _loss_line(name: str, kind: LossKind) -> str:
     what = kind.what
     for place, words in PLACES.items():
         what = what.replace(place, words)
-    return f"| {name} | {what} | {'yes' if kind.refused else 'no'} |"
+    return f"| {name} | {what} | {REFUSED[kind.refused]} |"
 
 
 def _section(row: Row) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import Final
 
-__all__ = ["environment"]
+__all__ = ["environment", "processor"]
 
 PACKAGES: Final = ("numpy", "torch")
 """Packages whose version changes what is measured."""
@@ -39,3 +40,11 @@ def environment() -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         **{package: version for package, version in versions.items() if version is not None},
     }
+
+
+def processor() -> str:
+    """Return the processor's name as the system reports it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,8 @@
-"""Records as annotations of GitHub: one workflow command for each target with findings."""
+"""Records as annotations of GitHub: one workflow command for each target with findings.
+
+An annotation is read in a list beside others, so it says what was found and what to do. The table
+of the same audit, or ``backnorm explain CODE``, says more.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backnorm.report.printable import printable
-from backnorm.report.to_text import details, summary
+from backnorm.audit.record import NOTE_FAMILIES
+from backnorm.errors.printable import printable
+from backnorm.report.to_text import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from backnorm.audit.record import Record
+    from backnorm.audit.record import Finding, Record
 
 __all__ = ["to_github"]
 
@@ -38,8 +43,9 @@ def to_github(records: Sequence[Record]) -> str:
     -------
     str
         Lines for stdout of a step: ``::error`` where the target fails, or was not judged or
-        audited, ``::warning`` where its findings are notes. A target that is defined in a file is
-        annotated in the line that defines it.
+        audited, ``::warning`` where its findings are notes. The message has a line for each
+        finding, without the notes where other findings make the target fail. A target that is
+        defined in a file is annotated in the line that defines it.
 
     Notes
     -----
@@ -52,12 +58,27 @@ def to_github(records: Sequence[Record]) -> str:
 
 
 def _command(record: Record) -> str:
-    codes = " ".join(dict.fromkeys(finding.code for finding in record.findings))
+    told = _told(record)
+    codes = " ".join(dict.fromkeys(finding.code for finding in told))
     name = printable(record.target)
     places = {**_place(record.target), "title": f"{codes} {name}".strip()}
     properties = ",".join(f"{key}={_escaped(text, IN_PROPERTY)}" for key, text in places.items())
-    message = _escaped("\n".join(details(record)), IN_MESSAGE)
+    message = _escaped("\n".join(_lines(record, told)), IN_MESSAGE)
     return f"::{'warning' if record.clean else 'error'} {properties}::{message}"
+
+
+def _told(record: Record) -> list[Finding]:
+    """Return the findings that make a target fail, or its notes if it does not fail."""
+    failures = [found for found in record.findings if found.code[0] not in NOTE_FAMILIES]
+    return failures or list(record.findings)
+
+
+def _lines(record: Record, told: Sequence[Finding]) -> Iterator[str]:
+    """Yield why a target was not judged, and a line for each finding: what, and what to do."""
+    if record.not_judged:
+        yield printable(f"Not judged: {record.not_judged}")
+    for found in told:
+        yield printable(" ".join(f"{found.code}: {found.what} {found.remedy}".split()))
 
 
 def _escaped(text: str, table: Mapping[str, str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.resources
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
 from backnorm import __version__
-from backnorm.audit.record import Errors
-from backnorm.report._elements import element, page
+from backnorm.audit.findings import CATALOG
+from backnorm.audit.record import IMPOSSIBLE, Errors
+from backnorm.report._elements import Shared, element, page
 from backnorm.report._figures import (
     coefficient_bar,
     coefficients_figure,
@@ -15,6 +17,7 @@ from backnorm.report._figures import (
     precision_figure,
     split_figure,
 )
+from backnorm.report.columns import MEANINGS
 from backnorm.report.environment import environment
 from backnorm.report.to_text import summary
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from xml.etree import ElementTree as ET
 
-    from backnorm.audit.record import Finding, PrecisionPoint, Record
+    from backnorm.audit.findings.entry import Entry
+    from backnorm.audit.record import Finding, PrecisionPoint, ProbeResult, Record
 
 __all__ = ["to_html"]
 
@@ -40,29 +44,41 @@ COLUMNS: Final = {
 }
 """Columns of the verdict table, and the CSS class of each."""
 
+GRADIENTS: Final = ("dx", "dgamma", "dbeta")
+
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser keeps the page from fetching anything, whatever a target's name contains."""
 
 
-def to_html(records: Sequence[Record]) -> str:
+def to_html(records: Sequence[Record], *, unit: str = "layer", on: str = "") -> str:
     """Write records as a page.
 
     Parameters
     ----------
     records
         One for each target.
+    unit
+        What the records are about, for the summary: "layer" or "control".
+    on
+        The day that the page names, such as 2026-03-09; empty for today.
 
     Returns
     -------
     str
         A document with the verdicts in a table, and for each target its findings, a bar for each
         coefficient, the parts of its gradient and its precision, as far as these were measured.
+        The codes of findings link to what they mean, at the end of the page.
 
     Notes
     -----
-    It follows the reader's choice of light or dark, and fits a phone: a wide table scrolls in its
-    box. All text from targets is escaped.
+    It follows the reader's choice of light or dark, and fits a phone, where the table of verdicts
+    is a block for each target. All text from targets is escaped. What several figures show alike is
+    in the page once.
     """
+    shared = Shared()
+    day = date.fromisoformat(on) if on else datetime.now(UTC).astimezone().date()
+    verdicts = _verdicts(records, shared)
+    targets = [_target(record, at, shared) for at, record in enumerate(records)]
     versions = ", ".join(f"{name} {version}" for name, version in environment().items())
     body = element(
         "body",
@@ -71,16 +87,24 @@ def to_html(records: Sequence[Record]) -> str:
             "header",
             {},
             element("h1", {}, "Audit of normalization layers"),
-            element("p", {"id": "summary"}, "\n".join(summary(records))),
-            element("p", {"class": "muted"}, f"backnorm {__version__}, {versions}"),
+            element("p", {"id": "summary"}, "\n".join(summary(records, unit))),
+            element(
+                "p",
+                {"class": "muted"},
+                element("time", {"datetime": day.isoformat()}, f"{day:%d %B %Y}".lstrip("0")),
+                f", backnorm {__version__}, {versions}",
+            ),
         ),
         element(
             "main",
             {},
             element("h2", {}, "Verdicts"),
-            _verdicts(records),
+            verdicts,
+            _columns(),
             element("h2", {}, "Each target"),
-            *(_target(record, at) for at, record in enumerate(records)),
+            *targets,
+            *_meanings(records),
+            shared.kept(),
         ),
     )
     return page(element("html", {"lang": "en"}, _head(), body))
@@ -103,8 +127,41 @@ def _head() -> ET.Element:
     )
 
 
+def _columns() -> ET.Element:
+    """Say what the columns of the table of verdicts mean."""
+    parts = [element(tag, {}, words) for pair in MEANINGS.items() for tag, words in _tagged(pair)]
+    return element(
+        "details",
+        {"id": "columns"},
+        element("summary", {}, "What the columns mean"),
+        element("dl", {}, *parts),
+    )
+
+
+def _meanings(records: Sequence[Record]) -> Iterator[ET.Element]:
+    """Yield what each code means that a record has: the codes link to it."""
+    codes = sorted({found.code for record in records for found in record.findings} & {*CATALOG})
+    if codes:
+        yield element("h2", {}, "What the codes mean")
+    for code in codes:
+        entry = CATALOG[code]
+        parts = [element("h3", {}, f"{code}: {entry.what}"), _parts(entry)]
+        yield element("section", {"id": f"code-{code}"}, *parts)
+
+
+def _codes(findings: Sequence[Finding]) -> Iterator[ET.Element | str]:
+    """Yield links to what codes mean, with a space between them."""
+    for at, code in enumerate(dict.fromkeys(finding.code for finding in findings)):
+        yield from (" ",) if at else ()
+        yield element("a", {"href": f"#code-{code}"}, code)
+
+
 def _table(
-    key: str, caption: str, columns: dict[str, str], rows: Iterator[ET.Element]
+    key: str,
+    caption: str,
+    columns: dict[str, str],
+    rows: Iterator[ET.Element],
+    style: str = "",
 ) -> ET.Element:
     """Make a table in a box, which scrolls where the table is wider."""
     head = (
@@ -113,7 +170,7 @@ def _table(
     )
     table = element(
         "table",
-        {},
+        {"class": style} if style else {},
         element("caption", {"id": key}, caption),
         element("thead", {}, element("tr", {}, *head)),
         element("tbody", {}, *rows),
@@ -122,32 +179,31 @@ def _table(
     return element("div", box, table)
 
 
-def _verdicts(records: Sequence[Record]) -> ET.Element:
+def _verdicts(records: Sequence[Record], shared: Shared) -> ET.Element:
     columns = {**COLUMNS, **({"expected": ""} if any(r.expected for r in records) else {})}
     rows = (
-        element("tr", {}, *_cells(record, at, gallery="expected" in columns))
+        element("tr", {}, *_cells(record, at, shared, gallery="expected" in columns))
         for at, record in enumerate(records)
     )
     caption = "Through which statistics each gradient goes, and whether it is right"
-    return _table("verdicts", caption, columns, rows)
+    return _table("verdicts", caption, columns, rows, "verdicts")
 
 
-def _cells(record: Record, at: int, *, gallery: bool) -> Iterator[ET.Element]:
+def _cells(record: Record, at: int, shared: Shared, *, gallery: bool) -> Iterator[ET.Element]:
     link = element("a", {"href": f"#target-{at}"}, record.target)
     yield element("th", {"scope": "row"}, link)
-    yield _cell("word", _verdict(record))
-    measured = (record.mode, record.through) if record.audited else ("?", "?")
-    for word in (record.kind, *measured):
-        yield _cell("word", word)
+    yield _cell("", _verdict(record))
+    for word in (record.kind, record.mode, record.through):
+        yield _cell("", word if record.audited else "")
     for name in ("direct", "mean", "variance"):
         share: float | None = getattr(record.coefficients, name)
-        yield _cell("number", number(share), coefficient_bar(name, share))
-    residual = "-" if record.unexplained is None else f"{record.unexplained:.0e}"
-    yield _cell("number", residual)
-    yield _cell("", " ".join(dict.fromkeys(finding.code for finding in record.findings)))
+        yield _cell("", number(share), coefficient_bar(name, share, shared))
+    residual = "-" if record.residual is None else f"{record.residual:.0e}"
+    yield _cell("", residual)
+    yield _cell("", *_codes(record.findings))
     if gallery:
         words = {True: "yes", False: "NO", None: ""}
-        yield _cell("word", words[record.as_expected()])
+        yield _cell("", words[record.as_expected()])
 
 
 def _cell(style: str, *children: ET.Element | str) -> ET.Element:
@@ -164,15 +220,14 @@ def _verdict(record: Record) -> ET.Element:
     return element("span", {"class": "bad"}, "✗ NO")
 
 
-def _target(record: Record, at: int) -> ET.Element:
+def _target(record: Record, at: int, shared: Shared) -> ET.Element:
     opened = {} if record.clean else {"open": "open"}
     summary_ = element("summary", {}, record.target, ": sound? ", _verdict(record))
-    return element(
-        "details", opened, summary_, element("div", {"id": f"target-{at}"}, *_about(record, at))
-    )
+    about = element("div", {"id": f"target-{at}"}, *_about(record, at, shared))
+    return element("details", opened, summary_, about)
 
 
-def _about(record: Record, at: int) -> Iterator[ET.Element]:
+def _about(record: Record, at: int, shared: Shared) -> Iterator[ET.Element]:
     key = f"target-{at}"
     if record.not_judged:
         yield element("p", {}, f"Not judged: {record.not_judged}.")
@@ -184,47 +239,62 @@ def _about(record: Record, at: int) -> Iterator[ET.Element]:
         yield element("p", {}, note)
     for finding in record.findings:
         yield _finding(finding, counts=not record.clean)
-    figures = [*_figures(record, key)]
+    figures = [*_figures(record, shared)]
     if figures:
         yield element("div", {"class": "figures"}, *figures)
     if record.errors != Errors():
-        yield _errors(record, key)
+        yield _errors(record)
     if record.probes:
-        yield _probes(record, key)
-    if record.precision:
-        yield _precision(record.precision, key)
+        yield from _probes(record.probes, key)
 
 
 def _finding(finding: Finding, *, counts: bool) -> ET.Element:
-    causes = element("ol", {"type": "a"}, *(element("li", {}, c) for c in finding.causes))
-    parts = {"expected": finding.expected, "got": finding.got}
+    link = element("a", {"href": f"#code-{finding.code}"}, finding.code)
     return element(
         "section",
         {"class": "finding" if counts else "finding aside"},
-        element("h3", {}, f"{finding.code}: {finding.what}"),
-        element(
-            "dl",
-            {},
-            *(element(tag, {}, word) for pair in parts.items() for tag, word in _tagged(pair)),
-            element("dt", {}, "causes"),
-            element("dd", {}, causes),
-            element("dt", {}, "remedy"),
-            element("dd", {}, finding.remedy),
-        ),
+        element("h3", {}, link, f": {finding.what}"),
+        _parts(finding),
     )
 
 
-def _tagged(pair: tuple[str, str]) -> Iterator[tuple[str, str]]:
+def _parts(entry: Finding | Entry) -> ET.Element:
+    """List what was expected and got, causes and remedy.
+
+    Of a finding this leaves out what its code always says: that is at the end of the page.
+    """
+    code = getattr(entry, "code", "")
+    parts: dict[str, str | ET.Element] = {"expected": entry.expected}
+    if code:
+        parts["got"] = getattr(entry, "got", "")
+    causes = (element("li", {}, cause) for cause in entry.causes)
+    parts["causes"] = element("ol", {"type": "a"}, *causes)
+    parts["remedy"] = entry.remedy
+    known = CATALOG.get(code)
+    said = {name for name in ("expected", "causes", "remedy") if _alike(entry, known, name)}
+    shown = {name: part for name, part in parts.items() if name not in said}
+    return element(
+        "dl",
+        {},
+        *(element(tag, {}, part) for pair in shown.items() for tag, part in _tagged(pair)),
+    )
+
+
+def _alike(entry: Finding | Entry, known: Entry | None, name: str) -> bool:
+    return known is not None and getattr(entry, name) == getattr(known, name)
+
+
+def _tagged(pair: tuple[str, str | ET.Element]) -> Iterator[tuple[str, str | ET.Element]]:
     yield from zip(("dt", "dd"), pair, strict=True)
 
 
-def _figures(record: Record, key: str) -> Iterator[ET.Element]:
+def _figures(record: Record, shared: Shared) -> Iterator[ET.Element]:
     if record.coefficients.direct is not None:
-        yield coefficients_figure(record.coefficients, key)
+        yield coefficients_figure(record.coefficients, shared)
     if record.parts is not None and record.parts.x:
-        yield split_figure(record.parts, key)
+        yield split_figure(record.parts, shared)
     for points in _sweeps(record.precision):
-        yield precision_figure(points, key)
+        yield precision_figure(points, shared)
 
 
 def _sweeps(precision: Sequence[PrecisionPoint]) -> Sequence[Sequence[PrecisionPoint]]:
@@ -235,70 +305,50 @@ def _sweeps(precision: Sequence[PrecisionPoint]) -> Sequence[Sequence[PrecisionP
     return [*groups.values()]
 
 
-def _errors(record: Record, key: str) -> ET.Element:
-    compared_with = {"y": "the forward law", "dx": "", "dgamma": "", "dbeta": ""}
-    rows = (
-        element(
-            "tr",
-            {},
-            element("th", {"scope": "row"}, name),
-            _cell("number", _error(getattr(record.errors, name))),
-            _cell("", reference or "the derivative of its forward pass"),
-        )
-        for name, reference in compared_with.items()
+def _errors(record: Record) -> ET.Element:
+    """Say the largest errors."""
+    errors = record.errors
+    gradients = ", ".join(f"{name} {_error(getattr(errors, name))}" for name in GRADIENTS)
+    return element(
+        "p",
+        {},
+        f"Largest relative errors: y {_error(errors.y)}, compared with the forward law; "
+        f"{gradients}, compared with the derivative of the forward pass.",
     )
-    columns = {"result": "", "largest error": "number", "compared with": ""}
-    return _table(f"{key}-errors", "Errors, relative to the size of the exact value", columns, rows)
 
 
 def _error(error: float | None) -> str:
     return "-" if error is None else f"{error:.1e}"
 
 
-def _probes(record: Record, key: str) -> ET.Element:
-    styles = {"pass": "good", "fail": "bad", "skipped": "open"}
+def _probes(probes: Sequence[ProbeResult], key: str) -> Iterator[ET.Element]:
+    """Yield a table of the probes that found something, and sentences about the others."""
+    failed = [probe for probe in probes if probe.result == "fail"]
     rows = (
         element(
             "tr",
             {},
             element("th", {"scope": "row"}, f"{probe.code} {probe.name}"),
-            _cell("word", element("span", {"class": styles[probe.result]}, probe.result)),
             _cell("", probe.what),
-            _cell("number", f"{probe.seconds:.2f} s"),
         )
-        for probe in record.probes
+        for probe in failed
     )
-    columns = {"probe": "", "result": "", "what was measured": "", "time": "number"}
-    return _table(f"{key}-probes", "Results of the probes", columns, rows)
+    if failed:
+        columns = {"probe": "", "what was measured": ""}
+        yield _table(f"{key}-probes", "Probes that found something", columns, rows)
+    passed = [probe for probe in probes if probe.result == "pass"]
+    if passed:
+        yield element("p", {}, f"Passed: {_listed(passed)}.")
+    skipped = [probe for probe in probes if probe.result == "skipped"]
+    impossible = [probe for probe in skipped if probe.what.startswith(IMPOSSIBLE)]
+    others = [probe for probe in skipped if probe not in impossible]
+    whys = {probe.what: [one for one in others if one.what == probe.what] for probe in others}
+    if whys:
+        said = "; ".join(f"{_listed(same)} ({why})" for why, same in whys.items())
+        yield element("p", {}, f"Skipped: {said}.")
+    if impossible:
+        yield element("p", {}, f"Not possible here: {', '.join(one.code for one in impossible)}.")
 
 
-def _beside(error: float | None, exact: float | None) -> tuple[str, str]:
-    """Write an error and the error of the exact law: NaN where it is not finite and should be."""
-    not_finite = error is None and exact is not None
-    return ("NaN" if not_finite else _error(error)), _error(exact)
-
-
-def _precision(points: Sequence[PrecisionPoint], key: str) -> ET.Element:
-    rows = (
-        element(
-            "tr",
-            {},
-            element("th", {"scope": "row"}, f"{point.sweep} {point.value:g}, {point.dtype}"),
-            *(
-                _cell("number", cell)
-                for name in ("y", "dx")
-                for cell in _beside(getattr(point, name), getattr(point, f"exact_{name}"))
-            ),
-        )
-        for point in points
-    )
-    columns = {
-        "x": "",
-        **dict.fromkeys(("y", "y, exact law", "dx", "dx, exact law"), "number"),
-    }
-    return element(
-        "details",
-        {},
-        element("summary", {}, "Precision in numbers"),
-        _table(f"{key}-precision", "Errors, relative to the channel's scale", columns, rows),
-    )
+def _listed(probes: Sequence[ProbeResult]) -> str:
+    return ", ".join(f"{probe.code} {probe.name}" for probe in probes)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from backnorm import __version__
+from backnorm.errors.printable import printable
 from backnorm.report.environment import environment
-from backnorm.report.printable import printable
 from backnorm.report.to_text import details
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Records as a table for people; on request with findings, notes and probes in full."""
+"""Records as a table for people; on request with findings, notes and probes in full.
+
+What could not be audited is told in a line. Below the table stands what each code means.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,26 @@ import io
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from backnorm.audit.record import IMPOSSIBLE
-from backnorm.report.printable import printable
+from backnorm.audit.record import IMPOSSIBLE, NOTE_FAMILIES
+from backnorm.errors.base import counted
+from backnorm.errors.printable import printable
+from backnorm.report._lines import Column, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm.audit.record import Finding, Record
 
-__all__ = ["details", "summary", "to_text"]
+__all__ = ["SHOWN", "codes", "details", "summary", "table_of", "to_text"]
 
 LABEL: Final = 10
 """Width of "expected" and the like in the findings."""
+
+HUGE: Final = 1e4
+"""Shares of this size are written with an exponent: the column would push the others away."""
 
 VERDICTS: Final[Mapping[bool | None, tuple[str, str]]] = {
     True: ("yes", "green"),
@@ -34,11 +40,29 @@ VERDICTS: Final[Mapping[bool | None, tuple[str, str]]] = {
 NARROW: Final = 72
 """Columns of a paragraph, beside a margin of 20: longer lines are hard to read."""
 
+HINT: Final = "Pass -v to read the findings in full. backnorm explain CODE says more of a code."
+"""Where the findings of a table can be read."""
+
+SHOWN: Final[Mapping[str, Callable[[Record], bool]]] = {
+    "all": lambda _: True,
+    "findings": lambda record: bool(record.findings) or not record.clean,
+    "failures": lambda record: not record.clean,
+}
+"""Which records a table shows: all; those with findings, not judged or not audited; and those for
+which the exit status is not 0."""
+
 
 def to_text(
-    records: Sequence[Record], *, width: int = 100, color: bool = False, verbose: bool = False
+    records: Sequence[Record],
+    *,
+    width: int = 100,
+    color: bool = False,
+    verbose: bool = False,
+    unit: str = "layer",
+    only: str = "all",
+    hint: str = HINT,
 ) -> str:
-    """Write a line for each record, then a summary.
+    """Write a line for each record, what each code means, and a summary.
 
     Parameters
     ----------
@@ -50,53 +74,84 @@ def to_text(
         Whether to add the escape codes of a terminal.
     verbose
         Whether to add notes, findings in full, and the result of each probe.
+    unit
+        What the records are about, for the summary: "layer" or "control".
+    only
+        Which of the records to show, a key of `SHOWN`; the summary counts all of them.
+    hint
+        Where the findings can be read, if they are not written in full.
 
     Returns
     -------
     str
-        The text.
+        The text. Without a record that was audited it has no table.
     """
     page = io.StringIO()
     console = Console(
         file=page, width=width, force_terminal=color, no_color=not color, highlight=False
     )
-    console.print(_table(records))
-    below = (*_notes(records), *_details(records, width)) if verbose else ("",)
-    hidden = not verbose and any(record.findings for record in records)
-    hint = ["Pass -v to read the findings in full."] if hidden else []
-    for line in (*below, *hint, *summary(records)):
-        console.print(Text(line), soft_wrap=True)
+    shown = [record for record in records if SHOWN[only](record)]
+    if any(record.audited for record in shown):
+        for line in (*lines_of(*table_of(shown), width), Text("")):
+            console.print(line, soft_wrap=True)
+    full = (*_notes(shown), *_details(shown, width))
+    below = full if verbose else (*codes(shown, min(width, NARROW + 20), hint),)
+    for text in (*below, *_left_out(len(records) - len(shown), unit), *summary(records, unit)):
+        console.print(Text(text), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
 
 
-def summary(records: Sequence[Record]) -> list[str]:
+def codes(records: Sequence[Record], width: int, hint: str) -> Iterator[str]:
+    """Yield why records could not be audited, and what each code of the others means."""
+    for record in records:
+        yield from (printable(_reason(found)) for found in record.findings if not record.audited)
+    known = {found.code: found for record in records if record.audited for found in record.findings}
+    for code, found in sorted(known.items()):
+        note = " (note)" if code[0] in NOTE_FAMILIES else ""
+        yield from _wrapped(found.what, f"{code}{note}: ", width, " " * 5)
+    if known:
+        yield hint
+    if any(record.findings for record in records):
+        yield ""
+
+
+def _reason(found: Finding) -> str:
+    """Return why a subject could not be audited, and what to do, on one line."""
+    return f"{found.code}: {' '.join(found.what.split())} {' '.join(found.remedy.split())}"
+
+
+def _left_out(count: int, unit: str) -> Iterator[str]:
+    """Say how many records are not shown."""
+    if count:
+        yield f"{counted(count, unit)} {'is' if count == 1 else 'are'} not shown."
+
+
+def summary(records: Sequence[Record], unit: str = "layer") -> list[str]:
     """Return a line of verdicts, and of what was not judged or not possible, if anything."""
-    return [_verdicts(records), *_not_judged(records), *_impossible(records)]
+    return [_verdicts(records, unit), *_not_judged(records), *_impossible(records)]
 
 
-def _verdicts(records: Sequence[Record]) -> str:
-    """Say how many layers are sound, and how many have other findings."""
+def _verdicts(records: Sequence[Record], unit: str) -> str:
+    """Say how many layers or controls are sound, and how many have other findings."""
     audited = [record for record in records if record.audited]
+    if records and not audited:
+        return f"{counted(len(records), unit)} could not be audited."
     sound, unsound, unjudged = (
         sum(record.sound is verdict for record in audited) for verdict in (True, False, None)
     )
     verdicts = f"{sound} sound" + (f", {unsound} not sound" if unsound else "")
     verdicts += f", {unjudged} not judged" if unjudged else ""
-    sentences = [f"{_layers(len(audited))} audited: {verdicts}."]
+    sentences = [f"{counted(len(audited), unit)} audited: {verdicts}."]
     others = sum(record.sound is True and not record.clean for record in audited)
     if others:
-        whose = " of the sound layers" if unsound or unjudged else ""
+        whose = f" of the sound {unit}s" if unsound or unjudged else ""
         sentences.append(f"{others}{whose} {'has' if others == 1 else 'have'} other findings.")
     if len(audited) < len(records):
-        sentences.append(f"{_layers(len(records) - len(audited))} could not be audited.")
+        sentences.append(f"{counted(len(records) - len(audited), unit)} could not be audited.")
     met = [m for m in (record.as_expected() for record in records) if m is not None]
     if met:
         sentences.append(f"{sum(met)} of {len(met)} got the expected verdict.")
     return " ".join(sentences)
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'s' * (count != 1)}"
 
 
 def _impossible(records: Sequence[Record]) -> Iterator[str]:
@@ -123,35 +178,28 @@ def _counted(whys: Sequence[str]) -> str:
     return "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
 
 
-def _table(records: Sequence[Record]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("target", overflow="fold")
-    for name in ("kind", "mode", "through"):
-        table.add_column(name, no_wrap=True)
-    for name in ("direct", "mean", "var", "residual"):
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("sound", no_wrap=True)
-    table.add_column("findings", overflow="fold")
+def table_of(records: Sequence[Record]) -> tuple[list[Column], list[list[Text]]]:
+    """Return the columns and the rows of the table."""
+    columns = [Column(name) for name in ("target", "kind", "mode", "through")]
+    columns += [Column(name, right=True) for name in ("direct", "mean", "var", "residual")]
+    columns += [Column("sound"), Column("findings", wraps=True)]
     gallery = any(record.expected for record in records)
     if gallery:
-        table.add_column("expected", overflow="fold")
-    for record in records:
-        table.add_row(*_cells(record, gallery=gallery))
-    return table
+        columns.append(Column("expected"))
+    return columns, [list(_cells(record, gallery=gallery)) for record in records]
 
 
 def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
     yield Text(printable(record.target))
-    yield Text(record.kind)
     if not record.audited:
-        yield from (Text("?"), Text("?"), *(Text("") for _ in range(4)), Text("?", style="yellow"))
+        yield from (*(Text("") for _ in range(7)), Text("not audited", style="yellow"))
     else:
+        for word in (record.kind, record.mode, record.through):
+            yield Text(word)
         shares = record.coefficients
-        yield Text(record.mode)
-        yield Text(record.through)
         for share in (shares.direct, shares.mean, shares.variance):
             yield Text(_share(share))
-        yield Text("" if record.unexplained is None else f"{record.unexplained:.0e}")
+        yield Text("" if record.residual is None else f"{record.residual:.0e}")
         yield Text(*VERDICTS[record.sound])
     yield Text(" ".join(dict.fromkeys(finding.code for finding in record.findings)))
     if gallery:
@@ -160,7 +208,9 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
 
 
 def _share(share: float | None) -> str:
-    """Write three decimals, without a sign before 0.000."""
+    """Write three decimals, without a sign before 0.000; a poor fit may give a huge share."""
+    if share is not None and abs(share) >= HUGE:
+        return f"{share:.0e}"
     return "-" if share is None else f"{share + 0.0:.3f}".replace("-0.000", "0.000")
 
 
@@ -211,9 +261,8 @@ def _label(word: str) -> str:
     return " " * 7 + word.ljust(LABEL)
 
 
-def _wrapped(text: str, first: str, width: int) -> list[str]:
+def _wrapped(text: str, first: str, width: int, others: str | None = None) -> list[str]:
     """Wrap a paragraph; of an empty paragraph the label is left."""
-    lines = textwrap.wrap(
-        printable(text), width, initial_indent=first, subsequent_indent=" " * len(first)
-    )
+    indent = " " * len(first) if others is None else others
+    lines = textwrap.wrap(printable(text), width, initial_indent=first, subsequent_indent=indent)
     return lines or [first.rstrip()]

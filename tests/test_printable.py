@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from xml.etree import ElementTree as ET
 
-from backnorm.report.printable import printable
+from backnorm.errors.printable import printable
 
 
 def test_text_is_left_alone() -> None:
