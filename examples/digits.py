@@ -19,67 +19,15 @@ import click
 import torch
 from rich.console import Console
 from rich.table import Table
-from sklearn.datasets import load_digits
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from backnorm.torch import conversion_report, convert
+from backnorm.torch.lab.images import Digits, digits
+from backnorm.torch.lab.networks import resnet
+from backnorm.torch.lab.training import recognized, steps
 
-BATCH = 64
 RATE = 0.1
 """Learning rate of the first step; it falls to 0 along a cosine."""
-
-
-class Block(nn.Module):
-    """Two normalized convolutions; the input is added before the last activation."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(c_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1:
-            projection = nn.Conv2d(c_in, c_out, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(c_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the activated sum: (N, C, H, W) in and, except for the stride, out."""
-        y = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-
-
-def resnet() -> nn.Sequential:
-    """Return a network for images (N, 1, 8, 8): nine normalized convolutions, a linear layer."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        Block(16, 16, 1),
-        Block(16, 32, 2),
-        Block(32, 64, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, 10),
-    )
-
-
-@dataclass(frozen=True)
-class Images:
-    """Pixels from 0 to 1, (N, 1, 8, 8), and the digit of each image, (N,)."""
-
-    x: Tensor
-    digit: Tensor
-
-
-def images() -> tuple[Images, Images]:
-    """Return 1437 images to train with and 360 to test with, the same every time."""
-    pixels, digits = load_digits(return_X_y=True)
-    x = torch.as_tensor(pixels / 16, dtype=torch.get_default_dtype()).reshape(-1, 1, 8, 8)
-    digit = torch.as_tensor(digits)
-    test = torch.arange(len(x)) % 5 == 0
-    return Images(x[~test], digit[~test]), Images(x[test], digit[test])
 
 
 @dataclass
@@ -98,29 +46,17 @@ class Trainee:
         self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.epochs)
         self.order = torch.Generator().manual_seed(self.seed)
 
-    def epoch(self, train: Images) -> None:
+    def epoch(self, train: Digits) -> None:
         """Train with each image once, and record the seconds and the loss of each step."""
-        self.network.train()
         begin = time.perf_counter()
-        for batch in torch.randperm(len(train.x), generator=self.order).split(BATCH):
-            loss = functional.cross_entropy(self.network(train.x[batch]), train.digit[batch])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.losses.append(loss.item())
+        self.losses += steps(self.network, self.optimizer, train, self.order)
         self.rate.step()
         self.seconds.append(time.perf_counter() - begin)
-
-    @torch.no_grad()
-    def recognized(self, test: Images) -> int:
-        """Return the number of images that the network recognizes."""
-        self.network.eval()
-        return int((self.network(test.x).argmax(1) == test.digit).sum())
 
 
 def trained(epochs: int, seed: int) -> dict[str, Trainee]:
     """Train both epoch by epoch in turn, so that the machine's load is the same for both."""
-    train, _ = images()
+    train, _ = digits()
     trainees = {}
     for name in ("stock", "converted"):
         torch.manual_seed(seed)
@@ -142,12 +78,12 @@ def main(epochs: int, seed: int, threads: int | None) -> None:
     """Train both networks and print their accuracy and time."""
     if threads:
         torch.set_num_threads(threads)
-    _, test = images()
+    _, test = digits()
     table = Table(
         "network", "test images recognized", "accuracy", "last loss", "s per epoch", box=None
     )
     for name, trainee in trained(epochs, seed).items():
-        right = trainee.recognized(test)
+        right = recognized(trainee.network.eval(), test)
         table.add_row(
             name,
             f"{right} of {len(test.x)}",

@@ -1,4 +1,4 @@
-"""The table of errors in docs/numerics.md, measured.
+"""The errors in docs/numerics.md, measured: a table, and a curve over more offsets for the figure.
 
 It needs tests/ on the path: `make numerics`.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SHAPE = (16, 8, 28, 28)
 ORDERS = ("contiguous", "channels last")
 RESULTS = ("y", "dx", "dgamma", "dbeta")
+CURVE = tuple(float(f"{10 ** (half / 2):.3g}") for half in range(13))
+"""The offsets of the figure: two for each power of ten, up to the largest of the table."""
 
 
 def backnorm(batch: Batch) -> tuple[Any, ...]:
@@ -68,14 +70,40 @@ def rows() -> Iterator[str]:
     yield "| mean/std | memory | by | " + " | ".join(RESULTS) + " |"
     yield "|---|---|---|" + "---|" * len(RESULTS)
     for offset in OFFSETS:
-        batch = make(SHAPE, offset=offset)
-        gradients = extended.backward(batch.dy, batch.x, batch.gamma)
-        exact = {"y": extended.forward(batch.x, batch.gamma, batch.beta).y} | vars(gradients)
         for order in ORDERS:
-            placed = batch.laid_out(order)
-            for subject, compute in SUBJECTS.items():
-                cells = [shown(error) for error in errors(exact, compute(placed))]
-                yield f"| {offset:.0f} | {order} | {subject} | {' | '.join(cells)} |"
+            for subject, found in measured(offset, order).items():
+                cells = " | ".join(map(shown, found.values()))
+                yield f"| {offset:.0f} | {order} | {subject} | {cells} |"
+
+
+def measured(offset: float, order: str) -> dict[str, dict[str, float]]:
+    """Return the errors of each subject at an offset, by the names of the results."""
+    batch = make(SHAPE, offset=offset)
+    gradients = extended.backward(batch.dy, batch.x, batch.gamma)
+    exact = {"y": extended.forward(batch.x, batch.gamma, batch.beta).y} | vars(gradients)
+    placed = batch.laid_out(order)
+    return {
+        subject: dict(zip(RESULTS, errors(exact, compute(placed)), strict=True))
+        for subject, compute in SUBJECTS.items()
+    }
+
+
+def curve() -> dict[str, Any]:
+    """Return the errors of y and dx over the offsets of the figure, in contiguous memory."""
+    order = ORDERS[0]
+    points = [measured(offset, order) for offset in CURVE]
+    return {
+        "shape": SHAPE,
+        "memory": order,
+        "offsets": CURVE,
+        "errors": {
+            subject: {
+                result: [float(f"{point[subject][result]:.3g}") for point in points]
+                for result in ("y", "dx")
+            }
+            for subject in SUBJECTS
+        },
+    }
 
 
 def table() -> str:

@@ -1,23 +1,33 @@
-"""Write the generated pages of docs/: this is the one script that does so.
+"""Write the generated pages and figures of docs/: this is the one script that does so.
 
-    python tools/pages.py                                  pages made of the package's tables
+    python tools/pages.py                                  pages made of the package's tables, and
+                                                           figures
     python tools/pages.py numerics                         the errors, measured now
     python tools/pages.py architectures                    what is converted in each architecture
+    python tools/pages.py networks FOLDER                  real networks, converted and compared
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
+    python tools/pages.py cheatsheet                       cheatsheet.pdf in docs/ and in docs/zh/,
+                                                           printed from site/
 
 The first form takes a second, and tests/test_pages.py fails if a page differs from what it writes.
-The tables in docs/performance.md belong to it, because docs/performance.json holds their run. The
-other forms measure, which takes minutes: `make numerics`, `make architectures`, `make frameworks`.
+The tables in docs/performance.md belong to it, because docs/performance.json holds their run, and
+so do all figures: that of errors is drawn from docs/numerics.json, which `make numerics` writes.
+The other forms measure, which takes minutes: `make numerics`, `make architectures`,
+`make networks`, `make frameworks`. `make figures` measures what the figures show, and draws them.
 
 Marks in a page say which part is generated. All other parts are written by hand.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import _cheatsheet
+import _chinese
+import _figures
 import _frameworks
 import _performance
 from backnorm.cli._targets import is_installed
@@ -36,7 +46,7 @@ MARKS_MISSING = "The marks of the table {} are missing in the page. Put them bac
 
 
 def pages() -> dict[Path, str]:
-    """Return each page that is made of the package's tables, and what it must say."""
+    """Return each page and figure that needs no measurement, and what it must say."""
     method, performance = DOCS / "audit-method.md", DOCS / "performance.md"
     by_hand = method.read_text(encoding="utf-8").partition(METHOD_MARK)[0]
     text = performance.read_text(encoding="utf-8")
@@ -45,8 +55,10 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "dialects.md": to_page(),
         DOCS / "findings.md": to_findings(),
+        DOCS / "zh" / "findings.md": _chinese.findings(DOCS / "zh" / "findings.json"),
         method: by_hand + METHOD_MARK + to_method_tables(),
         performance: text,
+        **_figures.figures(DOCS),
     }
 
 
@@ -73,11 +85,13 @@ def write_tables() -> None:
 
 
 def write_numerics() -> None:
-    """Measure the errors, and write their table."""
+    """Measure the errors, and write their table and what the figure shows."""
     import _numerics  # noqa: PLC0415 - it needs torch
 
     path, table = DOCS / "numerics.md", _numerics.table()
     path.write_text(with_table(path.read_text(encoding="utf-8"), "errors", table), encoding="utf-8")
+    curve = json.dumps(_numerics.curve(), indent=1)
+    (DOCS / "numerics.json").write_text(curve + "\n", encoding="utf-8")
 
 
 def write_architectures() -> None:
@@ -87,6 +101,18 @@ def write_architectures() -> None:
     path, table = DOCS / "pytorch.md", _architectures.table()
     text = path.read_text(encoding="utf-8")
     path.write_text(with_table(text, "architectures", table), encoding="utf-8")
+
+
+def write_networks(folder: Path) -> None:
+    """Convert real networks that are kept in a folder, and write their table if all are right."""
+    import networks  # noqa: PLC0415 - it needs the libraries of the formats
+
+    found = [networks.result_of(network, folder.resolve()) for network in networks.NETWORKS]
+    if wrong := [result.fault for result in found if result.fault]:
+        raise SystemExit("\n".join(wrong))
+    path = DOCS / "files.md"
+    text = with_table(path.read_text(encoding="utf-8"), "networks", networks.table(found))
+    path.write_text(text, encoding="utf-8")
 
 
 def write_frameworks(arguments: list[str]) -> None:
@@ -106,6 +132,12 @@ def main(arguments: list[str]) -> None:
             write_numerics()
         case ["architectures"]:
             write_architectures()
+        case ["networks", folder]:
+            write_networks(Path(folder))
+        case ["cheatsheet"]:
+            for name in ("cheatsheet", "zh/cheatsheet"):
+                page = DOCS.parent / "site" / f"{name}.html"
+                _cheatsheet.print_page(page, DOCS / f"{name}.pdf")
         case ["frameworks", *others]:
             write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:

@@ -116,8 +116,8 @@ def main(arguments: list[str]) -> None:
     source = Path(arguments[0]).resolve()
     stock, converted = (outcomes(source, MODELS, converted=c) for c in (False, True))
     wrong = faults(stock, converted, MODELS)
-    print(f"timm {version('timm')}, torch {version('torch')}\n\n{table(stock, converted)}\n")  # noqa: T201 - the result
-    print(reasons(stock))  # noqa: T201 - it belongs to the result
+    print(f"timm {version('timm')}, torch {version('torch')}\n\n{table(stock, converted)}\n")
+    print(reasons(stock))
     if wrong:
         raise SystemExit("\n\n".join(wrong))
 
