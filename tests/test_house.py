@@ -331,6 +331,14 @@ def clocks(path: Path) -> list[str]:
     return sorted(name for name in names if CLOCK.fullmatch(name))
 
 
+def test_every_test_beside_torch_can_be_left_out() -> None:
+    """The wheel is tested without PyTorch: a file skips itself, its imports do not fail."""
+    files = (ROOT / "tests" / "with_torch").rglob("test_*.py")
+    assert [
+        path.name for path in files if "importorskip" not in path.read_text(encoding="utf-8")
+    ] == []
+
+
 def test_no_test_reads_a_clock() -> None:
     """What is counted (calls, steps, bytes) does not depend on what else the machine is doing."""
     files = [p for p in (ROOT / "tests").rglob("*.py") if "goldens" not in p.parts]

@@ -105,12 +105,17 @@ def need(format_: str) -> None:
         pytest.skip(f"{FORMATS[format_].library} is not installed; make test has it")
 
 
+def makes(format_: str) -> bool:
+    """Whether a new file of a format can be written."""
+    package = FORMATS[format_].new_needs
+    return installed(format_) and (not package or importlib.util.find_spec(package) is not None)
+
+
 def need_new(format_: str) -> None:
     """Skip where a new file of a format cannot be written."""
     need(format_)
-    package = FORMATS[format_].new_needs
-    if package and importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed; make test has it")
+    if not makes(format_):
+        pytest.skip(f"{FORMATS[format_].new_needs} is not installed; make test has it")
 
 
 def read(name: str) -> ModelFile:

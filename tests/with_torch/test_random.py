@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
-from backnorm.audit import audit
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from torch import Tensor, nn  # noqa: E402
+
+from backnorm.audit import audit  # noqa: E402
 
 
 class Noisy(nn.BatchNorm2d):
