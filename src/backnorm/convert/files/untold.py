@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from backnorm.convert.files.record import FileOption, ModelFile, NormLayer, Setting
 
-__all__ = ["assumed_of", "setting_of", "untold_of", "with_dialect", "with_options"]
+__all__ = [
+    "assumed_of",
+    "check_settings",
+    "setting_of",
+    "untold_of",
+    "with_dialect",
+    "with_options",
+]
 
 
 def untold_of(dialect: str, state: Iterable[str], *, alone: bool = False) -> tuple[str, ...]:
@@ -70,6 +77,38 @@ def setting_of(settings: Iterable[Setting], layer: str, option: str) -> FileOpti
     return said[-1] if said else None
 
 
+def check_settings(file: str, settings: Sequence[Setting]) -> None:
+    """Refuse a setting that has no effect, since a later one fits each layer that it names.
+
+    Parameters
+    ----------
+    file
+        What they are said of.
+    settings
+        Pattern for the layers' names, option, value. The same pattern may come twice.
+
+    Raises
+    ------
+    FileError
+        If a later pattern with another value matches the pattern of an earlier setting.
+    """
+    for index, first in enumerate(settings):
+        for later in settings[index + 1 :]:
+            told = [(option, type(value), value) for _, option, value in (first, later)]
+            if first[1] == later[1] and told[0] != told[1] and _wider(first[0], later[0]):
+                raise FileError.hidden_setting(file, first, later)
+
+
+def _wider(pattern: str, other: str) -> bool:
+    """Return whether another pattern fits all names that a pattern fits, and is not the same.
+
+    A text that takes the place of each asterisk, and is too long for question marks, says so.
+    """
+    long = "\0" * (len(other) + 1)
+    text = pattern.replace("*", long)
+    return pattern != other and "[" not in pattern and fnmatch.fnmatchcase(text, other)
+
+
 def _told(layer: NormLayer, name: str) -> NormLayer:
     return replace(layer, untold=tuple(untold for untold in layer.untold if untold != name))
 
@@ -96,7 +135,8 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
     Raises
     ------
     FileError
-        If a pattern fits no layer, or a value contradicts the arrays.
+        If a pattern fits no layer, a value contradicts the arrays, or a setting has no effect,
+        since a later pattern fits the same layers.
 
     Examples
     --------
@@ -108,6 +148,7 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
     >>> files.with_options(model, [("b*", "eps", 1e-3)]).layers[0].options
     {'eps': 0.001}
     """
+    check_settings(Path(model.path).name, settings)
     layers = list(model.layers)
     for pattern, option, value in settings:
         fits = [fnmatch.fnmatchcase(layer.name, pattern) for layer in layers]
