@@ -1016,7 +1016,9 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        ArrayNameError.ambiguous("m.pt", "t.npz", [("a", "c"), ("b", "d")], order=False),
+        ArrayNameError.ambiguous(
+            "m.pt", "t.npz", [("a", "c"), ("b", "d")], [("a", "c"), ("b", "d")], order=False
+        ),
         (
             "Which of a, b in m.pt is which of c, d in t.npz cannot be told: they have one shape. "
             "At least one of the two files does not keep the order of the network. Rename them "

@@ -9,6 +9,7 @@ import pytest
 
 from backnorm.convert import files
 from backnorm.errors import FileError, KernelError
+from files import models
 from files.test_kernels import C, flat
 
 if TYPE_CHECKING:
@@ -153,6 +154,18 @@ def test_an_option_that_contradicts_the_arrays_is_refused(tmp_path: Path) -> Non
     with pytest.raises(FileError, match=r"bn, scale must agree .* has moving_mean, moving_var"):
         files.read(tmp_path / "m.npz", settings=[("*", "scale", True)])
     assert len(files.read(tmp_path / "m.npz", settings=[("*", "scale", False)]).layers) == 1
+
+
+def test_a_setting_in_place_of_what_the_file_tells_is_said() -> None:
+    """The option is taken, since the caller knows, and the table does not show that."""
+    models.need("keras")
+    path = models.SAMPLES / "keras.keras"
+    told = files.read(path).layers[0]
+    same = files.read(path, settings=[(told.name, "epsilon", told.options["epsilon"])])
+    assert not any("in place of" in note for note in same.notes)
+    other = files.read(path, settings=[("*", "epsilon", 0.25), (told.name, "epsilon", 0.5)])
+    note = f"{told.name}: epsilon is set to 0.5 in place of {told.options['epsilon']}, which the"
+    assert any(said.startswith(note) for said in other.notes)
 
 
 def test_names_of_keras_tell_the_framework(tmp_path: Path) -> None:

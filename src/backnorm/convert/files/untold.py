@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from backnorm.convert.files._notes import grouped
 from backnorm.convert.files.record import ESTIMATOR
 from backnorm.dialects import DIALECTS, row_of
 from backnorm.dialects.settings import options_of
 from backnorm.errors import FileError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from backnorm.convert.files.record import FileOption, ModelFile, NormLayer, Setting
 
 __all__ = [
     "assumed_of",
     "check_settings",
+    "same_value",
     "setting_of",
     "untold_of",
     "with_dialect",
@@ -75,6 +80,16 @@ def setting_of(settings: Iterable[Setting], layer: str, option: str) -> FileOpti
         if name == option and fnmatch.fnmatchcase(layer, pattern)
     ]
     return said[-1] if said else None
+
+
+def same_value(told: object, value: object) -> bool:
+    """Return whether two values of an option are the same, as float32 tells them apart.
+
+    ONNX and Caffe keep float32.
+    """
+    if isinstance(told, float) and isinstance(value, float):
+        return math.isclose(told, value, rel_tol=float(np.finfo(np.float32).eps))
+    return told == value
 
 
 def check_settings(file: str, settings: Sequence[Setting]) -> None:
@@ -165,7 +180,18 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
             else layer
             for layer, fit in zip(layers, fits, strict=True)
         ]
-    return replace(model, layers=tuple(layers))
+    notes = grouped(
+        note for pair in zip(model.layers, layers, strict=True) for note in _replaced(*pair)
+    )
+    return replace(model, layers=tuple(layers), notes=(*model.notes, *notes))
+
+
+def _replaced(before: NormLayer, after: NormLayer) -> Iterator[tuple[str, str]]:
+    """Yield a note about each option that was set to another value than the file tells."""
+    for option, value in after.options.items():
+        told = before.options.get(option)
+        if told is not None and option not in before.untold and not same_value(told, value):
+            yield after.name, f"{option} is set to {value} in place of {told}, which the file tells"
 
 
 def _contradicts(layer: NormLayer, option: str, value: FileOption) -> bool:
