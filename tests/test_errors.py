@@ -738,6 +738,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.hidden_setting("m.h5", ("fc", "flatten", 8), ("*", "flatten", False)),
+        (
+            "The setting 'fc.flatten=8' for m.h5 has no effect: '*.flatten=false' fits the same "
+            "layers, and comes after it. Of several settings that fit a layer, the last counts. "
+            "Put ('*', 'flatten', False) first."
+        ),
+    ),
+    (
         ArrayNameError.other_eps("g.keras", "bn", "epsilon", 1e-5, 1e-3),
         (
             "g.keras, layer bn, epsilon must be 1e-05, as in the converted layer, got 0.001. The "
@@ -1008,7 +1016,9 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        ArrayNameError.ambiguous("m.pt", "t.npz", [("a", "c"), ("b", "d")], order=False),
+        ArrayNameError.ambiguous(
+            "m.pt", "t.npz", [("a", "c"), ("b", "d")], [("a", "c"), ("b", "d")], order=False
+        ),
         (
             "Which of a, b in m.pt is which of c, d in t.npz cannot be told: they have one shape. "
             "At least one of the two files does not keep the order of the network. Rename them "

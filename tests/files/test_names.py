@@ -144,6 +144,47 @@ def test_a_sorted_file_has_no_order() -> None:
     assert caught.value.in_command().endswith("--rename 'conv_9=x' --rename 'conv_10=y'")
 
 
+def test_the_pairs_that_are_proposed_name_whole_layers_of_all_shapes() -> None:
+    """So that they are accepted as they are, in one go."""
+    here = model(norm("bn_10"), norm("bn_9"), ordered=False, c_2=(4, 2), c_1=(4, 2))
+    there = model(norm("x"), norm("y"), c__0=(4, 2), c__1=(4, 2))
+    with pytest.raises(ArrayNameError, match="does not keep the order") as caught:
+        files.match_names(here, there)
+    said = "--rename 'bn_9.*=x.*' --rename 'bn_10.*=y.*' --rename 'c_1=c.0' --rename 'c_2=c.1'"
+    assert caught.value.in_command().endswith(said)
+    pairs = [("bn_9.*", "x.*"), ("bn_10.*", "y.*"), ("c_1", "c.0"), ("c_2", "c.1")]
+    named = files.match_names(files.with_names(here, pairs), there).model
+    assert {layer.name for layer in named.layers} == {"x", "y"}
+
+
+def test_the_pairs_of_a_layer_without_one_stem_are_written_out() -> None:
+    """Flax keeps the statistics of a layer apart from its parameters."""
+    state = dict.fromkeys(("scale", "bias", "mean", "var"), np.ones(C, np.float32))
+    here, there = (
+        replace(model(*(files.NormLayer(name, "flax", state) for name in names)), ordered=False)
+        for names in ("ab", "cd")
+    )
+    with pytest.raises(ArrayNameError, match="cannot be told") as caught:
+        files.match_names(here, there)
+    assert "--rename 'batch_stats/a/mean=batch_stats/c/mean'" in caught.value.in_command()
+
+
+def test_a_layer_that_lacks_gamma_in_one_file_keeps_its_name() -> None:
+    """Its first array has another name then."""
+    plain = norm("x", affine=False)
+    here = model(norm("x"), norm("y"), ordered=False)
+    full = [replace(layer, state=with_neutral(layer)) for layer in here.layers]
+    there = model(replace(plain, name="y"), plain)
+    match = files.match_names(replace(here, layers=tuple(full)), there)
+    assert [layer.name for layer in match.model.layers] == ["x", "y"]
+
+
+def with_neutral(layer: files.NormLayer) -> dict[str, np.ndarray]:
+    """The state, with a gamma and a beta that change nothing."""
+    neutral = {"weight": np.ones(C, np.float32), "bias": np.zeros(C, np.float32)}
+    return {**layer.state, **neutral}
+
+
 def test_names_given_before_decide() -> None:
     """What has a name of the other file already keeps it, and a kernel's bias goes with it."""
     kernels = tuple(

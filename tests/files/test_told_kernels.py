@@ -9,6 +9,7 @@ import pytest
 
 from backnorm.convert import files
 from backnorm.errors import FileError, KernelError
+from files import models
 from files.test_kernels import C, flat
 
 if TYPE_CHECKING:
@@ -46,8 +47,28 @@ def test_what_is_told_decides_the_order(tmp_path: Path) -> None:
     settings: list[Setting] = [("*", "flatten", False), ("fc", "flatten", CHANNELS)]
     last = [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]
     assert keras_rows(state(tmp_path, *settings), tmp_path) == last
-    kept = keras_rows(state(tmp_path, *reversed(settings)), tmp_path)
+    kept = keras_rows(state(tmp_path, settings[0]), tmp_path)
     assert kept == [0.0, 10.0, 20.0, 1.0, 11.0, 21.0]
+
+
+@pytest.mark.parametrize("pattern", ["*", "f?"])
+def test_a_setting_that_a_later_pattern_hides_is_refused(pattern: str, tmp_path: Path) -> None:
+    """It would have no effect, and the rows would have another order than it says."""
+    hidden: list[Setting] = [("fc", "flatten", CHANNELS), (pattern, "flatten", False)]
+    with pytest.raises(FileError, match=r"'fc\.flatten=2' for m\.npz has no effect") as caught:
+        state(tmp_path, *hidden)
+    assert f"--set '{pattern}.flatten=false' first" in caught.value.in_command()
+    state(tmp_path, hidden[0], (pattern, "flatten", CHANNELS))
+
+
+@pytest.mark.parametrize("patterns", [("*", "fc"), ("*", "f?"), ("f*", "??"), ("[e-g]c", "fc")])
+def test_a_later_pattern_that_is_not_wider_hides_nothing(
+    patterns: tuple[str, str], tmp_path: Path
+) -> None:
+    """The first still counts for other layers."""
+    first, later = patterns
+    settings: list[Setting] = [(first, "flatten", False), (later, "flatten", CHANNELS)]
+    assert keras_rows(state(tmp_path, *settings), tmp_path)[1] == 1
 
 
 @pytest.mark.parametrize("value", [True, 4, 0, 2.0])
@@ -133,6 +154,18 @@ def test_an_option_that_contradicts_the_arrays_is_refused(tmp_path: Path) -> Non
     with pytest.raises(FileError, match=r"bn, scale must agree .* has moving_mean, moving_var"):
         files.read(tmp_path / "m.npz", settings=[("*", "scale", True)])
     assert len(files.read(tmp_path / "m.npz", settings=[("*", "scale", False)]).layers) == 1
+
+
+def test_a_setting_in_place_of_what_the_file_tells_is_said() -> None:
+    """The option is taken, since the caller knows, and the table does not show that."""
+    models.need("keras")
+    path = models.SAMPLES / "keras.keras"
+    told = files.read(path).layers[0]
+    same = files.read(path, settings=[(told.name, "epsilon", told.options["epsilon"])])
+    assert not any("in place of" in note for note in same.notes)
+    other = files.read(path, settings=[("*", "epsilon", 0.25), (told.name, "epsilon", 0.5)])
+    note = f"{told.name}: epsilon is set to 0.5 in place of {told.options['epsilon']}, which the"
+    assert any(said.startswith(note) for said in other.notes)
 
 
 def test_names_of_keras_tell_the_framework(tmp_path: Path) -> None:

@@ -49,6 +49,20 @@ def test_a_keras_file_is_filled(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(got.layers[0].state["moving_mean"], wanted[0] + 1)
 
 
+def test_an_eps_that_was_rounded_to_float32_is_no_other_eps(tmp_path: Path) -> None:
+    """ONNX and Caffe keep float32, in which 0.001 is 0.0010000000474974513."""
+    models.need("keras")
+    model, state = through_pytorch("keras.keras", tmp_path)
+    rounded = [
+        replace(layer, options={**layer.options, "eps": float(np.float32(layer.options["eps"]))})
+        for layer in state.layers
+    ]
+    assert [a.options for a in rounded] != [a.options for a in state.layers]
+    state = replace(state, layers=tuple(rounded))
+    converted, _ = files.convert_model(state, tmp_path / "o.keras", "keras", n=9, allow_loss=True)
+    assert files.match_names(converted, model).model.content is not None
+
+
 def test_another_eps_of_the_network_is_refused(tmp_path: Path) -> None:
     """The file that is filled keeps it, and would compute something else."""
     models.need("keras")

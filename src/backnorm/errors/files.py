@@ -310,6 +310,26 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def hidden_setting(
+        cls, file: str, hidden: tuple[str, str, object], later: tuple[str, str, object]
+    ) -> FileError:
+        """Return the error of a setting that a later one with a wider pattern overrides."""
+        first, last = (
+            f"'{name_in(f'{pattern}.{option}')}={str(value).lower()}'"
+            for pattern, option, value in (hidden, later)
+        )
+        return cls(
+            file,
+            "settings that each have an effect",
+            f"{first} and after it {last}",
+            "Of several settings that fit a layer, the last counts.",
+            f"Put {later} first.",
+            problem=f"The setting {first} for {name_in(file)} has no effect: {last} fits the same "
+            "layers, and comes after it.",
+            command=f"Put --set {last} first.",
+        )
+
+    @classmethod
     def contradicted(
         cls, file: str, layer: str, option: str, got: object, there: Sequence[str]
     ) -> FileError:

@@ -35,8 +35,8 @@ class KernelError(FileError):
             "False if no map is.",
             problem=f"{name_in(file)} does not tell whether a map is flattened before {layers}.",
             command=f"Pass --set '{name_in(first)}.flatten=C', where C is {channels}, or "
-            f"--set '{name_in(first)}.flatten=false' if no map is; '*.flatten=false' is for all "
-            "layers that are not named after it.",
+            f"--set '{name_in(first)}.flatten=false' if no map is; --set '*.flatten=false' "
+            "in front of it is for all other layers.",
         )
 
     @classmethod

@@ -140,16 +140,25 @@ class ArrayNameError(FileError):
 
     @classmethod
     def ambiguous(
-        cls, file: str, other: str, pairs: Sequence[tuple[str, str]], *, order: bool
+        cls,
+        file: str,
+        other: str,
+        names: Sequence[tuple[str, str]],
+        pairs: Sequence[tuple[str, str]],
+        *,
+        order: bool,
     ) -> ArrayNameError:
-        """Return the error of arrays of one shape that neither names nor order tell apart."""
+        """Return the error of arrays of one shape that neither names nor order tell apart.
+
+        `names` are those of the first shape, and `pairs` rename the arrays of all such shapes.
+        """
         why = (
             "Their names contradict their order."
             if order
             else "At least one of the two files does not keep the order of the network."
         )
         texts = [f"--rename '{name_in(old)}={name_in(new)}'" for old, new in pairs]
-        here, there = (", ".join(name_in(pair[at]) for pair in pairs) for at in (0, 1))
+        here, there = (", ".join(name_in(pair[at]) for pair in names) for at in (0, 1))
         return cls(
             file,
             f"arrays that correspond to those of {other}",

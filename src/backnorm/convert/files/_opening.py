@@ -13,6 +13,7 @@ from backnorm.convert.files._flat import torn_layers
 from backnorm.convert.files._recognized import format_told, located
 from backnorm.convert.files._regular import open_regular, read_regular
 from backnorm.convert.files.registry import format_of
+from backnorm.convert.files.untold import check_settings
 from backnorm.errors import FileError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def read_model(
         If no format has that name.
     """
     file = located(Path(path))
+    check_settings(file.name, settings)
     if format_ is not None:
         format_of(file, format_)  # refuses a name that no format has, before the file is opened
     content = _lazily(file) if lazily else InMemory(read_regular(file))

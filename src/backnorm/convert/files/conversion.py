@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from backnorm.convert.files.naming._layouts import family_of
 from backnorm.convert.files.naming._relayout import with_layouts
 from backnorm.convert.files.record import ModelFile, NormLayer
 from backnorm.convert.files.registry import check_new, writable_format
-from backnorm.convert.files.untold import assumed_of
+from backnorm.convert.files.untold import assumed_of, same_value
 from backnorm.dialects import DIALECTS, BatchNorm, row_of
 from backnorm.errors import BacknormError, ConversionError, FileError, WriteError
 
@@ -229,14 +228,7 @@ def _not_default(dialect: str, options: Mapping[str, FileOption]) -> dict[str, F
     known = [row.momentum.known, row.eps.known, row.fixed_gamma.known]
     known += [*row.gamma_options.known, *row.beta_options.known]
     default = {option.name: option.default for option in known}
-    return {k: v for k, v in options.items() if k not in default or not _same(default[k], v)}
-
-
-def _same(default: object, value: FileOption) -> bool:
-    """Return whether a value is the default, as float32 tells them apart."""
-    if isinstance(default, float) and isinstance(value, float):
-        return math.isclose(default, value, rel_tol=float(np.finfo(np.float32).eps))
-    return default == value
+    return {k: v for k, v in options.items() if k not in default or not same_value(default[k], v)}
 
 
 def _difference(before: NormLayer, after: NormLayer) -> float:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from backnorm.convert.files._notes import grouped
 from backnorm.convert.files.record import ESTIMATOR
 from backnorm.dialects import DIALECTS, row_of
 from backnorm.dialects.settings import options_of
 from backnorm.errors import FileError, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from backnorm.convert.files.record import FileOption, ModelFile, NormLayer, Setting
 
-__all__ = ["assumed_of", "setting_of", "untold_of", "with_dialect", "with_options"]
+__all__ = [
+    "assumed_of",
+    "check_settings",
+    "same_value",
+    "setting_of",
+    "untold_of",
+    "with_dialect",
+    "with_options",
+]
 
 
 def untold_of(dialect: str, state: Iterable[str], *, alone: bool = False) -> tuple[str, ...]:
@@ -70,6 +82,48 @@ def setting_of(settings: Iterable[Setting], layer: str, option: str) -> FileOpti
     return said[-1] if said else None
 
 
+def same_value(told: object, value: object) -> bool:
+    """Return whether two values of an option are the same, as float32 tells them apart.
+
+    ONNX and Caffe keep float32.
+    """
+    if isinstance(told, float) and isinstance(value, float):
+        return math.isclose(told, value, rel_tol=float(np.finfo(np.float32).eps))
+    return told == value
+
+
+def check_settings(file: str, settings: Sequence[Setting]) -> None:
+    """Refuse a setting that has no effect, since a later one fits each layer that it names.
+
+    Parameters
+    ----------
+    file
+        What they are said of.
+    settings
+        Pattern for the layers' names, option, value. The same pattern may come twice.
+
+    Raises
+    ------
+    FileError
+        If a later pattern with another value matches the pattern of an earlier setting.
+    """
+    for index, first in enumerate(settings):
+        for later in settings[index + 1 :]:
+            told = [(option, type(value), value) for _, option, value in (first, later)]
+            if first[1] == later[1] and told[0] != told[1] and _wider(first[0], later[0]):
+                raise FileError.hidden_setting(file, first, later)
+
+
+def _wider(pattern: str, other: str) -> bool:
+    """Return whether another pattern fits all names that a pattern fits, and is not the same.
+
+    A text that takes the place of each asterisk, and is too long for question marks, says so.
+    """
+    long = "\0" * (len(other) + 1)
+    text = pattern.replace("*", long)
+    return pattern != other and "[" not in pattern and fnmatch.fnmatchcase(text, other)
+
+
 def _told(layer: NormLayer, name: str) -> NormLayer:
     return replace(layer, untold=tuple(untold for untold in layer.untold if untold != name))
 
@@ -96,7 +150,8 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
     Raises
     ------
     FileError
-        If a pattern fits no layer, or a value contradicts the arrays.
+        If a pattern fits no layer, a value contradicts the arrays, or a setting has no effect,
+        since a later pattern fits the same layers.
 
     Examples
     --------
@@ -108,6 +163,7 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
     >>> files.with_options(model, [("b*", "eps", 1e-3)]).layers[0].options
     {'eps': 0.001}
     """
+    check_settings(Path(model.path).name, settings)
     layers = list(model.layers)
     for pattern, option, value in settings:
         fits = [fnmatch.fnmatchcase(layer.name, pattern) for layer in layers]
@@ -124,7 +180,18 @@ def with_options(model: ModelFile, settings: Sequence[Setting]) -> ModelFile:
             else layer
             for layer, fit in zip(layers, fits, strict=True)
         ]
-    return replace(model, layers=tuple(layers))
+    notes = grouped(
+        note for pair in zip(model.layers, layers, strict=True) for note in _replaced(*pair)
+    )
+    return replace(model, layers=tuple(layers), notes=(*model.notes, *notes))
+
+
+def _replaced(before: NormLayer, after: NormLayer) -> Iterator[tuple[str, str]]:
+    """Yield a note about each option that was set to another value than the file tells."""
+    for option, value in after.options.items():
+        told = before.options.get(option)
+        if told is not None and option not in before.untold and not same_value(told, value):
+            yield after.name, f"{option} is set to {value} in place of {told}, which the file tells"
 
 
 def _contradicts(layer: NormLayer, option: str, value: FileOption) -> bool:

@@ -13,6 +13,7 @@ from backnorm.convert.files._flat import options_by
 from backnorm.convert.files._notes import few, with_notes_about
 from backnorm.convert.files.naming._training import in_training
 from backnorm.convert.files.registry import format_of
+from backnorm.convert.files.untold import same_value
 from backnorm.dialects import row_of
 from backnorm.errors import ArrayNameError
 from backnorm.errors.base import counted
@@ -105,7 +106,7 @@ def into_twin(model: ModelFile, like: ModelFile) -> ModelFile:
     for layer in model.layers:
         eps, to = row_of(layer.dialect).eps.known, theirs[layer.name]
         values = [one.options.get(str(eps.name), eps.default) for one in (layer, to)]
-        if eps.name not in to.untold and values[0] != values[1]:
+        if eps.name not in to.untold and not same_value(*values):
             file = Path(like.path).name
             raise ArrayNameError.other_eps(file, layer.name, str(eps.name), *values)
     return replace(model, content=kind.fill(like, model.others.keys()))

@@ -130,13 +130,17 @@ def match_names(model: ModelFile, like: ModelFile) -> NameMatch:
     ours, theirs = _split(model, like), _split(like, model)
     found = _named_alike(other, ours, theirs)
     taken = {part.main for part in found.values()}
+    order = model.ordered and like.ordered
+    unclear: list[tuple[list[_Part], list[_Part]]] = []
     for shape in dict.fromkeys(part.shape for part in (*ours, *theirs)):
         here = [part for part in ours if part.shape == shape and part.main not in found]
         there = [part for part in theirs if part.shape == shape and part.main not in taken]
-        order = model.ordered and like.ordered
         chosen, note = _chosen(file, other, here, there, order=order)
         found |= {part.main: to for part, to in chosen}
         notes += tuple(note)
+        unclear += [] if chosen or not here else [(here, there)]
+    if unclear:
+        raise _ambiguous(file, other, unclear, order=order)
     return _named(other, model, like, [(part, found[part.main]) for part in ours], notes)
 
 
@@ -213,10 +217,11 @@ def _pairs(other: str, part: _Part, to: _Part, kept: Collection[str]) -> Iterato
 def _named_alike(other: str, ours: Sequence[_Part], theirs: Sequence[_Part]) -> dict[str, _Part]:
     """Return the parts whose names are those of the other file already, by their main names."""
     names = {part.main: part for part in theirs}
+    norms = {part.name: part for part in theirs if part.norm}
     found = {}
     for part in ours:
-        if part.main in names:
-            to = names[part.main]
+        to = names.get(part.main) or (norms.get(part.name) if part.norm else None)
+        if to is not None:
             if part.shape != to.shape:
                 raise ArrayNameError.unlike_shape(other, part.main, part.words, to.words)
             found[part.main] = to
@@ -226,7 +231,10 @@ def _named_alike(other: str, ours: Sequence[_Part], theirs: Sequence[_Part]) -> 
 def _chosen(
     file: str, other: str, here: Sequence[_Part], there: Sequence[_Part], *, order: bool
 ) -> tuple[list[tuple[_Part, _Part]], list[str]]:
-    """Pair the parts of one shape: by their names if these tell all, else by the order."""
+    """Pair the parts of one shape: by their names if these tell all, else by the order.
+
+    No pair is returned where neither tells.
+    """
     if len(here) != len(there):
         ours, theirs = ([part.main for part in parts] for parts in (here, there))
         raise ArrayNameError.unmatched(file, other, ours, theirs)
@@ -237,11 +245,47 @@ def _chosen(
         return by_name, []
     by_order = list(zip(here, there, strict=True))
     if not order or _contradicts(here, there):
-        numbered = [sorted(parts, key=lambda part: natural(part.main)) for parts in (here, there)]
-        proposed = [(a.main, b.main) for a, b in zip(*numbered, strict=True)]
-        raise ArrayNameError.ambiguous(file, other, proposed, order=order)
+        return [], []
     listed = few([f"{a.main} to {b.main}" for a, b in by_order])
     return by_order, [f"{len(here)} of one shape are matched by order alone: {listed}"]
+
+
+def _ambiguous(
+    file: str,
+    other: str,
+    unclear: Sequence[tuple[Sequence[_Part], Sequence[_Part]]],
+    *,
+    order: bool,
+) -> ArrayNameError:
+    """Return the error of parts that neither names nor order tell apart, with pairs for all."""
+    first, *_ = paired = [
+        list(zip(*(sorted(parts, key=_number) for parts in pair), strict=True)) for pair in unclear
+    ]
+    names = [(a.main, b.main) for a, b in first]
+    pairs = [names for group in paired for a, b in group for names in _proposed(a, b)]
+    return ArrayNameError.ambiguous(file, other, names, pairs, order=order)
+
+
+def _number(part: _Part) -> list[tuple[bool, int, str]]:
+    return natural(part.main)
+
+
+def _proposed(part: _Part, to: _Part) -> list[tuple[str, str]]:
+    """Return pairs of names that rename a part: one for a whole layer, if its names allow that."""
+    if not part.norm:
+        return [(part.main, to.main)]
+    stems = [_before_fields(one) for one in (part, to)]
+    if all(stems):
+        return [(f"{stems[0]}*", f"{stems[1]}*")]
+    return [(name, to.arrays[slot]) for slot, name in part.arrays.items() if slot in to.arrays]
+
+
+def _before_fields(part: _Part) -> str:
+    """Return what stands before the field in all names of a layer; empty if they differ there."""
+    (stem, *others) = {
+        name.removesuffix(slot) if name.endswith(slot) else "" for slot, name in part.arrays.items()
+    }
+    return "" if others or "*" in stem else stem
 
 
 def _by_name(here: Sequence[_Part], there: Sequence[_Part]) -> list[tuple[_Part, _Part]] | None:
