@@ -1,7 +1,7 @@
 """Says where a line of a page may break: a browser breaks options, and does not break long names.
 
 `--quick` stays whole. A long name in a table may break after a dot, a slash or an underscore, so
-that a column is no wider than it must be. Copied text has neither mark.
+that a column is not wider than it must be. Copied text has neither mark.
 """
 
 from __future__ import annotations
