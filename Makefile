@@ -36,7 +36,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
+.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -112,7 +112,11 @@ pages: $(VENV)/.installed
 
 # Every figure of README and docs/, and the cheat sheet: what is measured in a minute is measured now. The times of the
 # performance figure are those of docs/performance.json, a run of `make bench`.
-figures: numerics pages pictures cheatsheet
+figures: numerics pages pictures recorded cheatsheet
+
+# The figure of the lab's recorded run.
+recorded: $(VENV)/.with-lab
+	$(VENV)/bin/backnorm lab experiment --recorded --plot docs/lab-experiment.png >/dev/null
 
 cheatsheet: docs
 	$(python) tools/pages.py cheatsheet

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pages
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 PAGES = pages.pages()
 FRAMEWORKS = pages.DOCS / "frameworks.md"
@@ -21,12 +25,60 @@ def test_a_generated_page_is_current(path: pages.Path) -> None:
 def test_a_tall_bar_stands_in_a_row() -> None:
     """Beside its index alone it would not be tall in Chromium: Eq. (7)."""
     pytest.importorskip("latex2mathml", reason="latex2mathml is not installed; make docs has it")
-    spec = importlib.util.spec_from_file_location("mathml", pages.DOCS / "mathml.py")
-    mathml = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mathml)
+    mathml = docs_module("mathml")
     formula = mathml.to_mathml(r"\frac{a}{b}\bigg|_{m} \bigg( c \bigg)", "block")
     assert '<msub><mrow><mo form="postfix" stretchy="true" minsize=' in formula
     assert formula.count("stretchy") == 1
+
+
+def docs_module(name: str) -> ModuleType:
+    """Import a hook of the site."""
+    spec = importlib.util.spec_from_file_location(name, pages.DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+BROKEN = {
+    "an option": (
+        "<p><code>audit --quick x-y</code></p>",
+        '<p><code>audit <span class="option">--quick</span> x-y</code></p>',
+    ),
+    "a long name in a table": (
+        "<td><code>backnorm.torch.BatchNorm2d</code> (eval)</td>",
+        "<td><code>backnorm.<wbr>torch.<wbr>BatchNorm2d</code> (eval)</td>",
+    ),
+    "an option with a long value": (
+        "<td>moving_average_fraction=0.999</td>",
+        "<td>moving_<wbr>average_<wbr>fraction=<wbr>0.<wbr>999</td>",
+    ),
+    "a short name": ("<td>torch.nn.SELU</td>",) * 2,
+    "an address": ('<td><a href="a.html#backnorm.audit">x</a></td>',) * 2,
+    "a block of code": ("<pre><code>backnorm audit --quick</code></pre>",) * 2,
+    "a formula": ("<td><math>backnorm.torch.BatchNorm2d</math></td>",) * 2,
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_lines_break_where_they_may(case: str) -> None:
+    """Options are whole; long names in tables break behind dots, slashes and underscores."""
+    before, after = BROKEN[case]
+    assert docs_module("breaks").with_breaks(before) == after
+
+
+def test_every_figure_has_its_command() -> None:
+    """CONTRIBUTING names each picture of docs/, and what writes it."""
+    text = (pages.DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    pictures = [
+        path.name
+        for ending in ("pdf", "png", "svg")
+        for path in pages.DOCS.rglob(f"*.{ending}")
+        if path.parent.name != "assets"
+    ]
+    assert len(pictures) >= 10
+    assert [name for name in pictures if f"`{name}`" not in text] == []
 
 
 def test_a_table_is_written_between_its_marks() -> None:

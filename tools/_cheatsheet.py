@@ -14,6 +14,7 @@ __all__ = ["print_page"]
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER: Final = "Chromium is not installed. Install it: apt-get install chromium"
+NO_FONT: Final = "No font has Chinese characters. Install one: apt-get install fonts-noto-cjk"
 LONG: Final = "The cheat sheet has {} pages. Shorten it, or set it smaller in docs/assets/site.css."
 
 
@@ -22,6 +23,8 @@ def print_page(page: Path, pdf: Path) -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise SystemExit(NO_BROWSER)
+    if 'lang="zh' in page.read_text(encoding="utf-8") and not _has_chinese():
+        raise SystemExit(NO_FONT)
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer")
     subprocess.run(
         [browser, *options, f"--print-to-pdf={pdf}", page.as_uri()],
@@ -31,3 +34,12 @@ def print_page(page: Path, pdf: Path) -> None:
     count = len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
     if count != 1:
         raise SystemExit(LONG.format(count))
+
+
+def _has_chinese() -> bool:
+    """Whether a font has Chinese characters, where fontconfig can tell."""
+    lister = shutil.which("fc-list")
+    if lister is None:
+        return True
+    done = subprocess.run([lister, ":lang=zh"], check=True, capture_output=True)
+    return bool(done.stdout.strip())

@@ -28,6 +28,7 @@ import numpy as np
 from _network_list import NETWORKS, Network
 from _network_packages import fetched
 from _network_readers import read
+from backnorm.cli._meter import metered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,6 +69,16 @@ class Result:
     largest: float = np.nan
     fault: str = ""
     codes: tuple[tuple[str, int], ...] = ()
+
+
+def results(chosen: Sequence[Network], folder: Path) -> list[Result]:
+    """Convert networks, and say on stderr how far this is."""
+    found = []
+    with metered("networks", len(chosen)) as meter:
+        for network in meter.each(chosen):
+            meter.begin(f"{network.package} {network.version}")
+            found.append(result_of(network, folder))
+    return found
 
 
 def result_of(network: Network, folder: Path) -> Result:
@@ -205,7 +216,7 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         raise SystemExit(__doc__)
     folder = Path(arguments[0]).resolve()
-    found = [result_of(network, folder) for network in chosen(arguments[1:])]
+    found = results(chosen(arguments[1:]), folder)
     print(table(found))
     if wrong := [result.fault for result in found if result.fault]:
         raise SystemExit("\n".join(wrong))

@@ -30,6 +30,7 @@ import _chinese
 import _figures
 import _frameworks
 import _performance
+from backnorm.cli._meter import metered
 from backnorm.cli._targets import is_installed
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.report.dialects import to_page
@@ -107,7 +108,7 @@ def write_networks(folder: Path) -> None:
     """Convert real networks that are kept in a folder, and write their table if all are right."""
     import networks  # noqa: PLC0415 - it needs the libraries of the formats
 
-    found = [networks.result_of(network, folder.resolve()) for network in networks.NETWORKS]
+    found = networks.results(networks.NETWORKS, folder.resolve())
     if wrong := [result.fault for result in found if result.fault]:
         raise SystemExit("\n".join(wrong))
     path = DOCS / "files.md"
@@ -117,7 +118,12 @@ def write_networks(folder: Path) -> None:
 
 def write_frameworks(arguments: list[str]) -> None:
     """Audit the frameworks that are named, and write their sections."""
-    new = {argument.partition("=")[0]: _frameworks.section(argument) for argument in arguments}
+    new = {}
+    with metered("frameworks", len(arguments)) as meter:
+        for argument in meter.each(arguments):
+            name = argument.partition("=")[0]
+            meter.begin(name)
+            new[name] = _frameworks.section(argument)
     # Read after the audits: in the minutes that they take the page may be edited.
     path = DOCS / "frameworks.md"
     path.write_text(with_sections(path.read_text(encoding="utf-8"), new), encoding="utf-8")

@@ -70,7 +70,7 @@ def audit_target(
     course = Course(
         calling=lambda name: say({"starting": name}),
         called=lambda count: say({"starting": target, "calls": count}),
-        measuring=lambda name: say({"starting": name, "measuring": True}),
+        measuring=lambda name, *place: say({"starting": name, "measuring": True, "place": place}),
         done=done,
         most=most,
     )

@@ -79,7 +79,8 @@ class Stage:
     probe
         What is looked at; empty before the first probe.
     done, total
-        Subjects of this job that are done, and all of them; total is 0 while it is not known.
+        Subjects of this job that are done, and all of them; total is 0 while it is not known. Of a
+        model its layers, of which not all are called.
     """
 
     name: str
@@ -193,6 +194,8 @@ class ModelProgress:
         Names of the layers that have a record, and whether it says that dx is wrong.
     name
         What is at work: a layer, or the model.
+    place
+        How many layers of the model are before it, and how many the model has.
     measures
         Whether a layer is measured; otherwise the model is made, or its pass runs.
     calls
@@ -207,6 +210,7 @@ class ModelProgress:
     seconds: float
     done: dict[str, bool] = field(default_factory=dict)
     name: str = ""
+    place: tuple[int, int] = (0, 0)
     measures: bool = False
     calls: int = 0
     most: int | None = None
@@ -220,7 +224,7 @@ class ModelProgress:
     @property
     def stage(self) -> Stage:
         """What is at work, for whoever waits."""
-        return Stage(self.name or self.job.target, "", len(self.done))
+        return Stage(self.name or self.job.target, "", *self.place)
 
     def after(self, message: Mapping[str, Any]) -> Record | None:
         """Take a message in; return the record of a layer if there is one."""
@@ -229,6 +233,7 @@ class ModelProgress:
         self.name = message.get("starting", self.name)
         self.calls = message.get("calls", self.calls)
         self.measures = message.get("measuring", self.measures)
+        self.place = tuple(message.get("place", self.place))
         self.over = "done" in message
         return self._done(Record.from_dict(message["record"])) if "record" in message else None
 

@@ -277,22 +277,15 @@ def _with_progress(
     jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
 ) -> Iterator[Record]:
     """Audit all jobs, and show on stderr which layer and probe are running."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from backnorm.audit.thresholds import HANG_SECONDS
     from backnorm.cli._jobs import audit_jobs
+    from backnorm.cli._meter import metered
 
-    console = Console(stderr=True)
-    columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("starting", total=None)
+    with metered("audit") as meter:
 
         def advance(stage: Stage) -> None:
             text = f"{stage.name}: {stage.probe}" if stage.probe else stage.name
-            bar.update(task, description=text, completed=stage.done, total=stage.total or None)
+            meter.at(text, stage.done, stage.total or None)
 
         yield from audit_jobs(
             jobs,

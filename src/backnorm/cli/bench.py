@@ -179,38 +179,34 @@ def _train(
     *,
     inplace: bool,
 ) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from backnorm.bench.table import losses_line, training_table
     from backnorm.bench.training import TRAINED, Setup, result, run, total
     from backnorm.cli._files import write_atomically
+    from backnorm.cli._meter import metered
 
     setups = [Setup(model, layout, *amounts, inplace) for layout in layouts]
     rows: list[dict[str, Any]] = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("training", total=sum(map(total, setups)))
+    with metered("bench", sum(map(total, setups))) as meter:
         for setup in setups:
             images = f"{setup.steps} steps of {setup.batch} images of {setup.size}x{setup.size}"
             say(f"Timing {len(TRAINED)} forms of {model} in {setup.layout}: {images}.")
-            rows.append(run(setup, lambda: progress.advance(task)))
+            meter.begin(f"{model}, {setup.layout}")
+            rows.append(run(setup, meter.advance))
     _print([part for row in rows for part in (training_table(row), losses_line(row), "")])
     if json_file is not None:
         write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
 
 
 def _measure(options: BenchOptions) -> list[BenchRow]:
-    from rich.console import Console
-    from rich.progress import track
-
     from backnorm.bench import run
     from backnorm.bench.suites import cases
     from backnorm.bench.summary import summary
     from backnorm.bench.table import rows_table, summary_table
+    from backnorm.cli._meter import metered
 
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
-    talk = Console(stderr=True)
-    rows = list(track(run(options), "timing", total=total, console=talk, transient=True))
+    with metered("bench", total) as meter:
+        rows = list(meter.each(run(options)))
     _print([rows_table(rows), summary_table(summary(rows))], LEAST_WIDTH)
     return rows
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["convert"]
 
 NEITHER = "Missing option '--to': name the dialect of the layers in OUT, or pass --fold"
+STEPS = 3  # reading, converting, writing
 BOTH = "--fold cannot be used with --to; convert the folded file afterwards"
 
 
@@ -105,6 +106,7 @@ def convert(
 
     Exit status: 0 converted, 2 wrong use or failure. OUT is written completely or not at all.
     """
+    from backnorm.cli._meter import metered
     from backnorm.convert import files
     from backnorm.errors import BacknormError
 
@@ -114,7 +116,8 @@ def convert(
     changes: tuple[LayerChange, ...] = ()
     folds: tuple[LayerFold, ...] = ()
     try:
-        with ended_by_signals():
+        with ended_by_signals(), metered("convert", STEPS) as meter:
+            meter.begin(f"reading {source.name}")
             model = files.read(
                 source,
                 format=from_format,
@@ -124,6 +127,7 @@ def convert(
                 settings=settings,
             )
             twin = None if like is None else files.read(like, memory=most)
+            meter.at("folding" if fold else "converting", 1, STEPS)
             if dialect is None:
                 converted, folds = files.fold_model(model, target, format=to_format, like=twin)
             else:
@@ -139,6 +143,7 @@ def convert(
             converted = files.with_names(converted, pairs)
             match = None if twin is None else files.match_names(converted, twin)
             converted = converted if match is None else match.model
+            meter.at(f"writing {target.name}", 2, STEPS)
             files.write(target, converted)
     except BacknormError as error:
         say(f"Error: {error.in_command()}")

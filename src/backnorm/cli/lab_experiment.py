@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -128,9 +127,8 @@ def _refuse_beside_recorded(context: click.Context) -> None:
 
 
 def _train(grid: Grid, path: Path, processes: int) -> Recording:
+    from backnorm.cli._meter import metered
     from backnorm.lab.experiment import run
 
-    count = len(grid.trainings())
-    bar = click.progressbar(length=count, label="training", file=sys.stderr, show_pos=True)
-    with ended_by_signals(), bar:
-        return run(grid, path, processes, bar.update)
+    with ended_by_signals(), metered("lab experiment", len(grid.trainings())) as meter:
+        return run(grid, path, processes, meter.advance)

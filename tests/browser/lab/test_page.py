@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from browser.axe import violations
 from browser.quality import CONTRAST, STICKING_OUT, VIEWS, said
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ def test_it_is_quiet_and_fits(tab: Tab, page: Path, view: str) -> None:
         assert tab.value(STICKING_OUT) == []
         assert tab.value(CONTRAST) == []
     assert said(tab) == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(tab: Tab, page: Path, view: str) -> None:
+    """In the page as it opens, and with all that can be shown, in both languages."""
+    pytest.importorskip("axe_core_python", reason="backnorm[browser] is not installed")
+    tab.open(page, **VIEWS[view])
+    assert violations(tab) == []
+    tab.value(EVERYTHING)
+    for _ in range(2):
+        tab.value("document.getElementById('language').click()")
+        assert violations(tab) == []
 
 
 def test_it_is_small(page: Path) -> None:

@@ -1,4 +1,4 @@
-// The kernels at one instruction-set level: this file is compiled once a level, with its flags.
+// The kernels of one dtype at one instruction-set level: this file is compiled once for each pair, with the flags of the level.
 #include "columns.hpp"
 #include "planar.hpp"
 
@@ -23,13 +23,8 @@ bool as_columns(const Call& call, const Operands& operands) {
 }
 
 template <class Body>
-void with_dtype(Dtype dtype, Body&& body) {
-    switch (dtype) {
-        case Dtype::float32: return body(float());
-        case Dtype::float64: return body(double());
-        case Dtype::bfloat16: return body(bfloat16());
-        case Dtype::float16: return body(float16());
-    }
+void with_dtype(Dtype, Body&& body) {
+    body(BACKNORM_VALUES());
 }
 
 void forward(const ForwardCall& call) {
@@ -57,8 +52,8 @@ bool backward(const BackwardCall& call) {
 
 }  // namespace
 
-extern const Level level;
-const Level level{BACKNORM_TEXT(BACKNORM_LEVEL), forward, backward};
+extern const Level BACKNORM_PART;
+const Level BACKNORM_PART{BACKNORM_TEXT(BACKNORM_LEVEL), forward, backward};
 
 }  // namespace BACKNORM_LEVEL
 }  // namespace backnorm

@@ -52,7 +52,7 @@ class Course:
     called
         Called with the number of calls so far after each of them.
     measuring
-        Called with the name of each layer before it is measured.
+        Called before a layer is measured: its name, and how many layers are before it and in all.
     done
         Names of the layers that have a record already, and whether it says that dx is wrong.
     most
@@ -61,7 +61,7 @@ class Course:
 
     calling: Callable[[str], object] = lambda _: None
     called: Callable[[int], object] = lambda _: None
-    measuring: Callable[[str], object] = lambda _: None
+    measuring: Callable[[str, int, int], object] = lambda *_: None
     done: Mapping[str, bool] = field(default_factory=dict)
     most: int | None = None
 
@@ -112,7 +112,7 @@ def audit_model(
     output. What each layer normalizes over is found from its output: the kind that its name says
     first, then the other kinds and orders of axes.
     """
-    course = Course(measuring=at_work)
+    course = Course(measuring=lambda layer, *_: at_work(layer))
     return Records(audit_layers(model, inputs, name=name, drawn=drawn, course=course))
 
 
@@ -187,9 +187,9 @@ class _Audit:
         titles = {id(layer): _title(self.name, layer) for layer in layers}
         done = self.course.done
         wrong = {id(layer.inner) for layer in layers if done.get(titles[id(layer)])}
-        for layer in layers:
+        for before, layer in enumerate(layers):
             title = titles[id(layer)]
-            records = [] if title in done else self._of_calls(layer, title)
+            records = [] if title in done else self._of_calls(layer, title, before, len(layers))
             if not records:
                 continue
             # A layer that is called several times has one record: that of the first call whose
@@ -217,13 +217,13 @@ class _Audit:
                 self.count += 1
                 yield Record(title, kind, not_judged=SCRIPTED)
 
-    def _of_calls(self, layer: Layer, title: str) -> list[Record]:
+    def _of_calls(self, layer: Layer, title: str, *place: int) -> list[Record]:
         """Return the records of all calls of a layer."""
         calls = [pair for pair in self.run.calls if pair[0].layer is layer]
         if layer.sign == "contents" and self._calls_within(layer):
             return []
         if calls:
-            self.course.measuring(title)
+            self.course.measuring(title, *place)
         records = (self._of_call(call, updates, title) for call, updates in calls)
         return [record for record in records if record is not None]
 
