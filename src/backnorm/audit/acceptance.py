@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from backnorm.audit.record import Finding, Record
 
-__all__ = ["Acceptance", "accepted", "checked_code", "expired", "selected"]
+__all__ = ["Acceptance", "accepted_in", "checked_code", "expired", "selected"]
 
 UNDECIDED: Final = FAULTS | frozenset(CUT_SHORT)
 """Codes of what was not audited, or not to its end. They say nothing that can be accepted."""
@@ -52,7 +52,7 @@ class Acceptance:
 
     def covers(self, target: str, found: Finding) -> bool:
         """Whether it is about a finding of a target, on whatever day."""
-        if not found.code.startswith(self.code) or found.code in UNDECIDED:
+        if self.code not in (found.code, found.code[0]) or found.code in UNDECIDED:
             return False
         if self.exact:
             return target == self.target
@@ -79,14 +79,14 @@ def checked_code(code: str, where: str) -> str:
         If no finding has it, or if what it says cannot be accepted.
     """
     written = code.strip().upper()
-    if written in UNDECIDED or (written and written in "C"):
+    if written in (*UNDECIDED, "C"):
         raise SettingsError.undecided(where, written)
     if written not in CATALOG and not any(written == known[0] for known in CATALOG):
         raise SettingsError.code(where, code, sorted(CATALOG))
     return written
 
 
-def accepted(
+def accepted_in(
     records: Iterable[Record], acceptances: Sequence[Acceptance], today: date
 ) -> list[Record]:
     """Mark the findings that are accepted.
@@ -122,19 +122,15 @@ def selected(records: Iterable[Record], codes: Sequence[str]) -> list[Record]:
     """Mark the findings that are not among some codes or families; without codes none."""
 
     def marked(found: Finding) -> Finding:
-        outside = bool(codes) and not any(found.code.startswith(code) for code in codes)
+        outside = bool(codes) and not {found.code, found.code[0]}.intersection(codes)
         if not outside or found.ignored or found.code in UNDECIDED or not found.counts:
             return found
         return replace(found, ignored="not selected")
 
-    return [
-        replace(record, findings=tuple(map(marked, record.findings))) for record in records
-    ]
+    return [replace(record, findings=tuple(map(marked, record.findings))) for record in records]
 
 
-def expired(
-    records: Sequence[Record], acceptances: Iterable[Acceptance], today: date
-) -> list[str]:
+def expired(records: Sequence[Record], acceptances: Iterable[Acceptance], today: date) -> list[str]:
     """Return a sentence for each acceptance whose last day is over."""
     return [
         str(SettingsError.expired(one.code, one.target, str(one.until), one.reason, found=found))

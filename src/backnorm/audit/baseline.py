@@ -63,16 +63,11 @@ def read_baseline(name: str) -> tuple[Acceptance, ...]:
     SettingsError
         If the file is not there, or is not a baseline.
     """
-    reason = f"in the baseline {name}"
     try:
         document = json.loads(Path(name).read_text("utf-8"))
-        if document["backnorm-baseline"] != SCHEMA:
-            raise SettingsError.baseline(name, KeyError(f"backnorm-baseline {SCHEMA}"))
-        return tuple(
-            Acceptance(str(one["finding"]), reason, str(one["target"]), exact=True)
-            for one in document["findings"]
-        )
+        found = {SCHEMA: document["findings"]}[document["backnorm-baseline"]]
+        named = [(str(one["finding"]), str(one["target"])) for one in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, SettingsError):
-            raise
         raise SettingsError.baseline(name, error) from error
+    reason = f"in the baseline {name}"
+    return tuple(Acceptance(code, reason, target, exact=True) for code, target in named)

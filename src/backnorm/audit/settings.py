@@ -182,7 +182,8 @@ def _check(
             raise SettingsError.key(where, name, sorted(known))
         is_right, words = known[name]
         if not is_right(value):
-            raise SettingsError.value(f"{where}, {name}", words, value)
+            place = f"{where}, {name}"
+            raise SettingsError.value(place, words, value)
     for name in needed:
         if name not in table:
             raise SettingsError.missing(where, name)

@@ -1,0 +1,107 @@
+"""What [tool.backnorm] says, as options and jobs of backnorm audit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from backnorm.audit.settings import Settings, read_settings
+from backnorm.cli._interpreters import interpreter
+from backnorm.cli._shapes import shapes_of
+from backnorm.errors import BacknormError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from backnorm.cli._jobs import AuditJob
+
+__all__ = ["jobs_of", "named_in", "read_config", "settings_of", "today_of"]
+
+USUAL: Final = "pyproject.toml"
+
+PARAMETERS: Final = {"limit": "seconds", "fail-on": "fail_on"}
+"""Of options whose parameter has another name: that name."""
+
+FIELDS: Final = {"args": "arguments", "mode": "modes", "input": "inputs"}
+"""Of options of a target whose field in a job has another name: that name."""
+
+
+def read_config(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
+    """Read the settings before other options, whose defaults they are."""
+    if ctx.resilient_parsing:
+        return
+    path = Path(USUAL if name is None else name)
+    try:
+        settings = read_settings(path) if name is not None or path.is_file() else Settings()
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    ctx.meta[__name__] = settings
+    ctx.default_map = {
+        PARAMETERS.get(option, option): value for option, value in settings.options.items()
+    }
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Return what was read."""
+    settings: Settings = ctx.meta[__name__]
+    return settings
+
+
+def today_of(ctx: click.Context) -> date:
+    """Return the day of `ctx.obj`, which a test sets, or today."""
+    from datetime import UTC, date, datetime
+
+    given = ctx.obj
+    return given if isinstance(given, date) else datetime.now(UTC).astimezone().date()
+
+
+def named_in(settings: Settings) -> tuple[str, ...]:
+    """Return the targets that the settings name."""
+    return tuple(one.target for one in settings.targets)
+
+
+def jobs_of(settings: Settings, targets: Sequence[str], asked: AuditJob) -> list[AuditJob]:
+    """Return a job for each target.
+
+    Parameters
+    ----------
+    settings
+        What they say of a target holds, where the command line does not say otherwise.
+    targets
+        The targets.
+    asked
+        A job with the options of the command line.
+    """
+    said = {one.target: one.options for one in settings.targets}
+    return [_job(replace(asked, target=name), said.get(name, {})) for name in targets]
+
+
+def _job(job: AuditJob, options: Mapping[str, Any]) -> AuditJob:
+    try:
+        known = {FIELDS.get(name, name): _read(name, value) for name, value in options.items()}
+    except (BacknormError, click.BadParameter) as error:
+        message = f"[tool.backnorm], {job.target}: {error}"
+        raise click.UsageError(message) from error
+    usual = type(job)(job.target)
+    free = {
+        name: value for name, value in known.items() if getattr(job, name) == getattr(usual, name)
+    }
+    whole = replace(job, **free)
+    if whole.model:  # it has no kind, axes, mode or interpreter, and all of it is audited
+        return replace(usual, model=True, arguments=whole.arguments, inputs=whole.inputs)
+    return whole
+
+
+def _read(name: str, value: Any) -> Any:
+    """Return what a job has for an option."""
+    if name == "axes":
+        from backnorm.audit.subjects.axes import read_axes
+
+        return read_axes(value).text
+    if name == "input":
+        return shapes_of(value)
+    return interpreter(value) if name == "python" else value
