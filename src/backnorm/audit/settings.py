@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Settings", "SettingsTarget", "read_settings"]
+__all__ = ["ProjectSettings", "ProjectTarget", "read_settings"]
 
 WHERE: Final = "[tool.backnorm]"
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsTarget:
+class ProjectTarget:
     """A target that a project names.
 
     Attributes
@@ -37,7 +37,7 @@ class SettingsTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ProjectSettings:
     """What [tool.backnorm] says.
 
     Attributes
@@ -50,7 +50,7 @@ class Settings:
         Findings that do not count.
     """
 
-    targets: tuple[SettingsTarget, ...] = ()
+    targets: tuple[ProjectTarget, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     accepted: tuple[Acceptance, ...] = ()
 
@@ -116,7 +116,7 @@ OF_ACCEPTED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 }
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> ProjectSettings:
     """Read [tool.backnorm] of a file.
 
     Parameters
@@ -126,7 +126,7 @@ def read_settings(path: Path) -> Settings:
 
     Returns
     -------
-    Settings
+    ProjectSettings
         Empty where the file has no such table.
 
     Raises
@@ -145,21 +145,21 @@ def read_settings(path: Path) -> Settings:
         _accepted(one, f"{WHERE}, accepted[{at}]") for at, one in _numbered(table, "accepted")
     ]
     options = {name: table[name] for name in OPTIONS if name in table}
-    return Settings(tuple(targets), options, tuple(accepted))
+    return ProjectSettings(tuple(targets), options, tuple(accepted))
 
 
 def _numbered(table: Mapping[str, Any], name: str) -> enumerate[Any]:
     return enumerate(table.get(name, []))
 
 
-def _target(given: Any, where: str) -> SettingsTarget:
+def _target(given: Any, where: str) -> ProjectTarget:
     if _is_text(given):
-        return SettingsTarget(given)
+        return ProjectTarget(given)
     _check(given, where, OF_TARGET, ("target",))
     options = {name: value for name, value in given.items() if name != "target"}
     if "input" in options and not options.get("model"):
         raise SettingsError.missing(where, "model")
-    return SettingsTarget(given["target"], options)
+    return ProjectTarget(given["target"], options)
 
 
 def _accepted(given: Any, where: str) -> Acceptance:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from backnorm.audit.settings import Settings, read_settings
+from backnorm.audit.settings import ProjectSettings, read_settings
 from backnorm.cli._interpreters import interpreter
 from backnorm.cli._shapes import shapes_of
 from backnorm.errors import BacknormError, SettingsError
@@ -36,7 +36,7 @@ def read_config(ctx: click.Context, _: click.Parameter, name: str | None) -> Non
         return
     path = Path(USUAL if name is None else name)
     try:
-        settings = read_settings(path) if name is not None or path.is_file() else Settings()
+        settings = read_settings(path) if name is not None or path.is_file() else ProjectSettings()
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     ctx.meta[__name__] = settings
@@ -45,9 +45,9 @@ def read_config(ctx: click.Context, _: click.Parameter, name: str | None) -> Non
     }
 
 
-def settings_of(ctx: click.Context) -> Settings:
+def settings_of(ctx: click.Context) -> ProjectSettings:
     """Return what was read."""
-    settings: Settings = ctx.meta[__name__]
+    settings: ProjectSettings = ctx.meta[__name__]
     return settings
 
 
@@ -59,12 +59,12 @@ def today_of(ctx: click.Context) -> date:
     return given if isinstance(given, date) else datetime.now(UTC).astimezone().date()
 
 
-def named_in(settings: Settings) -> tuple[str, ...]:
+def named_in(settings: ProjectSettings) -> tuple[str, ...]:
     """Return the targets that the settings name."""
     return tuple(one.target for one in settings.targets)
 
 
-def jobs_of(settings: Settings, targets: Sequence[str], asked: AuditJob) -> list[AuditJob]:
+def jobs_of(settings: ProjectSettings, targets: Sequence[str], asked: AuditJob) -> list[AuditJob]:
     """Return a job for each target.
 
     Parameters

@@ -35,7 +35,7 @@ class SettingsError(BacknormError, ValueError):
         near = difflib.get_close_matches(got, known, n=1)
         return cls(
             where,
-            f"have the keys {', '.join(known)}",
+            f"one of the keys {', '.join(known)}",
             shown(got),
             "",
             f"Did you mean {near[0]}?" if near else "Remove it.",
@@ -47,7 +47,7 @@ class SettingsError(BacknormError, ValueError):
         """Return the error of a key that must be there."""
         return cls(
             where,
-            f"have the key {key}",
+            f"the key {key}",
             "no such key",
             "",
             f"Add {key}.",
@@ -91,7 +91,7 @@ class SettingsError(BacknormError, ValueError):
         again = "The finding is still there, and counts again." if found else "It was not found."
         return cls(
             code,
-            f"be fixed until {until}",
+            f"no such finding after {until}",
             "the same finding",
             again,
             "Fix it, or accept it until another day." if found else "Remove the entry.",

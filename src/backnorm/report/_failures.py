@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from backnorm.errors.printable import printable
-from backnorm.report._places import Place, fingerprint, place_of
+from backnorm.report._places import DefinedAt, fingerprint, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
     weight: Weight
     ignored: str
     target: str
-    place: Place
+    place: DefinedAt
     fingerprint: str
 
 

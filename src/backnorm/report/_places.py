@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from backnorm.errors.printable import printable
 
-__all__ = ["Place", "fingerprint", "place_of"]
+__all__ = ["DefinedAt", "fingerprint", "place_of"]
 
 IN_FILE: Final = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 """The beginning of a target that is defined in a file."""
@@ -24,7 +24,7 @@ SOURCES: Final = (".", "src")
 DEFINITIONS: Final = (ast.ClassDef, ast.FunctionDef)
 
 
-class Place(NamedTuple):
+class DefinedAt(NamedTuple):
     """A file and a line.
 
     Attributes
@@ -39,21 +39,21 @@ class Place(NamedTuple):
     line: int = 0
 
 
-def place_of(target: str) -> Place:
+def place_of(target: str) -> DefinedAt:
     """Return the file of a target and the line of its definition, as far as they are known."""
     match = IN_FILE.match(target)
     if match is not None:
         return _place(Path(match["file"]), match["name"])
     match = IN_MODULE.match(target)
     if match is None:
-        return Place()
+        return DefinedAt()
     parts = match["module"].split(".")
     for folder in SOURCES:
         for tail in (Path(*parts).with_suffix(".py"), Path(*parts, "__init__.py")):
             path = Path(folder, tail)
             if path.is_file() and _line_defining(path, match["name"]):
                 return _place(path, match["name"])
-    return Place()
+    return DefinedAt()
 
 
 def fingerprint(target: str, code: str) -> str:
@@ -61,9 +61,9 @@ def fingerprint(target: str, code: str) -> str:
     return hashlib.sha256(f"{target}\n{code}".encode(errors="surrogatepass")).hexdigest()
 
 
-def _place(path: Path, name: str) -> Place:
+def _place(path: Path, name: str) -> DefinedAt:
     relative = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return Place(printable(relative.as_posix()), _line_defining(path, name))
+    return DefinedAt(printable(relative.as_posix()), _line_defining(path, name))
 
 
 def _line_defining(path: Path, name: str) -> int:
