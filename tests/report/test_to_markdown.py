@@ -16,9 +16,11 @@ def test_the_summary_has_a_row_for_each_target_with_findings() -> None:
     assert lines[:10] == [
         "## Audit of normalization layers",
         "",
-        "4 layers audited: 2 sound, 1 not sound, 1 not judged. 1 finding is ignored. "
-        "1 layer could not be audited. "
-        "Not judged: y is not a linear function of x in each row (1).",
+        (
+            "4 layers audited: 2 sound, 1 not sound, 1 not judged. 1 finding is ignored. "
+            "1 layer could not be audited. "
+            "Not judged: y is not a linear function of x in each row (1)."
+        ),
         "",
         "| target | sound | through | findings |",
         "|---|---|---|---|",

@@ -138,7 +138,10 @@ def read_settings(path: Path) -> ProjectSettings:
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError.unreadable(str(path), error) from error
-    table = document.get("tool", {}).get("backnorm", {})
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict):
+        raise SettingsError.value("[tool]", "a table", tool)
+    table = tool.get("backnorm", {})
     _check(table, WHERE, {**OPTIONS, "targets": LIST, "accepted": LIST})
     targets = [_target(one, f"{WHERE}, targets[{at}]") for at, one in _numbered(table, "targets")]
     accepted = [
