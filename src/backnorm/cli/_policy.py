@@ -111,12 +111,10 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
         from backnorm.audit.acceptance import Acceptance
 
         ignored = [Acceptance(code, "--ignore") for code in options.pop("ignore")]
-        policy = Policy(
-            (*ignored, *options.pop("baseline")),
-            options.pop("select"),
-            options.pop("write_baseline"),
-            options.pop("fail_on"),
-        )
+        known, written = options.pop("baseline"), options.pop("write_baseline")
+        if written is None:  # else a new baseline would lose what an old one has
+            ignored += known
+        policy = Policy(tuple(ignored), options.pop("select"), written, options.pop("fail_on"))
         command(*arguments, policy=policy, **options)
 
     return _with_policy

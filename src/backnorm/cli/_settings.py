@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from backnorm.audit.settings import ProjectSettings, read_settings
 from backnorm.cli._interpreters import interpreter
@@ -14,7 +15,7 @@ from backnorm.cli._shapes import shapes_of
 from backnorm.errors import BacknormError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date
 
     from backnorm.cli._jobs import AuditJob
@@ -23,7 +24,12 @@ __all__ = ["jobs_of", "named_in", "read_config", "settings_of", "today_of"]
 
 USUAL: Final = "pyproject.toml"
 
-PARAMETERS: Final = {"limit": "seconds", "fail-on": "fail_on"}
+PARAMETERS: Final = {
+    "limit": "seconds",
+    "fail-on": "fail_on",
+    "args": "arguments",
+    "input": "inputs",
+}
 """Of options whose parameter has another name: that name."""
 
 FIELDS: Final = {"args": "arguments", "mode": "modes", "input": "inputs"}
@@ -64,36 +70,40 @@ def named_in(settings: ProjectSettings) -> tuple[str, ...]:
     return tuple(one.target for one in settings.targets)
 
 
-def jobs_of(settings: ProjectSettings, targets: Sequence[str], asked: AuditJob) -> list[AuditJob]:
+def jobs_of(ctx: click.Context, targets: Sequence[str], asked: AuditJob) -> list[AuditJob]:
     """Return a job for each target.
 
     Parameters
     ----------
-    settings
-        What they say of a target holds, where the command line does not say otherwise.
+    ctx
+        The call, with its settings. What they say of a target holds where the command line does
+        not say otherwise.
     targets
         The targets.
     asked
         A job with the options of the command line.
     """
-    said = {one.target: one.options for one in settings.targets}
-    return [_job(replace(asked, target=name), said.get(name, {})) for name in targets]
+    said = {one.target: one.options for one in settings_of(ctx).targets}
+    given = {
+        name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    return [_job(replace(asked, target=name), said.get(name, {}), given) for name in targets]
 
 
-def _job(job: AuditJob, options: Mapping[str, Any]) -> AuditJob:
+def _job(job: AuditJob, options: Mapping[str, Any], given: Collection[str]) -> AuditJob:
+    free = {
+        name: value for name, value in options.items() if PARAMETERS.get(name, name) not in given
+    }
     try:
-        known = {FIELDS.get(name, name): _read(name, value) for name, value in options.items()}
+        known = {FIELDS.get(name, name): _read(name, value) for name, value in free.items()}
     except (BacknormError, click.BadParameter) as error:
         message = f"[tool.backnorm], {job.target}: {error}"
         raise click.UsageError(message) from error
-    usual = type(job)(job.target)
-    free = {
-        name: value for name, value in known.items() if getattr(job, name) == getattr(usual, name)
-    }
-    whole = replace(job, **free)
-    if whole.model:  # it has no kind, axes, mode or interpreter, and all of it is audited
-        return replace(usual, model=True, arguments=whole.arguments, inputs=whole.inputs)
-    return whole
+    whole = replace(job, **known)
+    if not whole.model:
+        return whole
+    # It has no kind, axes, mode or interpreter, and all of it is audited.
+    return type(job)(job.target, model=True, arguments=whole.arguments, inputs=whole.inputs)
 
 
 def _read(name: str, value: Any) -> Any:

@@ -222,7 +222,7 @@ def audit(
     asked = AuditJob(
         "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
     )
-    jobs = jobs_of(settings, targets or named_in(settings) or _defaults(), asked)
+    jobs = jobs_of(ctx, targets or named_in(settings) or _defaults(), asked)
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
     records = list(_with_progress(jobs, seconds, elsewhere))
