@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backnorm.cli._jobs import AuditJob
 
-__all__ = ["jobs_of", "named_in", "read_config", "settings_of", "today_of"]
+__all__ = ["is_given", "jobs_of", "named_in", "read_config", "settings_of", "today_of"]
 
 USUAL: Final = "pyproject.toml"
 
@@ -65,6 +65,11 @@ def today_of(ctx: click.Context) -> date:
     return given if isinstance(given, date) else datetime.now(UTC).astimezone().date()
 
 
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether an option is on the command line, and not from the settings."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 def named_in(settings: ProjectSettings) -> tuple[str, ...]:
     """Return the targets that the settings name."""
     return tuple(one.target for one in settings.targets)
@@ -84,9 +89,7 @@ def jobs_of(ctx: click.Context, targets: Sequence[str], asked: AuditJob) -> list
         A job with the options of the command line.
     """
     said = {one.target: one.options for one in settings_of(ctx).targets}
-    given = {
-        name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    given = {name for name in ctx.params if is_given(ctx, name)}
     return [_job(replace(asked, target=name), said.get(name, {}), given) for name in targets]
 
 

@@ -14,7 +14,7 @@ from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._output import paper, say, show
 from backnorm.cli._policy import policy_options
 from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
-from backnorm.cli._settings import jobs_of, named_in, read_config, settings_of, today_of
+from backnorm.cli._settings import is_given, jobs_of, named_in, read_config, settings_of, today_of
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
 
@@ -216,7 +216,9 @@ def audit(
     files = {**files, "baseline": policy.baseline}
     refuse_twice(files, form)
     others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
-    refuse_mixed(targets, model, inputs, {**others, "control": control})
+    others["control"] = control
+    given = {name: value for name, value in others.items() if is_given(ctx, name)}
+    refuse_mixed(targets, model, inputs, given)
     refuse_control(files, form, control=control)
     settings = settings_of(ctx)
     asked = AuditJob(
