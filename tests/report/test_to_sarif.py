@@ -83,6 +83,8 @@ def test_fingerprints_stay_when_numbers_change() -> None:
     assert prints(CUT) == prints(others)
     assert len({*prints(CUT), *prints(replace(CUT, target="b.py:Cut"))}) == 4
     assert [one["fingerprint"] for one in json.loads(to_gitlab([CUT]))] == prints(CUT)
+    twice = replace(CUT, findings=CUT.findings[:1] * 2)
+    assert prints(twice)[0] == prints(CUT)[0] != prints(twice)[1]
 
 
 def test_what_is_ignored_is_suppressed_with_its_reason() -> None:

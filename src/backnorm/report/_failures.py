@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from backnorm.errors.printable import printable
@@ -52,6 +53,7 @@ class Failure(NamedTuple):
 
 def failures_of(records: Iterable[Record]) -> Iterator[Failure]:
     """Yield what is to be said of records, in their order."""
+    seen: Counter[tuple[str, str]] = Counter()
     for record in records:
         place, name = place_of(record.target), printable(record.target, one_line=True)
         lines: list[tuple[str, str, str, Weight]] = []
@@ -65,5 +67,6 @@ def failures_of(records: Iterable[Record]) -> Iterator[Failure]:
         for code, words, ignored, weight in lines:
             message = printable(f"{name}: {' '.join(words.split())}", one_line=True)
             reason = printable(ignored, one_line=True)
-            key = fingerprint(record.target, code)
+            key = fingerprint(record.target, code, seen[record.target, code])
+            seen[record.target, code] += 1
             yield Failure(code, message, weight, reason, name, place, key)

@@ -56,9 +56,18 @@ def place_of(target: str) -> DefinedAt:
     return DefinedAt()
 
 
-def fingerprint(target: str, code: str) -> str:
-    """Return what stays the same for a finding when lines move, and numbers change."""
-    return hashlib.sha256(f"{target}\n{code}".encode(errors="surrogatepass")).hexdigest()
+def fingerprint(target: str, code: str, before: int = 0) -> str:
+    """Return what stays the same for a finding when lines move, and numbers change.
+
+    Parameters
+    ----------
+    target, code
+        Of the finding.
+    before
+        How many findings of this target with this code come before it: no two are the same.
+    """
+    told = [target, code, *([str(before)] if before else [])]
+    return hashlib.sha256("\n".join(told).encode(errors="surrogatepass")).hexdigest()
 
 
 def _place(path: Path, name: str) -> DefinedAt:
