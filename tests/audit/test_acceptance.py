@@ -55,6 +55,9 @@ def test_an_acceptance_is_about_a_code_or_a_family() -> None:
     [
         ("a.py:Norm", "a.py:Norm", True),
         ("a.py:Norm", "a.py:Norm (eval)", True),
+        ("m.py:build", "m.py:build layer1.0.bn", True),
+        ("m.py:build layer1.*", "m.py:build layer1.0.bn", True),
+        ("m.py:build layer1", "m.py:build layer10", False),
         ("a.py:Norm", "a.py:Norm2", False),
         ("a.py:*", "a.py:Norm2", True),
         ("a.py:?orm", "a.py:Norm", True),

@@ -158,6 +158,11 @@ def test_a_baseline_is_written_and_then_holds(audited: Any) -> None:
     # What an old baseline has is in the new one too.
     assert run("a.py:N", "--baseline", "b.json", "--write-baseline", "b.json").exit_code == 1
     assert run("a.py:N", "--baseline", "b.json").exit_code == 0
+    # The settings may name a baseline before it is written.
+    Path("pyproject.toml").write_text('[tool.backnorm]\nbaseline = "c.json"\n', "utf-8")
+    assert run("a.py:N").exit_code == 2
+    assert run("a.py:N", "--write-baseline", "c.json").exit_code == 1
+    assert run("a.py:N").exit_code == 0
 
 
 SETTINGS = """

@@ -37,11 +37,11 @@ class Acceptance:
         Why it is accepted.
     target
         The target's name, in which ``*``, ``?`` and ``[...]`` stand for other letters. A name
-        stands for the evaluation of the target too.
+        stands for the evaluation of the target too, and that of a model for its layers.
     until
         The last day on which it holds; None without an end.
     exact
-        Whether the name is meant letter by letter, and not for the evaluation too.
+        Whether the name is meant letter by letter, and not for what belongs to it.
     """
 
     code: str
@@ -56,7 +56,7 @@ class Acceptance:
             return False
         if self.exact:
             return target == self.target
-        return fnmatchcase(target, self.target) or fnmatchcase(target, f"{self.target} (*")
+        return fnmatchcase(target, self.target) or fnmatchcase(target, f"{self.target} *")
 
     def holds(self, today: date) -> bool:
         """Whether its last day is not over."""

@@ -95,7 +95,6 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--baseline",
         metavar="FILE",
-        callback=_baseline,
         help="The findings in this file do not count.",
     )
     @click.option("--write-baseline", metavar="FILE", callback=writable, help="Write such a file.")
@@ -113,7 +112,7 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
         ignored = [Acceptance(code, "--ignore") for code in options.pop("ignore")]
         known, written = options.pop("baseline"), options.pop("write_baseline")
         if written is None:  # else a new baseline would lose what an old one has
-            ignored += known
+            ignored += _baseline(known)
         policy = Policy(tuple(ignored), options.pop("select"), written, options.pop("fail_on"))
         command(*arguments, policy=policy, **options)
 
@@ -132,7 +131,7 @@ def _codes(_: click.Context, parameter: click.Parameter, texts: Sequence[str]) -
         raise click.UsageError(str(error)) from error
 
 
-def _baseline(_: click.Context, __: click.Parameter, name: str | None) -> tuple[Acceptance, ...]:
+def _baseline(name: str | None) -> tuple[Acceptance, ...]:
     """Return what a baseline has; raise UsageError if it cannot be read."""
     from backnorm.audit.baseline import read_baseline
     from backnorm.errors import SettingsError
