@@ -22,6 +22,7 @@ from backnorm.errors import (
     NotInstalledError,
     NotSupportedError,
     RangeError,
+    SettingsError,
     ShapeError,
     SmallWeightWarning,
     StorageError,
@@ -494,6 +495,59 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "run.json does not hold a recording of the lab. Trainings are added to the file if it "
             "is there. Pass another file with --json."
+        ),
+    ),
+    (
+        SettingsError.unreadable(
+            "pyproject.toml", FileNotFoundError(2, "No such file or directory")
+        ),
+        (
+            "pyproject.toml cannot be read: No such file or directory. Correct the file, or name "
+            "another one with --config."
+        ),
+    ),
+    (
+        SettingsError.key("[tool.backnorm]", "target", ("accepted", "targets")),
+        (
+            "[tool.backnorm] has an unknown key: 'target'. Its keys are accepted, targets. Did "
+            "you mean targets?"
+        ),
+    ),
+    (
+        SettingsError.missing("[tool.backnorm], accepted[0]", "until"),
+        "[tool.backnorm], accepted[0] lacks the key until. Add until.",
+    ),
+    (
+        SettingsError.value("[tool.backnorm], quick", "true or false", "yes"),
+        "[tool.backnorm], quick must be true or false, got 'yes'. Correct the value.",
+    ),
+    (
+        SettingsError.code("--ignore", "D0", ["D01", "D02", "G01"]),
+        (
+            "--ignore must be the code of a finding, or the letter of a family, got 'D0'. Codes "
+            "that are like it: D02, D01. backnorm explain lists all findings."
+        ),
+    ),
+    (
+        SettingsError.undecided("--ignore", "G27"),
+        (
+            "--ignore must be the code of a finding about a layer, got G27. G27 says that a "
+            "target, or a part of it, was not audited. Correct what keeps the audit from it, or "
+            "leave out the target."
+        ),
+    ),
+    (
+        SettingsError.expired("D03", "a.py:Norm", "2030-01-31", "upstream", found=True),
+        (
+            "D03 of a.py:Norm was accepted until 2030-01-31 (upstream). The finding is still "
+            "there, and counts again. Fix it, or accept it until another day."
+        ),
+    ),
+    (
+        SettingsError.baseline("old.json", FileNotFoundError(2, "No such file or directory")),
+        (
+            "old.json cannot be read as a baseline: No such file or directory. Write it with "
+            "--write-baseline old.json."
         ),
     ),
     (
@@ -1793,6 +1847,7 @@ BASES = {
     WriteError: ValueError,
     SubjectError: RuntimeError,
     BenchmarkError: RuntimeError,
+    SettingsError: ValueError,
 }
 
 

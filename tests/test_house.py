@@ -315,8 +315,10 @@ def test_no_path_of_a_machine_in_the_project() -> None:
     assert found == []
 
 
-CLOCK = re.compile(r"(time|timeit|datetime)\.(?!(sleep|timedelta)$)\w+")
-"""What these modules have, but for waiting and for a length of time."""
+CLOCK = re.compile(
+    r"(time|timeit|datetime)\.(?!(sleep|timedelta|date)$)\w+|(datetime\.)?date\.today"
+)
+"""What these modules have, but for waiting, for a length of time, and for a given day."""
 
 
 def clocks(path: Path) -> list[str]:

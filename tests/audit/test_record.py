@@ -64,7 +64,7 @@ def test_the_keys_are_those_of_schema_2() -> None:
     assert set(plain) == schema | later
     assert set(plain["coefficients"]) == {"direct", "mean", "variance"}
     assert set(plain["errors"]) == {"y", "dx", "dgamma", "dbeta"}
-    finding = {"code", "what", "expected", "got", "causes", "remedy"}
+    finding = {"code", "what", "expected", "got", "causes", "remedy", "ignored"}
     assert [set(one) for one in plain["findings"]] == [finding]
 
 

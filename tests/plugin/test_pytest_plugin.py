@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 pytest_plugins = ["pytester"]
 
@@ -183,3 +181,74 @@ def test_nobody_pays_who_does_not_ask() -> None:
     """backnorm has no entry point of pytest: its import would be part of every run."""
     points = importlib.metadata.distribution("backnorm").entry_points
     assert [point.name for point in points if point.group == "pytest11"] == []
+
+
+ACCEPTED = """
+[tool.backnorm]
+quick = true
+
+[[tool.backnorm.accepted]]
+finding = "G01"
+target = "mine.py:Constant"
+reason = "constants by design"
+until = 2030-06-15
+"""
+
+MINE = """
+from backnorm.audit.specimens.cut import MeanCut
+
+class Constant(MeanCut):
+    pass
+
+class Other(MeanCut):
+    pass
+"""
+
+DATED = """
+import datetime
+from mine import Constant, Other
+
+@pytest.fixture(scope="session")
+def backnorm_today():
+    return datetime.date(2030, 6, {day})
+
+def test_accepted(assert_gradient_goes_through):
+    assert assert_gradient_goes_through(Constant, "variance").findings[0].ignored
+    assert_gradient_goes_through(Constant(), "variance")
+
+def test_another_path(assert_gradient_goes_through):
+    assert_gradient_goes_through(Constant, "both")
+
+def test_another_layer(assert_gradient_goes_through):
+    assert_gradient_goes_through(Other, "variance")
+"""
+
+
+@pytest.mark.parametrize(("day", "passed"), [(15, 1), (16, 0)])
+def test_findings_that_the_project_accepts_do_not_count(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, day: int, passed: int
+) -> None:
+    """Until their last day, for the layer that is named, and only on the path that is expected."""
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    pytester.makepyprojecttoml(ACCEPTED)
+    pytester.makepyfile(mine=MINE)
+    result = run(pytester, DATED.format(day=day))
+    result.assert_outcomes(passed=passed, failed=3 - passed)
+    said = "G01 of mine.py:Constant was accepted until 2030-06-15 (constants by design)."
+    assert (said in result.stdout.str()) is (not passed)
+
+
+def test_an_unknown_key_of_the_project_is_an_error(pytester: pytest.Pytester) -> None:
+    """A misspelled key would be an acceptance that is not there."""
+    test = """
+from mine import Constant
+
+def test_kind(assert_gradient_goes_through):
+    assert_gradient_goes_through(Constant, kind="batch")
+"""
+    pytester.makepyprojecttoml('[tool.backnorm]\ntarget = "a"\n')
+    pytester.makepyfile(mine=MINE)
+    pytester.syspathinsert()
+    result = run(pytester, test)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*has an unknown key: 'target'.*"])

@@ -62,6 +62,8 @@ class Finding:
         Likely causes, the likeliest first.
     remedy
         What to do.
+    ignored
+        Why it does not count, such as the reason for which it was accepted; empty where it counts.
     """
 
     code: str
@@ -70,6 +72,12 @@ class Finding:
     got: str
     causes: tuple[str, ...]
     remedy: str
+    ignored: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a reason to fail: neither a note nor ignored."""
+        return self.code[0] not in NOTE_FAMILIES and not self.ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +269,12 @@ class Record(Displayed):
 
     @property
     def clean(self) -> bool:
-        """Whether its gradient was judged and is right, and all findings are notes."""
-        return self.sound is True and all(f.code[0] in NOTE_FAMILIES for f in self.findings)
+        """Whether its gradient was judged, and no finding counts.
+
+        A gradient that is wrong has findings, so that this is false unless they are ignored.
+        """
+        excused = self.sound is False and any(found.ignored for found in self.findings)
+        return (self.sound is True or excused) and not any(f.counts for f in self.findings)
 
     @property
     def complete(self) -> bool:

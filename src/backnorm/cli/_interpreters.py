@@ -11,7 +11,7 @@ import click
 
 from backnorm.errors import BacknormError, NotInstalledError, NotSupportedError
 
-__all__ = ["read_interpreter"]
+__all__ = ["interpreter", "read_interpreter"]
 
 LOOK: Final = (
     "import sys; sys.path.append(sys.path.pop(0)); "
@@ -32,12 +32,24 @@ def read_interpreter(_: click.Context, __: click.Parameter, name: str | None) ->
     if name is None:
         return ""
     try:
-        return _checked(name)
+        return interpreter(name)
     except BacknormError as error:
         raise click.BadParameter(str(error)) from error
 
 
-def _checked(name: str) -> str:
+def interpreter(name: str) -> str:
+    """Return an interpreter's path.
+
+    Parameters
+    ----------
+    name
+        Its path, or its name on PATH.
+
+    Raises
+    ------
+    NotInstalledError, NotSupportedError
+        If it cannot run targets.
+    """
     path = shutil.which(name) if name else None
     if path is None:
         raise NotInstalledError.interpreter(name)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+FAILING: Final = ("junit", "sarif", "gitlab", "markdown")
+"""Documents in which a wrong gradient is a failure."""
 
 __all__ = ["refuse_control", "refuse_mixed", "refuse_twice"]
 
@@ -36,7 +39,8 @@ def refuse_mixed(
 
 def refuse_control(files: Mapping[str, str | None], form: str, *, control: bool) -> None:
     """Raise UsageError if --control comes with a report in which a wrong gradient is a failure."""
-    given = "--junit" if files["junit"] is not None else "--format github" * (form == "github")
+    written = [f"--{name}" for name in FAILING if files[name] is not None]
+    given = (*written, *["--format github"] * (form == "github"), "")[0]
     if control and given:
         message = f"{given} cannot be used with --control, whose gradients are wrong on purpose"
         raise click.UsageError(message)

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_shapes"]
+__all__ = ["read_shapes", "shapes_of"]
 
 WRITTEN: Final = re.compile(r"(?P<shape>[1-9]\d*(,[1-9]\d*)*)(:(?P<below>[1-9]\d*))?")
 
@@ -23,6 +23,11 @@ def read_shapes(
     _: click.Context, __: click.Parameter, texts: Sequence[str]
 ) -> tuple[dict[str, Any], ...]:
     """Return the shapes for `Job.inputs`; raise BadParameter if a text is not a shape."""
+    return shapes_of(texts)
+
+
+def shapes_of(texts: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Return the same outside an option."""
     return tuple(map(_read, texts))
 
 

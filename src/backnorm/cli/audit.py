@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from backnorm.cli._documents import document_options, write_documents
 from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._output import paper, say, show
+from backnorm.cli._policy import policy_options
 from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
+from backnorm.cli._settings import is_given, jobs_of, named_in, read_config, settings_of, today_of
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Modes
     from backnorm.cli._jobs import AuditJob, Stage
+    from backnorm.cli._policy import Policy
 
 __all__ = ["audit"]
 
@@ -66,23 +68,6 @@ def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> fl
     return seconds
 
 
-def _writable(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    """Raise BadParameter before the audit if the file could not be written after it."""
-    from backnorm.cli._files import refuse_unwritable
-    from backnorm.errors import FileError
-
-    if name is None or name == "-":
-        return name
-    if not name:
-        message = "the name is empty; pass the name of a file, or - for stdout"
-        raise click.BadParameter(message)
-    try:
-        refuse_unwritable(Path(name))
-    except FileError as error:
-        raise click.BadParameter(str(error)) from error
-    return name
-
-
 def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001
     """Print what the columns mean, in place of an audit."""
     from backnorm.report.columns import to_columns
@@ -98,6 +83,14 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
 
 @click.command(epilog=f"Frameworks: {', '.join(FRAMEWORKS)}.")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", is_eager=True)
+@click.option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="File with [tool.backnorm].  [default: pyproject.toml of the current folder]",
+)
 @click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
 @click.option(
     "--axes",
@@ -144,15 +137,8 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
     callback=_seconds,
     help="Stop a gradient, a probe, or a layer of a model that takes longer.  [default: 120]",
 )
-@click.option(
-    "--json", "json_file", metavar="FILE", callback=_writable, help="Write JSON too; - for stdout."
-)
-@click.option(
-    "--html", "html_file", metavar="FILE", callback=_writable, help="Write HTML too; - for stdout."
-)
-@click.option(
-    "--junit", "junit_file", metavar="FILE", callback=_writable, help="Write JUnit XML for CI too."
-)
+@document_options
+@policy_options
 @click.option(
     "--format",
     "form",
@@ -201,20 +187,19 @@ def audit(
     inputs: tuple[dict[str, Any], ...],
     python: str,
     seconds: float | None,
-    json_file: str | None,
-    html_file: str | None,
-    junit_file: str | None,
     form: str,
     quick: bool,
     control: bool,
     only: str,
     verbose: bool,
+    files: Mapping[str, str | None],
+    policy: Policy,
 ) -> None:
     """Audit normalization layers: compare their gradients with the derivative of their output.
 
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, a framework, "engine"
-    (backnorm's functions) or "specimens" (layers with known faults). Without TARGET, the engine and
-    every installed framework are audited.
+    (backnorm's functions) or "specimens" (layers with known faults). Without TARGET, the targets of
+    [tool.backnorm] in pyproject.toml are audited, or else the engine and every installed framework.
 
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by
@@ -223,35 +208,29 @@ def audit(
     Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
     wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
     With --model, and in a framework's list, a layer that was not judged counts as a finding: 1.
+    Findings that are ignored are shown, and do not count; what was not judged stays so.
     With --control 0 if every control got the verdict that it must get, 1 otherwise, 2 as above.
     """
     from backnorm.cli._jobs import AuditJob
 
-    files = {"json": json_file, "html": html_file, "junit": junit_file}
+    files = {**files, "baseline": policy.baseline}
     refuse_twice(files, form)
     others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
-    refuse_mixed(targets, model, inputs, {**others, "control": control})
+    others["control"] = control
+    given = {name: value for name, value in others.items() if is_given(ctx, name)}
+    refuse_mixed(targets, model, inputs, given)
     refuse_control(files, form, control=control)
-    chosen = targets or _defaults()
-    jobs = [
-        AuditJob(
-            target,
-            kind,
-            arguments,
-            mode,
-            python,
-            model,
-            inputs,
-            quick=quick,
-            axes=axes,
-            control=control,
-        )
-        for target in chosen
-    ]
+    settings = settings_of(ctx)
+    asked = AuditJob(
+        "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
+    )
+    jobs = jobs_of(ctx, targets or named_in(settings) or _defaults(), asked)
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
     records = list(_with_progress(jobs, seconds, elsewhere))
-    unwritten = _write(records, files, elsewhere, unit)
+    if not control:
+        records = policy.applied(records, settings.accepted, today_of(ctx))
+    unwritten = write_documents(records, files, elsewhere, unit)
     if "-" not in files.values():
         _show(records, form, unit, only=only, verbose=verbose)
     if unwritten:
@@ -259,7 +238,7 @@ def audit(
         raise click.UsageError(" ".join(unwritten))
     if control:
         ctx.exit(_status_of_controls(records))
-    ctx.exit(_status(records, () if model else chosen))
+    ctx.exit(policy.status(records, [job.target for job in jobs if not job.model]))
 
 
 def _defaults() -> tuple[str, ...]:
@@ -295,35 +274,6 @@ def _with_progress(
         )
 
 
-def _write(
-    records: Sequence[Record],
-    files: Mapping[str, str | None],
-    elsewhere: Mapping[str, str],
-    unit: str,
-) -> list[str]:
-    """Write the documents to their files; return why some of them could not be written."""
-    from backnorm.cli._files import write_atomically
-    from backnorm.errors import FileError
-    from backnorm.report import to_html, to_json, to_junit
-
-    writers: dict[str, Callable[[Sequence[Record]], str]]
-    writers = {
-        "json": partial(to_json, elsewhere=elsewhere),
-        "html": partial(to_html, unit=unit),
-        "junit": to_junit,
-    }
-    unwritten = []
-    for name, file in sorted(files.items(), key=lambda item: item[1] == "-"):  # stdout last
-        if file == "-":
-            show(writers[name](records))
-        elif file is not None:
-            try:
-                write_atomically(Path(file), writers[name](records))
-            except FileError as error:
-                unwritten.append(str(error))
-    return unwritten
-
-
 def _show(records: Sequence[Record], form: str, unit: str, *, only: str, verbose: bool) -> None:
     """Write the table, or the annotations for GitHub, to stdout."""
     from backnorm.report import to_github, to_text
@@ -339,21 +289,3 @@ def _status_of_controls(records: Sequence[Record]) -> int:
     if not all(record.audited for record in records):
         return 2
     return 0 if all(record.as_expected() for record in records) else 1
-
-
-def _status(records: Sequence[Record], targets: Sequence[str]) -> int:
-    if not all(record.audited and record.complete for record in records):
-        return 2
-    if any(record.sound is None and _is_named(record, targets) for record in records):
-        return 2
-    return 0 if all(record.clean for record in records) else 1
-
-
-def _is_named(record: Record, targets: Sequence[str]) -> bool:
-    """Whether a record is about a target that was named: not a layer of a model or of a list."""
-    from backnorm.cli._targets import TARGETS
-
-    names = [target for target in targets if target not in TARGETS]
-    if len(names) == len(targets):  # an object may give its parts names that are not the target's
-        return bool(names)
-    return any(record.target == one or record.target.startswith(f"{one} (") for one in names)

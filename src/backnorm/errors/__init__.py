@@ -15,6 +15,7 @@ from backnorm.errors.folding import FoldError
 from backnorm.errors.kernels import KernelError
 from backnorm.errors.names import ArrayNameError
 from backnorm.errors.ranges import RangeError
+from backnorm.errors.settings import SettingsError
 from backnorm.errors.subjects import SubjectError
 from backnorm.errors.support import (
     NothingConvertedWarning,
@@ -38,6 +39,7 @@ __all__ = [
     "NotSupportedError",
     "NothingConvertedWarning",
     "RangeError",
+    "SettingsError",
     "ShapeError",
     "SmallWeightWarning",
     "StorageError",

@@ -6,13 +6,10 @@ of the same audit, or ``backnorm explain CODE``, says more.
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.record import NOTE_FAMILIES
 from backnorm.errors.printable import printable
+from backnorm.report._places import place_of
 from backnorm.report.to_text import summary
 
 if TYPE_CHECKING:
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
     from backnorm.audit.record import Finding, Record
 
 __all__ = ["to_github"]
-
-IN_FILE: Final = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
-"""The beginning of a target that is defined in a file."""
-
-DEFINITIONS: Final = (ast.ClassDef, ast.FunctionDef)
 
 IN_MESSAGE: Final[Mapping[str, str]] = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 IN_PROPERTY: Final[Mapping[str, str]] = {**IN_MESSAGE, ":": "%3A", ",": "%2C"}
@@ -43,7 +35,8 @@ def to_github(records: Sequence[Record]) -> str:
     -------
     str
         Lines for stdout of a step: ``::error`` where the target fails, or was not judged or
-        audited, ``::warning`` where its findings are notes. The message has a line for each
+        audited, ``::warning`` where its findings are notes, and ``::notice`` where some are
+        ignored and the others are notes. The message has a line for each
         finding, without the notes where other findings make the target fail. A target that is
         defined in a file is annotated in the line that defines it.
 
@@ -64,12 +57,18 @@ def _command(record: Record) -> str:
     places = {**_place(record.target), "title": f"{codes} {name}".strip()}
     properties = ",".join(f"{key}={_escaped(text, IN_PROPERTY)}" for key, text in places.items())
     message = _escaped("\n".join(_lines(record, told)), IN_MESSAGE)
-    return f"::{'warning' if record.clean else 'error'} {properties}::{message}"
+    return f"::{_level(record)} {properties}::{message}"
+
+
+def _level(record: Record) -> str:
+    if not record.clean:
+        return "error"
+    return "notice" if any(found.ignored for found in record.findings) else "warning"
 
 
 def _told(record: Record) -> list[Finding]:
-    """Return the findings that make a target fail, or its notes if it does not fail."""
-    failures = [found for found in record.findings if found.code[0] not in NOTE_FAMILIES]
+    """Return the findings that make a target fail, or the others if it does not fail."""
+    failures = [found for found in record.findings if found.counts]
     return failures or list(record.findings)
 
 
@@ -78,30 +77,16 @@ def _lines(record: Record, told: Sequence[Finding]) -> Iterator[str]:
     if record.not_judged:
         yield printable(f"Not judged: {record.not_judged}")
     for found in told:
-        yield printable(" ".join(f"{found.code}: {found.what} {found.remedy}".split()))
+        ignored = f" is ignored ({found.ignored})" if found.ignored else ""
+        yield printable(" ".join(f"{found.code}{ignored}: {found.what} {found.remedy}".split()))
+
+
+def _place(target: str) -> Mapping[str, str]:
+    """Return the properties that say where a target is defined, as far as this is known."""
+    place = place_of(target)
+    file = {"file": place.file} if place.file else {}
+    return {**file, "line": str(place.line)} if place.line else file
 
 
 def _escaped(text: str, table: Mapping[str, str]) -> str:
     return "".join(table.get(letter, letter) for letter in text)
-
-
-def _place(target: str) -> Mapping[str, str]:
-    """Return the file of a target and the line of its definition, as far as they are known."""
-    match = IN_FILE.match(target)
-    if match is None:
-        return {}
-    path = Path(match["file"])
-    relative = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    place = {"file": printable(relative.as_posix())}
-    line = _line_defining(path, match["name"])
-    return {**place, "line": str(line)} if line else place
-
-
-def _line_defining(path: Path, name: str) -> int:
-    """Return the line that defines a name; 0 where it is unknown."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return 0
-    named = (node for node in tree.body if isinstance(node, DEFINITIONS))
-    return next((node.lineno for node in named if node.name == name), 0)

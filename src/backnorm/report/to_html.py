@@ -151,9 +151,10 @@ def _meanings(records: Sequence[Record]) -> Iterator[ET.Element]:
 
 def _codes(findings: Sequence[Finding]) -> Iterator[ET.Element | str]:
     """Yield links to what codes mean, with a space between them."""
-    for at, code in enumerate(dict.fromkeys(finding.code for finding in findings)):
+    shown = {(finding.code, bool(finding.ignored)): None for finding in findings}
+    for at, (code, ignored) in enumerate(shown):
         yield from (" ",) if at else ()
-        yield element("a", {"href": f"#code-{code}"}, code)
+        yield element("a", {"href": f"#code-{code}"}, f"({code})" if ignored else code)
 
 
 def _table(
@@ -238,7 +239,7 @@ def _about(record: Record, at: int, shared: Shared) -> Iterator[ET.Element]:
     for note in record.notes:
         yield element("p", {}, note)
     for finding in record.findings:
-        yield _finding(finding, counts=not record.clean)
+        yield _finding(finding, counts=not record.clean and not finding.ignored)
     figures = [*_figures(record, shared)]
     if figures:
         yield element("div", {"class": "figures"}, *figures)
@@ -264,7 +265,9 @@ def _parts(entry: Finding | Entry) -> ET.Element:
     Of a finding this leaves out what its code always says: that is at the end of the page.
     """
     code = getattr(entry, "code", "")
-    parts: dict[str, str | ET.Element] = {"expected": entry.expected}
+    ignored = getattr(entry, "ignored", "")
+    parts: dict[str, str | ET.Element] = {"ignored": ignored} if ignored else {}
+    parts["expected"] = entry.expected
     if code:
         parts["got"] = getattr(entry, "got", "")
     causes = (element("li", {}, cause) for cause in entry.causes)

@@ -109,10 +109,23 @@ def codes(records: Sequence[Record], width: int, hint: str) -> Iterator[str]:
     for code, found in sorted(known.items()):
         note = " (note)" if code[0] in NOTE_FAMILIES else ""
         yield from _wrapped(found.what, f"{code}{note}: ", width, " " * 5)
+    yield from _ignored(records, width)
     if known:
         yield hint
     if any(record.findings for record in records):
         yield ""
+
+
+def _ignored(records: Sequence[Record], width: int) -> Iterator[str]:
+    """Yield which findings do not count, and why: each reason once."""
+    codes_of: dict[str, list[str]] = {}
+    for record in records:
+        for found in record.findings:
+            if found.ignored:
+                codes_of.setdefault(found.ignored, []).append(found.code)
+    for reason, found_codes in codes_of.items():
+        listed = ", ".join(f"({code})" for code in sorted(set(found_codes)))
+        yield from _wrapped(reason, f"{listed} ignored: ", width, " " * 5)
 
 
 def _reason(found: Finding) -> str:
@@ -146,6 +159,10 @@ def _verdicts(records: Sequence[Record], unit: str) -> str:
     if others:
         whose = f" of the sound {unit}s" if unsound or unjudged else ""
         sentences.append(f"{others}{whose} {'has' if others == 1 else 'have'} other findings.")
+    ignored = sum(bool(found.ignored) for record in records for found in record.findings)
+    if ignored:
+        verb = "is" if ignored == 1 else "are"
+        sentences.append(f"{counted(ignored, 'finding')} {verb} ignored.")
     if len(audited) < len(records):
         sentences.append(f"{counted(len(records) - len(audited), unit)} could not be audited.")
     met = [m for m in (record.as_expected() for record in records) if m is not None]
@@ -201,7 +218,8 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
             yield Text(_share(share))
         yield Text("" if record.residual is None else f"{record.residual:.0e}")
         yield Text(*VERDICTS[record.sound])
-    yield Text(" ".join(dict.fromkeys(finding.code for finding in record.findings)))
+    shown = (f"({found.code})" if found.ignored else found.code for found in record.findings)
+    yield Text(" ".join(dict.fromkeys(shown)))
     if gallery:
         words = {True: Text("yes"), False: Text("NO", style="bold red"), None: Text("")}
         yield words[record.as_expected()]
@@ -249,6 +267,8 @@ def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
 
 def _finding(finding: Finding, width: int) -> Iterator[str]:
     yield from _wrapped(finding.what, f"  {finding.code}  ", width)
+    if finding.ignored:
+        yield from _wrapped(finding.ignored, _label("ignored"), width)
     yield from _wrapped(finding.expected, _label("expected"), width)
     yield from _wrapped(finding.got, _label("got"), width)
     for number, cause in enumerate(finding.causes):

@@ -8,6 +8,7 @@ entry point: that would make every run of pytest load NumPy wherever backnorm is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import pytest
@@ -16,6 +17,7 @@ from backnorm.audit import audit
 from backnorm.audit.record import Path
 from backnorm.errors import UnknownNameError
 from backnorm.report.to_text import details
+from backnorm.testing._project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AssertGradient",
     "assert_gradient_goes_through",
+    "backnorm_today",
     "pytest_collection_modifyitems",
     "pytest_configure",
 ]
@@ -43,9 +46,12 @@ class AssertGradient:
     ----------
     options
         Keywords for `backnorm.audit`, from the marker of the test.
+    project
+        What the project's pyproject.toml says.
     """
 
     options: Mapping[str, Any]
+    project: Project
 
     def __call__(
         self,
@@ -63,9 +69,11 @@ class AssertGradient:
             raise UnknownNameError.choice("through", through, get_args(Path))
         arguments = {"kind": kind, "axes": axes, "seed": seed, "quick": quick}
         given = {name: value for name, value in arguments.items() if value is not None}
-        record = audit(layer, **{**USUAL, **self.options, **given})
+        options = {**USUAL, **self.project.options(layer), **self.options, **given}
+        record, expired = self.project.judged(audit(layer, **options), layer)
         if not record.clean or record.through != through:
-            pytest.fail(_explanation(record, through), pytrace=False)
+            text = "\n".join([_explanation(record, through), *expired])
+            pytest.fail(text, pytrace=False)
         return record
 
 
@@ -82,16 +90,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKER)
 
 
+@pytest.fixture(scope="session")
+def backnorm_today() -> date:
+    """Return the day on which accepted findings must hold; a project may set another."""
+    return datetime.now(UTC).astimezone().date()
+
+
+@pytest.fixture(scope="session")
+def _backnorm_project(pytestconfig: pytest.Config, backnorm_today: date) -> Project:
+    return Project.in_folder(pytestconfig.rootpath, backnorm_today)
+
+
 @pytest.fixture
-def assert_gradient_goes_through(request: pytest.FixtureRequest) -> AssertGradient:
+def assert_gradient_goes_through(
+    request: pytest.FixtureRequest, _backnorm_project: Project
+) -> AssertGradient:
     """Audit a layer, and fail with the findings in full unless its gradient is right.
 
     Arguments are the layer, the statistics that its gradient must go through ("both", "mean",
     "variance" or "none"), and by name `kind`, `axes`, `seed` and `quick` of `backnorm.audit`. The
-    record is returned. `quick` is True by default.
+    record is returned. `quick` is True by default. Of [tool.backnorm] in the pyproject.toml of
+    pytest's root, `kind` and `axes` of the layer, `quick`, and all that says which findings count,
+    hold here too.
     """
     marker = request.node.get_closest_marker(MARKER)
-    return AssertGradient({} if marker is None else marker.kwargs)
+    return AssertGradient({} if marker is None else marker.kwargs, _backnorm_project)
 
 
 def _explanation(record: Record, through: Path) -> str:
