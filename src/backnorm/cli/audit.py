@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from backnorm.cli._interpreters import read_interpreter
+from backnorm.cli._commands import read_libraries, read_programs
 from backnorm.cli._output import paper, say, show
-from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
+from backnorm.cli._refusals import (
+    refuse_control,
+    refuse_mixed,
+    refuse_twice,
+    refuse_with_programs,
+)
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Modes
+    from backnorm.cli._commands import Command
     from backnorm.cli._jobs import AuditJob, Stage
 
 __all__ = ["audit"]
@@ -137,6 +144,23 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
     help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
 )
 @click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="CMD",
+    callback=read_programs,
+    help="Audit a program of any language that speaks the program protocol (docs/programs.md); "
+    "backnorm program cpp|c|js|python|rust|julia prints a helper for it.",
+)
+@click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    metavar="FILE:FUNCTION",
+    callback=read_libraries,
+    help="Audit a C function in a shared library, such as ./libnorm.so:norm.",
+)
+@click.option(
     "--limit",
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -200,6 +224,8 @@ def audit(
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
+    programs: tuple[Command, ...],
+    libraries: tuple[Command, ...],
     seconds: float | None,
     json_file: str | None,
     html_file: str | None,
@@ -220,6 +246,8 @@ def audit(
     (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by
     running statistics, and by their output.
 
+    With --program or --library the target is a program or a C function; no TARGET is needed then.
+
     Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
     wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
     With --model, and in a framework's list, a layer that was not judged counts as a finding: 1.
@@ -232,7 +260,9 @@ def audit(
     others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
     refuse_mixed(targets, model, inputs, {**others, "control": control})
     refuse_control(files, form, control=control)
-    chosen = targets or _defaults()
+    commands = (*programs, *libraries)
+    refuse_with_programs(commands, targets, {"model": model, "python": python, "args": arguments})
+    chosen = targets or (() if commands else _defaults())
     jobs = [
         AuditJob(
             target,
@@ -248,6 +278,18 @@ def audit(
         )
         for target in chosen
     ]
+    jobs += [
+        AuditJob(
+            command.text,
+            kind,
+            modes=mode,
+            quick=quick,
+            axes=axes,
+            control=control,
+            program=command.words,
+        )
+        for command in commands
+    ]
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
     records = list(_with_progress(jobs, seconds, elsewhere))
@@ -259,7 +301,8 @@ def audit(
         raise click.UsageError(" ".join(unwritten))
     if control:
         ctx.exit(_status_of_controls(records))
-    ctx.exit(_status(records, () if model else chosen))
+    named = (*chosen, *(command.text for command in commands))
+    ctx.exit(_status(records, () if model else named))
 
 
 def _defaults() -> tuple[str, ...]:

@@ -1,0 +1,72 @@
+"""The commands of --program and --library: looked at before the audit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from backnorm.errors import BacknormError, ProgramError
+from backnorm.host import library
+
+__all__ = ["Command", "read_libraries", "read_programs"]
+
+
+class Command(NamedTuple):
+    """A program to run.
+
+    Attributes
+    ----------
+    text
+        As the user wrote it.
+    words
+        The program and its arguments.
+    """
+
+    text: str
+    words: tuple[str, ...]
+
+
+def read_programs(
+    _: click.Context, __: click.Parameter, texts: tuple[str, ...]
+) -> tuple[Command, ...]:
+    """Split each command as a shell would; raise BadParameter if it cannot be started."""
+    try:
+        return tuple(map(_program, texts))
+    except BacknormError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def read_libraries(
+    _: click.Context, __: click.Parameter, texts: tuple[str, ...]
+) -> tuple[Command, ...]:
+    """Make of each FILE:FUNCTION the command of a program that calls it."""
+    try:
+        return tuple(map(_library, texts))
+    except BacknormError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _program(text: str) -> Command:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ProgramError.not_split(text, error) from error
+    if not words:
+        raise ProgramError.not_split(text, ValueError(text))
+    if shutil.which(words[0]) is None:
+        raise ProgramError.not_found(words[0])
+    return Command(text, tuple(words))
+
+
+def _library(text: str) -> Command:
+    file, _, function = text.rpartition(":")
+    if not function or not Path(file).is_file():
+        raise ProgramError.not_a_library(text)
+    words = (sys.executable, "-P", library.__file__, os.path.realpath(file), function)
+    return Command(text, words)

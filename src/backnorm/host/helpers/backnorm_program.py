@@ -1,0 +1,62 @@
+"""backnorm's program protocol for Python and NumPy (version 1): audit with --program 'python norm.py'.
+
+import backnorm_program                                # first: what libraries print goes to stderr
+def call(x, gamma, beta, dy, train, state):            # dy is None in a forward pass
+    ...
+    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}   # the last three where there is a dy
+backnorm_program.serve("kind=batch sample=3,2,2 params=3 dtypes=float32,float64", call)
+
+A layer that keeps statistics passes serve(facts, call, {"mean": numpy.zeros(3)}), finds them in
+state["mean"], and returns those after the call: {"y": y, ..., "state.mean": mean}. With can=higher in
+its facts, serve(..., higher=f) calls f(x, gamma, beta, dy, along) for {"x": ..., "gamma": ...}.
+"""
+
+import os
+
+import numpy as np
+
+__all__ = ["serve"]
+
+INPUT, OUTPUT = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # whatever prints from now on prints to stderr
+
+
+def serve(facts, call, state=None, higher=None):
+    """Answer requests until the end of the input."""
+    start = {"state." + name: value for name, value in (state or {}).items()}
+    for line in iter(INPUT.readline, b""):
+        what, *words = line.decode("ascii").split()
+        given = dict(_array(word) for word in words if "=" in word)
+        try:
+            if what == "hello":
+                _say("ok " + facts, start)
+            elif what == "higher":
+                along = [given.pop(name) for name in sorted(given) if name.startswith("along")]
+                parts = [given.get(name) for name in ("x", "gamma", "beta", "dy")]
+                _say("ok", higher(*parts, along))
+            else:
+                kept = {name[6:]: value for name, value in given.items() if "state." in name}
+                parts = [given.get(name) for name in ("x", "gamma", "beta", "dy")]
+                _say("ok", call(*parts, "train" in words, kept))
+        except Exception as error:
+            _say(("error %s: %s" % (type(error).__name__, error)).replace("\n", " "), {})
+
+
+def _array(word):
+    name, _, place = word.partition("=")
+    dtype, _, shape = place[:-1].partition("[")
+    shape = tuple(int(length) for length in shape.split(",") if length)
+    count = int(np.prod(shape, dtype=int))
+    raw = INPUT.read(count * np.dtype(dtype).itemsize)
+    return name, np.frombuffer(raw, dtype).reshape(shape).copy()
+
+
+def _say(line, arrays):
+    blobs = []
+    for name, value in arrays.items():
+        if value is not None:
+            array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+            line += " %s=%s[%s]" % (name, array.dtype.name, ",".join(map(str, array.shape)))
+            blobs.append(array.tobytes())
+    OUTPUT.write(line.encode("ascii", "replace") + b"\n" + b"".join(blobs))
+    OUTPUT.flush()
