@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -101,7 +102,7 @@ class Subject:
         outputs = self.runner.forwards(calls)
         for x, gamma, beta in calls:
             given = {"x": x, "gamma": gamma, "beta": beta}
-            with told(self.name, lambda given=given: self._called("forward", given)):
+            with told(self.name, partial(self._called, "forward", given)):
                 y = next(outputs)
             yield _sane(self.name, "y", y, x.shape)
 

@@ -20,13 +20,16 @@ from backnorm.host.watch import ADOPTS, LEFT, descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["FRAMES", "Child", "Ending", "Frames", "Wire", "start_child"]
+__all__ = ["FRAMES", "UNENDED", "Child", "Ending", "Frames", "Wire", "start_child"]
 
 LAST_OUTPUT: Final = 2000
 """Bytes of the child's stderr that are kept, for the message if it dies."""
 
 EXIT_SECONDS: Final = 3.0
 """Seconds that a child has to exit when its input is closed."""
+
+UNENDED: Final = "no exit status"
+"""How a child ended that closed its pipe and went on."""
 
 LOOK_SECONDS: Final = 0.25
 """A process that the child has started may hold its pipes: this often the child itself is looked
@@ -39,7 +42,7 @@ class Wire(Protocol):
     def pack(self, message: Mapping[str, Any]) -> bytes:
         """Return the bytes of a message."""
 
-    def read(self, pipe: Any) -> dict[str, Any] | None:
+    def read(self, pipe: Any) -> Any:
         """Return the next message; None at the end of the pipe, ValueError for other bytes."""
 
 
@@ -48,12 +51,11 @@ class Frames:
 
     def pack(self, message: Mapping[str, Any]) -> bytes:
         """Return the bytes of a message."""
-        return pack(message)
+        return bytes(pack(message))
 
-    def read(self, pipe: Any) -> dict[str, Any] | None:
+    def read(self, pipe: Any) -> Any:
         """Return the next message, or None."""
-        message: dict[str, Any] | None = read_frame(pipe)
-        return message
+        return read_frame(pipe)
 
 
 FRAMES: Final = Frames()
@@ -251,7 +253,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 def _ending(code: int | None) -> str:
     if code is None:
-        return "no exit status"
+        return UNENDED
     if code >= 0:
         return f"exit status {code}"
     names = {number.value: number.name for number in signal.Signals}

@@ -23,8 +23,7 @@ FULL: Final = ("float32", "float64")
 HALF: Final = ("float16", "bfloat16")
 
 KNOWN: Final = frozenset(
-    ("protocol", "kind", "sample", "params", "dtypes", "gamma", "beta", "groups")
-    + ("name", "version", "can")
+    "protocol kind sample params dtypes gamma beta groups name version can".split()
 )
 """Words of the answer to hello that mean something."""
 
@@ -149,7 +148,7 @@ def _flag(target: str, words: Mapping[str, str | None], name: str, *, default: b
 def _full(target: str, dtypes: tuple[str, ...]) -> list[str]:
     """Return the dtypes that the gradient is judged in, in the order of the audit."""
     strange = [dtype for dtype in dtypes if dtype not in (*FULL, *HALF)]
-    full = [dtype for dtype in FULL if dtype in dtypes]
+    full: list[str] = [dtype for dtype in FULL if dtype in dtypes]
     if strange or not full:
         got = f"dtypes={','.join(dtypes)}" if dtypes else "no dtypes"
         raise ProgramError.fact(target, "dtypes= with float32 or float64", got)

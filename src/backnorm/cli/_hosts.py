@@ -112,6 +112,8 @@ class Host:
         Of those that fail, the first raises.
         """
         if not self.children:
+            # Its time may have gone to what another mode of the subject did before.
+            self.begin()
             self._find()
         answers = self.ask(name, messages)
         return [self.tongue.value(name, answer) for answer in answers]

@@ -67,8 +67,8 @@ def audit_jobs(
 
 def _on_each_backend(job: AuditJob, seconds: float) -> list[AuditJob]:
     """Make a job for each backend of a framework that has several, and one a process."""
-    calls = None if job.program else calls_of(job.target)
-    if not hasattr(calls, "BACKENDS") or calls.VARIABLE in os.environ:
+    calls = calls_of(job.target)
+    if job.program or not hasattr(calls, "BACKENDS") or calls.VARIABLE in os.environ:
         return [job]
     there = installed(job.python or sys.executable, [job.target, *calls.BACKENDS], seconds)
     backends = [name for name in calls.BACKENDS if name in there and job.target in there]

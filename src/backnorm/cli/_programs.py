@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backnorm.audit.subject import named_error
-from backnorm.cli._child import start_child
+from backnorm.cli._child import UNENDED, start_child
 from backnorm.cli._facts import STATE, read_facts
 from backnorm.errors import ProgramError
+from backnorm.errors.programs import FailedRequest
 from backnorm.host import launch
 from backnorm.host.lines import Lines, header_of
 from backnorm.host.watch import descendants
@@ -90,15 +91,17 @@ class Program:
         self, name: str, answer: Mapping[str, Any], host: Host, message: Mapping[str, Any]
     ) -> ProgramError:
         """End a program that did not answer; return the error that says how."""
-        child, about = host.children[0], header_of(message["line"], message["arrays"])
+        child, line = host.children[0], header_of(message["line"], message["arrays"])
         partial = _wire_of(child).partial
         ending = child.lost(answer)
+        request = FailedRequest(line, partial, ending.others)
         if answer["lost"] == "hung":
-            return ProgramError.late(name, host.seconds, about, partial, ending.others)
+            return ProgramError.late(name, host.seconds, request)
         if answer["lost"] == "garbled":
-            return ProgramError.out_of_step(name, answer["what"], about, ending.others)
-        self.deaths.append(f"{ending.how} in place of an answer to `{about}`")
-        return ProgramError.ended(name, ending.how, ending.words, about, partial, ending.others)
+            return ProgramError.out_of_step(name, answer["what"], request)
+        how = ending.how if ending.how != UNENDED else "a closed stdout"
+        self.deaths.append(f"{how} in place of an answer to `{line}`")
+        return ProgramError.ended(name, how, ending.words, request)
 
     def running(self, host: Host) -> set[tuple[str, int]]:
         """Return its processes: those below the supervisor."""
@@ -241,6 +244,7 @@ class ProgramRunner:
 
     def _floats(self, found: Mapping[str, AnyArray]) -> dict[str, Any]:
         """Return what is no state, in float32 where it was asked for in half precision."""
+        self._state_in(found)
         arrays = {name: one for name, one in found.items() if not name.startswith(STATE)}
         for name, array in arrays.items():
             if array.dtype.kind != "f":
@@ -257,7 +261,7 @@ class ProgramRunner:
             want = kept.get(name)
             if want is None or want.shape != array.shape or want.dtype.kind != array.dtype.kind:
                 known = "no such array" if want is None else _word(want)
-                raise ProgramError.state(self.name, name, _word(array), known)
+                raise ProgramError.other_state(self.name, name, _word(array), known)
         return {name[len(STATE) :]: array for name, array in state.items()}
 
 

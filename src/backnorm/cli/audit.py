@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._commands import read_libraries, read_programs
+from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._output import paper, say, show
 from backnorm.cli._refusals import (
     refuse_control,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backnorm.errors.base import short
 from backnorm.errors.causes import last_line
@@ -11,9 +11,27 @@ from backnorm.errors.subjects import SubjectError, ended_too
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ProgramError"]
+__all__ = ["FailedRequest", "ProgramError"]
 
 PROTOCOL: Final = "See docs/programs.md, or take a helper from backnorm program."
+
+
+class FailedRequest(NamedTuple):
+    """A request that a program did not answer.
+
+    Attributes
+    ----------
+    line
+        Its line.
+    partial
+        What came of its answer; empty for nothing.
+    others
+        How many processes that the program had started were ended with it.
+    """
+
+    line: str
+    partial: str = ""
+    others: int = 0
 
 
 class ProgramError(SubjectError):
@@ -97,9 +115,7 @@ class ProgramError(SubjectError):
         )
 
     @classmethod
-    def ended(
-        cls, name: str, how: str, last_words: str, request: str, partial: str, others: int = 0
-    ) -> ProgramError:
+    def ended(cls, name: str, how: str, last_words: str, request: FailedRequest) -> ProgramError:
         """Return the error of a program that ended in place of an answer.
 
         Parameters
@@ -111,22 +127,18 @@ class ProgramError(SubjectError):
         last_words
             The last of what it wrote to stderr.
         request
-            The line that it did not answer.
-        partial
-            What came of its answer; empty for nothing.
-        others
-            How many processes that it had started were ended with it.
+            What it did not answer.
         """
         got = how
-        got += f", after {partial}" if partial else ""
+        got += f", after {request.partial}" if request.partial else ""
         got += f", last output: {short(last_line(last_words))}" if last_words else ""
         error = cls(
             name,
             "an answer to each request until the end of its input",
             got,
-            f"It is started again for the next request.{ended_too(others)}",
+            f"It is started again for the next request.{ended_too(request.others)}",
             f"Send it this request by hand, or run it under a debugger. {PROTOCOL}",
-            problem=f"{name} ended in place of an answer to `{short(request)}`: {got}.",
+            problem=f"{name} ended with {got}, in place of an answer to `{short(request.line)}`.",
             code="G25",
             causes=("it crashes on this input", "it exits after an answer", "it closes stdout"),
         )
@@ -134,19 +146,17 @@ class ProgramError(SubjectError):
         return error
 
     @classmethod
-    def late(
-        cls, name: str, seconds: float, request: str, partial: str, others: int = 0
-    ) -> ProgramError:
-        """Return the error of a program that did not answer in time; the rest as for `ended`."""
-        got = f"{partial}, and no more" if partial else "no answer"
+    def late(cls, name: str, seconds: float, request: FailedRequest) -> ProgramError:
+        """Return the error of a program that did not answer in time."""
+        got = f"{request.partial}, and no more" if request.partial else "no answer"
         return cls(
             name,
             f"an answer within {seconds:g} s",
             got,
-            f"It was stopped.{ended_too(others)}",
+            f"It was stopped.{ended_too(request.others)}",
             "Flush stdout after each answer, and write as many bytes as its line announces; or "
             "raise --limit.",
-            problem=f"{name} did not answer `{short(request)}` within {seconds:g} s: {got}.",
+            problem=f"{name} did not answer `{short(request.line)}` within {seconds:g} s: {got}.",
             code="G21",
             causes=(
                 "it is slow or hangs",
@@ -156,15 +166,15 @@ class ProgramError(SubjectError):
         )
 
     @classmethod
-    def out_of_step(cls, name: str, what: str, request: str, others: int = 0) -> ProgramError:
-        """Return the error of a program that wrote what is not an answer; the rest as above."""
+    def out_of_step(cls, name: str, what: str, request: FailedRequest) -> ProgramError:
+        """Return the error of a program that wrote what is not an answer."""
         return cls(
             name,
             "an answer by the program protocol",
-            what,
-            f"It was ended.{ended_too(others)}",
-            "Print to stderr, and write as many bytes as its line announces. " + PROTOCOL,
-            problem=f"{name} wrote {what} in place of an answer to `{short(request)}`.",
+            what.rstrip(","),
+            f"It was ended.{ended_too(request.others)}",
+            f"Print to stderr, and write as many bytes as its line announces. {PROTOCOL}",
+            problem=f"{name} wrote {what} in place of an answer to `{short(request.line)}`.",
             code="G25",
             causes=(
                 "it or a library prints to stdout",
@@ -187,7 +197,7 @@ class ProgramError(SubjectError):
         )
 
     @classmethod
-    def state(cls, name: str, what: str, got: str, want: str) -> ProgramError:
+    def other_state(cls, name: str, what: str, got: str, want: str) -> ProgramError:
         """Return the error of a state in an answer that is not that of hello."""
         return cls(
             name,

@@ -20,7 +20,7 @@ def main():
     spec.loader.exec_module(watch)
     watch.supervise()
     try:
-        os.execvp(sys.argv[1], sys.argv[1:])
+        os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - what the user named
     except OSError as error:
         sys.stderr.write("%s: %s\n" % (sys.argv[1], error.strerror))
         sys.stderr.flush()

@@ -5,13 +5,14 @@ The function is called as
     void norm(int train, size_t n, const T *x, const T *gamma, const T *beta, const T *dy,
               T *y, T *dx, T *dgamma, T *dbeta);
 
-where x, dy, y and dx have n samples, and dy is NULL in a forward pass. The text `norm_facts`, if the
-library has it, is what the program answers to hello.
+where x, dy, y and dx have n samples, and dy is NULL in a forward pass. The text `norm_facts`, if
+the library has it, is what the program answers to hello.
 
 Plain: Python 3.6 and NumPy, and nothing of backnorm.
 """
 
 import ctypes
+import importlib
 import os
 import sys
 
@@ -23,22 +24,23 @@ FACTS = "kind=batch sample=3 params=3 dtypes=float64"
 """What is said of a function that says nothing of itself."""
 
 
+class OtherSample(ValueError):
+    """x has samples of another shape than the function was made for."""
+
+    def __init__(self, got, takes):
+        super().__init__("x has shape %s; the function takes samples of %s" % (got, takes))
+
+
 def main():
     """Answer requests by calling the function."""
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "helpers"))
-    from backnorm_program import serve
-
+    serve = importlib.import_module("backnorm_program").serve
     file, name = sys.argv[1:]
     try:
         library = ctypes.CDLL(file)
         function = getattr(library, name)
     except (OSError, AttributeError) as error:
-        words = str(error).replace("\n", " ")
-
-        def refuse(*_):
-            raise LookupError(words)
-
-        serve("", refuse)
+        sys.stdout.write("error %s\n" % str(error).replace("\n", " "))
         return
     function.restype = None
     facts = _facts(library, name)
@@ -48,7 +50,7 @@ def main():
     def call(x, gamma, beta, dy, train, state):
         del state
         if x.shape[1:] != shape:
-            raise ValueError("x of shape %s: the function takes samples of %s" % (x.shape, shape))
+            raise OtherSample(x.shape, shape)
         y, dx = np.zeros_like(x), np.zeros_like(x)
         dgamma, dbeta = (None if one is None else np.zeros_like(one) for one in (gamma, beta))
         arrays = (x, gamma, beta, dy, y, dx, dgamma, dbeta)

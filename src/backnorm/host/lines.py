@@ -41,6 +41,31 @@ DTYPES = {
 class OutOfStep(ValueError):
     """A program wrote what is not an answer; ``args[0]`` says what."""
 
+    @classmethod
+    def no_answer(cls, line):
+        """Return the error of a line that is not an answer."""
+        return cls("%s, where an answer begins with ok or error," % quoted(line))
+
+    @classmethod
+    def noise(cls):
+        """Return the error of a program that writes too much before its first answer."""
+        return cls("more than 1 MiB before its first answer,")
+
+    @classmethod
+    def long_line(cls, start, limit):
+        """Return the error of a line without an end."""
+        return cls("%s, a line of more than %d bytes," % (quoted(start), limit))
+
+    @classmethod
+    def dtype(cls, name, dtype):
+        """Return the error of an array of a dtype that the protocol does not have."""
+        return cls("%s of the unknown dtype %s" % (name, dtype))
+
+    @classmethod
+    def size(cls, line):
+        """Return the error of an answer that announces too many bytes."""
+        return cls("%s, which announces more than 1 GiB," % quoted(line))
+
 
 def pack_line(line, arrays):
     """Return the bytes of a message.
@@ -94,6 +119,7 @@ class Lines:
     def __init__(self):
         self.held = bytearray()
         self.noise = []
+        self.skipped = 0
         self.greeted = False
         self.after = ()
 
@@ -115,7 +141,7 @@ class Lines:
             self.after = ()
             return {"error": rest.strip() or "no words"}
         if what != "ok":
-            raise OutOfStep("%s, where an answer begins with ok or error" % quoted(line))
+            raise OutOfStep.no_answer(line)
         return self._arrays(pipe, line, rest.split())
 
     @property
@@ -130,16 +156,17 @@ class Lines:
 
     def _skip(self, line):
         self.noise.append(line)
-        if sum(map(len, self.noise)) > MOST_NOISE:
-            raise OutOfStep("more than 1 MiB before its answer to hello")
+        self.skipped += len(line) + 1
+        if self.skipped > MOST_NOISE:
+            raise OutOfStep.noise()
 
     def _line(self, pipe):
         limit = LONGEST_LINE if self.greeted else MOST_NOISE
         at = self.held.find(b"\n")
         while at < 0:
             if len(self.held) > limit:
-                start = quoted(bytes(self.held[:SHOWN]).decode("latin-1"))
-                raise OutOfStep("a line of more than %d bytes, %s" % (limit, start))
+                start = bytes(self.held[: 2 * SHOWN]).decode("latin-1")
+                raise OutOfStep.long_line(start, limit)
             seen = len(self.held)
             if not self._more(pipe):
                 return None
@@ -161,13 +188,13 @@ class Lines:
             if found is None:
                 plain[name] = value if equals else None
             elif found.group(1) not in DTYPES:
-                raise OutOfStep("%s of the unknown dtype %s" % (name, found.group(1)))
+                raise OutOfStep.dtype(name, found.group(1))
             else:
                 shape = tuple(int(n) for n in found.group(2).split(",") if n)
                 places.append((name, found.group(1), shape))
         sizes = [_size(dtype, shape) for _, dtype, shape in places]
         if sum(sizes) > LARGEST:
-            raise OutOfStep("%s, which announces more than 1 GiB" % quoted(line))
+            raise OutOfStep.size(line)
         if not self._wait(pipe, line, sum(sizes)):
             return None
         arrays = {}

@@ -1,14 +1,13 @@
-"""backnorm's program protocol for Python and NumPy (version 1): audit with --program 'python norm.py'.
+"""backnorm's program protocol, version 1, for Python and NumPy.
 
-import backnorm_program                                # first: what libraries print goes to stderr
-def call(x, gamma, beta, dy, train, state):            # dy is None in a forward pass
-    ...
-    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}   # the last three where there is a dy
+import backnorm_program                      # first: what libraries print then goes to stderr
+def call(x, gamma, beta, dy, train, state):  # dy is None in a forward pass
+    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
 backnorm_program.serve("kind=batch sample=3,2,2 params=3 dtypes=float32,float64", call)
 
-A layer that keeps statistics passes serve(facts, call, {"mean": numpy.zeros(3)}), finds them in
-state["mean"], and returns those after the call: {"y": y, ..., "state.mean": mean}. With can=higher in
-its facts, serve(..., higher=f) calls f(x, gamma, beta, dy, along) for {"x": ..., "gamma": ...}.
+A layer with statistics passes state={"mean": numpy.zeros(3)}, finds state["mean"] in a call, and
+returns {..., "state.mean": new_mean}. With can=higher in its facts, higher=f is called as
+f(x, gamma, beta, dy, along) and returns {"x": ..., "gamma": ..., "beta": ..., "dy": ...}.
 """
 
 import os
