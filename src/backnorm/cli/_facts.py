@@ -22,8 +22,8 @@ __all__ = ["Facts", "read_facts"]
 FULL: Final = ("float32", "float64")
 HALF: Final = ("float16", "bfloat16")
 
-KNOWN: Final = frozenset(
-    "protocol kind sample params dtypes gamma beta groups name version can".split()
+KNOWN: Final = re.compile(
+    "protocol|kind|sample|params|dtypes|gamma|beta|groups|name|version|can", re.ASCII
 )
 """Words of the answer to hello that mean something."""
 
@@ -120,7 +120,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
     }
     _refuse_other_params(target, kind, own, params)
     unknown = [word if value is None else f"{word}={value}" for word, value in words.items()]
-    unknown = [word for word in unknown if word.partition("=")[0] not in KNOWN]
+    unknown = [word for word in unknown if not KNOWN.fullmatch(word.partition("=")[0])]
     unknown += [name for name in answer["arrays"] if not name.startswith(STATE)]
     half = tuple(dtype for dtype in HALF if dtype in dtypes)
     higher = "higher" in (words.get("can") or "").split(",")

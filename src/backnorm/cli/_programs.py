@@ -99,8 +99,8 @@ class Program:
             return ProgramError.late(name, host.seconds, request)
         if answer["lost"] == "garbled":
             return ProgramError.out_of_step(name, answer["what"], request)
-        how = ending.how if ending.how != UNENDED else "a closed stdout"
-        self.deaths.append(f"{how} in place of an answer to `{line}`")
+        how = ending.how if ending.how != UNENDED else ""
+        self.deaths.append(f"{how or 'a closed stdout'} in place of an answer to `{line}`")
         return ProgramError.ended(name, how, ending.words, request)
 
     def running(self, host: Host) -> set[tuple[str, int]]:

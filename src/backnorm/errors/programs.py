@@ -123,22 +123,23 @@ class ProgramError(SubjectError):
         name
             The subject.
         how
-            Its exit status or signal.
+            Its exit status or signal; empty where it closed stdout and went on.
         last_words
             The last of what it wrote to stderr.
         request
             What it did not answer.
         """
-        got = how
+        got = how or "a closed stdout"
         got += f", after {request.partial}" if request.partial else ""
         got += f", last output: {short(last_line(last_words))}" if last_words else ""
+        end = f"{'ended' if how else 'went on'} with {got}"
         error = cls(
             name,
             "an answer to each request until the end of its input",
             got,
             f"It is started again for the next request.{ended_too(request.others)}",
             f"Send it this request by hand, or run it under a debugger. {PROTOCOL}",
-            problem=f"{name} ended with {got}, in place of an answer to `{short(request.line)}`.",
+            problem=f"{name} {end}, in place of an answer to `{short(request.line)}`.",
             code="G25",
             causes=("it crashes on this input", "it exits after an answer", "it closes stdout"),
         )

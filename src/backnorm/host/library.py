@@ -34,13 +34,13 @@ class OtherSample(ValueError):
 def main():
     """Answer requests by calling the function."""
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "helpers"))
-    serve = importlib.import_module("backnorm_program").serve
+    helper = importlib.import_module("backnorm_program")
     file, name = sys.argv[1:]
     try:
         library = ctypes.CDLL(file)
         function = getattr(library, name)
     except (OSError, AttributeError) as error:
-        sys.stdout.write("error %s\n" % str(error).replace("\n", " "))
+        os.write(helper.OUTPUT.fileno(), ("error %s\n" % str(error).replace("\n", " ")).encode())
         return
     function.restype = None
     facts = _facts(library, name)
@@ -60,7 +60,7 @@ def main():
             return {"y": y}
         return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
 
-    serve(facts, call)
+    helper.serve(facts, call)
 
 
 def _facts(library, name):

@@ -17,6 +17,7 @@ import numpy as np
 __all__ = ["serve"]
 
 INPUT, OUTPUT = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+ARRAYS = ("x", "gamma", "beta", "dy")
 os.dup2(2, 1)  # whatever prints from now on prints to stderr
 
 
@@ -30,13 +31,11 @@ def serve(facts, call, state=None, higher=None):
             if what == "hello":
                 _say("ok " + facts, start)
             elif what == "higher":
-                along = [given.pop(name) for name in sorted(given) if name.startswith("along")]
-                parts = [given.get(name) for name in ("x", "gamma", "beta", "dy")]
-                _say("ok", higher(*parts, along))
+                along = [given[name] for name in sorted(given) if name.startswith("along")]
+                _say("ok", higher(*map(given.get, ARRAYS), along))
             else:
                 kept = {name[6:]: value for name, value in given.items() if "state." in name}
-                parts = [given.get(name) for name in ("x", "gamma", "beta", "dy")]
-                _say("ok", call(*parts, "train" in words, kept))
+                _say("ok", call(*map(given.get, ARRAYS), "train" in words, kept))
         except Exception as error:
             _say(("error %s: %s" % (type(error).__name__, error)).replace("\n", " "), {})
 
@@ -45,8 +44,7 @@ def _array(word):
     name, _, place = word.partition("=")
     dtype, _, shape = place[:-1].partition("[")
     shape = tuple(int(length) for length in shape.split(",") if length)
-    count = int(np.prod(shape, dtype=int))
-    raw = INPUT.read(count * np.dtype(dtype).itemsize)
+    raw = INPUT.read(int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize)
     return name, np.frombuffer(raw, dtype).reshape(shape).copy()
 
 
@@ -54,7 +52,7 @@ def _say(line, arrays):
     blobs = []
     for name, value in arrays.items():
         if value is not None:
-            array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+            array = np.asarray(value)
             line += " %s=%s[%s]" % (name, array.dtype.name, ",".join(map(str, array.shape)))
             blobs.append(array.tobytes())
     OUTPUT.write(line.encode("ascii", "replace") + b"\n" + b"".join(blobs))
