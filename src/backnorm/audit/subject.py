@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Expected
-    from backnorm.audit.subjects.runner import Call, Runner
+    from backnorm.audit.subjects.runner import GivenArrays, Runner
 
 __all__ = ["Subject", "TrainMode", "named_error", "told"]
 
@@ -94,7 +94,7 @@ class Subject:
             y = self.runner.forward(x, gamma, beta)
         return _sane(self.name, "y", y, x.shape)
 
-    def forwards(self, calls: Sequence[Call]) -> Iterator[AnyArray]:
+    def forwards(self, calls: Sequence[GivenArrays]) -> Iterator[AnyArray]:
         """Yield y of each of some calls, or raise as `forward` does.
 
         They do not depend on each other, so that they go together to a program far away.

@@ -20,7 +20,7 @@ from backnorm.host.watch import ADOPTS, LEFT, descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["FRAMES", "UNENDED", "Child", "Ending", "Frames", "Wire", "start_child"]
+__all__ = ["FRAMES", "UNENDED", "Child", "ChildWire", "Ending", "FrameWire", "start_child"]
 
 LAST_OUTPUT: Final = 2000
 """Bytes of the child's stderr that are kept, for the message if it dies."""
@@ -36,7 +36,7 @@ LOOK_SECONDS: Final = 0.25
 at."""
 
 
-class Wire(Protocol):
+class ChildWire(Protocol):
     """How messages become bytes on the pipes of a child, and bytes messages."""
 
     def pack(self, message: Mapping[str, Any]) -> bytes:
@@ -46,7 +46,7 @@ class Wire(Protocol):
         """Return the next message; None at the end of the pipe, ValueError for other bytes."""
 
 
-class Frames:
+class FrameWire:
     """The wire to children that run `backnorm.host.serve.serve`."""
 
     def pack(self, message: Mapping[str, Any]) -> bytes:
@@ -58,7 +58,7 @@ class Frames:
         return read_frame(pipe)
 
 
-FRAMES: Final = Frames()
+FRAMES: Final = FrameWire()
 """The wire of a child that nothing else is said of."""
 
 
@@ -102,7 +102,7 @@ class Child:
     answers: queue.SimpleQueue[dict[str, Any] | None]
     output: collections.deque[int]
     readers: tuple[threading.Thread, ...]
-    wire: Wire = FRAMES
+    wire: ChildWire = FRAMES
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; if the child is dead, `receive` says so."""
@@ -174,7 +174,7 @@ class Child:
 
 
 def start_child(
-    command: Sequence[str], environment: Mapping[str, str], wire: Wire = FRAMES
+    command: Sequence[str], environment: Mapping[str, str], wire: ChildWire = FRAMES
 ) -> Child:
     """Start a child that waits for messages.
 
@@ -213,7 +213,7 @@ def start_child(
 
 
 def _read_answers(
-    pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None], wire: Wire
+    pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None], wire: ChildWire
 ) -> None:
     try:
         while (message := wire.read(pipe)) is not None:

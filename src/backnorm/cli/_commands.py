@@ -14,10 +14,10 @@ import click
 from backnorm.errors import BacknormError, ProgramError
 from backnorm.host import library
 
-__all__ = ["Command", "read_libraries", "read_programs"]
+__all__ = ["ProgramCommand", "read_libraries", "read_programs"]
 
 
-class Command(NamedTuple):
+class ProgramCommand(NamedTuple):
     """A program to run.
 
     Attributes
@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 def read_programs(
     _: click.Context, __: click.Parameter, texts: tuple[str, ...]
-) -> tuple[Command, ...]:
+) -> tuple[ProgramCommand, ...]:
     """Split each command as a shell would; raise BadParameter if it cannot be started."""
     try:
         return tuple(map(_program, texts))
@@ -44,7 +44,7 @@ def read_programs(
 
 def read_libraries(
     _: click.Context, __: click.Parameter, texts: tuple[str, ...]
-) -> tuple[Command, ...]:
+) -> tuple[ProgramCommand, ...]:
     """Make of each FILE:FUNCTION the command of a program that calls it."""
     try:
         return tuple(map(_library, texts))
@@ -52,7 +52,7 @@ def read_libraries(
         raise click.BadParameter(str(error)) from error
 
 
-def _program(text: str) -> Command:
+def _program(text: str) -> ProgramCommand:
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -61,12 +61,12 @@ def _program(text: str) -> Command:
         raise ProgramError.not_split(text, ValueError(text))
     if shutil.which(words[0]) is None:
         raise ProgramError.not_found(words[0])
-    return Command(text, tuple(words))
+    return ProgramCommand(text, tuple(words))
 
 
-def _library(text: str) -> Command:
+def _library(text: str) -> ProgramCommand:
     file, _, function = text.rpartition(":")
     if not function or not Path(file).is_file():
         raise ProgramError.not_a_library(text)
     words = (sys.executable, "-P", library.__file__, os.path.realpath(file), function)
-    return Command(text, words)
+    return ProgramCommand(text, words)

@@ -14,7 +14,7 @@ from backnorm.cli._facts import STATE, read_facts
 from backnorm.errors import ProgramError
 from backnorm.errors.programs import FailedRequest
 from backnorm.host import launch
-from backnorm.host.lines import Lines, header_of
+from backnorm.host.lines import LineWire, header_of
 from backnorm.host.watch import descendants
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Program:
         """Start the program, under a supervisor."""
         del target
         command = [sys.executable, "-I", "-S", launch.__file__, *self.command]
-        return start_child(command, {}, Lines())
+        return start_child(command, {}, LineWire())
 
     def find(self, host: Host) -> list[dict[str, Any]]:
         """Ask it for its facts; return a spec for each mode."""
@@ -84,7 +84,8 @@ class Program:
         """Return the arrays of an answer, or raise what it says."""
         del name
         if "error" in answer:
-            raise named_error("error", answer["error"], "")
+            error = named_error("error", answer["error"], "")
+            raise error
         return answer["arrays"]
 
     def lost(
@@ -269,6 +270,6 @@ def _word(array: AnyArray) -> str:
     return f"{array.dtype.name}[{','.join(map(str, array.shape))}]"
 
 
-def _wire_of(child: Child) -> Lines:
-    assert isinstance(child.wire, Lines)  # noqa: S101 - as it was started
+def _wire_of(child: Child) -> LineWire:
+    assert isinstance(child.wire, LineWire)  # noqa: S101 - as it was started
     return child.wire

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Modes
-    from backnorm.cli._commands import Command
+    from backnorm.cli._commands import ProgramCommand
     from backnorm.cli._jobs import AuditJob, Stage
 
 __all__ = ["audit"]
@@ -224,8 +224,8 @@ def audit(
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
-    programs: tuple[Command, ...],
-    libraries: tuple[Command, ...],
+    programs: tuple[ProgramCommand, ...],
+    libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
     json_file: str | None,
     html_file: str | None,

@@ -105,11 +105,10 @@ class ProgramError(SubjectError):
         """Return the error of an answer to hello with a fact that is missing or impossible."""
         return cls(
             name,
-            f"an answer to hello that has {requirement}",
-            got,
+            f"answer hello with {requirement}",
+            short(got),
             "An example: ok kind=batch sample=3,2,2 params=3 dtypes=float32,float64.",
             PROTOCOL,
-            problem=f"The answer of {name} to hello must have {requirement}, got {short(got)}.",
             code="G26",
             causes=("a typing mistake in its answer to hello",),
         )

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-__all__ = ["Lines", "OutOfStep", "header_of", "pack_line"]
+__all__ = ["LineWire", "OutOfStep", "header_of", "pack_line"]
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line: a header names a few arrays."""
@@ -109,7 +109,7 @@ def _values(dtype, raw, shape):
     return array.astype(array.dtype.newbyteorder("=")) if array.dtype.kind != "b" else array.copy()
 
 
-class Lines:
+class LineWire:
     """The wire to one program: what is sent, what came, and what has come of an answer so far.
 
     ``noise`` has what came before the first answer; ``partial`` says what is there of an answer

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.errors import SubjectError
 
-__all__ = ["Call", "Others", "Run", "Runner", "Step", "Traces"]
+__all__ = ["GivenArrays", "Others", "Run", "Runner", "Step", "Traces"]
 
-Call: TypeAlias = "tuple[AnyArray, AnyArray | None, AnyArray | None]"
+GivenArrays: TypeAlias = "tuple[AnyArray, AnyArray | None, AnyArray | None]"
 """x, gamma and beta of a forward pass."""
 
 
@@ -137,7 +137,7 @@ class Runner:
         """Return y."""
         return cast("AnyArray", self._ours(self.inner.forward(self._theirs(x), gamma, beta)))
 
-    def forwards(self, calls: Sequence[Call]) -> Iterator[AnyArray]:
+    def forwards(self, calls: Sequence[GivenArrays]) -> Iterator[AnyArray]:
         """Yield y of each of some calls, which need not wait for each other."""
         if hasattr(self.inner, "forwards"):
             given = [(self._theirs(x), gamma, beta) for x, gamma, beta in calls]
