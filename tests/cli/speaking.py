@@ -119,6 +119,7 @@ def spoilt(answer: bytes, given: dict[str, np.ndarray]) -> bytes:
         "half a line": lambda: line[: len(line) // 2],
         "crash": os.abort,
         "crash on empty": lambda: answer if given["x"].size else os.abort(),
+        "crash on large": lambda: answer if np.abs(given["x"]).max(initial=0) < 1e8 else os.abort(),
         "crash now and then": lambda: os.abort() if calls == 700 else answer,
         "one shot": lambda: sys.exit(3) if calls > 1 else answer,
         "hang": lambda: time.sleep(600) or answer,
