@@ -34,6 +34,8 @@ FACTS = {
     "float32": "kind=batch sample=3,2 params=3 dtypes=float32",
     "half": "kind=batch sample=3,2 params=3 dtypes=float32,bfloat16,float16",
     "extra words": "kind=batch  sample=3,2 params=3 dtypes=float64 color=blue fast",
+    "groups": "kind=group sample=4,2 params=4 dtypes=float64 groups=2",
+    "no groups": "kind=group sample=4,2 params=4 dtypes=float64",
     "named": "kind=batch sample=3,2 params=3 dtypes=float64 name=their.norm version=1.2",
 }
 """What the faults of hello, and some that are none, answer."""
@@ -68,6 +70,8 @@ def message(line: str, arrays: dict[str, np.ndarray], dtype: str = "") -> bytes:
 
 def normalize(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return y and the gradients of a batch normalization."""
+    if "groups" in FAULT:
+        return normalize_groups(given)
     x, dy = given["x"], given.get("dy")
     gamma, beta = given["gamma"][:, None], given["beta"][:, None]
     mean, var = x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
@@ -82,6 +86,23 @@ def normalize(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             (dy * h).sum((0, 2)),
             dy.sum((0, 2)),
         )
+    return found
+
+
+def normalize_groups(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the same of a normalization of two groups of channels."""
+    shape = given["x"].shape
+    x, gamma = given["x"].reshape(len(given["x"]), 2, -1), given["gamma"][:, None]
+    r = 1 / np.sqrt(x.var(2, keepdims=True) + 1e-5)
+    h = (x - x.mean(2, keepdims=True)) * r
+    whole = h.reshape(shape)
+    found = {"y": gamma * whole + given["beta"][:, None]}
+    if "dy" in given:
+        d = (gamma * given["dy"]).reshape(x.shape)
+        dx = d - d.mean(2, keepdims=True) - h * (d * h).mean(2, keepdims=True)
+        found["dx"] = (r * dx).reshape(shape)
+        found["dgamma"] = (given["dy"] * whole).sum((0, 2))
+        found["dbeta"] = given["dy"].sum((0, 2))
     return found
 
 
@@ -124,10 +145,13 @@ def spoilt(answer: bytes, given: dict[str, np.ndarray]) -> bytes:
         "one shot": lambda: sys.exit(3) if calls > 1 else answer,
         "hang": lambda: time.sleep(600) or answer,
         "hang on empty": lambda: answer if given["x"].size else time.sleep(600) or answer,
+        "hangs later": lambda: time.sleep(600 if calls == 100 else 0) or answer,
+        "closes stdout later": lambda: answer if calls < 100 else os.close(1) or time.sleep(600),
         "closes stdout": lambda: os.close(1) or time.sleep(600) or answer,
         "huge line": lambda: b"ok " + b"y" * 200_000 + b"\n",
         "huge array": lambda: b"ok y=float64[9999999999]\n",
         "unknown dtype": lambda: b"ok y=float99[2]\n" + bytes(16),
+        "bad word": lambda: answer.replace(b",3,2]", b",,3,2]"),
         "prints": lambda: b"step 1 of 10\n" + answer,
         "prints binary": lambda: b"\xff\xfe\x00" + answer,
         "error": lambda: b"error no such thing\n",
@@ -177,8 +201,9 @@ def main() -> None:
             answer = hello()
         else:
             SEEN["calls"] += 1
-            if FAULT == "leaves a process" and SEEN["calls"] == 100:
+            if FAULT.startswith("leaves") and SEEN["calls"] == 100:
                 leave_a_process()
+                time.sleep(600 if FAULT == "leaves and hangs" else 0)
             if given["x"].ndim != 3:
                 OUT.write(b"error x must have three axes\n")
                 OUT.flush()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,6 +96,52 @@ def test_a_sound_and_a_wrong_example_get_their_verdicts(
     assert tuple(found) == example.findings
     notes = [note for record in sound for note in record.notes]
     assert not any("ended" in note or "wrote" in note for note in notes), notes
+
+
+MY_NORM = """
+#include <cmath>
+#include <cstddef>
+const size_t C = 3, S = 4;
+template <class F> void each(size_t n, size_t c, F f) {
+  for (size_t i = 0; i < n; i++) for (size_t s = 0; s < S; s++) f((i * C + c) * S + s); }
+inline void moments(size_t n, const double* x, size_t c, double& mean, double& r) {
+  double var = 0; mean = 0;
+  each(n, c, [&](size_t i) { mean += x[i] / (n * S); });
+  each(n, c, [&](size_t i) { var += (x[i] - mean) * (x[i] - mean) / (n * S); });
+  r = 1 / std::sqrt(var + 1e-5); }
+inline void my_norm(size_t n, const double* x, const double* gamma, const double* beta, double* y) {
+  for (size_t c = 0; c < C; c++) { double mean, r; moments(n, x, c, mean, r);
+    each(n, c, [&](size_t i) { y[i] = gamma[c] * (x[i] - mean) * r + beta[c]; }); } }
+inline void my_norm_backward(size_t n, const double* x, const double* gamma, const double* dy,
+                             double* dx, double* dgamma, double* dbeta) {
+  for (size_t c = 0; c < C; c++) { double mean, r; moments(n, x, c, mean, r);
+    each(n, c, [&](size_t i) { dbeta[c] += dy[i]; dgamma[c] += dy[i] * (x[i] - mean) * r; });
+    each(n, c, [&](size_t i) { dx[i] = gamma[c] * r * (dy[i] - dbeta[c] / (n * S)); }); } }
+"""
+"""A layer as an author has it: its gradient takes the variance as a constant."""
+
+PAGE = EXAMPLES.parents[1] / "docs" / "programs.md"
+OWN_LINES = 10
+
+
+def test_the_path_of_an_author_is_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ten lines compile as they stand there, and give the verdict."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    blocks = re.findall(r"```cpp\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    program = textwrap.dedent("    " + blocks[1].lstrip())
+    assert len([line for line in program.splitlines() if line.strip()]) <= OWN_LINES
+    assert "my_norm_backward(size_t n" in blocks[0]
+    (tmp_path / "audit.cpp").write_text(program)
+    (tmp_path / "my_norm.hpp").write_text(MY_NORM)
+    (tmp_path / "backnorm.hpp").write_text(text_of("cpp"))
+    subprocess.run([compiler, "-O2", "audit.cpp", "-o", "audit"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    (record,) = audited(["./audit"], quick=True)
+    assert [found.code for found in record.findings] == ["G02"]
 
 
 def test_a_function_of_a_library_is_audited(

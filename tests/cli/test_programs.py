@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from backnorm.cli._jobs import AuditJob, audit_jobs
 from backnorm.cli._programs import Program
 from backnorm.errors import SubjectError
 from backnorm.host.lines import LineWire, OutOfStep, pack_line
-from cli.processes import assert_gone, pids_in
+from cli.processes import assert_gone, pids_in, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +67,8 @@ SOUND = {
     "noise": "It wrote 2 lines to stdout before its first answer, skipped: Loading...",
     "binary noise": "It wrote 1 line to stdout before its first answer, skipped: ",
     "extra words": "Its answer to hello has words that mean nothing here: color=blue fast.",
+    "groups": "",
+    "no groups": "",
     "words in the answer": "",
     "carriage return": "",
     "more arrays": "",
@@ -108,6 +112,7 @@ FAULTY = {
     "huge line": ("G25", "a line of more than 65536 bytes"),
     "huge array": ("G25", "which announces more than 1 GiB"),
     "unknown dtype": ("G25", "y of the unknown dtype float99"),
+    "bad word": ("G25", "`y=float32[5,,3,2]`, which is not an array such as y=float64[4,3]"),
     "prints": ("G25", "`step 1 of 10`, where an answer begins with ok or error"),
     "prints binary": ("G25", "where an answer begins with ok or error"),
     "noise without end": ("G25", "a line of more than 1048576 bytes"),
@@ -154,6 +159,7 @@ def test_the_program_after_a_faulty_one_is_audited(faulty: list[Record]) -> None
 
 SLOW = {
     "hang": "no answer",
+    "hangs later": "no answer",
     "silent": "no answer",
     "short": "256 of the 264 bytes after its line `ok y=float32[5,3,2] ",
     "half a line": "`ok y=float32[5,3,2] dx=float32[5,3,2`, without the end of the line",
@@ -168,9 +174,10 @@ def test_one_that_does_not_answer_in_time_is_told_with_what_came(fault: str) -> 
     assert record.findings[0].got.startswith(SLOW[fault])
 
 
-def test_one_that_closes_stdout_is_told() -> None:
-    """It is ended, though it goes on."""
-    (record,) = audited("closes stdout", quick=True)
+@pytest.mark.parametrize("fault", ["closes stdout", "closes stdout later"])
+def test_one_that_closes_stdout_is_told(fault: str) -> None:
+    """It is ended, though it goes on, and though hundreds of requests are on their way to it."""
+    (record,) = audited(fault, quick=True)
     assert codes(record) == ["G25"]
     assert "speaking went on with a closed stdout, in place of an answer" in record.findings[0].what
 
@@ -185,6 +192,14 @@ def test_a_death_is_the_answer_to_one_request() -> None:
     assert set(told) == set(same)
     (note,) = set(dying.notes) - set(whole.notes)
     assert note.startswith("It ended with signal SIGABRT in place of an answer to `call train x=fl")
+
+
+def test_a_death_in_a_probe_that_expects_an_answer_is_a_finding() -> None:
+    """Where no probe takes it for a refusal."""
+    (record,) = audited("crash on large")
+    assert (record.sound, codes(record)) == (True, ["C01"])
+    assert record.findings[0].got.startswith("precision, scales: signal SIGABRT")
+    assert record.probes[-1].code == "P91"
 
 
 def test_a_probe_that_hangs_costs_only_itself() -> None:
@@ -207,6 +222,22 @@ def test_a_process_that_is_left_is_ended_and_told(
     started = pids_in(pids)
     assert len(started) == 2
     assert_gone(started)
+
+
+def test_a_program_ends_when_the_command_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it has started, though it hangs and reads nothing."""
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("BACKNORM_TEST_PIDS", str(pids))
+    words = ["-m", "backnorm", "audit", "--quick", "--program", command("leaves and hangs")]
+    audit = subprocess.Popen([sys.executable, *words])
+    assert wait_until(lambda: len(pids_in(pids)) == 2)
+    children = [process.pid for process in psutil.Process(audit.pid).children(recursive=True)]
+    audit.send_signal(signal.SIGKILL)
+    audit.wait()
+    assert set(pids_in(pids)) <= set(children)
+    assert_gone(children)
 
 
 def test_a_state_that_changes_in_evaluation_is_found() -> None:

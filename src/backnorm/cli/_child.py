@@ -152,9 +152,9 @@ class Child:
 
     def end(self) -> Ending:
         """End it and all that it started; return how it ended and its last output."""
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
+        # In another thread: where messages are still being sent, to a child that reads no more, the
+        # pipe cannot be closed before the child is killed.
+        threading.Thread(target=_close, args=(self.process.stdin,), daemon=True).start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(EXIT_SECONDS)
         return self.kill()

@@ -62,6 +62,11 @@ class OutOfStep(ValueError):
         return cls("%s of the unknown dtype %s" % (name, dtype))
 
     @classmethod
+    def word(cls, word):
+        """Return the error of a word that looks like an array and is none."""
+        return cls("%s, which is not an array such as y=float64[4,3]," % quoted(word))
+
+    @classmethod
     def size(cls, line):
         """Return the error of an answer that announces too many bytes."""
         return cls("%s, which announces more than 1 GiB," % quoted(line))
@@ -185,6 +190,8 @@ class LineWire:
         for word in words:
             name, equals, value = word.partition("=")
             found = PLACE.fullmatch(value)
+            if found is None and "[" in value:
+                raise OutOfStep.word(word)
             if found is None:
                 plain[name] = value if equals else None
             elif found.group(1) not in DTYPES:
