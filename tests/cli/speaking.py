@@ -24,7 +24,7 @@ FACTS = {
     "bad kind": "kind=batchnorm sample=3,2 params=3 dtypes=float64",
     "bad sample": "kind=batch sample=3,x params=3 dtypes=float64",
     "huge sample": "kind=batch sample=3,100000 params=3 dtypes=float64",
-    "bad params": "kind=batch sample=3,2 params=2 dtypes=float64",
+    "bad params": "kind=batch sample=3,2 params=5 dtypes=float64",
     "bad dtypes": "kind=batch sample=3,2 params=3 dtypes=float128",
     "no dtypes": "kind=batch sample=3,2 params=3",
     "half only": "kind=batch sample=3,2 params=3 dtypes=bfloat16",
@@ -36,6 +36,7 @@ FACTS = {
     "extra words": "kind=batch  sample=3,2 params=3 dtypes=float64 color=blue fast",
     "groups": "kind=group sample=4,2 params=4 dtypes=float64 groups=2",
     "no groups": "kind=group sample=4,2 params=4 dtypes=float64",
+    "last": "kind=batch sample=4,3 params=3 dtypes=float64",
     "named": "kind=batch sample=3,2 params=3 dtypes=float64 name=their.norm version=1.2",
 }
 """What the faults of hello, and some that are none, answer."""
@@ -87,6 +88,11 @@ def normalize(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             dy.sum((0, 2)),
         )
     return found
+
+
+def moved(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays with the last two axes exchanged, for channels that are the last axis."""
+    return {name: np.swapaxes(v, 1, 2) if v.ndim == 3 else v for name, v in arrays.items()}
 
 
 def normalize_groups(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -209,7 +215,8 @@ def main() -> None:
                 OUT.flush()
                 continue
             halves = [d for d in ("bfloat16", "float16") if f"={d}[" in line.decode()]
-            found = changed(normalize(given), given)
+            found = normalize(moved(given)) if FAULT == "last" else normalize(given)
+            found = moved(found) if FAULT == "last" else changed(found, given)
             if FAULT == "other state":
                 found["state.counts"] = np.zeros(4)
             if FAULT == "state":

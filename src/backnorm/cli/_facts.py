@@ -31,6 +31,9 @@ SHAPE: Final = re.compile(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*")
 LARGEST: Final = 4096
 """Values of a sample: every one of them is moved by itself, several times."""
 
+LAST: Final = "N...C"
+"""The order of axes of a program whose channels are the last axis."""
+
 STATE: Final = "state."
 """How the name of an array of the state begins."""
 
@@ -51,6 +54,8 @@ class Facts:
         Whether it offers further derivatives.
     unknown
         Words that mean nothing here.
+    last
+        Whether the channels are taken to be the last axis of x, since params is that of sample.
     """
 
     spec: Mapping[str, Any]
@@ -58,6 +63,7 @@ class Facts:
     half: tuple[str, ...]
     higher: bool
     unknown: tuple[str, ...]
+    last: bool
 
     @property
     def can(self) -> list[str]:
@@ -94,8 +100,12 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
     if kind not in KINDS:
         raise ProgramError.fact(target, f"kind={'|'.join(KINDS)}", f"kind={kind}")
     sample = _shape(target, words, "sample")
-    own = sample if kind in ("layer", "rms") else sample[_channels(sample, asked) :][:1]
-    params = _shape(target, words, "params") if "params" in words else own
+    stated = _shape(target, words, "params") if "params" in words else ()
+    rows = kind in ("layer", "rms")
+    last = not (rows or asked.axes) and stated == sample[-1:] != sample[:1]
+    axes = LAST if last else asked.axes
+    own = sample if rows else sample[_channels(sample, axes) :][:1]
+    params = stated or own
     dtypes = tuple(filter(None, (words.get("dtypes") or "").split(",")))
     state = {
         name[len(STATE) :]: array
@@ -105,7 +115,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
     spec = {
         "name": words.get("name") or target,
         "kind": kind,
-        "sample_shape": _with_channels_first(sample, kind, asked),
+        "sample_shape": sample if rows else _with_channels_first(sample, axes),
         "parameter_shape": params,
         "stored": params,
         "has_gamma": _flag(target, words, "gamma", default=True),
@@ -114,7 +124,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
         "optional": False,
         "version": words.get("version") or "",
         "dtypes": _full(target, dtypes),
-        "axes": asked.axes,
+        "axes": axes,
         "given": True,
         "asked": bool(asked.kind or asked.axes),
     }
@@ -124,7 +134,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
     unknown += [name for name in answer["arrays"] if not name.startswith(STATE)]
     half = tuple(dtype for dtype in HALF if dtype in dtypes)
     higher = "higher" in (words.get("can") or "").split(",")
-    return Facts(spec, state, half, higher, tuple(unknown))
+    return Facts(spec, state, half, higher, tuple(unknown), last)
 
 
 def _shape(target: str, words: Mapping[str, str | None], name: str) -> Shape:
@@ -169,22 +179,22 @@ def _refuse_other_params(target: str, kind: str, own: Shape, params: Shape) -> N
     fits = own[-len(params) :] == params if kind in ("layer", "rms") else own == params
     if not fits:
         listed = ",".join(map(str, own))
-        where = "the last axes of sample" if kind in ("layer", "rms") else "the channels of sample"
+        where = "the last axes of sample"
+        if kind not in ("layer", "rms"):
+            where = "the channels of sample: its first or last axis, or as --axes says"
         got = f"params={','.join(map(str, params))}"
         raise ProgramError.fact(target, f"params={listed}, {where}", got)
 
 
-def _channels(sample: Shape, asked: AuditRequest) -> int:
+def _channels(sample: Shape, axes: str) -> int:
     """Return the place of the channels in the sample of a program that normalizes each channel."""
-    if not asked.axes:
+    if not axes:
         return 0
-    place = read_axes(asked.axes).channels
+    place = read_axes(axes).channels
     return len(sample) - 1 if place < 0 else place - 1
 
 
-def _with_channels_first(sample: Shape, kind: str, asked: AuditRequest) -> Shape:
-    """Return the sample as the audit has it, where the user named the order of the axes."""
-    if not asked.axes or kind in ("layer", "rms"):
-        return sample
-    place = _channels(sample, asked)
-    return (sample[place], *sample[:place], *sample[place + 1 :])
+def _with_channels_first(sample: Shape, axes: str) -> Shape:
+    """Return the sample as the audit has it."""
+    place = _channels(sample, axes)
+    return (*sample[place : place + 1], *sample[:place], *sample[place + 1 :])

@@ -31,6 +31,10 @@ __all__ = ["Program", "ProgramRunner"]
 
 HELLO: Final = {"line": "hello 1", "arrays": {}}
 
+CHANNELS_LAST: Final = (
+    "Its channels were taken to be the last axis of x, since params is the last length of sample."
+)
+
 DEATHS: Final = 3
 """How many deaths the notes of a record name."""
 
@@ -49,6 +53,8 @@ class Program:
         What it wrote before its first answer, line by line.
     unknown
         Words of its answer to hello that mean nothing.
+    last
+        Whether its channels were taken to be the last axis.
     deaths
         How it ended in place of answers, since the notes were last asked for.
     """
@@ -57,6 +63,7 @@ class Program:
     asked: AuditRequest
     noise: list[str] = field(default_factory=list)
     unknown: tuple[str, ...] = ()
+    last: bool = False
     deaths: list[str] = field(default_factory=list)
 
     def start(self, target: str) -> Child:
@@ -73,7 +80,7 @@ class Program:
         if "error" in answer:
             raise ProgramError.refused(host.target, answer["error"], wire.noise)
         facts = read_facts(host.target, answer, self.asked)
-        self.noise, self.unknown = list(wire.noise), facts.unknown
+        self.noise, self.unknown, self.last = list(wire.noise), facts.unknown, facts.last
         name, version = str(facts.spec["name"]), str(facts.spec["version"])
         host.told = {name: version} if version else {}
         modes = ("train", "eval") if self.asked.modes == "both" else (self.asked.modes,)
@@ -118,6 +125,8 @@ class Program:
         if self.unknown:
             listed = " ".join(self.unknown)
             notes.append(f"Its answer to hello has words that mean nothing here: {listed}.")
+        if self.last:
+            notes.append(CHANNELS_LAST)
         different = list(dict.fromkeys(self.deaths))
         notes += [f"It ended with {how}; it was started again." for how in different[:DEATHS]]
         if len(different) > DEATHS:
