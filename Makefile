@@ -7,7 +7,7 @@
 #   make fuzz      damages model files, guided by coverage: make fuzz SECONDS=1200 TARGETS='npz torch'
 #   make figures   every figure of README and docs/
 #   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
-#   make networks, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make networks, make programs, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -36,7 +36,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
+.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -130,6 +130,12 @@ numerics: $(VENV)/.with-test $(VENV)/.with-torch
 NETWORKS ?= build/networks
 networks: $(VENV)/.with-torch $(VENV)/.with-files
 	$(python) tools/pages.py networks '$(NETWORKS)'
+
+# The table in docs/libraries.md: norms of dlib, tiny-dnn, oneDNN and tensorflow.js, built in PROGRAMS and audited now. Debian and
+# npm have the libraries: apt-get install libdlib-dev tiny-dnn libcereal-dev libstb-dev libgemmlowp-dev libdnnl-dev nodejs npm
+PROGRAMS ?= build/programs
+programs: $(VENV)/.with-torch
+	$(python) tools/pages.py programs '$(PROGRAMS)'
 
 # The table in docs/pytorch.md of what is converted in each architecture, counted now.
 architectures:

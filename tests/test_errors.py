@@ -21,6 +21,7 @@ from backnorm.errors import (
     KernelError,
     NotInstalledError,
     NotSupportedError,
+    ProgramError,
     RangeError,
     SettingsError,
     ShapeError,
@@ -31,6 +32,7 @@ from backnorm.errors import (
     WriteError,
 )
 from backnorm.errors.causes import FailedCall
+from backnorm.errors.programs import FailedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -1422,6 +1424,94 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             " newer. Pass another interpreter."
         ),
     ),
+    (
+        ProgramError.not_found("./norm"),
+        (
+            "Cannot start ./norm: there is no such program, or it cannot be executed. A "
+            "command is split as a shell splits it, and is run without a shell. Check the "
+            "path; a program in the current folder needs ./ before its name, and a script an "
+            "interpreter before it, such as 'node norm.mjs'."
+        ),
+    ),
+    (
+        ProgramError.not_split("./norm 'x", ValueError("No closing quotation")),
+        (
+            "The command ./norm 'x cannot be read: No closing quotation. It is split as a "
+            "shell splits it, and is run without a shell. Quote it once as a whole, for "
+            "example --program './norm --seed 1'."
+        ),
+    ),
+    (
+        ProgramError.not_a_library("libnorm.so"),
+        (
+            "libnorm.so must be FILE:FUNCTION with a file that is there, got libnorm.so. A "
+            "shared library is loaded from a file, and has its functions by name. Pass for "
+            "example --library ./libnorm.so:norm."
+        ),
+    ),
+    (
+        ProgramError.refused("norm", "no license", ["Loading"]),
+        (
+            "norm answered hello with an error: no license. Before that it wrote: Loading. "
+            "See docs/programs.md, or take a helper from backnorm program."
+        ),
+    ),
+    (
+        ProgramError.fact("norm", "sample=, a shape such as 3,2,2", "no sample"),
+        (
+            "norm must answer hello with sample=, a shape such as 3,2,2, got no sample. An "
+            "example: ok kind=batch sample=3,2,2 params=3 dtypes=float32,float64. See "
+            "docs/programs.md, or take a helper from backnorm program."
+        ),
+    ),
+    (
+        ProgramError.ended(
+            "norm",
+            "signal SIGABRT",
+            "sorry",
+            FailedRequest("hello 1", "`ok`, without the end of the line", 1),
+        ),
+        (
+            "norm ended with signal SIGABRT, after `ok`, without the end of the line, last "
+            "output: sorry, in place of an answer to `hello 1`. It is started again for the "
+            "next request. A process that it had started was ended too. Send it this request "
+            "by hand, or run it under a debugger. See docs/programs.md, or take a helper from"
+            " backnorm program."
+        ),
+    ),
+    (
+        ProgramError.late("norm", 5.0, FailedRequest("hello 1")),
+        (
+            "norm did not answer `hello 1` within 5 s: no answer. It was stopped. Flush "
+            "stdout after each answer, and write as many bytes as its line announces; or "
+            "raise --limit."
+        ),
+    ),
+    (
+        ProgramError.out_of_step(
+            "norm", "`hi`, where an answer begins with ok or error,", FailedRequest("hello 1")
+        ),
+        (
+            "norm wrote `hi`, where an answer begins with ok or error, in place of an answer "
+            "to `hello 1`. It was ended. Print to stderr, and write as many bytes as its line"
+            " announces. See docs/programs.md, or take a helper from backnorm program."
+        ),
+    ),
+    (
+        ProgramError.not_a_number("norm", "y", "int64"),
+        (
+            "norm returned y as int64, not in the dtype of x. y and gradients are floats. "
+            "Write y in the dtype of x."
+        ),
+    ),
+    (
+        ProgramError.other_state("norm", "state.mean", "float64[4]", "float64[3]"),
+        (
+            "norm returned state.mean as float64[4]; its answer to hello has float64[3]. The "
+            "state after a call has the names and shapes of the state in hello. Write "
+            "state.mean as float64[3], or leave it out if it has not changed."
+        ),
+    ),
 ]
 """One of each constructor in errors.py, and its text."""
 
@@ -1846,6 +1936,7 @@ BASES = {
     FoldError: ValueError,
     WriteError: ValueError,
     SubjectError: RuntimeError,
+    ProgramError: RuntimeError,
     BenchmarkError: RuntimeError,
     SettingsError: ValueError,
 }

@@ -96,7 +96,10 @@ def test_a_page_without_marks_is_an_error() -> None:
         pages.with_table("before\n\nafter\n", "one", "new\n")
 
 
-@pytest.mark.parametrize(("page", "name"), [("numerics.md", "errors"), ("files.md", "networks")])
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("numerics.md", "errors"), ("files.md", "networks"), ("libraries.md", "libraries")],
+)
 def test_a_measured_table_has_its_marks(page: str, name: str) -> None:
     """Without them the script that measures would end in an error, after minutes."""
     text = (pages.DOCS / page).read_text(encoding="utf-8")

@@ -5,6 +5,8 @@
     python tools/pages.py numerics                         the errors, measured now
     python tools/pages.py architectures                    what is converted in each architecture
     python tools/pages.py networks FOLDER                  real networks, converted and compared
+    python tools/pages.py programs FOLDER                  norms of libraries in other languages,
+                                                           built there and audited
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
     python tools/pages.py cheatsheet                       cheatsheet.pdf in docs/ and in docs/zh/,
@@ -14,7 +16,8 @@ The first form takes a second, and tests/test_pages.py fails if a page differs f
 The tables in docs/performance.md belong to it, because docs/performance.json holds their run, and
 so do all figures: that of errors is drawn from docs/numerics.json, which `make numerics` writes.
 The other forms measure, which takes minutes: `make numerics`, `make architectures`,
-`make networks`, `make frameworks`. `make figures` measures what the figures show, and draws them.
+`make networks`, `make programs`, `make frameworks`. `make figures` measures what the figures show,
+and draws them.
 
 Marks in a page say which part is generated. All other parts are written by hand.
 """
@@ -30,6 +33,7 @@ import _chinese
 import _figures
 import _frameworks
 import _performance
+import _programs
 from backnorm.cli._meter import metered
 from backnorm.cli._targets import is_installed
 from backnorm.host.calls import FRAMEWORKS
@@ -116,6 +120,14 @@ def write_networks(folder: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def write_programs(folder: Path) -> None:
+    """Build programs of libraries in a folder, audit them, and write the table of verdicts."""
+    path, source = DOCS / "libraries.md", DOCS.parent / "examples" / "programs" / "libraries"
+    table = _programs.table(source, folder.resolve())
+    text = path.read_text(encoding="utf-8")
+    path.write_text(with_table(text, "libraries", table), encoding="utf-8")
+
+
 def write_frameworks(arguments: list[str]) -> None:
     """Audit the frameworks that are named, and write their sections."""
     new = {}
@@ -140,6 +152,8 @@ def main(arguments: list[str]) -> None:
             write_architectures()
         case ["networks", folder]:
             write_networks(Path(folder))
+        case ["programs", folder]:
+            write_programs(Path(folder))
         case ["cheatsheet"]:
             for name in ("cheatsheet", "zh/cheatsheet"):
                 page = DOCS.parent / "site" / f"{name}.html"

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm.cli import main
-from backnorm.cli._hosts import installed
 from backnorm.cli._jobs import AuditJob, audit_jobs
+from backnorm.cli._remote import installed
 from backnorm.host import serve
 from cli.processes import LIMIT, assert_gone, pids_in, wait_until
 

@@ -31,6 +31,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "quick": True,
         "known": None,
         "control": False,
+        "program": (),
     }
     _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said

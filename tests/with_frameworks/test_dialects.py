@@ -24,6 +24,7 @@ from backnorm.audit.subjects.request import AuditRequest
 from backnorm.audit.subjects.runner import Step
 from backnorm.audit.verdict import judge
 from backnorm.cli._hosts import Host
+from backnorm.cli._remote import Interpreter
 from backnorm.cli._targets import is_installed
 from backnorm.dialects import DIALECTS, row_of
 from backnorm.host.versions import environment
@@ -113,7 +114,7 @@ ELSEWHERE = {
 @contextmanager
 def hosted(framework: str, target: str, request: AuditRequest) -> Iterator[Host]:
     """A target under the Python of a framework's environment."""
-    host = Host(str(python_of(framework)), {}, target, request, (), SECONDS)
+    host = Host(Interpreter(str(python_of(framework)), {}, request, ()), target, SECONDS)
     try:
         yield host
     finally:

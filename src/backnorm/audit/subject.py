@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -17,12 +18,12 @@ from backnorm.host.pairs import NotReturned
 from backnorm.host.raised import place_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Expected
-    from backnorm.audit.subjects.runner import Runner
+    from backnorm.audit.subjects.runner import GivenArrays, Runner
 
 __all__ = ["Subject", "TrainMode", "named_error", "told"]
 
@@ -92,6 +93,18 @@ class Subject:
         with told(self.name, lambda: self._called("forward", given)):
             y = self.runner.forward(x, gamma, beta)
         return _sane(self.name, "y", y, x.shape)
+
+    def forwards(self, calls: Sequence[GivenArrays]) -> Iterator[AnyArray]:
+        """Yield y of each of some calls, or raise as `forward` does.
+
+        They do not depend on each other, so that they go together to a program far away.
+        """
+        outputs = self.runner.forwards(calls)
+        for x, gamma, beta in calls:
+            given = {"x": x, "gamma": gamma, "beta": beta}
+            with told(self.name, partial(self._called, "forward", given)):
+                y = next(outputs)
+            yield _sane(self.name, "y", y, x.shape)
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients, or raise SubjectError if one is not a finite array."""

@@ -12,7 +12,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from backnorm.host.serve import NEXT, pack, read_frame
 from backnorm.host.watch import ADOPTS, LEFT, descendants
@@ -20,7 +20,7 @@ from backnorm.host.watch import ADOPTS, LEFT, descendants
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Child", "Ending", "start_child"]
+__all__ = ["FRAMES", "UNENDED", "Child", "ChildWire", "Ending", "FrameWire", "start_child"]
 
 LAST_OUTPUT: Final = 2000
 """Bytes of the child's stderr that are kept, for the message if it dies."""
@@ -28,9 +28,38 @@ LAST_OUTPUT: Final = 2000
 EXIT_SECONDS: Final = 3.0
 """Seconds that a child has to exit when its input is closed."""
 
+UNENDED: Final = "no exit status"
+"""How a child ended that closed its pipe and went on."""
+
 LOOK_SECONDS: Final = 0.25
 """A process that the child has started may hold its pipes: this often the child itself is looked
 at."""
+
+
+class ChildWire(Protocol):
+    """How messages become bytes on the pipes of a child, and bytes messages."""
+
+    def pack(self, message: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a message."""
+
+    def read(self, pipe: Any) -> Any:
+        """Return the next message; None at the end of the pipe, ValueError for other bytes."""
+
+
+class FrameWire:
+    """The wire to children that run `backnorm.host.serve.serve`."""
+
+    def pack(self, message: Mapping[str, Any]) -> bytes:
+        """Return the bytes of a message."""
+        return bytes(pack(message))
+
+    def read(self, pipe: Any) -> Any:
+        """Return the next message, or None."""
+        return read_frame(pipe)
+
+
+FRAMES: Final = FrameWire()
+"""The wire of a child that nothing else is said of."""
 
 
 class Ending(NamedTuple):
@@ -65,20 +94,31 @@ class Child:
         The last bytes that it wrote to stderr.
     readers
         Threads that fill `answers` and `output`.
+    wire
+        How messages become bytes.
     """
 
     process: subprocess.Popen[bytes]
     answers: queue.SimpleQueue[dict[str, Any] | None]
     output: collections.deque[int]
     readers: tuple[threading.Thread, ...]
+    wire: ChildWire = FRAMES
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; if the child is dead, `receive` says so."""
         pipe = self.process.stdin
         with contextlib.suppress(OSError):
             if pipe is not None:
-                pipe.write(pack(message))
+                pipe.write(self.wire.pack(message))
                 pipe.flush()
+
+    def post(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Send messages in another thread: a child may read on only where its answers are read."""
+        threading.Thread(target=self._send_all, args=(messages,), daemon=True).start()
+
+    def _send_all(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        for message in messages:
+            self.send(message)
 
     def receive(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Yield its messages until it is done or lost.
@@ -112,9 +152,9 @@ class Child:
 
     def end(self) -> Ending:
         """End it and all that it started; return how it ended and its last output."""
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
+        # In another thread: where messages are still being sent, to a child that reads no more, the
+        # pipe cannot be closed before the child is killed.
+        threading.Thread(target=_close, args=(self.process.stdin,), daemon=True).start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(EXIT_SECONDS)
         return self.kill()
@@ -133,8 +173,10 @@ class Child:
         return Ending(_ending(code), said, int(others) if others.isdigit() else 0)
 
 
-def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """Start a child that waits for messages: one that runs `backnorm.host.serve.serve`.
+def start_child(
+    command: Sequence[str], environment: Mapping[str, str], wire: ChildWire = FRAMES
+) -> Child:
+    """Start a child that waits for messages.
 
     Parameters
     ----------
@@ -142,6 +184,8 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
         The program and its arguments.
     environment
         Environment variables beside those of this process.
+    wire
+        How messages become bytes: by default as `backnorm.host.serve.serve` reads them.
 
     Returns
     -------
@@ -160,21 +204,23 @@ def start_child(command: Sequence[str], environment: Mapping[str, str]) -> Child
     answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     output: collections.deque[int] = collections.deque(maxlen=LAST_OUTPUT + len(NEXT) + len(LEFT))
     readers = (
-        threading.Thread(target=_read_answers, args=(process.stdout, answers), daemon=True),
+        threading.Thread(target=_read_answers, args=(process.stdout, answers, wire), daemon=True),
         threading.Thread(target=_read_output, args=(process.stderr, output), daemon=True),
     )
     for reader in readers:
         reader.start()
-    return Child(process, answers, output, readers)
+    return Child(process, answers, output, readers, wire)
 
 
-def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+def _read_answers(
+    pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | None], wire: ChildWire
+) -> None:
     try:
-        while (message := read_frame(pipe)) is not None:
+        while (message := wire.read(pipe)) is not None:
             answers.put(message if isinstance(message, dict) else {"lost": "garbled"})
-    except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error):
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
         # Bytes that are not a message, from a target that wrote to the pipe.
-        answers.put({"lost": "garbled"})
+        answers.put({"lost": "garbled", "what": str(error)})
     else:
         answers.put(None)
 
@@ -207,7 +253,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 def _ending(code: int | None) -> str:
     if code is None:
-        return "no exit status"
+        return UNENDED
     if code >= 0:
         return f"exit status {code}"
     names = {number.value: number.name for number in signal.Signals}

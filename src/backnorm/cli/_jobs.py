@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import backnorm
 from backnorm.audit.thresholds import HANG_SECONDS
 from backnorm.cli._child import Child, start_child
-from backnorm.cli._hosts import installed
 from backnorm.cli._progress import AuditJob, ModelProgress, Stage, SubjectProgress
+from backnorm.cli._remote import installed
 from backnorm.host.calls import calls_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def audit_jobs(
 def _on_each_backend(job: AuditJob, seconds: float) -> list[AuditJob]:
     """Make a job for each backend of a framework that has several, and one a process."""
     calls = calls_of(job.target)
-    if not hasattr(calls, "BACKENDS") or calls.VARIABLE in os.environ:
+    if job.program or not hasattr(calls, "BACKENDS") or calls.VARIABLE in os.environ:
         return [job]
     there = installed(job.python or sys.executable, [job.target, *calls.BACKENDS], seconds)
     backends = [name for name in calls.BACKENDS if name in there and job.target in there]
@@ -94,7 +94,7 @@ class _Crew:
             self.children.append(_start_worker())
         child = self.children[0]
         child.send({**asdict(job), **resumed, "seconds": seconds})
-        hosted = job.python or job.environment
+        hosted = job.python or job.environment or job.program
         for message in child.receive(seconds + MARGIN if hosted else seconds):
             self.told.update(message.get("environment", {}))
             if "lost" in message:

@@ -53,6 +53,8 @@ class AuditJob:
         The order of the axes of x, such as NHWC; empty for what the target says itself.
     control
         Whether to make the negative controls of the target in place of its audit.
+    program
+        The words of a command that speaks the program protocol; empty for other targets.
     """
 
     target: str
@@ -66,6 +68,7 @@ class AuditJob:
     quick: bool = False
     axes: str = ""
     control: bool = False
+    program: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FAILING: Final = ("junit", "sarif", "gitlab", "markdown")
 """Documents in which a wrong gradient is a failure."""
 
-__all__ = ["refuse_control", "refuse_mixed", "refuse_twice"]
+__all__ = ["refuse_control", "refuse_mixed", "refuse_twice", "refuse_with_programs"]
 
 
 def refuse_mixed(
@@ -34,6 +34,19 @@ def refuse_mixed(
         given = next((name for name, value in others.items() if value != defaults[name]), "")
         message = f"--{given} cannot be used with --model" if given else ""
     if message:
+        raise click.UsageError(message)
+
+
+def refuse_with_programs(
+    programs: Sequence[object], targets: Sequence[str], others: Mapping[str, object]
+) -> None:
+    """Raise UsageError if --program or --library comes with what it cannot be used with."""
+    from backnorm.cli._targets import TARGETS
+
+    given = next((f"--{name}" for name, value in others.items() if value), "")
+    given = given or next((name for name in targets if name in TARGETS), "")
+    if programs and given:
+        message = f"{given} cannot be used with --program and --library; audit it in another run"
         raise click.UsageError(message)
 
 

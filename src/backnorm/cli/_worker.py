@@ -20,6 +20,8 @@ from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
+from backnorm.cli._programs import Program
+from backnorm.cli._remote import Interpreter
 from backnorm.cli._targets import TARGETS, as_asked, asked_of, find_subjects, place_of
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.serve import begin, serve
@@ -84,7 +86,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         for one in asked[job["skip"] :]:
             starting(one.name)
             record = _audited(one, known, say, quick=job["quick"])
-            _say_record(record, known_at_work.left(), say)
+            _say_record(_with_notes(record), known_at_work.left(), say)
             known = None
     told = _environment()
     for host in HOSTS:
@@ -98,6 +100,12 @@ def _say_record(record: Record, left: str, say: Callable[[dict[str, Any]], None]
     if left:
         record = replace(record, notes=(*record.notes, left))
     say({"record": record.to_dict(), "left": bool(left), "environment": _environment()})
+
+
+def _with_notes(record: Record) -> Record:
+    """Add what was found out about the process of a subject."""
+    notes = tuple(note for host in HOSTS for note in host.tongue.notes())
+    return replace(record, notes=(*record.notes, *notes))
 
 
 def _with_controls(subjects: Sequence[Subject]) -> tuple[Control, ...]:
@@ -184,13 +192,22 @@ def _subjects(
     starting: Callable[[str], None],
 ) -> tuple[Subject, ...]:
     """Find the subjects of a job: here, or in another interpreter or environment."""
+    target = job["target"]
+    if job["program"]:
+        tongue = Program(tuple(job["program"]), asked_of("", request))
+        return as_asked("", request, _hosted(Host(tongue, target, job["seconds"]), starting))
     if not job["python"] and not job["environment"]:
-        return find_subjects(job["target"], request, trying)
-    target, python = job["target"], job["python"] or sys.executable
-    asked = asked_of(target, request)
-    host = Host(python, job["environment"], place_of(target), asked, TARGETS, job["seconds"])
+        return find_subjects(target, request, trying)
+    python, asked = job["python"] or sys.executable, asked_of(target, request)
+    host = Host(
+        Interpreter(python, job["environment"], asked, TARGETS), place_of(target), job["seconds"]
+    )
+    return as_asked(target, request, _hosted(host, starting))
+
+
+def _hosted(host: Host, starting: Callable[[str], None]) -> tuple[Subject, ...]:
     HOSTS.append(host)
-    return as_asked(target, request, host.subjects(starting))
+    return host.subjects(starting)
 
 
 def _not_found(target: str, request: AuditRequest, error: Exception) -> Record:

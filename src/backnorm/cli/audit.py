@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from backnorm.cli._commands import command_jobs, read_libraries, read_programs
 from backnorm.cli._documents import document_options, write_documents
 from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._output import paper, say, show
 from backnorm.cli._policy import policy_options
-from backnorm.cli._refusals import refuse_control, refuse_mixed, refuse_twice
+from backnorm.cli._refusals import (
+    refuse_control,
+    refuse_mixed,
+    refuse_twice,
+    refuse_with_programs,
+)
 from backnorm.cli._settings import is_given, jobs_of, named_in, read_config, settings_of, today_of
 from backnorm.cli._shapes import read_shapes
 from backnorm.host.calls import FRAMEWORKS
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.record import Record
     from backnorm.audit.subjects.request import Modes
+    from backnorm.cli._commands import ProgramCommand
     from backnorm.cli._jobs import AuditJob, Stage
     from backnorm.cli._policy import Policy
 
@@ -130,6 +137,23 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
     help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
 )
 @click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="CMD",
+    callback=read_programs,
+    help="Audit a program of any language that speaks the program protocol (docs/programs.md); "
+    "backnorm program cpp|c|js|python|rust|julia prints a helper for it.",
+)
+@click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    metavar="FILE:FUNCTION",
+    callback=read_libraries,
+    help="Audit a C function in a shared library, such as ./libnorm.so:norm.",
+)
+@click.option(
     "--limit",
     "seconds",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -186,6 +210,8 @@ def audit(
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
+    programs: tuple[ProgramCommand, ...],
+    libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
     form: str,
     quick: bool,
@@ -205,6 +231,8 @@ def audit(
     (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by
     running statistics, and by their output.
 
+    With --program or --library the target is a program or a C function; no TARGET is needed then.
+
     Exit status: 0 all sound, with no findings but notes (codes N, R and Z); 1 other findings; 2
     wrong use, a target that could not be audited or not be judged, or an error in the audit itself.
     With --model, and in a framework's list, a layer that was not judged counts as a finding: 1.
@@ -220,11 +248,17 @@ def audit(
     given = {name: value for name, value in others.items() if is_given(ctx, name)}
     refuse_mixed(targets, model, inputs, given)
     refuse_control(files, form, control=control)
+    commands = (*programs, *libraries)
+    alone = {"model": "model", "python": "python", "args": "arguments"}
+    refuse_with_programs(
+        commands, targets, {name: is_given(ctx, parameter) for name, parameter in alone.items()}
+    )
     settings = settings_of(ctx)
     asked = AuditJob(
         "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
     )
-    jobs = jobs_of(ctx, targets or named_in(settings) or _defaults(), asked)
+    chosen = targets or (() if commands else named_in(settings) or _defaults())
+    jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
     records = list(_with_progress(jobs, seconds, elsewhere))

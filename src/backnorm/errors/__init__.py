@@ -14,6 +14,7 @@ from backnorm.errors.files import FileError
 from backnorm.errors.folding import FoldError
 from backnorm.errors.kernels import KernelError
 from backnorm.errors.names import ArrayNameError
+from backnorm.errors.programs import ProgramError
 from backnorm.errors.ranges import RangeError
 from backnorm.errors.settings import SettingsError
 from backnorm.errors.subjects import SubjectError
@@ -38,6 +39,7 @@ __all__ = [
     "NotInstalledError",
     "NotSupportedError",
     "NothingConvertedWarning",
+    "ProgramError",
     "RangeError",
     "SettingsError",
     "ShapeError",

@@ -20,7 +20,7 @@ from backnorm.errors.causes import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["SubjectError"]
+__all__ = ["SubjectError", "ended_too"]
 
 FUNCTIONS: Final[Mapping[str, str]] = {
     "function": "Name a class. Two functions of NumPy arrays are audited as "
@@ -100,7 +100,7 @@ class SubjectError(BacknormError, RuntimeError):
             name,
             f"an answer within {seconds:g} s",
             "no answer",
-            f"It was stopped; the other targets are audited.{_ended_too(others)}",
+            f"It was stopped; the other targets are audited.{ended_too(others)}",
             REMEDIES["G21"],
             problem=f"{name} did not finish within {seconds:g} s.",
             code="G21",
@@ -189,7 +189,7 @@ class SubjectError(BacknormError, RuntimeError):
             name,
             "a process that goes on",
             got,
-            f"The other targets are audited, in a new process.{_ended_too(others)}",
+            f"The other targets are audited, in a new process.{ended_too(others)}",
             REMEDIES["G25"],
             problem=f"The process that ran {name} ended with {got}.",
             code="G25",
@@ -202,7 +202,7 @@ class SubjectError(BacknormError, RuntimeError):
             name,
             "messages of the audit on its pipe",
             "bytes that are not a message",
-            f"It was ended; the other targets are audited, in a new process.{_ended_too(others)}",
+            f"It was ended; the other targets are audited, in a new process.{ended_too(others)}",
             "Write to the files that it has opened itself, or to stdout and stderr.",
             problem=f"The process that ran {name} wrote to a pipe of the audit.",
             code="G25",
@@ -646,7 +646,7 @@ class SubjectError(BacknormError, RuntimeError):
         return cls(name, *parts, problem=error.problem, code="G27")
 
 
-def _ended_too(others: int) -> str:
+def ended_too(others: int) -> str:
     """Say how many processes were ended with a subject, in a sentence that follows another."""
     if not others:
         return ""

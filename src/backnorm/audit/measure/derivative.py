@@ -26,7 +26,7 @@ from backnorm.audit.thresholds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Sequence
 
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.measure.inputs import Inputs
@@ -285,14 +285,20 @@ def _at_step(
     dy = inputs.dy.astype(np.float64)
     step = share * STEP[fineness] * (inputs.scale if name == "x" else 1.0)
 
-    def loss(value: AnyArray) -> float:
-        changed: dict[str, Any] = {name: value}
-        y = replace(inputs, **changed).forward(subject)
-        return float(np.sum(y.astype(np.float64) * dy))
+    def losses(values: Sequence[AnyArray]) -> Iterator[float]:
+        usual = {"x": inputs.x, "gamma": inputs.gamma, "beta": inputs.beta}
+        given: list[dict[str, Any]] = [{**usual, name: value} for value in values]
+        outputs = subject.forwards([(one["x"], one["gamma"], one["beta"]) for one in given])
+        return (float(np.sum(y.astype(np.float64) * dy)) for y in outputs)
 
-    at_point = loss(point)
+    points = [_around(point, i, step) for i in np.ndindex(point.shape)]
+    found = losses([point, *(value for around in points for pair in around for value in pair)])
+    at_point = next(found)
     differences = np.array(
-        [_differences(loss, point, i, step, at_point) for i in np.ndindex(point.shape)]
+        [
+            _differences(around, [next(found) for _ in range(2 * len(around))], i, step, at_point)
+            for i, around in zip(np.ndindex(point.shape), points, strict=True)
+        ]
     )
     fourth, sixth, bend = (differences @ weights for weights in (FOURTH, SIXTH, BEND))
     limit = SMOOTH_LIMIT * GRADIENT_LIMIT[fineness] * max(size, _largest(sixth))
@@ -300,24 +306,33 @@ def _at_step(
     rough = deviation > limit
     kinked = rough
     if rough.any():
-        kinked = rough & ~hides(deviation, rounding_at(loss, point, step), step)
+        kinked = rough & ~hides(deviation, rounding_at(losses, point, step), step)
     return Derivative(sixth.reshape(point.shape), ~rough, kinked)
 
 
+def _around(
+    point: AnyArray, index: tuple[int, ...], step: float
+) -> list[tuple[AnyArray, AnyArray]]:
+    """Return the points that one element is 1, 2, 3 steps above and below."""
+    pairs = []
+    for k in (1, 2, 3):
+        up, down = point.copy(), point.copy()
+        up[index] += k * step
+        down[index] -= k * step
+        pairs.append((up, down))
+    return pairs
+
+
 def _differences(
-    loss: Callable[[AnyArray], float],
-    point: AnyArray,
+    around: Sequence[tuple[AnyArray, AnyArray]],
+    losses: Sequence[float],
     index: tuple[int, ...],
     step: float,
     at_point: float,
 ) -> list[float]:
     """Return slopes of the loss by one element over 1, 2, 3 steps to either side, then bends."""
     slopes, bends = [], []
-    for k in (1, 2, 3):
-        up, down = point.copy(), point.copy()
-        up[index] += k * step
-        down[index] -= k * step
-        above, below = loss(up), loss(down)
+    for (up, down), above, below in zip(around, losses[::2], losses[1::2], strict=True):
         # Where rounding moved the points, divide by the distance that they really have.
         slopes.append((above - below) / (float(up[index]) - float(down[index])))
         bends.append((above - 2 * at_point + below) / step)

@@ -13,7 +13,7 @@ import numpy as np
 from backnorm.audit.thresholds import ROUNDING_ALLOWANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from backnorm._types import AnyArray, Float64Array
 
@@ -35,13 +35,15 @@ TYPICAL: Final = 0.6745
 """Median of the size of a normal variable, in standard deviations."""
 
 
-def rounding_at(loss: Callable[[AnyArray], float], point: AnyArray, step: float) -> float:
+def rounding_at(
+    losses: Callable[[Sequence[AnyArray]], Iterable[float]], point: AnyArray, step: float
+) -> float:
     """Return the standard deviation of the rounding of a function of an array, near a point.
 
     Parameters
     ----------
-    loss
-        The function.
+    losses
+        The function, of several arguments at once.
     point
         Its argument.
     step
@@ -52,11 +54,12 @@ def rounding_at(loss: Callable[[AnyArray], float], point: AnyArray, step: float)
     float
         In the unit of the loss.
     """
-    rng, found = np.random.default_rng(0), []
+    rng, moved = np.random.default_rng(0), []
     for _ in range(DIRECTIONS):
         signs = rng.choice([-1.0, 1.0], point.shape)
-        moved = [(point + k * SHORT * step * signs).astype(point.dtype) for k in range(4)]
-        found.append(abs(float(np.dot(THIRD, [loss(at) for at in moved]))))
+        moved += [(point + k * SHORT * step * signs).astype(point.dtype) for k in range(4)]
+    numbers = np.array(list(losses(moved))).reshape(DIRECTIONS, len(THIRD))
+    found = np.abs(numbers @ THIRD)
     return float(np.median(found)) / (TYPICAL * float(np.sqrt(np.sum(THIRD**2))))
 
 

@@ -142,6 +142,8 @@ def _run(probe: Probe, examination: Examination) -> ProbeOutcome:
         outcome = skipped(blame.problem.rstrip("."))
         if blame.code == FAILS_LATER:
             outcome = _fails_later(examination, blame)
+        if blame.code in LOST:
+            outcome = _lost(probe, blame)
         if blame.code == AUDIT_ERROR:
             what = f"audit error: {blame.got}"
             outcome = replace(

@@ -19,6 +19,8 @@ SUBJECTS_SIDE: Final = (
     "backnorm.host",
     "backnorm.audit.subjects.runner",
     "backnorm.cli._hosts",
+    "backnorm.cli._programs",
+    "backnorm.cli._remote",
     "backnorm.torch.model.reruns",
 )
 """Code that calls a subject: what is raised within it comes from the subject."""

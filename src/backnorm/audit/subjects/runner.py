@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray, Shape
     from backnorm.errors import SubjectError
 
-__all__ = ["Others", "Run", "Runner", "Step", "Traces"]
+__all__ = ["GivenArrays", "Others", "Run", "Runner", "Step", "Traces"]
+
+GivenArrays: TypeAlias = "tuple[AnyArray, AnyArray | None, AnyArray | None]"
+"""x, gamma and beta of a forward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +136,15 @@ class Runner:
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:
         """Return y."""
         return cast("AnyArray", self._ours(self.inner.forward(self._theirs(x), gamma, beta)))
+
+    def forwards(self, calls: Sequence[GivenArrays]) -> Iterator[AnyArray]:
+        """Yield y of each of some calls, which need not wait for each other."""
+        if hasattr(self.inner, "forwards"):
+            given = [(self._theirs(x), gamma, beta) for x, gamma, beta in calls]
+            yield from map(self._ours, self.inner.forwards(given))
+        else:
+            for call in calls:
+                yield self.forward(*call)
 
     def run(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None, dy: AnyArray) -> Run:
         """Return y and the gradients of sum(y*dy)."""
