@@ -26,6 +26,7 @@ NAME: Final = "onednn"
 OPERATIONS: Final = ("forward", "backward")
 SOURCE: Final = Path(__file__).with_suffix(".cpp")
 FLAGS: Final = ("-std=c++17", "-O2", "-fopenmp", "-shared", "-fPIC")
+NO_COMPILER: Final = "there is no C++ compiler"
 EPS: Final = 1e-5
 AXES: Final = 4
 ARRAYS: Final = ("x", "dy", "out", "gamma", "beta", "mean", "variance", "dgamma", "dbeta")
@@ -56,7 +57,7 @@ def library(cache: Path | None = None) -> ctypes.CDLL:
     """
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if compiler is None:
-        raise BenchmarkError.no_onednn("there is no C++ compiler")
+        raise BenchmarkError.no_onednn(NO_COMPILER)
     text = SOURCE.read_bytes() + " ".join((compiler, *FLAGS)).encode()
     file = (cache or _cache()) / f"onednn-{hashlib.sha256(text).hexdigest()[:16]}.so"
     try:
