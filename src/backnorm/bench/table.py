@@ -101,15 +101,25 @@ def training_table(row: dict[str, Any]) -> Table:
     title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
     table = Table(title=title, box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)
-    for name in ("step, ms", "to stock", "norm + act, ms", "to stock", "held, MB", "to stock"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = {"step": "step, ms", "normalization": "norm + act, ms", "held_bytes": "held, MB"}
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("to stock", justify="right", no_wrap=True)
+    shares = ("convolution", "rest")
+    for name in shares:
+        table.add_column(f"{name}, ms", justify="right", no_wrap=True)
     for name in row["held_bytes"]:
         cells = []
-        for column, scale in (("step", 1e3), ("normalization", 1e3), ("held_bytes", 1e-6)):
+        for column in columns:
             value, ratio = row[column].get(name), row["to_stock"][column].get(name)
-            cells += ["-" if value is None else f"{value * scale:.1f}", _ratio(ratio)]
+            cells += [_scaled(value, 1e-6 if column == "held_bytes" else 1e3), _ratio(ratio)]
+        cells += [_scaled(row[column].get(name), 1e3) for column in shares]
         table.add_row(name, *cells)
     return table
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return "-" if value is None else f"{value * scale:.1f}"
 
 
 def losses_line(row: dict[str, Any]) -> str:

@@ -31,7 +31,14 @@ LEAST_WIDTH = 150  # columns of the table; a narrower terminal wraps it
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 PEERS = (*FRAMEWORKS, "onednn")
 # Images of a step without --batch: the step takes a second or two.
-MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
+MODELS = {
+    "resnet18": 16,
+    "resnet50": 8,
+    "mobilenetv2": 16,
+    "efficientnet_b0": 8,
+    "convnext_atto": 8,
+}
+OWN_ACTIVATION = ("efficientnet_b0", "convnext_atto")
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 OF_SHAPES = (
     "suite",
@@ -44,7 +51,7 @@ OF_SHAPES = (
     "plot_file",
 )
 OF_PEERS = ("peers", "interpreters")
-OF_MODELS = ("batch", "size", "steps", "inplace")
+OF_MODELS = ("batches", "size", "steps", "inplace")
 
 
 def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -116,7 +123,13 @@ def _interpreters(
 @click.option(
     "--model", type=click.Choice(tuple(MODELS)), help="Time training steps of this network instead."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="With --model: images of a step.")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="With --model: images of a step; may be repeated.",
+)
 @click.option("--size", type=click.IntRange(min=32), default=224, help="With --model: image size.")
 @click.option(
     "--steps", type=click.IntRange(min=1), default=20, help="With --model: number of steps."
@@ -144,7 +157,7 @@ def bench(
     interpreters: tuple[tuple[str, str], ...],
     rounds: int,
     model: str | None,
-    batch: int | None,
+    batches: tuple[int, ...],
     size: int,
     steps: int,
     inplace: bool,
@@ -175,8 +188,9 @@ def bench(
             options = BenchOptions(suite, layouts, dtype, operations, found, interpreters, rounds)
             _write(_measure(options, against), json_file, plot_file)
         else:
-            images = MODELS[model] if batch is None else batch
-            _train(model, layouts, (images, size, steps), json_file, inplace=inplace)
+            _refuse_inplace(model, inplace=inplace)
+            amounts = [(images, size, steps) for images in batches or (MODELS[model],)]
+            _train(model, layouts, amounts, json_file, inplace=inplace)
     except BacknormError as error:
         raise click.ClickException(str(error)) from error
 
@@ -189,6 +203,12 @@ def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
         if given and name in names:
             message = f"{parameter.opts[0]} {why}"
             raise click.UsageError(message)
+
+
+def _refuse_inplace(model: str, *, inplace: bool) -> None:
+    if inplace and model in OWN_ACTIVATION:
+        message = f"--inplace cannot be used with --model {model}, which has no leaky_relu"
+        raise click.UsageError(message)
 
 
 def _without_missing_onednn(peers: tuple[str, ...], *, wanted: bool) -> tuple[str, ...]:
@@ -211,7 +231,7 @@ def _without_missing_onednn(peers: tuple[str, ...], *, wanted: bool) -> tuple[st
 def _train(
     model: str,
     layouts: tuple[str, ...],
-    amounts: tuple[int, int, int],
+    amounts: list[tuple[int, int, int]],
     json_file: Path | None,
     *,
     inplace: bool,
@@ -220,16 +240,16 @@ def _train(
     from rich.progress import Progress
 
     from backnorm.bench.table import losses_line, training_table
-    from backnorm.bench.training import TRAINED, Setup, result, run, total
+    from backnorm.bench.training import Setup, forms, result, run, total
     from backnorm.cli._files import write_atomically
 
-    setups = [Setup(model, layout, *amounts, inplace) for layout in layouts]
+    setups = [Setup(model, layout, *of, inplace) for layout in layouts for of in amounts]
     rows: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("training", total=sum(map(total, setups)))
         for setup in setups:
             images = f"{setup.steps} steps of {setup.batch} images of {setup.size}x{setup.size}"
-            say(f"Timing {len(TRAINED)} forms of {model} in {setup.layout}: {images}.")
+            say(f"Timing {len(forms(model))} forms of {model} in {setup.layout}: {images}.")
             rows.append(run(setup, lambda: progress.advance(task)))
     _print([part for row in rows for part in (training_table(row), losses_line(row), "")])
     if json_file is not None:
