@@ -19,6 +19,9 @@ NETWORKS: Final = ("resnet50", "mobilenetv2")
 COLUMNS: Final = tuple((suite, layout) for suite in NETWORKS for layout in ("nchw", "nhwc"))
 PASSES: Final = ("forward", "backward")
 
+HEAD: Final = 2
+"""Lines of a table before its first row."""
+
 BEHIND: Final = 0.9
 """Below this share of oneDNN's speed a shape is listed with what limits it."""
 
@@ -33,18 +36,18 @@ AT_SUMS: Final = 1.4
 
 
 def median_run(paths: Iterable[Path]) -> dict[str, Any]:
-    """Return one run made of several: of each time the median, and ratios of these."""
+    """Return one run made of several, which other programs may have disturbed.
+
+    Each time is the median over the runs of a call's lower quartile: where threads wait for a core
+    that another program has, a median within a run says more about that program.
+    """
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    rows = [
-        _median_row([row for row in same if row is not None])
-        for same in zip(*(_in_order(run, runs[0]) for run in runs), strict=True)
-    ]
+    same: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for run in runs:
+        for row in run["rows"]:
+            same.setdefault(_key(row), []).append(row)
+    rows = [_median_row(found) for found in same.values()]
     return {**runs[0], "runs": len(runs), "rows": rows, "summary": by_suite(rows)}
-
-
-def _in_order(run: dict[str, Any], first: dict[str, Any]) -> list[dict[str, Any] | None]:
-    found = {_key(row): row for row in run["rows"]}
-    return [found.get(_key(row)) for row in first["rows"]]
 
 
 def _key(row: dict[str, Any]) -> tuple[object, ...]:
@@ -53,27 +56,20 @@ def _key(row: dict[str, Any]) -> tuple[object, ...]:
 
 def _median_row(rows: list[dict[str, Any]]) -> BenchRow:
     first = rows[0]
-
-    def middle(name: str) -> float:
-        return median(row[name] for row in rows)
-
-    seconds = {
-        "backnorm": middle("backnorm"),
-        "backnorm (out given)": middle("backnorm_given"),
-        "copy (plain)": middle("copy"),
-        "copy (streaming)": middle("copy"),
-        "bound": middle("bound"),
-    }
-    peers = {name: median(row["peers"][name] for row in rows) for name in first["peers"]}
     quartiles = {
-        name: tuple(median(row["quartiles"][name][end] for row in rows) for end in (0, 1))
-        for name in first["quartiles"]
+        name: (_middle(rows, name, 0), _middle(rows, name, 1)) for name in first["quartiles"]
     }
+    seconds = {name: low for name, (low, _) in quartiles.items()}
+    peers = {name: seconds[name] for name in first["peers"]}
     case = BenchCase(first["suite"], tuple(first["shape"]), first["weight"])
     return BenchRow.of(
         case, first["op"], first["layout"], first["dtype"], first["threads"], seconds, peers,
         cache=first["cache"], quartiles=quartiles, errors=first["errors"],
     )  # fmt: skip
+
+
+def _middle(rows: list[dict[str, Any]], call: str, end: int) -> float:
+    return median(row["quartiles"][call][end] for row in rows)
 
 
 def tables(path: Path) -> dict[str, str]:
@@ -87,7 +83,12 @@ def tables(path: Path) -> dict[str, str]:
         "slower": _slower(rows),
         "peers' errors": _errors(rows),
     }
-    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
+    return {name: _text(list(lines)) for name, lines in made.items()}
+
+
+def _text(lines: list[str]) -> str:
+    """Return a table, or a word where it has a head and nothing else."""
+    return "\n".join(lines) + "\n" if len(lines) > HEAD else "None.\n"
 
 
 def _cached(summary: dict[str, Any]) -> Iterator[str]:
