@@ -41,14 +41,21 @@ def test_bounds_read_all_and_write_all(op: str, layout: str) -> None:
 
 @needs_native
 @pytest.mark.parametrize("piece", [0, 8, 64, 1000, 10**9])
-@pytest.mark.parametrize("words", [0, 1, 7, 100_001])
-def test_bounds_end_where_the_arrays_end(words: int, piece: int) -> None:
-    """Whatever the pieces are, and with more words than one thread takes."""
-    x, target = np.arange(words, dtype=np.uint64), np.zeros(words + 1, dtype=np.uint64)
-    as_bytes = (target[:words].view(np.uint8), x.view(np.uint8))
-    native_kernel.least_move(*as_bytes, None, piece, 1, streaming=False)
-    assert np.array_equal(target[:words], ~x)
-    assert target[words] == 0
+@pytest.mark.parametrize("words", [0, 1, 7, 8, 49, 100_001])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_bounds_end_where_the_arrays_end(
+    words: int, piece: int, first: int, *, streaming: bool
+) -> None:
+    """Whatever the pieces and the alignment are, and with more words than one thread takes."""
+    x, z = np.arange(words, dtype=np.uint64), np.arange(words, dtype=np.uint64)[::-1].copy()
+    target = np.zeros(words + 2, dtype=np.uint64)
+    inside = target[first : first + words]
+    native_kernel.least_move(
+        *(array.view(np.uint8) for array in (inside, x, z)), piece, 2, streaming=streaming
+    )
+    assert np.array_equal(inside, x ^ z)
+    assert target[:first].sum() == target[first + words :].sum() == 0
 
 
 def test_a_case_is_in_the_second_level_if_x_and_y_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,16 +33,20 @@ void copy_streaming(char* target, const char* source, size_t bytes) {
 }
 
 void streamed(uint64_t* y, const uint64_t* x, const uint64_t* z, size_t count) {
+    size_t i = 0;
 #if defined(__SSE2__)
-    for (size_t i = 0; i + 2 <= count; i += 2) {
+    if (count && reinterpret_cast<uintptr_t>(y) % 16) {
+        y[0] = z ? x[0] ^ z[0] : x[0];
+        i = 1;
+    }
+    for (; i + 2 <= count; i += 2) {
         __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
         if (z) value = _mm_xor_si128(value, _mm_loadu_si128(reinterpret_cast<const __m128i*>(z + i)));
         _mm_stream_si128(reinterpret_cast<__m128i*>(y + i), value);
     }
     _mm_sfence();
-#else
-    for (size_t i = 0; i < count; ++i) y[i] = z ? x[i] ^ z[i] : x[i];
 #endif
+    for (; i < count; ++i) y[i] = z ? x[i] ^ z[i] : x[i];
 }
 
 // The loops are inlined into a function for each width of vectors, where the compiler makes vectors of them. A plain loop
