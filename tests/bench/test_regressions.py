@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +42,7 @@ def recorded(rows: list[BenchRow], path: Path, machine: object = HERE) -> Path:
 
 def compared(now: BenchRow, path: Path) -> list[str]:
     """The lines for a run of one row."""
-    return regressions.compared([now], by_suite([now]), path)
+    return regressions.compared([now], path)
 
 
 def test_what_is_as_fast_is_no_regression(tmp_path: Path) -> None:
@@ -75,6 +75,15 @@ def test_what_noise_explains_does_not_count(tmp_path: Path) -> None:
     path = recorded([row(2.0)], tmp_path / "run.json")
     lines = compared(row(3.0, noise=0.4), path)
     assert not any("64x256" in line for line in lines)
+
+
+def test_only_what_both_runs_have_is_compared(tmp_path: Path) -> None:
+    """A mean over other shapes would say nothing, nor would one with other threads."""
+    other = replace(row(9.0), shape=(2, 2))
+    path = recorded([row(2.0), other], tmp_path / "run.json")
+    assert compared(row(2.0), path) == [f"No figure is worse than in {path}."]
+    lines = compared(replace(row(3.0), threads=1), path)
+    assert lines == [f"Not compared with {path}, which has no such shape with as many threads."]
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def _measure(options: BenchOptions, against: Path | None) -> list[BenchRow]:
     rows = list(track(run(options), "timing", total=total, console=talk, transient=True))
     summaries = by_suite(rows)
     tables = [summary_table(suite, summary) for suite, summary in summaries.items()]
-    lines = [] if against is None else compared(rows, summaries, against)
+    lines = [] if against is None else compared(rows, against)
     _print([rows_table(rows), *tables, errors_line(rows), *lines], LEAST_WIDTH)
     return rows
 
