@@ -76,7 +76,7 @@ def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
     networks = {name: _trainee(name, setup) for name in forms(setup.model)}
     data = parts.Images(setup.batch, setup.size, setup.layout, SEED)
     step, losses = _steps(networks, setup, data, advance)
-    measured = {"step": step, **_shares(networks, step, setup, data, advance)}
+    measured = {"step": step, **_shares(networks, setup, data, advance)}
     measured["held_bytes"] = {}
     for name in _held(setup):
         network = networks[name] if name in networks else _trainee(name, setup)
@@ -119,14 +119,13 @@ def _steps(
 
 def _shares(
     networks: dict[str, parts.Trainee],
-    step: dict[str, float],
     setup: Setup,
     data: parts.Images,
     advance: Callable[[], None],
 ) -> dict[str, dict[str, float]]:
-    """Return where the time of a step goes: a row for each part, and the rest of the step."""
+    """Return where the time of a step goes under the profiler: each part, and the rest."""
     inside: dict[str, dict[str, list[float]]] = {
-        part: {name: [] for name in networks} for part in PARTS
+        part: {name: [] for name in networks} for part in (*PARTS, "rest")
     }
     for _ in range(min(PROFILED, setup.steps)):
         batch = data.draw()
@@ -134,11 +133,9 @@ def _shares(
             for part, seconds in network.parts(*batch).items():
                 inside[part][name].append(seconds)
         advance()
-    shares = {
+    return {
         part: {name: median(times) for name, times in of.items()} for part, of in inside.items()
     }
-    rest = {name: step[name] - sum(of[name] for of in shares.values()) for name in networks}
-    return {**shares, "rest": rest}
 
 
 def _held(setup: Setup) -> tuple[str, ...]:

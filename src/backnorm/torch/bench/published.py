@@ -12,7 +12,7 @@ from backnorm.errors import NotInstalledError
 __all__ = ["ACTIVATION", "MODELS", "build", "without_normalization"]
 
 MODELS: Final = ("efficientnet_b0", "convnext_atto")
-"""ConvNeXt has batch normalization in place of its layer normalization."""
+"""ConvNeXt has batch normalization in place of its layer normalization, but none in its head."""
 
 ACTIVATION: Final = {
     "efficientnet_b0": "silu",
@@ -45,6 +45,8 @@ def build(model: str) -> nn.Module:
         raise NotInstalledError.package("timm", "architectures", f"--model {model}") from None
     if model == "convnext_atto":
         convnext: nn.Module = timm.create_model(model, norm_layer=nn.BatchNorm2d, conv_mlp=True)
+        # Behind the pooling a channel of one image has one value, which has no variance.
+        convnext.get_submodule("head").add_module("norm", nn.Identity())
         return convnext
     network: nn.Module = timm.create_model(model)
     return network

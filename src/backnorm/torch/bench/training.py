@@ -61,11 +61,12 @@ class Trainee:
         return loss.item(), time.perf_counter() - begin
 
     def parts(self, x: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
-        """Train one step under the profiler, and return the seconds of `events.PARTS`."""
+        """Train one step under the profiler; return the seconds of `events.PARTS` and the rest."""
         os.environ.setdefault(*_QUIET)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as record:
-            self.step(x, target)
-        return events.seconds(record.events() or [])
+            _, step = self.step(x, target)
+        parts = events.seconds(record.events() or [])
+        return {**parts, "rest": step - sum(parts.values())}
 
     def held_bytes(self, x: torch.Tensor, target: torch.Tensor) -> int:
         """Return the bytes that a forward pass saves for backward, without the parameters.
