@@ -493,6 +493,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        BenchmarkError.no_onednn("fatal error: dnnl.hpp: No such file or directory\n"),
+        (
+            "oneDNN is not timed: fatal error: dnnl.hpp: No such file or directory. On Debian both "
+            "come with: apt-get install g++ libdnnl-dev"
+        ),
+    ),
+    (
         BenchmarkError.no_recording("run.json"),
         (
             "run.json does not hold a recording of the lab. Trainings are added to the file if it "

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
+import _peers
 import pages
+from backnorm.bench.suites import SUITES
+from backnorm.bench.summary import BenchRow
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 PAGES = pages.pages()
@@ -88,6 +94,32 @@ def test_a_table_is_written_between_its_marks() -> None:
     old = f"before\n\n{begin}\nold\n\n{end}\nafter\n\n{other}"
     new = pages.with_table(old, "one", "new\n")
     assert new == f"before\n\n{begin}\nnew\n\n{end}\nafter\n\n{other}"
+
+
+def made_up(seconds: float, path: Path) -> Path:
+    """A run of one row, whose fastest quarter takes half of its median."""
+    calls = ("backnorm", "copy (plain)", "copy (streaming)", "bound (plain)", "onednn")
+    times = dict.fromkeys(calls, seconds) | {"onednn": 1.0}
+    quartiles = {name: (time / 2, time) for name, time in times.items()}
+    row = BenchRow.of(
+        SUITES["resnet50"][0], "forward", "nchw", "float32", 1, times, {"onednn": 1.0},
+        cache="L2", quartiles=quartiles,
+    )  # fmt: skip
+    path.write_text(json.dumps({"schema": 2, "rows": [asdict(row)]}), encoding="utf-8")
+    return path
+
+
+def test_several_runs_make_one(tmp_path: Path) -> None:
+    """Of each time the median over the runs of the fastest quarter."""
+    paths = [made_up(seconds, tmp_path / f"{seconds}.json") for seconds in (8.0, 2.0, 4.0)]
+    run = _peers.median_run(paths)
+    (row,) = run["rows"]
+    assert (run["runs"], row.backnorm, row.peers["onednn"], row.bound) == (3, 2.0, 0.5, 2.0)
+    assert row.quartiles["backnorm"] == (2.0, 4.0)
+    (line,) = list(_peers._behind(run["rows"]))[_peers.HEAD :]
+    assert "| 32x64x112x112 | nchw | forward | L2 |" in line
+    assert line.endswith("| 500.000 | 0.25 | 1.00 | memory |")
+    assert _peers._text(list(_peers._slower(run["rows"]))) == "None.\n"
 
 
 def test_a_page_without_marks_is_an_error() -> None:

@@ -122,6 +122,11 @@ def _series(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     size = {id(row): 4 * math.prod(row["shape"]) for row in rows}
     return {
         "copy of x": [(size[id(row)], row["copy"] * 1e3) for row in rows],
-        "PyTorch": [(size[id(row)], min(row["peers"].values()) * 1e3) for row in rows],
+        "PyTorch": [(size[id(row)], _of_torch(row) * 1e3) for row in rows],
         "backnorm": [(size[id(row)], row["backnorm"] * 1e3) for row in rows],
     }
+
+
+def _of_torch(row: Mapping[str, Any]) -> float:
+    """Return PyTorch's seconds, the faster of its ways."""
+    return min(time for name, time in row["peers"].items() if name.startswith("torch"))

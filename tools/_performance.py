@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSES = ("forward", "backward")
+RATIOS = ("to_copy", "to_torch", "slowest_to_torch")
 
 
 def tables(path: Path) -> dict[str, str]:
@@ -24,14 +25,15 @@ def tables(path: Path) -> dict[str, str]:
 
 def ratios(rows: list[BenchRow]) -> Iterator[str]:
     """Give a line for each suite, layout, operation and group of shapes."""
-    yield "| suite | layout | operation | shapes | to copy | to peer | slowest to peer |"
+    yield "| suite | layout | operation | shapes | to copy | times PyTorch | slowest |"
     yield "|---|---|---|---|---|---|---|"
     for suite in dict.fromkeys(row.suite for row in rows):
         for layout, operations in summary([row for row in rows if row.suite == suite]).items():
             for op, groups in operations.items():
-                for name, values in groups.items():
-                    cells = " | ".join("" if v is None else f"{v:.2f}" for v in values.values())
-                    yield f"| {suite} | {layout} | {op} | {name} | {cells} |"
+                for group, values in groups.items():
+                    known = (values.get(name) for name in RATIOS)
+                    cells = " | ".join("" if v is None else f"{v:.2f}" for v in known)
+                    yield f"| {suite} | {layout} | {op} | {group} | {cells} |"
 
 
 def milliseconds(rows: list[BenchRow]) -> Iterator[str]:
@@ -43,6 +45,6 @@ def milliseconds(rows: list[BenchRow]) -> Iterator[str]:
         ours = {row.op: row for row in some if row.shape == shape}
         forward, backward = (ours[name] for name in PASSES)
         seconds = [forward.copy, forward.backnorm, backward.backnorm]
-        seconds += [min(row.peers.values()) for row in (forward, backward)]
+        seconds += [row.to_frameworks["torch"] * row.backnorm for row in (forward, backward)]
         cells = " | ".join(f"{value * 1e3:.2f}" for value in seconds)
         yield f"| {'x'.join(map(str, shape))} | {cells} |"

@@ -9,6 +9,8 @@
                                                            built there and audited
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
+    python tools/pages.py peers RUN …                      the medians of several runs of
+                                                           `backnorm bench --json RUN`
     python tools/pages.py cheatsheet                       cheatsheet.pdf in docs/ and in docs/zh/,
                                                            printed from site/
 
@@ -26,12 +28,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import _cheatsheet
 import _chinese
 import _figures
 import _frameworks
+import _peers
 import _performance
 import _programs
 from backnorm.cli._meter import metered
@@ -41,6 +45,8 @@ from backnorm.report.dialects import to_page
 from backnorm.report.findings import to_findings, to_method_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+PEERS = DOCS / "performance-onednn.json"
 
 METHOD_MARK = "<!-- from here written by tools/pages.py -->\n"
 FRAMEWORKS_MARK = "<!-- written by hand from here -->"
@@ -55,7 +61,8 @@ def pages() -> dict[Path, str]:
     method, performance = DOCS / "audit-method.md", DOCS / "performance.md"
     by_hand = method.read_text(encoding="utf-8").partition(METHOD_MARK)[0]
     text = performance.read_text(encoding="utf-8")
-    for name, table in _performance.tables(DOCS / "performance.json").items():
+    tables = _performance.tables(DOCS / "performance.json") | _peers.tables(PEERS)
+    for name, table in tables.items():
         text = with_table(text, name, table)
     return {
         DOCS / "dialects.md": to_page(),
@@ -141,6 +148,13 @@ def write_frameworks(arguments: list[str]) -> None:
     path.write_text(with_sections(path.read_text(encoding="utf-8"), new), encoding="utf-8")
 
 
+def write_peers(runs: list[Path]) -> None:
+    """Write the medians of several runs, and the tables that show them."""
+    run = _peers.median_run(runs)
+    PEERS.write_text(json.dumps(run, indent=1, default=asdict) + "\n", encoding="utf-8")
+    write_tables()
+
+
 def main(arguments: list[str]) -> None:
     """Write what is asked for."""
     match arguments:
@@ -158,6 +172,8 @@ def main(arguments: list[str]) -> None:
             for name in ("cheatsheet", "zh/cheatsheet"):
                 page = DOCS.parent / "site" / f"{name}.html"
                 _cheatsheet.print_page(page, DOCS / f"{name}.pdf")
+        case ["peers", _, *_]:
+            write_peers(list(map(Path, arguments[1:])))
         case ["frameworks", *others]:
             write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:

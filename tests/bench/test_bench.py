@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from backnorm import kernels
 from backnorm.bench import BenchOptions, engine, run
 from backnorm.bench.suites import SUITES, cases
-from backnorm.bench.summary import LARGE_BYTES, BenchRow, summary
-from backnorm.bench.table import _bar
-from backnorm.bench.timing import LEAST_SAMPLE, WARM_UP, alternate
+from backnorm.bench.summary import CACHED_BYTES, LARGE_BYTES, BenchRow, by_suite, summary
+from backnorm.bench.table import _bar, errors_line
+from backnorm.bench.timing import LEAST_SAMPLE, WARM_UP, alternate, quartiles, sampled
 from backnorm.cli import main
 from backnorm.errors import BenchmarkError
 from backnorm.results import Gradients
@@ -74,7 +74,55 @@ def test_row_compares_with_the_faster_copy_and_the_fastest_peer() -> None:
     made = BenchRow.of(
         SUITES["dense"][0], "forward", "nchw", "float32", 2, seconds, {"a": 8, "b": 6}
     )
-    assert (made.to_copy, made.to_fastest_peer) == (2.0, 1.5)
+    assert (made.to_copy, made.to_fastest_peer, made.bound) == (2.0, 1.5, None)
+    seconds |= {"bound (plain)": 1.0, "bound (streaming)": 0.5}
+    bounded = BenchRow.of(SUITES["dense"][0], "forward", "nchw", "float32", 2, seconds, {})
+    assert (bounded.bound, bounded.to_bound) == (0.5, 8.0)
+
+
+def test_a_framework_counts_by_its_faster_way() -> None:
+    """PyTorch has two, oneDNN one."""
+    peers = {"torch": 8.0, "torch (out given)": 6.0, "onednn": 1.0}
+    assert row(peers=peers).to_frameworks == {"torch": 3.0, "onednn": 0.5}
+    group = summary([row(peers=peers), row(weight=3)])["nchw"]["forward"]["all"]
+    assert group["to_torch"] == pytest.approx(3.0, rel=1e-12)
+    assert group["to_a"] == pytest.approx(4.0, rel=1e-12)
+    assert group["slowest_to_onednn"] == 0.5
+
+
+def test_sizes_are_apart() -> None:
+    """Second and third level, both, and memory."""
+    cached = [row(cache="L2", to_copy=4.0), row(cache="L3", to_copy=1.0)]
+    far = row(cache="memory", to_copy=8.0, shape=(CACHED_BYTES, 1))
+    groups = summary([*cached, far])["nchw"]["forward"]
+    found = {name: round(values["to_copy"] or 0, 9) for name, values in groups.items()}
+    assert found == {"all": 3.174802104, "L2": 4, "L3": 1, "to 8 MiB": 2, "memory": 8}
+
+
+def test_each_suite_has_its_summary() -> None:
+    """The weights of two networks do not add up."""
+    found = by_suite([row(suite="a", to_copy=2.0), row(suite="b", to_copy=8.0)])
+    assert found["a"]["nchw"]["forward"]["all"]["to_copy"] == pytest.approx(2.0)
+    assert found["b"]["nchw"]["forward"]["all"]["to_copy"] == pytest.approx(8.0)
+
+
+def test_largest_errors_are_a_line() -> None:
+    """Of each result of the engine and of a peer that was given the same arrays."""
+    rows = [
+        row(errors={"backnorm": {"y": 0.5}, "onednn": {"y": 2.0}}),
+        row(errors={"backnorm": {"y": 0.75, "dx": 1.0}}),
+    ]
+    assert errors_line(rows) == (
+        "Largest errors, in units of rounding: backnorm y 0.75, dx 1; onednn y 2."
+    )
+    assert errors_line([row()]) == ""
+
+
+def test_quartiles_of_samples() -> None:
+    """Of one sample, itself."""
+    assert quartiles([3.0]) == (3.0, 3.0)
+    assert quartiles([5.0, 1.0, 2.0, 3.0, 4.0]) == (2.0, 4.0)
+    assert sampled({"a": lambda: 1.0}, 3) == {"a": [1.0, 1.0, 1.0]}
 
 
 def test_summary_weighs_ratios_geometrically() -> None:
@@ -149,9 +197,11 @@ def test_command_writes_json(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*arguments, "--json", str(file)])
     assert result.exit_code == 0, result.output
     written = json.loads(file.read_text())
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     assert {"op", "layout", "dtype", "shape", "weight", "to_copy"} <= written["rows"][0].keys()
-    assert written["summary"]["nchw"]["backward"]["all"]["to_copy"] > 0
+    assert {"cache", "bound", "quartiles", "errors"} <= written["rows"][0].keys()
+    assert written["machine"]["level"]
+    assert written["summary"]["dense"]["nchw"]["backward"]["all"]["to_copy"] > 0
     assert "4096x1024" in result.output
 
 

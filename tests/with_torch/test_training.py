@@ -14,26 +14,21 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import backnorm.torch  # noqa: E402
 from backnorm.bench.suites import cases  # noqa: E402
-from backnorm.bench.training import (  # noqa: E402
-    HELD,
-    TRAINED,
-    WARM_UP,
-    Setup,
-    loss_difference,
-    run,
-    total,
-)
+from backnorm.bench.training import WARM_UP, Setup, loss_difference, run, total  # noqa: E402
 from backnorm.cli import main  # noqa: E402
 from backnorm.errors import UnknownNameError  # noqa: E402
-from backnorm.torch.bench import training  # noqa: E402
+from backnorm.torch.bench import events, published, training  # noqa: E402
+from backnorm.torch.bench.events import COUNTED  # noqa: E402
 from backnorm.torch.bench.models import MODELS, NORMS, build  # noqa: E402
-from backnorm.torch.bench.training import COUNTED, Images, trainee  # noqa: E402
+from backnorm.torch.bench.training import Images, forms, trainee  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PARAMETERS = {"resnet18": 11_689_512, "resnet50": 25_557_032, "mobilenetv2": 3_504_872}
 """As published with the weights that are trained for them."""
+
+HELD = (*forms("resnet18"), "stock, kept")
 
 LARGER = 2.0**-52 * 1e5
 """Of float64: 50 layers of some thousand products each, and as much again backward."""
@@ -110,7 +105,8 @@ def profiled(name: str, *, inplace: bool = False) -> dict[str, int]:
     images = Images(2, 32, "nchw", 0)
     with torch.profiler.profile(record_shapes=True) as record:
         network.step(*images.draw())
-    names = [event.name for event in record.events() if training._outermost(event)]
+    counted = [e for e in record.events() if events._outermost(e) == "normalization"]
+    names = [event.name for event in counted]
     return {name: names.count(name) for name in names}
 
 
@@ -149,27 +145,28 @@ def event(name: str, microseconds: float, parent: object = None) -> SimpleNamesp
     )
 
 
-def test_time_of_normalization_is_that_of_its_outermost_events(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_time_of_a_part_is_that_of_its_outermost_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up times, so that no clock decides: in seconds, what lies in another event once."""
-    forward = event(training._FORWARD, 1000)
+    forward = event(events.FORWARD, 1000)
     ours = event("_OutOfPlace", 100, forward)
-    events = [
+    convolution = event("aten::convolution", 500, forward)
+    found = [
         forward,
         ours,
         event("aten::native_batch_norm", 70, ours),
         event("aten::relu_", 20, forward),
         event("aten::add_", 3, forward),
-        event("aten::convolution", 500, forward),
+        convolution,
+        event("aten::add_", 7, convolution),
+        event("aten::convolution_backward", 900),
         event("aten::add_", 90),  # of the optimizer
     ]
-    record = SimpleNamespace(events=lambda: events)
+    record = SimpleNamespace(events=lambda: found)
     monkeypatch.setattr(training, "profile", lambda **_: nullcontext(record))
     network = trainee("stock", "resnet18", "nchw", inplace=False, seed=0)
-    assert network.normalization(*Images(2, 32, "nchw", 0).draw()) == pytest.approx(
-        123e-6, rel=1e-12
-    )
+    parts = network.parts(*Images(2, 32, "nchw", 0).draw())
+    assert parts.pop("rest") != 0
+    assert parts == pytest.approx({"normalization": 123e-6, "convolution": 1400e-6}, rel=1e-12)
 
 
 def test_bytes_held_count_each_storage_once() -> None:
@@ -220,6 +217,29 @@ def test_images_are_the_same_for_the_same_seed() -> None:
     assert not torch.equal(x, images.draw()[0])
 
 
+@pytest.mark.parametrize("model", published.MODELS)
+def test_networks_of_timm_are_trained_in_three_forms(model: str) -> None:
+    """As published, converted, and without a normalization; the activations stay."""
+    pytest.importorskip("timm", reason="timm is not installed")
+    assert forms(model) == ("stock", "converted", "none")
+    x, target = Images(1, 64, "nchw", 0).draw()
+    scores = {}
+    for name in forms(model):
+        network = trainee(name, model, "nchw", inplace=False, seed=0).network
+        assert network.training
+        with torch.profiler.profile() as record:
+            scores[name] = network(x)
+        torch.nn.functional.cross_entropy(scores[name], target).backward()
+        ran = {event.name for event in record.events()} & COUNTED
+        layers = {"stock": "aten::native_batch_norm", "converted": "_OutOfPlace"}
+        assert ran.intersection(layers.values()) == {
+            layers[name] for name in layers.keys() & {name}
+        }
+    assert torch.allclose(scores["stock"], scores["converted"], rtol=1e-3, atol=1e-4)
+    acts = {type(m).__name__ for m in network.modules()}
+    assert acts & {"SiLU", "GELU"}
+
+
 def test_loss_difference_is_the_largest() -> None:
     """Relative to the stock run's."""
     assert loss_difference([4.0, 2.0, 1.0], [4.0, 1.0, 1.25]) == 0.5
@@ -236,20 +256,24 @@ def test_a_run_has_the_same_losses_and_every_part() -> None:
     assert row["losses"]["stock"][0] != row["losses"]["stock"][1]
     assert max(row["loss_difference"].values()) < 1e-3
     assert row["loss_difference"]["stock, nudged"] > 0
-    assert all(row[part][name] > 0 for part in ("normalization", "step") for name in TRAINED)
+    names = forms("resnet18")
+    assert all(row[part][name] > 0 for part in ("normalization", "step") for name in names)
+    assert all(row[part][name] > 0 for part in ("convolution", "rest") for name in names)
     assert row["to_stock"]["held_bytes"]["fused"] < 1
 
 
 def test_command_trains_and_writes(tmp_path: Path) -> None:
     """A table for each layout, and the same as JSON."""
     file = tmp_path / "training.json"
-    words = "bench --model resnet18 --size 32 --batch 2 --steps 2 --inplace --json"
+    words = "bench --model resnet18 --size 32 --batch 2 --batch 3 --steps 2 --inplace --json"
     result = CliRunner().invoke(main, [*words.split(), str(file)])
     assert result.exit_code == 0, result.output
     assert "resnet18, leaky_relu, nhwc, 2x3x32x32" in result.output
+    assert "convolution, ms" in result.output
     written = json.loads(file.read_text())
     assert written["schema"] == 1
-    assert [row["layout"] for row in written["training"]] == ["nchw", "nhwc"]
+    setups = [(row["layout"], row["batch"]) for row in written["training"]]
+    assert setups == [("nchw", 2), ("nchw", 3), ("nhwc", 2), ("nhwc", 3)]
     held = written["training"][0]["held_bytes"]
     assert held["fused"] < held["stock"] < held["stock, kept"]
 
@@ -261,6 +285,7 @@ def test_command_trains_and_writes(tmp_path: Path) -> None:
         (["--model", "resnet18", "--suite", "small"], "--suite cannot be used with --model"),
         (["--op", "autograd", "--peers", "torch"], "--peers cannot be used with --op autograd"),
         (["--model", "vgg"], "Invalid value for '--model'"),
+        (["--model", "efficientnet_b0", "--inplace"], "--inplace cannot be used with --model eff"),
     ],
 )
 def test_options_without_effect_are_refused(arguments: list[str], words: str) -> None:

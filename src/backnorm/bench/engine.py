@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation, AnyArray, Shape
 
-__all__ = ["AUTOGRAD", "OPERATIONS", "CaseArrays", "autograd_calls", "calls", "data"]
+__all__ = [
+    "AUTOGRAD",
+    "OPERATIONS",
+    "CaseArrays",
+    "autograd_calls",
+    "calls",
+    "checked_channels",
+    "data",
+    "exact",
+]
 
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
 AUTOGRAD = "autograd"
@@ -113,17 +122,21 @@ def _copies(arrays: CaseArrays) -> tuple[Callable[[], object], Callable[[], obje
 
 
 def _check(op: str, arrays: CaseArrays, results: Mapping[str, AnyArray | None]) -> None:
-    """Compare three channels with the reference: no channel depends on another."""
-    c = arrays.x.shape[1]
-    channels = sorted({0, c // 2, c - 1})
-    exact = _exact(op, arrays, channels)
+    channels = checked_channels(arrays)
+    expected = exact(op, arrays, channels)
     for name, result in results.items():
         if result is not None:
             part = result[channels] if result.ndim == 1 else result[:, channels]
-            _compare(op, arrays, part, exact[name])
+            _compare(op, arrays, part, expected[name])
 
 
-def _exact(op: str, arrays: CaseArrays, channels: list[int]) -> dict[str, Any]:
+def checked_channels(arrays: CaseArrays) -> list[int]:
+    """Return the three channels to compare with the reference: none depends on another."""
+    c = arrays.x.shape[1]
+    return sorted({0, c // 2, c - 1})
+
+
+def exact(op: str, arrays: CaseArrays, channels: list[int]) -> dict[str, Any]:
     """Return the exact results in some channels."""
     x, gamma, beta = arrays.x[:, channels], arrays.gamma[channels], arrays.beta[channels]
     g = reference.backward(arrays.dy[:, channels], x, gamma)
@@ -135,8 +148,9 @@ def _exact(op: str, arrays: CaseArrays, channels: list[int]) -> dict[str, Any]:
     return {"y": y, "dx": g.dx, "dgamma": g.dgamma, "dbeta": g.dbeta}
 
 
-def _compare(op: str, arrays: CaseArrays, part: AnyArray, exact: AnyArray) -> None:
-    difference = float(np.abs(part.astype(np.float64) - exact).max() / np.abs(exact).max())
+def _compare(op: str, arrays: CaseArrays, part: AnyArray, expected: AnyArray) -> None:
+    largest = np.abs(expected).max()
+    difference = float(np.abs(part.astype(np.float64) - expected).max() / largest)
     unit = 2.0**-8 if arrays.x.dtype.name == "bfloat16" else float(np.finfo(arrays.x.dtype).eps)
     if not difference <= CHECK_UNITS * unit:
         raise BenchmarkError.wrong_result(op, arrays.x.shape, difference, CHECK_UNITS * unit)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 from dataclasses import asdict
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from backnorm.bench import engine, peers
+from backnorm.bench import accuracy, engine, onednn, peers
+from backnorm.bench.bounds import bound_calls
+from backnorm.bench.machine import cache_of, machine
 from backnorm.bench.others import outside
 from backnorm.bench.suites import BenchCase, cases
-from backnorm.bench.summary import BenchRow, summary
-from backnorm.bench.timing import alternate
+from backnorm.bench.summary import BenchRow, by_suite
+from backnorm.bench.timing import quartiles, sampled
 from backnorm.kernels.threads import get_num_threads
 from backnorm.report.environment import environment
 
@@ -35,10 +38,11 @@ def run(options: BenchOptions) -> Iterator[BenchRow]:
 def result(rows: list[BenchRow]) -> dict[str, Any]:
     """Return the rows and their summary, ready for JSON."""
     return {
-        "schema": 1,
+        "schema": 2,
         "environment": environment(),
+        "machine": machine(),
         "rows": [asdict(row) for row in rows],
-        "summary": summary(rows),
+        "summary": by_suite(rows),
     }
 
 
@@ -49,15 +53,31 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
         calls, peer_calls = engine.autograd_calls(arrays, threads)
     else:
         calls, peer_calls = engine.calls(op, arrays), {}
+    errors = {"backnorm": accuracy.errors(op, arrays, accuracy.named(calls["backnorm"]()))}
+    calls |= bound_calls(op, layout, arrays)
     ours = set(calls)
     if op in peers.OPERATIONS:
         for peer in options.peers:
-            make: Peer = peers.PEERS[peer]
-            peer_calls |= make(op, layout, options.dtype, list(case.shape), threads)
-    seconds = alternate(calls | peer_calls, options.rounds)
+            if peer != onednn.NAME:
+                make: Peer = peers.PEERS[peer]
+                peer_calls |= make(op, layout, options.dtype, list(case.shape), threads)
+    layer = None
+    if onednn.NAME in options.peers:
+        layer = onednn.layer(onednn.library(), op, layout, arrays, threads)
+    if layer is not None:
+        errors[onednn.NAME] = accuracy.errors(op, arrays, onednn.results(op, layer))
+        peer_calls[onednn.NAME] = layer
+    samples = sampled(calls | peer_calls, options.rounds)
+    seconds = {name: median(values) for name, values in samples.items()}
     others = {name: value for name, value in seconds.items() if name not in ours}
     for peer, interpreter in options.interpreters:
         others |= outside(peer, interpreter, case, op, layout, options, threads)
-    del arrays, calls, peer_calls
+    cache = cache_of(arrays.x.nbytes, threads)
+    del arrays, calls, peer_calls, layer
     gc.collect()
-    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)
+    return BenchRow.of(
+        case, op, layout, options.dtype, threads, seconds, others,
+        cache=cache,
+        quartiles={name: quartiles(values) for name, values in samples.items()},
+        errors=errors,
+    )  # fmt: skip

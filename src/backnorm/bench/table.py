@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from backnorm.bench.summary import BenchRow
+    from backnorm.bench.summary import BenchRow, Summary
 
-__all__ = ["losses_line", "rows_table", "summary_table", "training_table"]
+__all__ = ["errors_line", "losses_line", "rows_table", "summary_table", "training_table"]
 
 BAR = 20  # characters for the slowest call of a row
 
 
 def rows_table(rows: list[BenchRow]) -> Table:
-    """Return a table of the rows: milliseconds, ratios, a bar for engine, copy and peer."""
+    """Return a table of the rows: milliseconds, ratios, a bar for engine, copy and peer.
+
+    Beside the engine's median stand its quartiles.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("op", "layout", "shape"):
+    for name in ("op", "layout", "shape", "in"):
         table.add_column(name, no_wrap=True)
-    for name in ("backnorm", "copy", "peer", "to copy", "to peer"):
+    times = ("backnorm", "quartiles", "bound", "copy", "peer")
+    for name in (*times, "to bound", "to copy", "to peer"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("# backnorm  : copy  - peer", no_wrap=True)
     for row in rows:
@@ -30,9 +34,12 @@ def rows_table(rows: list[BenchRow]) -> Table:
 def _cells(row: BenchRow) -> tuple[str, ...]:
     peer = min(row.peers.values()) if row.peers else None
     shape = "x".join(map(str, row.shape))
-    ratio = "-" if row.to_fastest_peer is None else f"{row.to_fastest_peer:.2f}"
-    times = (_milliseconds(row.backnorm), _milliseconds(row.copy), _milliseconds(peer))
-    return (row.op, row.layout, shape, *times, f"{row.to_copy:.2f}", ratio, _bar(row, peer))
+    low, high = row.quartiles.get("backnorm", (row.backnorm, row.backnorm))
+    noise = f"{_milliseconds(low)}-{_milliseconds(high)}"
+    times = (_milliseconds(seconds) for seconds in (row.bound, row.copy, peer))
+    ratios = (_ratio(value) for value in (row.to_bound, row.to_copy, row.to_fastest_peer))
+    first = (row.op, row.layout, shape, row.cache, _milliseconds(row.backnorm), noise)
+    return (*first, *times, *ratios, _bar(row, peer))
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -49,18 +56,39 @@ def _bar(row: BenchRow, peer: float | None) -> str:
     return line
 
 
-def summary_table(summary: dict[str, dict[str, dict[str, dict[str, float | None]]]]) -> Table:
+def summary_table(suite: str, summary: Summary) -> Table:
     """Return a table with a line for each layout, operation and group of shapes."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(title=suite, box=None, header_style="bold", pad_edge=False, title_justify="left")
     for name in ("layout", "op", "shapes"):
         table.add_column(name)
-    for name in ("to copy", "to peer", "slowest to peer"):
-        table.add_column(name, justify="right")
-    for layout, operations in summary.items():
-        for op, groups in operations.items():
-            for group, ratios in groups.items():
-                table.add_row(layout, op, group, *(_ratio(value) for value in ratios.values()))
+    lines = [
+        (layout, op, group, ratios)
+        for layout, operations in summary.items()
+        for op, groups in operations.items()
+        for group, ratios in groups.items()
+    ]
+    columns = dict.fromkeys(name for *_, ratios in lines for name in ratios)
+    for name in columns:
+        table.add_column(name.replace("_", " ").replace("fastest ", ""), justify="right")
+    for layout, op, group, ratios in lines:
+        table.add_row(layout, op, group, *(_ratio(ratios.get(name)) for name in columns))
     return table
+
+
+def errors_line(rows: list[BenchRow]) -> str:
+    """Return a line: the largest error of each result of the engine and of oneDNN."""
+    largest: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for name, errors in row.errors.items():
+            known = largest.setdefault(name, {})
+            for result, error in errors.items():
+                known[result] = max(error, known.get(result, 0.0))
+    parts = [
+        f"{name} " + ", ".join(f"{result} {error:.2g}" for result, error in errors.items())
+        for name, errors in largest.items()
+        if errors
+    ]
+    return "Largest errors, in units of rounding: " + "; ".join(parts) + "." if parts else ""
 
 
 def _ratio(value: float | None) -> str:
@@ -73,15 +101,25 @@ def training_table(row: dict[str, Any]) -> Table:
     title = f"{row['model']}, {row['activation']}, {row['layout']}, {shape}"
     table = Table(title=title, box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)
-    for name in ("step, ms", "to stock", "norm + act, ms", "to stock", "held, MB", "to stock"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = {"step": "step, ms", "normalization": "norm + act, ms", "held_bytes": "held, MB"}
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("to stock", justify="right", no_wrap=True)
+    shares = ("convolution", "rest")
+    for name in shares:
+        table.add_column(f"{name}, ms", justify="right", no_wrap=True)
     for name in row["held_bytes"]:
         cells = []
-        for column, scale in (("step", 1e3), ("normalization", 1e3), ("held_bytes", 1e-6)):
+        for column in columns:
             value, ratio = row[column].get(name), row["to_stock"][column].get(name)
-            cells += ["-" if value is None else f"{value * scale:.1f}", _ratio(ratio)]
+            cells += [_scaled(value, 1e-6 if column == "held_bytes" else 1e3), _ratio(ratio)]
+        cells += [_scaled(row[column].get(name), 1e3) for column in shares]
         table.add_row(name, *cells)
     return table
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return "-" if value is None else f"{value * scale:.1f}"
 
 
 def losses_line(row: dict[str, Any]) -> str:

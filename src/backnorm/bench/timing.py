@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["WARM_UP", "alternate"]
+__all__ = ["WARM_UP", "alternate", "quartiles", "sampled"]
 
 # A shorter sample would measure the clock and the scheduler more than the call.
 LEAST_SAMPLE = 300e-6
@@ -19,12 +19,25 @@ WARM_UP = 3
 
 def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Return the median seconds of each call over several rounds; a round times each call once."""
+    return {name: median(values) for name, values in sampled(calls, rounds).items()}
+
+
+def sampled(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round."""
     repeats = {name: _repeats(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             samples[name].append(_sample(call, repeats[name]))
-    return {name: median(values) for name, values in samples.items()}
+    return samples
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    """Return the seconds below which a quarter and three quarters of the samples lie."""
+    if len(values) == 1:
+        return values[0], values[0]
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
 def _repeats(call: Callable[[], object]) -> int:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import backnorm.torch.bench.training as parts
 from backnorm.kernels.threads import get_num_threads
 from backnorm.report.environment import environment
+from backnorm.torch.bench import published
+from backnorm.torch.bench.events import PARTS
+from backnorm.torch.bench.training import KEPT, forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["TRAINED", "Setup", "loss_difference", "result", "run", "total"]
+__all__ = ["Setup", "forms", "loss_difference", "result", "run", "total"]
 
-TRAINED: Final = ("stock", "converted", "fused", "none")
-OURS: Final = ("converted", "fused")
 NUDGED: Final = "stock, nudged"
 """Trained for its losses only: they show how far rounding alone takes two runs apart."""
-HELD: Final = (*TRAINED, "stock, kept")
 # Steps before the timed ones: memory is touched for the first time, and PyTorch chooses kernels.
 WARM_UP: Final = 2
 # Most steps under the profiler; the median counts.
@@ -34,7 +34,7 @@ class Setup:
     Attributes
     ----------
     model
-        A name in `backnorm.torch.bench.models.MODELS`.
+        A name in `backnorm.torch.bench.models.MODELS` or `published.MODELS`.
     layout
         "nchw" or "nhwc".
     batch, size
@@ -55,7 +55,7 @@ class Setup:
 
 def total(setup: Setup) -> int:
     """Return how often `run` will call `advance`."""
-    return WARM_UP + setup.steps + min(PROFILED, setup.steps) + len(HELD)
+    return WARM_UP + setup.steps + min(PROFILED, setup.steps) + len(_held(setup))
 
 
 def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
@@ -73,9 +73,37 @@ def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
     dict
         The setup, and the seconds, bytes and losses of each network, ready for JSON.
     """
-    networks = {name: _trainee(name, setup) for name in TRAINED}
-    nudged = _trainee(NUDGED, setup)
+    networks = {name: _trainee(name, setup) for name in forms(setup.model)}
     data = parts.Images(setup.batch, setup.size, setup.layout, SEED)
+    step, losses = _steps(networks, setup, data, advance)
+    measured = {"step": step, **_shares(networks, setup, data, advance)}
+    measured["held_bytes"] = {}
+    for name in _held(setup):
+        network = networks[name] if name in networks else _trainee(name, setup)
+        measured["held_bytes"][name] = network.held_bytes(*data.draw())
+        advance()
+    ours = [name for name in networks if name not in {"stock", "none"}]
+    return {
+        **asdict(setup),
+        "activation": networks["stock"].activation,
+        "threads": get_num_threads(),
+        **measured,
+        "to_stock": {name: _to_stock(values) for name, values in measured.items()},
+        "losses": {name: losses[name] for name in ("stock", *ours, NUDGED)},
+        "loss_difference": {
+            name: loss_difference(losses["stock"], losses[name]) for name in (*ours, NUDGED)
+        },
+    }
+
+
+def _steps(
+    networks: dict[str, parts.Trainee],
+    setup: Setup,
+    data: parts.Images,
+    advance: Callable[[], None],
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Return the median seconds of a step of each network, and the losses of its steps."""
+    nudged = _trainee(NUDGED, setup)
     losses: dict[str, list[float]] = {name: [] for name in (*networks, NUDGED)}
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(WARM_UP + setup.steps):
@@ -86,34 +114,34 @@ def run(setup: Setup, advance: Callable[[], None]) -> dict[str, Any]:
             seconds[name].append(time)
         losses[NUDGED].append(nudged.step(*batch)[0])
         advance()
-    del nudged
-    inside: dict[str, list[float]] = {name: [] for name in networks}
+    return {name: median(times[WARM_UP:]) for name, times in seconds.items()}, losses
+
+
+def _shares(
+    networks: dict[str, parts.Trainee],
+    setup: Setup,
+    data: parts.Images,
+    advance: Callable[[], None],
+) -> dict[str, dict[str, float]]:
+    """Return where the time of a step goes under the profiler: each part, and the rest."""
+    inside: dict[str, dict[str, list[float]]] = {
+        part: {name: [] for name in networks} for part in (*PARTS, "rest")
+    }
     for _ in range(min(PROFILED, setup.steps)):
         batch = data.draw()
         for name, network in networks.items():
-            inside[name].append(network.normalization(*batch))
+            for part, seconds in network.parts(*batch).items():
+                inside[part][name].append(seconds)
         advance()
-    held: dict[str, float] = {}
-    for name in HELD:
-        network = networks[name] if name in networks else _trainee(name, setup)
-        held[name] = network.held_bytes(*data.draw())
-        advance()
-    measured: dict[str, dict[str, float]] = {
-        "step": {name: median(times[WARM_UP:]) for name, times in seconds.items()},
-        "normalization": {name: median(times) for name, times in inside.items()},
-        "held_bytes": held,
-    }
     return {
-        **asdict(setup),
-        "activation": networks["stock"].activation,
-        "threads": get_num_threads(),
-        **measured,
-        "to_stock": {name: _to_stock(values) for name, values in measured.items()},
-        "losses": {name: losses[name] for name in ("stock", *OURS, NUDGED)},
-        "loss_difference": {
-            name: loss_difference(losses["stock"], losses[name]) for name in (*OURS, NUDGED)
-        },
+        part: {name: median(times) for name, times in of.items()} for part, of in inside.items()
     }
+
+
+def _held(setup: Setup) -> tuple[str, ...]:
+    """Return the forms whose memory is measured: one more where activations can be chosen."""
+    kept = () if setup.model in published.MODELS else (KEPT,)
+    return (*forms(setup.model), *kept)
 
 
 def _trainee(name: str, setup: Setup) -> parts.Trainee:

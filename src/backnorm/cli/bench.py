@@ -27,26 +27,43 @@ SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
-LEAST_WIDTH = 110  # columns of the table; a narrower terminal wraps it
-PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
+LEAST_WIDTH = 150  # columns of the table; a narrower terminal wraps it
+FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
+PEERS = (*FRAMEWORKS, "onednn")
 # Images of a step without --batch: the step takes a second or two.
-MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
+MODELS = {
+    "resnet18": 16,
+    "resnet50": 8,
+    "mobilenetv2": 16,
+    "efficientnet_b0": 8,
+    "convnext_atto": 8,
+}
+OWN_ACTIVATION = ("efficientnet_b0", "convnext_atto")
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
-OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
+OF_SHAPES = (
+    "suite",
+    "dtype",
+    "operations",
+    "peers",
+    "interpreters",
+    "rounds",
+    "against",
+    "plot_file",
+)
 OF_PEERS = ("peers", "interpreters")
-OF_MODELS = ("batch", "size", "steps", "inplace")
+OF_MODELS = ("batches", "size", "steps", "inplace")
 
 
 def _peers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
     """Return the names of --peers; without it, every framework that is installed."""
     if text is None:
-        return tuple(name for name in PEERS if importlib.util.find_spec(name))
+        return (*(name for name in FRAMEWORKS if importlib.util.find_spec(name)), "onednn")
     names = tuple(name for name in text.split(",") if name)
     for name in names:
         if name not in PEERS:
             message = f"names must be among {', '.join(PEERS)}, got {name}"
             raise click.BadParameter(message)
-        if not importlib.util.find_spec(name):
+        if name in FRAMEWORKS and not importlib.util.find_spec(name):
             message = f"{name} is not installed. Install it, or pass --peer-python"
             raise click.BadParameter(message)
     return names
@@ -59,8 +76,9 @@ def _interpreters(
     result = []
     for pair in pairs:
         name, _equals, interpreter = pair.partition("=")
-        if name not in PEERS or not interpreter:
-            message = f"it must be NAME=INTERPRETER, NAME one of {', '.join(PEERS)}, got {pair}"
+        if name not in FRAMEWORKS or not interpreter:
+            known = ", ".join(FRAMEWORKS)
+            message = f"it must be NAME=INTERPRETER, NAME one of {known}, got {pair}"
             raise click.BadParameter(message)
         result.append((name, interpreter))
     return tuple(result)
@@ -91,7 +109,7 @@ def _interpreters(
     "--peers",
     metavar="LIST",
     callback=_peers,
-    help="Frameworks to compare with, such as torch,jax.  [default: all that are installed]",
+    help="What to compare with, such as torch,onednn.  [default: all that are installed]",
 )
 @click.option(
     "--peer-python",
@@ -105,7 +123,13 @@ def _interpreters(
 @click.option(
     "--model", type=click.Choice(tuple(MODELS)), help="Time training steps of this network instead."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="With --model: images of a step.")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="With --model: images of a step; may be repeated.",
+)
 @click.option("--size", type=click.IntRange(min=32), default=224, help="With --model: image size.")
 @click.option(
     "--steps", type=click.IntRange(min=1), default=20, help="With --model: number of steps."
@@ -114,6 +138,12 @@ def _interpreters(
     "--inplace", is_flag=True, help="With --model: normalize in place; activations are leaky_relu."
 )
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write JSON too.")
+@click.option(
+    "--against",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    metavar="FILE",
+    help="Say which figures are worse than in this JSON of the same machine.",
+)
 @click.option("--plot", "plot_file", type=OUTPUT, metavar="FILE", help="Draw the times too.")
 @click.pass_context
 def bench(
@@ -127,11 +157,12 @@ def bench(
     interpreters: tuple[tuple[str, str], ...],
     rounds: int,
     model: str | None,
-    batch: int | None,
+    batches: tuple[int, ...],
     size: int,
     steps: int,
     inplace: bool,
     json_file: Path | None,
+    against: Path | None,
     plot_file: Path | None,
 ) -> None:
     """Time the engine, a copy of the same bytes, and other frameworks.
@@ -152,11 +183,14 @@ def bench(
         _refuse(context, OF_PEERS, "cannot be used with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
-            options = BenchOptions(suite, layouts, dtype, operations, peers, interpreters, rounds)
-            _write(_measure(options), json_file, plot_file)
+            given = context.get_parameter_source("peers") is ParameterSource.COMMANDLINE
+            found = _without_missing_onednn(peers, wanted=given)
+            options = BenchOptions(suite, layouts, dtype, operations, found, interpreters, rounds)
+            _write(_measure(options, against), json_file, plot_file)
         else:
-            images = MODELS[model] if batch is None else batch
-            _train(model, layouts, (images, size, steps), json_file, inplace=inplace)
+            _refuse_inplace(model, inplace=inplace)
+            amounts = [(images, size, steps) for images in batches or (MODELS[model],)]
+            _train(model, layouts, amounts, json_file, inplace=inplace)
     except BacknormError as error:
         raise click.ClickException(str(error)) from error
 
@@ -171,25 +205,48 @@ def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
             raise click.UsageError(message)
 
 
+def _refuse_inplace(model: str, *, inplace: bool) -> None:
+    if inplace and model in OWN_ACTIVATION:
+        message = f"--inplace cannot be used with --model {model}, which has no leaky_relu"
+        raise click.UsageError(message)
+
+
+def _without_missing_onednn(peers: tuple[str, ...], *, wanted: bool) -> tuple[str, ...]:
+    """Return the peers; without oneDNN if it cannot be had and nobody named it, which is said."""
+    from backnorm.bench import onednn
+    from backnorm.errors import BenchmarkError
+
+    if onednn.NAME not in peers:
+        return peers
+    try:
+        onednn.library()
+    except BenchmarkError as error:
+        if wanted:
+            raise
+        say(str(error))
+        return tuple(name for name in peers if name != onednn.NAME)
+    return peers
+
+
 def _train(
     model: str,
     layouts: tuple[str, ...],
-    amounts: tuple[int, int, int],
+    amounts: list[tuple[int, int, int]],
     json_file: Path | None,
     *,
     inplace: bool,
 ) -> None:
     from backnorm.bench.table import losses_line, training_table
-    from backnorm.bench.training import TRAINED, Setup, result, run, total
+    from backnorm.bench.training import Setup, forms, result, run, total
     from backnorm.cli._files import write_atomically
     from backnorm.cli._meter import metered
 
-    setups = [Setup(model, layout, *amounts, inplace) for layout in layouts]
+    setups = [Setup(model, layout, *of, inplace) for layout in layouts for of in amounts]
     rows: list[dict[str, Any]] = []
     with metered("bench", sum(map(total, setups))) as meter:
         for setup in setups:
             images = f"{setup.steps} steps of {setup.batch} images of {setup.size}x{setup.size}"
-            say(f"Timing {len(TRAINED)} forms of {model} in {setup.layout}: {images}.")
+            say(f"Timing {len(forms(model))} forms of {model} in {setup.layout}: {images}.")
             meter.begin(f"{model}, {setup.layout}")
             rows.append(run(setup, meter.advance))
     _print([part for row in rows for part in (training_table(row), losses_line(row), "")])
@@ -197,17 +254,21 @@ def _train(
         write_atomically(json_file, json.dumps(result(rows), indent=1) + "\n")
 
 
-def _measure(options: BenchOptions) -> list[BenchRow]:
+def _measure(options: BenchOptions, against: Path | None) -> list[BenchRow]:
     from backnorm.bench import run
+    from backnorm.bench.regressions import compared
     from backnorm.bench.suites import cases
-    from backnorm.bench.summary import summary
-    from backnorm.bench.table import rows_table, summary_table
+    from backnorm.bench.summary import by_suite
+    from backnorm.bench.table import errors_line, rows_table, summary_table
     from backnorm.cli._meter import metered
 
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
     with metered("bench", total) as meter:
         rows = list(meter.each(run(options)))
-    _print([rows_table(rows), summary_table(summary(rows))], LEAST_WIDTH)
+    summaries = by_suite(rows)
+    tables = [summary_table(suite, summary) for suite, summary in summaries.items()]
+    lines = [] if against is None else compared(rows, against)
+    _print([rows_table(rows), *tables, errors_line(rows), *lines], LEAST_WIDTH)
     return rows
 
 

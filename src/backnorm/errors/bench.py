@@ -42,6 +42,19 @@ class BenchmarkError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def no_onednn(cls, words: str) -> BenchmarkError:
+        """Return the error of oneDNN that cannot be compiled against, loaded or run."""
+        got = short(words.strip())
+        return cls(
+            "oneDNN",
+            "a C++ compiler, and oneDNN with its headers",
+            got,
+            "",
+            "On Debian both come with: apt-get install g++ libdnnl-dev",
+            problem=f"oneDNN is not timed: {got}.",
+        )
+
+    @classmethod
     def no_recording(cls, path: str) -> BenchmarkError:
         """Return the error of a file that does not hold a recording of the lab."""
         return cls(

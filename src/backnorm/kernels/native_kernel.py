@@ -25,6 +25,7 @@ __all__ = [
     "borrow",
     "copy",
     "empty_cache",
+    "least_move",
     "levels",
     "memory_usage",
     "set_cache_limit",
@@ -119,6 +120,35 @@ def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:
     if _native is None:
         raise NotInstalledError.native_kernel()
     _native.copy(target, source, streaming)
+
+
+def least_move(
+    target: AnyArray,
+    x: AnyArray,
+    z: AnyArray | None,
+    piece: int,
+    read_first: int,
+    *,
+    streaming: bool,
+) -> None:
+    """Read and write what a pass over contiguous bytes must, without computing: a bound of time.
+
+    Parameters
+    ----------
+    target
+        Is overwritten.
+    x, z
+        What the pass reads; z may be None.
+    piece
+        How many bytes of an array are needed whole before any of them is written.
+    read_first
+        How many of the arrays x and z are read for that: 0, 1 or 2.
+    streaming
+        Whether stores go past the caches.
+    """
+    if _native is None:
+        raise NotInstalledError.native_kernel()
+    _native.least_move(target, x, x if z is None else z, piece, read_first, streaming)
 
 
 def _forward(level: int, call: ForwardCall) -> None:

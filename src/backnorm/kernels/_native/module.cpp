@@ -120,6 +120,14 @@ void copy_bytes(nb::handle target, nb::handle source, bool streaming) {
     copy(target_.data(), source_.data(), size_t(source_.bytes()), streaming, thread_count());
 }
 
+void least_move_bytes(nb::handle target, nb::handle x, nb::handle z, size_t piece, int read_first, bool streaming) {
+    const Buffer target_(target, true), x_(x), z_(z);
+    const bool two = !z.is(x);
+    const nb::gil_scoped_release released;
+    least_move({target_.data(), x_.data(), two ? z_.data() : nullptr, size_t(x_.bytes()), piece, read_first, streaming},
+               thread_count());
+}
+
 nb::dict usage() {
     const MemoryUsage now = memory_usage();
     nb::dict result;
@@ -166,6 +174,7 @@ NB_MODULE(_native_ext, m) {
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));
     m.def("borrow", &backnorm::borrow_memory);
     m.def("copy", &backnorm::copy_bytes);
+    m.def("least_move", &backnorm::least_move_bytes);
     m.def("empty_cache", &backnorm::empty_cache);
     m.def("set_cache_limit", &backnorm::set_cache_limit);
     m.def("memory_usage", &backnorm::usage);

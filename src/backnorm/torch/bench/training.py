@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from backnorm.torch.bench import events, published
 from backnorm.torch.bench.models import ACTIVATION, build
 from backnorm.torch.conversion import convert
 
@@ -19,39 +21,15 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation
 
-__all__ = ["Images", "Trainee", "trainee"]
+__all__ = ["KEPT", "Images", "Trainee", "forms", "trainee"]
 
+KEPT: Final = "stock, kept"
 CLASSES: Final = 1000
 LEARNING_RATE: Final = 1e-3
 """Small, since runs are compared step by step: large steps make two runs diverge by rounding."""
 
-_FORWARD: Final = "backnorm bench: forward"
-
-COUNTED: Final = frozenset({
-    "aten::native_batch_norm",
-    "aten::native_batch_norm_backward",
-    "aten::relu",
-    "aten::relu_",
-    "aten::threshold_backward",
-    "aten::relu6",
-    "aten::relu6_",
-    "aten::hardtanh",
-    "aten::hardtanh_",
-    "aten::hardtanh_backward",
-    "aten::leaky_relu",
-    "aten::leaky_relu_",
-    "aten::leaky_relu_backward",
-    "_OutOfPlace",
-    "_OutOfPlaceBackward",
-    "_InPlace",
-    "_InPlaceBackward",
-})  # fmt: skip
-"""Events of the profiler that belong to normalization or its activation."""
-
 _QUIET: Final = ("KINETO_LOG_LEVEL", "6")
 """The profiler's library writes two lines to stderr at each start and end; level 6 hides them."""
-
-_ADDS: Final = frozenset({"aten::add", "aten::add_"})
 
 
 @dataclass(frozen=True)
@@ -76,22 +54,19 @@ class Trainee:
         """Train one step, and return its loss and seconds."""
         begin = time.perf_counter()
         self.optimizer.zero_grad()
-        with record_function(_FORWARD):
+        with record_function(events.FORWARD):
             loss = self._loss(x, target)
         loss.backward()  # type: ignore[no-untyped-call] # of torch
         self.optimizer.step()
         return loss.item(), time.perf_counter() - begin
 
-    def normalization(self, x: torch.Tensor, target: torch.Tensor) -> float:
-        """Train one step under the profiler, and return the seconds in events that are `COUNTED`.
-
-        Residual sums of the forward pass count as well, since they can be fused.
-        """
+    def parts(self, x: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        """Train one step under the profiler; return the seconds of `events.PARTS` and the rest."""
         os.environ.setdefault(*_QUIET)
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as record:
-            self.step(x, target)
-        events = record.events() or []
-        return 1e-6 * sum(float(e.cpu_time_total) for e in events if _outermost(e))
+            _, step = self.step(x, target)
+        parts = events.seconds(record.events() or [])
+        return {**parts, "rest": step - sum(parts.values())}
 
     def held_bytes(self, x: torch.Tensor, target: torch.Tensor) -> int:
         """Return the bytes that a forward pass saves for backward, without the parameters.
@@ -116,32 +91,6 @@ class Trainee:
 
     def _loss(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(self.network(x), target)
-
-
-def _is_counted(event: Any) -> bool:
-    if event.name in _ADDS:
-        shapes = event.input_shapes
-        return bool(shapes) and len(shapes[0]) > 1 and _FORWARD in _callers(event)
-    return event.name in COUNTED
-
-
-def _outermost(event: Any) -> bool:
-    """Whether an event is counted and no event around it is, so that no time counts twice."""
-    if not _is_counted(event):
-        return False
-    caller = event.cpu_parent
-    while caller is not None:
-        if _is_counted(caller):
-            return False
-        caller = caller.cpu_parent
-    return True
-
-
-def _callers(event: Any) -> list[str]:
-    names = []
-    while (event := event.cpu_parent) is not None:
-        names.append(event.name)
-    return names
 
 
 class Images:
@@ -173,6 +122,12 @@ def _memory(layout: str) -> torch.memory_format:
     return torch.channels_last if layout == "nhwc" else torch.contiguous_format
 
 
+def forms(model: str) -> tuple[str, ...]:
+    """Return the forms of a network that are trained side by side: names for `trainee`."""
+    others = () if model in published.MODELS else ("fused",)
+    return ("stock", "converted", *others, "none")
+
+
 def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> Trainee:
     """Return a network to train, with the same weights for each name.
 
@@ -185,7 +140,8 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
         `backnorm.torch.convert`. "fused": built from backnorm's layers, each with its activation
         and residual. "none": no normalization.
     model
-        As in `backnorm.torch.bench.models.build`.
+        As in `backnorm.torch.bench.models.build`, or a name in `published.MODELS`, which has
+        neither the form "fused" nor another activation than its own.
     layout
         Memory layout of the weights, "nchw" or "nhwc".
     inplace
@@ -204,18 +160,22 @@ def trainee(name: str, model: str, layout: str, *, inplace: bool, seed: int) -> 
     Without normalization activations grow from block to block, and training soon overflows. So the
     network without normalization keeps its weights: its learning rate is 0.
     """
-    activation: Activation = "leaky_relu" if inplace else ACTIVATION[model]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build(model, activation=activation, inplace=name != "stock, kept")
+        if model in published.MODELS:
+            network, activation = published.build(model), published.ACTIVATION[model]
+            others = {"none": published.without_normalization}
+        else:
+            given: Activation = "leaky_relu" if inplace else ACTIVATION[model]
+            network, activation = build(model, activation=given, inplace=name != KEPT), given
+            fused = partial(_fused, model=model, activation=given, inplace=inplace)
+            others = {"fused": fused, "none": partial(_bare, model=model, activation=given)}
     if name == "converted":
         convert(network, inplace=inplace)
-    elif name == "fused":
-        network = _fused(network, model, activation, inplace=inplace)
     elif name == "stock, nudged":
         _nudge(next(network.parameters()))
-    elif name == "none":
-        network = _bare(network, model, activation)
+    elif name in others:
+        network = others[name](network)
     network.to(memory_format=_memory(layout))  # type: ignore[call-overload] # of torch
     rate = 0.0 if name == "none" else LEARNING_RATE
     return Trainee(network, torch.optim.SGD(network.parameters(), lr=rate), activation)
@@ -226,15 +186,13 @@ def _nudge(weights: torch.Tensor) -> None:
         weights.copy_(torch.nextafter(weights, torch.full_like(weights, torch.inf)))
 
 
-def _fused(
-    stock: nn.Sequential, model: str, activation: Activation, *, inplace: bool
-) -> nn.Sequential:
+def _fused(stock: nn.Module, model: str, activation: Activation, *, inplace: bool) -> nn.Sequential:
     network = build(model, "fused", activation=activation, inplace=inplace)
     network.load_state_dict(stock.state_dict())
     return network
 
 
-def _bare(stock: nn.Sequential, model: str, activation: Activation) -> nn.Sequential:
+def _bare(stock: nn.Module, model: str, activation: Activation) -> nn.Sequential:
     network = build(model, "none", activation=activation, inplace=True)
     weights = network.state_dict().keys()
     network.load_state_dict({k: v for k, v in stock.state_dict().items() if k in weights})
