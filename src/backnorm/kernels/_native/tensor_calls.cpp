@@ -6,6 +6,7 @@
 
 #include "arrangement.hpp"
 #include "dlpack.hpp"
+#include "gil.hpp"
 #include "levels.hpp"
 #include "memory_format.hpp"
 #include "storage.hpp"
@@ -150,8 +151,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     if (!rows) throw nb::python_error();
     nb::object statistics = nb::steal(rows);
     t.statistics = reinterpret_cast<double*>(PyBytes_AS_STRING(rows));
-    const nb::gil_scoped_release released;
-    run(*levels()[level], t);
+    without_gil([&] { run(*levels()[level], t); });
     return statistics;
 }
 
@@ -190,8 +190,7 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
                             slope,
                             threads_up_to(threads)};
     if (!operands.fit()) return int(Outcome::needs_layout);
-    const nb::gil_scoped_release released;
-    return int(run(*levels()[level], t) ? Outcome::done : Outcome::needs_output);
+    return int(without_gil([&] { return run(*levels()[level], t); }) ? Outcome::done : Outcome::needs_output);
 }
 
 // Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.
