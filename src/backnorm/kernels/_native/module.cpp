@@ -12,6 +12,8 @@
 #include "levels.hpp"
 #include "memory.hpp"
 #include "numpy_calls.hpp"
+#include "openmp.hpp"
+#include "processors.hpp"
 #include "tensor_calls.hpp"
 #include "threads.hpp"
 
@@ -163,6 +165,12 @@ NB_MODULE(_native_ext, m) {
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
+    m.def("openmp_is_awake", &backnorm::openmp_is_awake);
+    m.def("idle_spin", [] { return int64_t(backnorm::idle_spin().count()); });
+    m.def("first_count", [](nb::str value) { return backnorm::first_count(value.c_str()); });
+    m.def("group_limit", [](nb::str groups, nb::str mount) {
+        return backnorm::group_limit(groups.c_str(), mount.c_str());
+    });
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));
     m.def("borrow", &backnorm::borrow_memory);
     m.def("copy", &backnorm::copy_bytes);

@@ -151,7 +151,10 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     if (!rows) throw nb::python_error();
     nb::object statistics = nb::steal(rows);
     t.statistics = reinterpret_cast<double*>(PyBytes_AS_STRING(rows));
-    without_gil([&] { run(*levels()[level], t); });
+    without_gil([&] {
+        const FrameworksThreads in_its_threads;
+        run(*levels()[level], t);
+    });
     return statistics;
 }
 
@@ -190,7 +193,11 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
                             slope,
                             threads_up_to(threads)};
     if (!operands.fit()) return int(Outcome::needs_layout);
-    return int(without_gil([&] { return run(*levels()[level], t); }) ? Outcome::done : Outcome::needs_output);
+    const auto body = [&] {
+        const FrameworksThreads in_its_threads;
+        return run(*levels()[level], t);
+    };
+    return int(without_gil(body) ? Outcome::done : Outcome::needs_output);
 }
 
 // Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.
