@@ -40,10 +40,15 @@ void callers() {
     for (std::thread& each : all) each.join();
 }
 
+// A piece's own call gets no more threads, as with OpenMP.
 void nested() {
     std::vector<int> done(60, 0);
     parallel_for(6, 3, [&](int64_t outer) {
-        parallel_for(10, 3, [&](int64_t inner) { ++done[size_t(outer * 10 + inner)]; });
+        const auto thread = std::this_thread::get_id();
+        parallel_for(10, 3, [&](int64_t inner) {
+            ++done[size_t(outer * 10 + inner)];
+            expect(std::this_thread::get_id() == thread, "a nested piece went to another thread");
+        });
     });
     for (int each : done) expect(each == 1, "a nested piece was not done once");
 }

@@ -21,7 +21,10 @@ std::atomic<bool> forked{false};  // threads do not survive fork: a child works 
 const int watching = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 
-thread_local bool in_openmp = false;
+// Whose threads do this thread's work. Of a framework's call it is found out when there is work to share, once a call:
+// looking takes a microsecond, which short calls are spared.
+enum class Whose { ours, undecided, openmps };
+thread_local Whose whose = Whose::ours;
 
 }  // namespace
 
@@ -36,11 +39,12 @@ int thread_count() {
 }
 
 void share(const Work& work, int threads) {
-    if (in_openmp) share_in_openmp(work, threads);
+    if (whose == Whose::undecided) whose = openmp_is_awake() ? Whose::openmps : Whose::ours;
+    if (whose == Whose::openmps) share_in_openmp(work, threads);
     else share_in_pool(work, threads);
 }
 
-FrameworksThreads::FrameworksThreads() { in_openmp = openmp_is_awake(); }
-FrameworksThreads::~FrameworksThreads() { in_openmp = false; }
+FrameworksThreads::FrameworksThreads() { whose = Whose::undecided; }
+FrameworksThreads::~FrameworksThreads() { whose = Whose::ours; }
 
 }  // namespace backnorm
