@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import engine, peers
+from backnorm.bench.idle import IDLE, RESTED, latencies
 from backnorm.bench.others import outside
 from backnorm.bench.suites import BenchCase, cases
 from backnorm.bench.summary import BenchRow, summary
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from backnorm.bench.options import BenchOptions
 
-    Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
+    Calls = dict[str, Callable[[], object]]
+    Peer = Callable[[str, str, str, list[int], int], Calls]
 
 __all__ = ["run"]
 
@@ -45,19 +47,41 @@ def result(rows: list[BenchRow]) -> dict[str, Any]:
 def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> BenchRow:
     arrays = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
-    if op == engine.AUTOGRAD:
-        calls, peer_calls = engine.autograd_calls(arrays, threads)
+    measured = None
+    if op == IDLE:
+        forward = engine.calls("forward", arrays)
+        ours = set(forward)
+        measured = latencies(
+            lambda count: forward | _peer_calls("forward", case, layout, options, count),
+            threads,
+            options.rounds,
+        )
+        seconds = {name: times[RESTED] for name, times in measured.items()}
+        del forward
     else:
-        calls, peer_calls = engine.calls(op, arrays), {}
-    ours = set(calls)
-    if op in peers.OPERATIONS:
-        for peer in options.peers:
-            make: Peer = peers.PEERS[peer]
-            peer_calls |= make(op, layout, options.dtype, list(case.shape), threads)
-    seconds = alternate(calls | peer_calls, options.rounds)
+        if op == engine.AUTOGRAD:
+            calls, peer_calls = engine.autograd_calls(arrays, threads)
+        else:
+            calls = engine.calls(op, arrays)
+            peer_calls = _peer_calls(op, case, layout, options, threads)
+        ours = set(calls)
+        seconds = alternate(calls | peer_calls, options.rounds)
+        del calls, peer_calls
     others = {name: value for name, value in seconds.items() if name not in ours}
     for peer, interpreter in options.interpreters:
         others |= outside(peer, interpreter, case, op, layout, options, threads)
-    del arrays, calls, peer_calls
+    del arrays
     gc.collect()
-    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)
+    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others, measured)
+
+
+def _peer_calls(
+    op: str, case: BenchCase, layout: str, options: BenchOptions, threads: int
+) -> Calls:
+    """Return the calls of all frameworks of this environment."""
+    calls: Calls = {}
+    if op in peers.OPERATIONS:
+        for peer in options.peers:
+            make: Peer = peers.PEERS[peer]
+            calls |= make(op, layout, options.dtype, list(case.shape), threads)
+    return calls

@@ -36,6 +36,9 @@ class BenchRow:
         backnorm / copy.
     to_fastest_peer
         Fastest peer / backnorm: above 1 the engine is faster. None without a peer.
+    latencies
+        Of the operation "idle": name of call -> when -> seconds. The other times are those after a
+        rest.
     """
 
     suite: str
@@ -51,6 +54,7 @@ class BenchRow:
     peers: dict[str, float]
     to_copy: float
     to_fastest_peer: float | None
+    latencies: dict[str, dict[str, float]] | None = None
 
     @classmethod
     def of(  # noqa: PLR0917 - the fields of one job
@@ -62,6 +66,7 @@ class BenchRow:
         threads: int,
         seconds: dict[str, float],
         peers: dict[str, float],
+        latencies: dict[str, dict[str, float]] | None = None,
     ) -> BenchRow:
         """Return a row for measured seconds."""
         ours, given = seconds["backnorm"], seconds.get("backnorm (out given)")
@@ -69,7 +74,7 @@ class BenchRow:
         fastest = min(peers.values()) / ours if peers else None
         return cls(
             case.suite, op, layout, dtype, case.shape, case.weight, threads,
-            ours, given, copy, peers, ours / copy, fastest,
+            ours, given, copy, peers, ours / copy, fastest, latencies,
         )  # fmt: skip
 
     @property

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from backnorm.bench.idle import HOT, ONE_THREAD, RESTED
+
 if TYPE_CHECKING:
     from backnorm.bench.summary import BenchRow
 
-__all__ = ["losses_line", "rows_table", "summary_table", "training_table"]
+__all__ = ["idle_table", "losses_line", "rows_table", "summary_table", "training_table"]
 
 BAR = 20  # characters for the slowest call of a row
 
@@ -61,6 +63,23 @@ def summary_table(summary: dict[str, dict[str, dict[str, dict[str, float | None]
             for group, ratios in groups.items():
                 table.add_row(layout, op, group, *(_ratio(value) for value in ratios.values()))
     return table
+
+
+def idle_table(rows: list[BenchRow]) -> Table | None:
+    """Return a table of the calls after a rest: milliseconds. None where none were timed."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("layout", "shape", "call"):
+        table.add_column(name, no_wrap=True)
+    for name in (HOT, RESTED, ONE_THREAD, "to one thread"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        for name, times in (row.latencies or {}).items():
+            shape = "x".join(map(str, row.shape))
+            cells = [_milliseconds(times[when]) for when in (HOT, RESTED, ONE_THREAD)]
+            table.add_row(
+                row.layout, shape, name, *cells, _ratio(times[RESTED] / times[ONE_THREAD])
+            )
+    return table if table.row_count else None
 
 
 def _ratio(value: float | None) -> str:

@@ -26,7 +26,7 @@ __all__ = ["bench"]
 SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
+OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd", "idle")
 LEAST_WIDTH = 110  # columns of the table; a narrower terminal wraps it
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 # Images of a step without --batch: the step takes a second or two.
@@ -137,6 +137,7 @@ def bench(
     """Time the engine, a copy of the same bytes, and other frameworks.
 
     With --op autograd, time forward and backward of PyTorch modules: backnorm's and torch.nn's.
+    With --op idle, time forward calls after 20 ms of rest, in which threads fall asleep.
 
     With --model, time training steps of a network with PyTorch's layers, with backnorm's, and
     without normalization layers.
@@ -206,12 +207,13 @@ def _measure(options: BenchOptions) -> list[BenchRow]:
     from backnorm.bench import run
     from backnorm.bench.suites import cases
     from backnorm.bench.summary import summary
-    from backnorm.bench.table import rows_table, summary_table
+    from backnorm.bench.table import idle_table, rows_table, summary_table
 
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
     talk = Console(stderr=True)
     rows = list(track(run(options), "timing", total=total, console=talk, transient=True))
-    _print([rows_table(rows), summary_table(summary(rows))], LEAST_WIDTH)
+    parts = [rows_table(rows), summary_table(summary(rows)), idle_table(rows)]
+    _print([part for part in parts if part is not None], LEAST_WIDTH)
     return rows
 
 
