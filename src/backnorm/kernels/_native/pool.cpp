@@ -25,6 +25,10 @@ constexpr int most_threads = 256;
 constexpr int most_jobs = 4;  // at once, of several callers; others do their work alone
 // More than a piece for each thread, so that whoever begins late, or is interrupted, leaves the rest to the others.
 constexpr int64_t chunks_per_thread = 8;
+// A wait this much longer than the caller's own work means that a thread lost its processor amid a chunk: other
+// processes want them. Then callers work alone for a while, twice as long after each such wait in a row.
+constexpr auto long_wait = std::chrono::microseconds(100);
+constexpr auto shortest_solitude = std::chrono::milliseconds(5), longest_solitude = std::chrono::milliseconds(640);
 // How long a caller spins for the chunks that others have begun. Then it sleeps: they may have lost their processor.
 constexpr auto longest_spin_of_caller = std::chrono::microseconds(100);
 
@@ -97,10 +101,28 @@ void leave_signals_to_others() {
 #endif
 }
 
+// Whether the processors are wanted by others, and callers had better work alone.
+class Crowd {
+  public:
+    bool present() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
+    void observe(Clock::duration work, Clock::duration wait) {
+        const bool crowded = wait > work + long_wait && !processors_are_ours();
+        if (!crowded && solitude_.load(std::memory_order_relaxed) == 0) return;
+        const auto least = Clock::duration(shortest_solitude).count(), most = Clock::duration(longest_solitude).count();
+        const auto before = solitude_.load(std::memory_order_relaxed);
+        solitude_.store(crowded ? std::clamp(2 * before, least, most) : before > least ? before / 2 : 0,
+                        std::memory_order_relaxed);
+        if (crowded) until_.store(Clock::now().time_since_epoch().count() + solitude_.load(), std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<Clock::rep> until_{0}, solitude_{0};
+};
+
 class Pool {
   public:
     void share(const Work& work, int threads) {
-        Job* const job = free_job();
+        Job* const job = crowd_.present() ? nullptr : free_job();
         if (!job) return work.run(work.body, 0, work.pieces);
         employ(threads - 1);
         job->work = work;
@@ -109,10 +131,13 @@ class Pool {
         for (int64_t k = 0; k < threads; ++k)
             job->ranges[k].open(uint32_t(job->chunks * k / threads), uint32_t(job->chunks * (k + 1) / threads));
         job->threads.store(threads, std::memory_order_release);
+        const auto begin = Clock::now();
         call(0, threads);
         job->take_part(0, threads);
         job->threads.store(0, std::memory_order_relaxed);
+        const auto end = Clock::now();
         job->wait();
+        crowd_.observe(end - begin, Clock::now() - end);
         const std::exception_ptr error = job->failure.take();
         job->taken.store(false, std::memory_order_release);
         if (error) std::rethrow_exception(error);
@@ -184,6 +209,7 @@ class Pool {
         }
     }
 
+    Crowd crowd_;
     Job jobs_[most_jobs];
     Worker* workers_[most_threads] = {};
     std::atomic<int> employed_{0};

@@ -13,6 +13,9 @@ int default_thread_count();
 // How long a thread without work spins before it sleeps: OMP_WAIT_POLICY.
 std::chrono::microseconds idle_spin();
 
+// OMP_WAIT_POLICY=active: no other process wants the processors.
+inline bool processors_are_ours() { return idle_spin() > std::chrono::milliseconds(1); }
+
 // The processors whose time a control group allows, rounded up; 0 where nothing limits it. `groups` is the file in
 // which the system lists the groups of this process, `mount` the folder of their files.
 int group_limit(const std::string& groups, const std::string& mount);

@@ -86,8 +86,6 @@ class Operands {
     bool fit_ = true;
 };
 
-int threads_up_to(int most) { return std::min(most, thread_count()); }
-
 // Whether the engine computes this: dtypes, shapes and sizes fit. All other calls are left to the framework, and
 // so are tensors without strides.
 bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle running_mean,
@@ -145,7 +143,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
                      eps,
                      activation_of(activation),
                      slope,
-                     threads_up_to(threads)};
+                     threads_of_framework(threads)};
     if (!operands.fit()) return nb::none();
     PyObject* rows = PyBytes_FromStringAndSize(nullptr, Py_ssize_t(4 * shape.channels * int64_t(sizeof(double))));
     if (!rows) throw nb::python_error();
@@ -191,7 +189,7 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
                             from_output,
                             activation_of(activation),
                             slope,
-                            threads_up_to(threads)};
+                            threads_of_framework(threads)};
     if (!operands.fit()) return int(Outcome::needs_layout);
     const auto body = [&] {
         const FrameworksThreads in_its_threads;

@@ -38,6 +38,12 @@ int thread_count() {
     return std::min(default_thread_count(), openmp_thread_count());
 }
 
+int threads_of_framework(int most) {
+    if (forked) return 1;
+    const int count = chosen;
+    return count > 0 ? std::min(most, count) : most;
+}
+
 void share(const Work& work, int threads) {
     if (whose == Whose::undecided) whose = openmp_is_awake() ? Whose::openmps : Whose::ours;
     if (whose == Whose::openmps) share_in_openmp(work, threads);

@@ -7,7 +7,8 @@
 namespace backnorm {
 
 void set_thread_count(int count);
-int thread_count();  // what one call may use now: 1 in a child after fork
+int thread_count();                  // what one call may use now: 1 in a child after fork
+int threads_of_framework(int most);  // the same for a call of a framework that would use `most`
 
 // A region costs some microseconds to open; a core normalizes this many values in about that time.
 constexpr int64_t values_per_thread = 1 << 14;
