@@ -10,7 +10,7 @@ from backnorm.kernels import native_kernel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Calls = dict[str, Callable[[], object]]
+    TimedCalls = dict[str, Callable[[], object]]
 
 __all__ = ["HOT", "IDLE", "ONE_THREAD", "RESTED", "latencies"]
 
@@ -23,7 +23,7 @@ ONE_THREAD: Final = "after rest, one thread"
 
 
 def latencies(
-    make: Callable[[int], Calls], threads: int, rounds: int
+    make: Callable[[int], TimedCalls], threads: int, rounds: int
 ) -> dict[str, dict[str, float]]:
     """Return name of call -> HOT, RESTED and ONE_THREAD -> median seconds.
 

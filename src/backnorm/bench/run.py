@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from backnorm.bench.options import BenchOptions
 
-    Calls = dict[str, Callable[[], object]]
-    Peer = Callable[[str, str, str, list[int], int], Calls]
+    PeerCalls = dict[str, Callable[[], object]]
+    Peer = Callable[[str, str, str, list[int], int], PeerCalls]
 
 __all__ = ["run"]
 
@@ -77,9 +77,9 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
 
 def _peer_calls(
     op: str, case: BenchCase, layout: str, options: BenchOptions, threads: int
-) -> Calls:
+) -> PeerCalls:
     """Return the calls of all frameworks of this environment."""
-    calls: Calls = {}
+    calls: PeerCalls = {}
     if op in peers.OPERATIONS:
         for peer in options.peers:
             make: Peer = peers.PEERS[peer]
