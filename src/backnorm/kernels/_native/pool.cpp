@@ -28,7 +28,7 @@ constexpr int64_t chunks_per_thread = 8;
 // A wait this much longer than the caller's own work means that a thread lost its processor amid a chunk: other
 // processes want them. Then callers work alone for a while, twice as long after each such wait in a row.
 constexpr auto long_wait = std::chrono::microseconds(100);
-constexpr auto shortest_solitude = std::chrono::milliseconds(5), longest_solitude = std::chrono::milliseconds(640);
+constexpr auto shortest_solitude = std::chrono::milliseconds(2), longest_solitude = std::chrono::milliseconds(40);
 // How long a caller spins for the chunks that others have begun. Then it sleeps: they may have lost their processor.
 constexpr auto longest_spin_of_caller = std::chrono::microseconds(100);
 
