@@ -197,7 +197,7 @@ $(VENV)/.made-in: constraints.txt
 	@rm -rf $(VENV) $(BUILD)
 	@$(PYTHON) -m venv $(VENV)
 	@$(pip_install) --upgrade pip
-	@$(pip_install) scikit-build-core nanobind
+	@$(pip_install) scikit-build-core nanobind numpy
 	@echo '$(CURDIR)' > $@
 
 # Editable: Python files are used where they are, so only a change of the C++ part, of the metadata or of the list of files comes by here.

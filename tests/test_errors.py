@@ -470,6 +470,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        NotInstalledError.other_build("Saved", ("x", "gamma"), ("x", "gamma", "sums")),
+        (
+            "The C++ extension was built from other sources than the Python files. In the "
+            "extension Saved has x, gamma, in Python x, gamma, sums. Reinstall backnorm, so that "
+            "the extension is built anew."
+        ),
+    ),
+    (
         NotInstalledError.native_kernel(),
         (
             "The C++ extension is not installed, so kernel='native' is not available. No "

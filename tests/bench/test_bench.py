@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm import kernels
-from backnorm.bench import BenchOptions, engine, run
+from backnorm.bench import BenchOptions, engine, idle, run, timing
 from backnorm.bench.suites import SUITES, cases
 from backnorm.bench.summary import CACHED_BYTES, LARGE_BYTES, BenchRow, by_suite, summary
 from backnorm.bench.table import _bar, errors_line
@@ -154,6 +154,46 @@ def test_alternate_calls_in_turn() -> None:
     assert alternate(calls, 3) == seconds
     first, second = "a" * (WARM_UP + 1), "b" * (WARM_UP + 2)  # the short one twice a sample
     assert "".join(seen).endswith((first + second) * 3)
+
+
+def test_a_rest_comes_before_every_single_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one call of each to begin with; the result is the median."""
+    seen: list[str] = []
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: seen.append(str(seconds)))
+    samples = iter([9.0, 1.0, 3.0, 2.0])
+    calls = {"a": lambda: seen.append("a") or next(samples)}
+    assert timing.after_rest(calls, 1) == {"a": 2.0}
+    assert seen == ["a", *["0.02", "a"] * 3]
+
+
+def test_idle_calls_are_timed_with_one_thread_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then with all threads, hot too; our number of threads is what it was, also after an error."""
+    counts: list[int] = []
+    monkeypatch.setattr(idle.native_kernel, "set_thread_count", counts.append)
+    monkeypatch.setattr(
+        idle, "after_rest", lambda calls, _: dict.fromkeys(calls, 10.0 * counts[-1])
+    )
+    monkeypatch.setattr(idle, "alternate", lambda calls, _: dict.fromkeys(calls, 5.0))
+    times = idle.latencies(lambda count: {"a": lambda: count}, 4, 1)
+    assert times == {"a": {idle.ONE_THREAD: 10.0, idle.RESTED: 40.0, idle.HOT: 5.0}}
+    assert counts == [1, 4, 4]
+    with pytest.raises(KeyError):
+        idle.latencies(lambda count: {}[count], 3, 1)
+    assert counts[-1] == 3
+
+
+@needs_native
+def test_command_times_calls_after_a_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row has the time after the rest, and the times beside it; a table of its own has all."""
+    monkeypatch.setattr(timing, "REST", 0.0)
+    file = tmp_path / "bench.json"
+    arguments = ["--suite", "dense", "--layout", "nhwc", "--rounds", "1", "--peers", ""]
+    result = CliRunner().invoke(main, ["bench", "--op", "idle", *arguments, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    first = json.loads(file.read_text())["rows"][0]
+    assert first["latencies"]["backnorm"].keys() == {idle.HOT, idle.RESTED, idle.ONE_THREAD}
+    assert first["backnorm"] == first["latencies"]["backnorm"][idle.RESTED]
+    assert "to one thread" in result.output
 
 
 @needs_native

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import backnorm as bn
+from backnorm.kernels.native_kernel import tensor_calls
 from backnorm.testing.cases import make
 
 SHAPE = (6, 9, 60, 41)
@@ -82,6 +83,37 @@ def pool(method: str) -> None:
         there = workers.map(checksum, range(3))
     print(*here)
     print(*there)
+
+
+def leave_daemons() -> None:
+    """End the interpreter while daemon threads are in the middle of calls."""
+    batch = make((8, 16, 64, 64))
+    begun = threading.Barrier(4)
+
+    def work() -> None:
+        begun.wait()
+        while True:
+            fwd = bn.batch_norm(batch.x, batch.gamma, batch.beta)
+            bn.batch_norm_backward(batch.dy, fwd)
+
+    for _ in range(3):
+        threading.Thread(target=work, daemon=True).start()
+    begun.wait()
+    time.sleep(0.1)
+    print("left", flush=True)
+
+
+def libraries() -> None:
+    """Print the libraries of OpenMP that are loaded after a call with several threads."""
+    bn.set_num_threads(3)
+    checksum()
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    print(*{line.split("/")[-1] for line in maps if "omp" in line.split("/")[-1]})
+
+
+def idle_spin() -> None:
+    """Print how many microseconds a thread without work spins."""
+    print(tensor_calls().idle_spin())
 
 
 def threads() -> None:

@@ -89,6 +89,30 @@ def test_the_environment_sets_the_number_of_threads(count: str) -> None:
 
 
 @needs_native
+@pytest.mark.parametrize("attempt", range(3))
+def test_daemon_threads_do_not_disturb_the_end(attempt: int) -> None:
+    """The interpreter ends while they compute: they stop where they are, and nothing aborts."""
+    del attempt
+    assert run("leave_daemons") == ["left"]
+
+
+@needs_native
+@pytest.mark.skipif(not STATUS.exists(), reason="this system does not tell what a process loads")
+def test_no_library_of_openmp_is_loaded() -> None:
+    """A second copy, beside that of a framework, would have a second pool of threads."""
+    assert run("libraries") == [""]
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("policy", "microseconds"), [("passive", "0"), ("Active", "10000"), ("", "50")]
+)
+def test_the_environment_sets_how_idle_threads_wait(policy: str, microseconds: str) -> None:
+    """OMP_WAIT_POLICY, as for other libraries."""
+    assert run("idle_spin", OMP_WAIT_POLICY=policy) == [microseconds]
+
+
+@needs_native
 def test_other_python_threads_run_during_a_call() -> None:
     """A call that keeps the GIL leaves room for a step or two; one that lets go, for many."""
     (steps,) = run("released")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import accuracy, engine, onednn, peers
 from backnorm.bench.bounds import bound_calls
+from backnorm.bench.idle import IDLE, RESTED, latencies
 from backnorm.bench.machine import cache_of, machine
 from backnorm.bench.others import outside
 from backnorm.bench.suites import BenchCase, cases
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from backnorm.bench.options import BenchOptions
 
-    Peer = Callable[[str, str, str, list[int], int], dict[str, Callable[[], object]]]
+    PeerCalls = dict[str, Callable[[], object]]
+    Peer = Callable[[str, str, str, list[int], int], PeerCalls]
 
 __all__ = ["run"]
 
@@ -47,20 +49,17 @@ def result(rows: list[BenchRow]) -> dict[str, Any]:
 
 
 def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> BenchRow:
+    if op == IDLE:
+        return _time_idle(case, layout, options)
     arrays = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
     if op == engine.AUTOGRAD:
         calls, peer_calls = engine.autograd_calls(arrays, threads)
     else:
-        calls, peer_calls = engine.calls(op, arrays), {}
+        calls, peer_calls = engine.calls(op, arrays), _peer_calls(op, case, layout, options, threads)
     errors = {"backnorm": accuracy.errors(op, arrays, accuracy.named(calls["backnorm"]()))}
     calls |= bound_calls(op, layout, arrays)
     ours = set(calls)
-    if op in peers.OPERATIONS:
-        for peer in options.peers:
-            if peer != onednn.NAME:
-                make: Peer = peers.PEERS[peer]
-                peer_calls |= make(op, layout, options.dtype, list(case.shape), threads)
     layer = None
     if onednn.NAME in options.peers:
         layer = onednn.layer(onednn.library(), op, layout, arrays, threads)
@@ -81,3 +80,37 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
         quartiles={name: quartiles(values) for name, values in samples.items()},
         errors=errors,
     )  # fmt: skip
+
+
+def _time_idle(case: BenchCase, layout: str, options: BenchOptions) -> BenchRow:
+    arrays = engine.data(case.shape, layout, options.dtype)
+    threads = get_num_threads()
+    forward = engine.calls("forward", arrays)
+    measured = latencies(
+        lambda count: forward | _peer_calls("forward", case, layout, options, count),
+        threads,
+        options.rounds,
+    )
+    seconds = {name: times[RESTED] for name, times in measured.items()}
+    others = {name: value for name, value in seconds.items() if name not in forward}
+    cache = cache_of(arrays.x.nbytes, threads)
+    del arrays, forward
+    gc.collect()
+    return BenchRow.of(
+        case, IDLE, layout, options.dtype, threads, seconds, others,
+        cache=cache,
+        latencies=measured,
+    )  # fmt: skip
+
+
+def _peer_calls(
+    op: str, case: BenchCase, layout: str, options: BenchOptions, threads: int
+) -> PeerCalls:
+    """Return the calls of all frameworks of this environment."""
+    calls: PeerCalls = {}
+    if op in peers.OPERATIONS:
+        for peer in options.peers:
+            if peer != onednn.NAME:
+                make: Peer = peers.PEERS[peer]
+                calls |= make(op, layout, options.dtype, list(case.shape), threads)
+    return calls

@@ -53,6 +53,9 @@ class BenchRow:
     errors
         Of backnorm and of a peer that is given the same arrays: each result's largest error in
         units of rounding, see `accuracy.errors`.
+    latencies
+        Of the operation "idle": name of call -> when -> seconds. The other times are those after a
+        rest.
     """
 
     suite: str
@@ -73,6 +76,7 @@ class BenchRow:
     to_bound: float | None = None
     quartiles: dict[str, tuple[float, float]] = field(default_factory=dict)
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
+    latencies: dict[str, dict[str, float]] | None = None
 
     @classmethod
     def of(  # noqa: PLR0917 - the fields of one job
@@ -88,6 +92,7 @@ class BenchRow:
         cache: str = "",
         quartiles: dict[str, tuple[float, float]] | None = None,
         errors: dict[str, dict[str, float]] | None = None,
+        latencies: dict[str, dict[str, float]] | None = None,
     ) -> BenchRow:
         """Return a row for measured seconds."""
         ours, given = seconds["backnorm"], seconds.get("backnorm (out given)")
@@ -98,7 +103,7 @@ class BenchRow:
         return cls(
             case.suite, op, layout, dtype, case.shape, case.weight, threads,
             ours, given, copy, peers, ours / copy, fastest,
-            cache, bound, ours / bound if bound else None, quartiles or {}, errors or {},
+            cache, bound, ours / bound if bound else None, quartiles or {}, errors or {}, latencies,
         )  # fmt: skip
 
     @property

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from backnorm.bench.idle import HOT, ONE_THREAD, RESTED
+
 if TYPE_CHECKING:
     from backnorm.bench.summary import BenchRow, Summary
 
-__all__ = ["errors_line", "losses_line", "rows_table", "summary_table", "training_table"]
+__all__ = [
+    "errors_line",
+    "idle_table",
+    "losses_line",
+    "rows_table",
+    "summary_table",
+    "training_table",
+]
 
 BAR = 20  # characters for the slowest call of a row
 
@@ -89,6 +98,23 @@ def errors_line(rows: list[BenchRow]) -> str:
         if errors
     ]
     return "Largest errors, in units of rounding: " + "; ".join(parts) + "." if parts else ""
+
+
+def idle_table(rows: list[BenchRow]) -> Table | None:
+    """Return a table of the calls after a rest: milliseconds. None where none were timed."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("layout", "shape", "call"):
+        table.add_column(name, no_wrap=True)
+    for name in (HOT, RESTED, ONE_THREAD, "to one thread"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        for name, times in (row.latencies or {}).items():
+            shape = "x".join(map(str, row.shape))
+            cells = [_milliseconds(times[when]) for when in (HOT, RESTED, ONE_THREAD)]
+            table.add_row(
+                row.layout, shape, name, *cells, _ratio(times[RESTED] / times[ONE_THREAD])
+            )
+    return table if table.row_count else None
 
 
 def _ratio(value: float | None) -> str:

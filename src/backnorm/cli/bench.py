@@ -26,7 +26,7 @@ __all__ = ["bench"]
 SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
+OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd", "idle")
 LEAST_WIDTH = 150  # columns of the table; a narrower terminal wraps it
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 PEERS = (*FRAMEWORKS, "onednn")
@@ -168,6 +168,7 @@ def bench(
     """Time the engine, a copy of the same bytes, and other frameworks.
 
     With --op autograd, time forward and backward of PyTorch modules: backnorm's and torch.nn's.
+    With --op idle, time forward calls after 20 ms of rest, in which threads fall asleep.
 
     With --model, time training steps of a network with PyTorch's layers, with backnorm's, and
     without normalization layers.
@@ -259,7 +260,7 @@ def _measure(options: BenchOptions, against: Path | None) -> list[BenchRow]:
     from backnorm.bench.regressions import compared
     from backnorm.bench.suites import cases
     from backnorm.bench.summary import by_suite
-    from backnorm.bench.table import errors_line, rows_table, summary_table
+    from backnorm.bench.table import errors_line, idle_table, rows_table, summary_table
     from backnorm.cli._meter import metered
 
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
@@ -268,6 +269,8 @@ def _measure(options: BenchOptions, against: Path | None) -> list[BenchRow]:
     summaries = by_suite(rows)
     tables = [summary_table(suite, summary) for suite, summary in summaries.items()]
     lines = [] if against is None else compared(rows, against)
+    rested = idle_table(rows)
+    tables += [] if rested is None else [rested]
     _print([rows_table(rows), *tables, errors_line(rows), *lines], LEAST_WIDTH)
     return rows
 

@@ -139,6 +139,20 @@ class NotInstalledError(BacknormError, ImportError):  # type: ignore[misc] # bot
             problem="The C++ extension is not installed, so kernel='native' is not available.",
         )
 
+    @classmethod
+    def other_build(
+        cls, of: str, built: Sequence[str], expected: Sequence[str]
+    ) -> NotInstalledError:
+        """Return the error of a C++ extension that was built from other sources than Python's."""
+        return cls(
+            "The C++ extension",
+            f"an extension in which {of} has {', '.join(expected)}",
+            ", ".join(built),
+            f"In the extension {of} has {', '.join(built)}, in Python {', '.join(expected)}.",
+            "Reinstall backnorm, so that the extension is built anew.",
+            problem="The C++ extension was built from other sources than the Python files.",
+        )
+
 
 class NotSupportedError(BacknormError, RuntimeError):
     """A tool of a framework or an interpreter cannot be used here."""

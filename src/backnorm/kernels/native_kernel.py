@@ -32,6 +32,8 @@ __all__ = [
     "set_thread_count",
     "tensor_calls",
     "thread_count",
+    "usual_calls",
+    "usual_fields",
 ]
 
 
@@ -113,6 +115,29 @@ def tensor_calls() -> Any:
     Levels are indices, 0 for the best.
     """
     return _native
+
+
+def usual_fields() -> dict[str, tuple[str, ...]]:
+    """Return the names of fields and arguments as the C++ part has them; {} if it is not built."""
+    return _native.usual_fields() if _native else {}
+
+
+def usual_calls(
+    forward: type, saved: type, gradients: type, large: int
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the forward and the backward call in C++ for arrays of less than `large` bytes.
+
+    Both take all arguments of the public function, and return an object of the given classes, or
+    None where the call is not a usual one.
+    """
+    if not _native:
+        return _never, _never
+    _native.use_results(forward, saved, gradients, large)
+    return _native.usual_forward, _native.usual_backward
+
+
+def _never(*_: object) -> None:
+    """Return None: no call is usual."""
 
 
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:

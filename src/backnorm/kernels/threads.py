@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
-# OpenMP counts threads in 32 bits.
+# The C++ part counts threads in 32 bits.
 MOST = 2**31 - 1
 
 
@@ -23,8 +23,8 @@ def set_num_threads(n: SupportsIndex) -> None:
     Parameters
     ----------
     n
-        From 1 to 2147483647. Until this is called, OpenMP's number is used: OMP_NUM_THREADS, or one
-        for each processor.
+        From 1 to 2147483647. Until this is called, it is OMP_NUM_THREADS, or one for each processor
+        that the process may use; where PyTorch is loaded, at most torch.get_num_threads().
 
     Raises
     ------
@@ -34,7 +34,9 @@ def set_num_threads(n: SupportsIndex) -> None:
     Notes
     -----
     Results are bitwise identical for any number of threads. The NumPy kernel uses one thread. So
-    does the native one in a child process after fork, where OpenMP's threads do not exist.
+    does the native one in a child process after fork, where its threads do not exist, and in a call
+    from within another call. One call has 256 threads at most. A processor that a control group
+    limits counts as far as its time goes. OMP_WAIT_POLICY=passive lets idle threads sleep at once.
 
     Examples
     --------

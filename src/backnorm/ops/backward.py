@@ -12,6 +12,7 @@ from backnorm.kernels._contract import BackwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
 from backnorm.ops._requests import NOTHING, buffers
+from backnorm.ops._usual import usual_backward
 from backnorm.results import Gradients
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def batch_norm_backward(
     >>> g.dbeta.tolist()
     [1.0]
     """
+    usual: Gradients | None = usual_backward(
+        dy, fwd, through, dx, dgamma, dbeta, dresidual, into, kernel
+    )
+    if usual is not None:
+        return usual
     saved = saved_of(fwd)
     dy = _check.like("dy", dy, "fwd.y", fwd.y)
     _check.name_of("through", through, _check.THROUGHS)

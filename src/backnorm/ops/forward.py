@@ -12,6 +12,7 @@ from backnorm.kernels import activations
 from backnorm.kernels._contract import ForwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, wide
+from backnorm.ops._usual import usual_forward
 from backnorm.results import Forward, Saved
 
 if TYPE_CHECKING:
@@ -106,6 +107,22 @@ def batch_norm(
     >>> float(fwd.mean[0]), float(fwd.var[0]), fwd.n
     (2.0, 1.0, 2)
     """
+    usual: Forward | None = usual_forward(
+        x,
+        gamma,
+        beta,
+        channel_axis,
+        eps,
+        running_mean,
+        running_var,
+        activation,
+        negative_slope,
+        residual,
+        out,
+        kernel,
+    )
+    if usual is not None:
+        return usual
     x = _check.array("x", x)
     frozen = running_mean is not None or running_var is not None
     axis = _check.axis(x, channel_axis, allow_empty=frozen)

@@ -8,8 +8,12 @@
 
 #include "call.hpp"
 #include "copy.hpp"
+#include "gil.hpp"
 #include "levels.hpp"
 #include "memory.hpp"
+#include "numpy_calls.hpp"
+#include "openmp.hpp"
+#include "processors.hpp"
 #include "tensor_calls.hpp"
 #include "threads.hpp"
 
@@ -66,8 +70,7 @@ void forward(int level, int dtype, nb::handle x, nb::handle y, nb::handle residu
                            residual_.operand(), gamma_.numbers(), beta_.numbers(),
                            statistics_of(statistics_), frozen, eps, activation_of(activation), slope,
                            thread_count()};
-    const nb::gil_scoped_release released;
-    levels()[level]->forward(call);
+    without_gil([&] { levels()[level]->forward(call); });
 }
 
 void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
@@ -81,8 +84,7 @@ void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, n
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
                             add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count()};
-    const nb::gil_scoped_release released;
-    if (!levels()[level]->backward(call)) throw std::invalid_argument("the output is missing");
+    if (!without_gil([&] { return levels()[level]->backward(call); })) throw std::invalid_argument("the output is missing");
 }
 
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
@@ -116,8 +118,7 @@ nb::object borrow_memory(size_t bytes) {
 
 void copy_bytes(nb::handle target, nb::handle source, bool streaming) {
     const Buffer target_(target, true), source_(source);
-    const nb::gil_scoped_release released;
-    copy(target_.data(), source_.data(), size_t(source_.bytes()), streaming, thread_count());
+    without_gil([&] { copy(target_.data(), source_.data(), size_t(source_.bytes()), streaming, thread_count()); });
 }
 
 void least_move_bytes(nb::handle target, nb::handle x, nb::handle z, size_t piece, int read_first, bool streaming) {
@@ -169,8 +170,15 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     backnorm::define_tensor_calls(m);
+    if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
+    m.def("openmp_is_awake", &backnorm::openmp_is_awake);
+    m.def("idle_spin", [] { return int64_t(backnorm::idle_spin().count()); });
+    m.def("first_count", [](nb::str value) { return backnorm::first_count(value.c_str()); });
+    m.def("group_limit", [](nb::str groups, nb::str mount) {
+        return backnorm::group_limit(groups.c_str(), mount.c_str());
+    });
     nb::class_<backnorm::Memory>(m, "Memory", nb::type_slots(backnorm::memory_slots));
     m.def("borrow", &backnorm::borrow_memory);
     m.def("copy", &backnorm::copy_bytes);

@@ -6,6 +6,7 @@
 
 #include "arrangement.hpp"
 #include "dlpack.hpp"
+#include "gil.hpp"
 #include "levels.hpp"
 #include "memory_format.hpp"
 #include "storage.hpp"
@@ -85,8 +86,6 @@ class Operands {
     bool fit_ = true;
 };
 
-int threads_up_to(int most) { return std::min(most, thread_count()); }
-
 // Whether the engine computes this: dtypes, shapes and sizes fit. All other calls are left to the framework, and
 // so are tensors without strides.
 bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle running_mean,
@@ -144,14 +143,16 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
                      eps,
                      activation_of(activation),
                      slope,
-                     threads_up_to(threads)};
+                     threads_of_framework(threads)};
     if (!operands.fit()) return nb::none();
     PyObject* rows = PyBytes_FromStringAndSize(nullptr, Py_ssize_t(4 * shape.channels * int64_t(sizeof(double))));
     if (!rows) throw nb::python_error();
     nb::object statistics = nb::steal(rows);
     t.statistics = reinterpret_cast<double*>(PyBytes_AS_STRING(rows));
-    const nb::gil_scoped_release released;
-    run(*levels()[level], t);
+    without_gil([&] {
+        const FrameworksThreads in_its_threads;
+        run(*levels()[level], t);
+    });
     return statistics;
 }
 
@@ -188,10 +189,13 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
                             from_output,
                             activation_of(activation),
                             slope,
-                            threads_up_to(threads)};
+                            threads_of_framework(threads)};
     if (!operands.fit()) return int(Outcome::needs_layout);
-    const nb::gil_scoped_release released;
-    return int(run(*levels()[level], t) ? Outcome::done : Outcome::needs_output);
+    const auto body = [&] {
+        const FrameworksThreads in_its_threads;
+        return run(*levels()[level], t);
+    };
+    return int(without_gil(body) ? Outcome::done : Outcome::needs_output);
 }
 
 // Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.

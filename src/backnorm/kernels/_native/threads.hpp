@@ -4,14 +4,11 @@
 
 #include <cstdint>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 namespace backnorm {
 
 void set_thread_count(int count);
-int thread_count();  // what one call may use now: 1 in a child after fork
+int thread_count();                  // what one call may use now: 1 in a child after fork
+int threads_of_framework(int most);  // the same for a call of a framework that would use `most`
 
 // A region costs some microseconds to open; a core normalizes this many values in about that time.
 constexpr int64_t values_per_thread = 1 << 14;
@@ -21,21 +18,36 @@ inline int threads_for(int wanted, int64_t values, int64_t pieces) {
     return useful < 1 ? 1 : (useful < wanted ? int(useful) : wanted);
 }
 
-// body(piece) for each piece; a thread gets neighbours, and the same ones in each call.
+// Pieces 0 to `pieces`, of which run(body, begin, end) does some neighbours.
+struct Work {
+    void (*run)(const void* body, int64_t begin, int64_t end);
+    const void* body;
+    int64_t pieces;
+};
+
+// Does all pieces, with up to `threads` threads. An exception of any of them comes through, when all have ended.
+void share(const Work& work, int threads);
+
+// body(piece) for each piece; a thread gets neighbours, and mostly the same ones in each call.
 template <class Body>
 inline void parallel_for(int64_t pieces, int threads, const Body& body) {
-#if defined(_OPENMP)
-    if (threads > 1) {
-#pragma omp parallel num_threads(threads)
-        {
-            const int64_t of = omp_get_num_threads(), me = omp_get_thread_num();
-            const int64_t end = pieces * (me + 1) / of;
-            for (int64_t piece = pieces * me / of; piece < end; ++piece) body(piece);
-        }
-        return;
-    }
-#endif
-    for (int64_t piece = 0; piece < pieces; ++piece) body(piece);
+    const Work work{[](const void* of, int64_t begin, int64_t end) {
+                        const Body& each = *static_cast<const Body*>(of);
+                        for (int64_t piece = begin; piece < end; ++piece) each(piece);
+                    },
+                    &body, pieces};
+    if (threads > 1 && pieces > 1) share(work, threads);
+    else work.run(&body, 0, pieces);
 }
+
+// While one lives, this thread's work runs in the threads of a framework's OpenMP, if they are awake: a second pool
+// would wait for the processors on which they spin.
+class FrameworksThreads {
+  public:
+    FrameworksThreads();
+    ~FrameworksThreads();
+    FrameworksThreads(const FrameworksThreads&) = delete;
+    FrameworksThreads& operator=(const FrameworksThreads&) = delete;
+};
 
 }  // namespace backnorm
