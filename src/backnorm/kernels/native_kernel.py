@@ -136,6 +136,7 @@ def _forward(level: int, call: ForwardCall) -> None:
         call.eps,
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
+        call.law == "exact",
     )
 
 
@@ -159,6 +160,7 @@ def _backward(level: int, call: BackwardCall) -> None:
         call.add_dresidual,
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
+        call.law == "exact",
     )
 
 
