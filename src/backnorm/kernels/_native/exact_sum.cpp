@@ -149,7 +149,7 @@ double rounded(const Number& a, bool more = false) {
         more = more || (a.word[used - 1] << lead) != 0;
         --used;
     }
-    while (used > 0) more = more || a.word[--used] != 0;
+    for (; used > 0; --used) more = more || a.word[used - 1] != 0;
     const int exponent = a.exponent + 64 * (a.count - 1) - lead;  // of m's last bit
     const int drop = 11 + std::max(0, -1022 - (exponent + 63));   // subnormal numbers have fewer bits
     double result = 0.0;
