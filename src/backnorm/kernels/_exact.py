@@ -156,15 +156,18 @@ def _tree_sums(call: BackwardCall, channels: slice) -> Float64Array:
 
 def _integer_sums(call: BackwardCall, channels: slice) -> Float64Array:
     """Store dgamma and dbeta; return the sum of abs(dz)."""
-    outside, inside = _sides(call, channels)
+    outside, inside, above = _sides(call, channels)
     x = call.x[:, channels].astype(np.float32)
+    # An infinite x counts on its own side only.
+    below = x[:0] if above is None else np.where(above, np.float32(0), x)
+    x = x if above is None else np.where(above, x, np.float32(0))
     slope = call.negative_slope
     plain, size, product = (
         [_Combined(a, b, slope) for a, b in zip(of_inside, of_outside, strict=True)]
         for of_inside, of_outside in (
             (values(inside), values(outside)),
             (values(np.abs(inside)), values(np.abs(outside))),
-            (products(inside, x), products(outside, x)),
+            (products(inside, x), products(outside, below)),
         )
     )
     for c, (first, second) in enumerate(zip(plain, product, strict=True)):
@@ -174,16 +177,22 @@ def _integer_sums(call: BackwardCall, channels: slice) -> Float64Array:
     return np.array([s.rounded() for s in size])
 
 
-def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray]:
-    """Return dy where the activation's slope is negative_slope, and where it is 1; else 0."""
+def _sides(
+    call: BackwardCall, channels: slice
+) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+    """Return dy where the activation's slope is negative_slope, and where it is 1; else 0.
+
+    The third result tells where the slope is 1; None if the activation has no slope.
+    """
     dy = call.dy[:, channels].astype(np.float32)
     if call.y is None:
-        return np.zeros_like(dy), dy
+        return np.zeros((0, *dy.shape[1:]), np.float32), dy, None
     info, y = ACTIVATIONS[call.activation], call.y[:, channels]
     if not info.has_slope:
-        return np.zeros_like(dy), info.grad_through(dy, y, 0.0).astype(np.float32)
+        dz = info.grad_through(dy, y, 0.0).astype(np.float32)
+        return np.zeros((0, *dy.shape[1:]), np.float32), dz, None
     inside = y > 0
-    return np.where(inside, np.float32(0), dy), np.where(inside, dy, np.float32(0))
+    return np.where(inside, np.float32(0), dy), np.where(inside, dy, np.float32(0)), inside
 
 
 class _Combined(NamedTuple):
