@@ -143,7 +143,20 @@ def run(call: str, t: dict[str, Tensor], level: int = 0) -> list[Tensor]:
     training, relu, leaky_relu = True, (1, 0.01, 2), (3, 0.01, 2)
     if call == "forward":
         assert NATIVE.forward_tensors(
-            *(level, x, dx, t["residual"], weight, bias, *running, training, 0.1, 1e-5, *relu, False)
+            *(
+                level,
+                x,
+                dx,
+                t["residual"],
+                weight,
+                bias,
+                *running,
+                training,
+                0.1,
+                1e-5,
+                *relu,
+                False,
+            )
         )
         return [dx, *running]
     dweight, dbias = (Tensor(np.zeros(SHAPE[1:2], x.dtype), odd=bool(weight.offset)) for _ in "12")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from backnorm.bench import engine, peers
@@ -48,7 +48,7 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
     if op == engine.AUTOGRAD:
         calls, peer_calls = engine.autograd_calls(arrays, threads)
     else:
-        calls, peer_calls = engine.calls(op, arrays), {}
+        calls, peer_calls = engine.calls(op, arrays, options.sums), {}
     ours = set(calls)
     if op in peers.OPERATIONS:
         for peer in options.peers:
@@ -60,4 +60,5 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
         others |= outside(peer, interpreter, case, op, layout, options, threads)
     del arrays, calls, peer_calls
     gc.collect()
-    return BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)
+    row = BenchRow.of(case, op, layout, options.dtype, threads, seconds, others)
+    return replace(row, sums=options.sums)

@@ -36,6 +36,8 @@ class BenchRow:
         backnorm / copy.
     to_fastest_peer
         Fastest peer / backnorm: above 1 the engine is faster. None without a peer.
+    sums
+        The engine's law of sums.
     """
 
     suite: str
@@ -51,6 +53,7 @@ class BenchRow:
     peers: dict[str, float]
     to_copy: float
     to_fastest_peer: float | None
+    sums: str = "float64"
 
     @classmethod
     def of(  # noqa: PLR0917 - the fields of one job

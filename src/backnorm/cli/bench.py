@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from backnorm._types import SumLaw
     from backnorm.bench import BenchOptions
     from backnorm.bench.summary import BenchRow
 
@@ -26,14 +27,16 @@ __all__ = ["bench"]
 SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+SUMS = ("float64", "exact")
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd")
 LEAST_WIDTH = 110  # columns of the table; a narrower terminal wraps it
 PEERS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 # Images of a step without --batch: the step takes a second or two.
 MODELS = {"resnet18": 16, "resnet50": 8, "mobilenetv2": 16}
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
-OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file")
+OF_SHAPES = ("suite", "dtype", "operations", "peers", "interpreters", "rounds", "plot_file", "sums")
 OF_PEERS = ("peers", "interpreters")
+OF_ENGINE = ("sums",)
 OF_MODELS = ("batch", "size", "steps", "inplace")
 
 
@@ -113,6 +116,9 @@ def _interpreters(
 @click.option(
     "--inplace", is_flag=True, help="With --model: normalize in place; activations are leaky_relu."
 )
+@click.option(
+    "--sums", type=click.Choice(SUMS), default="float64", help="The engine's law of sums."
+)
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write JSON too.")
 @click.option("--plot", "plot_file", type=OUTPUT, metavar="FILE", help="Draw the times too.")
 @click.pass_context
@@ -131,6 +137,7 @@ def bench(
     size: int,
     steps: int,
     inplace: bool,
+    sums: SumLaw,
     json_file: Path | None,
     plot_file: Path | None,
 ) -> None:
@@ -148,11 +155,15 @@ def bench(
         _refuse(context, OF_SHAPES, "cannot be used with --model")
     else:
         _refuse(context, OF_MODELS, "needs --model")
+    if "autograd" in operations:
+        _refuse(context, OF_ENGINE, "cannot be used with --op autograd")
     if set(operations) == {"autograd"}:
         _refuse(context, OF_PEERS, "cannot be used with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
-            options = BenchOptions(suite, layouts, dtype, operations, peers, interpreters, rounds)
+            options = BenchOptions(
+                suite, layouts, dtype, operations, peers, interpreters, rounds, sums
+            )
             _write(_measure(options), json_file, plot_file)
         else:
             images = MODELS[model] if batch is None else batch

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation, AnyArray, Float64Array, Sums
+    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
 
 __all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
 
@@ -40,7 +40,7 @@ class ForwardCall(NamedTuple):
     eps: float
     activation: Activation
     negative_slope: float
-    law: Sums
+    law: SumLaw
 
 
 class BackwardCall(NamedTuple):
@@ -65,7 +65,7 @@ class BackwardCall(NamedTuple):
     add_dresidual: bool
     activation: Activation
     negative_slope: float
-    law: Sums
+    law: SumLaw
 
 
 class TangentCall(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from backnorm.kernels._fused import fused
-from backnorm.kernels._integers import UNIT, Exact, products, quotient, values
+from backnorm.kernels._integers import UNIT, IntegerSum, products, quotient, values
 from backnorm.kernels._tree import tree_sum
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.results import StatisticsRow
@@ -177,9 +177,7 @@ def _integer_sums(call: BackwardCall, channels: slice) -> Float64Array:
     return np.array([s.rounded() for s in size])
 
 
-def _sides(
-    call: BackwardCall, channels: slice
-) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray, AnyArray | None]:
     """Return dy where the activation's slope is negative_slope, and where it is 1; else 0.
 
     The third result tells where the slope is 1; None if the activation has no slope.
@@ -198,15 +196,17 @@ def _sides(
 class _Combined(NamedTuple):
     """inside + slope*outside, exactly."""
 
-    inside: Exact
-    outside: Exact
+    inside: IntegerSum
+    outside: IntegerSum
     slope: float
 
     def exact(self) -> Fraction | None:
         """Return the value; None if it is not finite."""
         if not (self.inside.is_finite and self.outside.is_finite):
             return None
-        whole = Fraction(self.inside.integer) + Fraction(self.outside.integer) * Fraction(self.slope)
+        whole = Fraction(self.inside.integer) + Fraction(self.outside.integer) * Fraction(
+            self.slope
+        )
         return whole / DENOMINATOR
 
     def rounded(self) -> float:

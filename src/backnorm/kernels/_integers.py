@@ -15,10 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
 
-__all__ = ["UNIT", "Exact", "products", "quotient", "values"]
+__all__ = ["UNIT", "IntegerSum", "products", "quotient", "values"]
 
 UNIT: Final = 298
-"""An integer of `Exact` counts 2^-298: the square of the smallest float32."""
+"""An integer of `IntegerSum` counts 2^-298: the square of the smallest float32."""
 
 SHIFT: Final = 149
 HALF: Final = 24  # products of mantissas have 48 bits: both halves are summed apart
@@ -26,7 +26,7 @@ HALF: Final = 24  # products of mantissas have 48 bits: both halves are summed a
 MOST_VALUES: Final = 1 << 20
 
 
-class Exact(NamedTuple):
+class IntegerSum(NamedTuple):
     """A sum of one channel: an integer in units of 2^-UNIT, and the sum of what is not finite.
 
     The latter is 0, or an infinity or NaN, which then is the value.
@@ -35,9 +35,9 @@ class Exact(NamedTuple):
     integer: int
     special: float
 
-    def __add__(self, other: Exact) -> Exact:  # type: ignore[override] # not a longer tuple
+    def __add__(self, other: IntegerSum) -> IntegerSum:  # type: ignore[override] # not a longer tuple
         """Return the sum of both."""
-        return Exact(self.integer + other.integer, self.special + other.special)
+        return IntegerSum(self.integer + other.integer, self.special + other.special)
 
     @property
     def is_finite(self) -> bool:
@@ -49,7 +49,7 @@ class Exact(NamedTuple):
         return quotient(self.integer, 1 << UNIT) if self.is_finite else self.special
 
 
-def values(x: AnyArray) -> list[Exact]:
+def values(x: AnyArray) -> list[IntegerSum]:
     """Return the sum of each channel of x, shape (outer, C, inner), float32."""
     sums = _Bins(x.shape[1], SHIFT)
     for part in _parts(x):
@@ -58,7 +58,7 @@ def values(x: AnyArray) -> list[Exact]:
     return sums.totals()
 
 
-def products(x: AnyArray, y: AnyArray) -> list[Exact]:
+def products(x: AnyArray, y: AnyArray) -> list[IntegerSum]:
     """Return the sum of x*y of each channel; both have shape (outer, C, inner), float32."""
     sums = _Bins(x.shape[1], 0)
     for a, b in zip(_parts(x), _parts(y), strict=True):
@@ -99,9 +99,9 @@ class _Bins:
         if special.any():
             self._special += special.sum(axis=(0, 2))
 
-    def totals(self) -> list[Exact]:
+    def totals(self) -> list[IntegerSum]:
         """Return the sums of all channels."""
-        return [Exact(i, float(s)) for i, s in zip(self._integers, self._special, strict=True)]
+        return [IntegerSum(i, float(s)) for i, s in zip(self._integers, self._special, strict=True)]
 
 
 def _parts(x: AnyArray) -> list[AnyArray]:

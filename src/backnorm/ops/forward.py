@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from backnorm._types import Activation, AnyArray, Float64Array, Sums
+    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
 
 __all__ = ["batch_norm"]
 
@@ -37,7 +37,7 @@ def batch_norm(
     negative_slope: float = 0.01,
     residual: AnyArray | None = None,
     out: AnyArray | None = None,
-    sums: Sums = "float64",
+    sums: SumLaw = "float64",
     kernel: str = "auto",
 ) -> Forward:
     """Normalize each channel of x over all other axes: y = act(gamma*x_hat + beta + residual).

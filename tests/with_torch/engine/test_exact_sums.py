@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-import backnorm as bn
-from backnorm import torch as bt
-from backnorm.errors import UnknownNameError
-from backnorm.kernels.activations import NAMES
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import backnorm as bn  # noqa: E402
+from backnorm import torch as bt  # noqa: E402
+from backnorm.errors import UnknownNameError  # noqa: E402
+from backnorm.kernels.activations import NAMES  # noqa: E402
 
 by_activation = pytest.mark.parametrize("activation", NAMES)
 by_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)

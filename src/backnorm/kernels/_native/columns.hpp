@@ -48,13 +48,12 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
     if (streaming) finish_stream();
 }
 
-// Adds the sums of a tile's channels over the rows [begin, end) to `channels`.
+// The sums of a tile's channels over the rows [begin, end), in `channels`, which are 0 before.
 template <class S, class Sums>
 inline void sum_tile(const ForwardCall& call, const Tile& tile, int64_t begin, int64_t end, Sums* channels) {
     if constexpr (std::is_same<Sums, ExactMoments>::value) {
         const std::unique_ptr<ExactMomentTile<S>> sums(new ExactMomentTile<S>(tile, call.x));
-        sums->run(begin, end);
-        sums->add_to(channels, end - begin);
+        sums->run(begin, end, channels);
     } else {
         MomentTile<S> sums(tile, call.x);
         sums.run(begin, end);

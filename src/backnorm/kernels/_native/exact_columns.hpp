@@ -51,8 +51,14 @@ struct MagnitudeColumns {
         std::memcpy(least.at + j, sizes.least, sizeof sizes.least);
         if (with_largest) std::memcpy(largest.at + j, sizes.largest, sizeof sizes.largest);
     }
-    bool inside(int64_t j, int window) const {
-        return Magnitudes<S, with_largest>::inside(least[j], with_largest ? largest[j] : 0, window);
+    // Whether all values of neighbouring columns are.
+    bool inside(int64_t j, int64_t count, int window) const {
+        uint32_t low = ~uint32_t(0), high = 0;
+        for (int64_t k = j; k < j + count; ++k) {
+            low = std::min(low, least[k]);
+            if (with_largest) high = std::max(high, largest[k]);
+        }
+        return Magnitudes<S, with_largest>::inside(low, high, window);
     }
 };
 
@@ -92,9 +98,17 @@ std::vector<int> windows_of(const Tile& tile, const TileRows<const S>& a, int64_
 }
 
 inline Wide sum_of(const IntegerColumn& column, int64_t j, int64_t count) {
-    Wide sum = 0;
-    for (int64_t k = 0; k < count; ++k) sum += column[j + k];
-    return sum;
+    if (count == 1) return column[j];
+    // In halves, which are 64-bit integers: a vector at a time.
+    int64_t high = 0, low = 0;
+    for (int64_t k = 0; k < count; ++k) high += column[j + k] >> 32, low += column[j + k] & 0xffffffff;
+    return Wide(high) * (int64_t(1) << 32) + low;
+}
+
+inline bool any_of(const IntegerColumn& column, int64_t j, int64_t count) {
+    int64_t all = 0;
+    for (int64_t k = 0; k < count; ++k) all |= column[j + k];
+    return all != 0;
 }
 
 // What every column of a tile keeps between blocks of rows, for the sums of one side.
@@ -114,11 +128,10 @@ struct ProductColumns {
 template <class S>
 class ExactMomentTile {
   public:
-    ExactMomentTile(const Tile& t, const Operand& from) : tile_(t), x_(from, t), held_(size_t(t.channels)) {}
+    ExactMomentTile(const Tile& t, const Operand& from) : tile_(t), x_(from, t) {}
 
-    void run(int64_t begin, int64_t end) {
-        begin_ = begin;
-        end_ = end;
+    // The sums of rows [begin, end); those in `channels` must be 0.
+    void run(int64_t begin, int64_t end, ExactMoments* channels) {
         const int64_t count = tile_.count + lanes;
         windows_ = windows_of<S>(tile_, x_, begin, end);
         units_.set(SumUnits::squares(0), 0, count);
@@ -133,22 +146,13 @@ class ExactMomentTile {
             for (int64_t row = from; row < stop; row += exact_rows)
                 for (int64_t j = 0; j < tile_.count; j += lanes) sum_block(row, std::min(stop, row + exact_rows), j);
             tile_.each_group([&](int64_t c, int64_t j) {
-                ExactMoments& m = held_[size_t(c)];
+                ExactMoments& m = channels[c];
                 columns_.drain(SumUnits::squares(windows_[size_t(c)]), j, tile_.grid.inner, m.first, m.second);
             });
         }
-    }
-
-    void add_to(ExactMoments* channels, int64_t rows) {
-        std::vector<char> inside(size_t(tile_.channels), 1);
-        tile_.each_group([&](int64_t c, int64_t j) {
-            for (int64_t k = j; k < j + tile_.grid.inner; ++k)
-                if (outside_[k] || !sizes_.inside(k, windows_[size_t(c)])) inside[size_t(c)] = 0;
-        });
         for (int64_t c = 0; c < tile_.channels; ++c) {
-            if (!inside[size_t(c)]) held_[size_t(c)] = any_values(c);
-            held_[size_t(c)].count = rows * tile_.grid.inner * tile_.grid.fold;
-            channels[c].add(held_[size_t(c)]);
+            if (!inside(c)) channels[c] = any_values(c, begin, end);
+            channels[c].count = (end - begin) * tile_.grid.inner * tile_.grid.fold;
         }
     }
 
@@ -159,12 +163,19 @@ class ExactMomentTile {
         Magnitudes<S, false> sizes = sizes_.at(j);
         MomentLane lane;
         lane.begin(units);
-        for (int64_t row = begin; row < end; ++row) {
-            const S* const from = x_[row] + j;
-            fetch(x_[row + block_rows] + j);
-            sizes.add(load_up_to<float>(from, left));
-            lane.add(load_up_to<double>(from, left));
-        }
+        if (left >= lanes)
+            for (int64_t row = begin; row < end; ++row) {
+                const S* const from = x_[row] + j;
+                fetch(x_[row + block_rows] + j);
+                sizes.add(load<float>(from));
+                lane.add(load<double>(from));
+            }
+        else
+            for (int64_t row = begin; row < end; ++row) {
+                const S* const from = x_[row] + j;
+                sizes.add(load_part<float>(from, int(left)));
+                lane.add(load_part<double>(from, int(left)));
+            }
         sizes_.store(sizes, j);
         Integers sums, highs, lows;
         Outside outside;
@@ -174,9 +185,17 @@ class ExactMomentTile {
         add_columns(lows, columns_.lows.at + j);
         mark_columns(outside, outside_.at + j);
     }
-    ExactMoments any_values(int64_t c) const {
+    bool inside(int64_t c) const {
+        bool all = true;
+        const int64_t inner = tile_.grid.inner;
+        tile_.each_copy(c, [&](int64_t j) {
+            all = all && !any_of(outside_, j, inner) && sizes_.inside(j, inner, windows_[size_t(c)]);
+        });
+        return all;
+    }
+    ExactMoments any_values(int64_t c, int64_t begin, int64_t end) const {
         MomentBins bins;
-        for (int64_t row = begin_; row < end_; ++row)
+        for (int64_t row = begin; row < end; ++row)
             tile_.each_copy(c, [&](int64_t j) { add_each(bins, x_[row] + j, tile_.grid.inner); });
         ExactMoments m;
         bins.add_to(m);
@@ -185,9 +204,7 @@ class ExactMomentTile {
 
     const Tile& tile_;
     const TileRows<const S> x_;
-    int64_t begin_ = 0, end_ = 0;
     std::vector<int> windows_;
-    std::vector<ExactMoments> held_;
     UnitColumns units_;
     MagnitudeColumns<S, false> sizes_;
     ProductColumns columns_;
@@ -198,8 +215,9 @@ template <class S>
 class ExactComomentTile {
   public:
     ExactComomentTile(const BackwardCall& call, const Tile& t)
-        : tile_(t), dy_(call.dy, t), x_(call.x, t), y_(call.y, t), held_(size_t(t.channels)) {}
+        : tile_(t), dy_(call.dy, t), x_(call.x, t), y_(call.y, t) {}
 
+    // As in ExactMomentTile.
     template <Activation kind>
     void run(int64_t begin, int64_t end, ExactComoments* channels) {
         const int64_t count = tile_.count + lanes;
@@ -219,12 +237,10 @@ class ExactComomentTile {
             for (int64_t row = from; row < stop; row += exact_rows)
                 for (int64_t j = 0; j < tile_.count; j += lanes)
                     sum_block<kind>(row, std::min(stop, row + exact_rows), j);
-            drain(sides<kind>);
+            drain(sides<kind>, channels);
         }
-        for (int64_t c = 0; c < tile_.channels; ++c) {
-            if (!inside(c)) held_[size_t(c)] = any_values<kind>(c, begin, end);
-            channels[c].add(held_[size_t(c)]);
-        }
+        for (int64_t c = 0; c < tile_.channels; ++c)
+            if (!inside(c)) channels[c] = any_values<kind>(c, begin, end);
     }
 
   private:
@@ -238,19 +254,27 @@ class ExactComomentTile {
         auto x_sizes = x_sizes_.at(j);
         ComomentLane lane[sides<kind>];
         for (ComomentLane& side : lane) side.begin(units);
-        for (int64_t row = begin; row < end; ++row) {
+        const auto add = [&](int64_t row, auto in_float, auto in_double) BACKNORM_LAMBDA {
             const S *const dy = dy_[row] + j, *const x = x_[row] + j;
-            fetch(dy_[row + block_rows] + j);
-            fetch(x_[row + block_rows] + j);
-            dz_sizes.add(load_up_to<float>(dy, left));
-            x_sizes.add(load_up_to<float>(x, left));
-            const Pack<double> y = kind == Activation::identity ? Pack<double>::zero()
-                                                                : load_up_to<double>(y_[row] + j, left);
+            dz_sizes.add(in_float(dy));
+            x_sizes.add(in_float(x));
+            const Pack<double> y = kind == Activation::identity ? Pack<double>::zero() : in_double(y_[row] + j);
             Pack<double> dz[sides<kind>];
-            split<kind>(load_up_to<double>(dy, left), y, dz);
-            const Pack<double> v = load_up_to<double>(x, left);
+            split<kind>(in_double(dy), y, dz);
+            const Pack<double> v = in_double(x);
             BACKNORM_UNROLL for (int side = 0; side < sides<kind>; ++side) lane[side].add(dz[side], v);
-        }
+        };
+        if (left >= lanes)
+            for (int64_t row = begin; row < end; ++row) {
+                fetch(dy_[row + block_rows] + j);
+                fetch(x_[row + block_rows] + j);
+                add(row, [](const S* p) BACKNORM_LAMBDA { return load<float>(p); },
+                    [](const S* p) BACKNORM_LAMBDA { return load<double>(p); });
+            }
+        else
+            for (int64_t row = begin; row < end; ++row)
+                add(row, [=](const S* p) { return load_part<float>(p, int(left)); },
+                    [=](const S* p) { return load_part<double>(p, int(left)); });
         dz_sizes_.store(dz_sizes, j);
         x_sizes_.store(x_sizes, j);
         Outside outside;
@@ -264,10 +288,10 @@ class ExactComomentTile {
         }
         mark_columns(outside, outside_.at + j);
     }
-    void drain(int side_count) {
+    void drain(int side_count, ExactComoments* channels) {
         const int64_t inner = tile_.grid.inner;
         tile_.each_group([&](int64_t c, int64_t j) {
-            ExactComoments& m = held_[size_t(c)];
+            ExactComoments& m = channels[c];
             const SumUnits u = units_of(c);
             for (int side = 0; side < side_count; ++side) {
                 columns_[side].drain(u, j, inner, m.plain[side], m.product[side]);
@@ -277,10 +301,10 @@ class ExactComomentTile {
     }
     bool inside(int64_t c) const {
         bool all = true;
+        const int64_t inner = tile_.grid.inner;
         tile_.each_copy(c, [&](int64_t j) {
-            for (int64_t k = j; k < j + tile_.grid.inner; ++k)
-                all = all && !outside_[k] && dz_sizes_.inside(k, of_dz_[size_t(c)]) &&
-                      x_sizes_.inside(k, of_x_[size_t(c)]);
+            all = all && !any_of(outside_, j, inner) && dz_sizes_.inside(j, inner, of_dz_[size_t(c)]) &&
+                  x_sizes_.inside(j, inner, of_x_[size_t(c)]);
         });
         return all;
     }
@@ -299,7 +323,6 @@ class ExactComomentTile {
     const Tile& tile_;
     const TileRows<const S> dy_, x_, y_;
     std::vector<int> of_dz_, of_x_;
-    std::vector<ExactComoments> held_;
     UnitColumns units_;
     MagnitudeColumns<S, false> dz_sizes_;
     MagnitudeColumns<S, true> x_sizes_;

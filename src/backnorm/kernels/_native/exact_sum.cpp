@@ -17,6 +17,16 @@ struct Number {
     bool negative = false;
     int exponent = 0, count = 0;
     uint64_t word[most];
+
+    Number() {}
+    Number(const Number& other) { *this = other; }
+    Number& operator=(const Number& other) {  // the words that are used
+        negative = other.negative;
+        exponent = other.exponent;
+        count = other.count;
+        std::copy_n(other.word, count, word);
+        return *this;
+    }
 };
 
 void trim(Number& a) {
@@ -31,6 +41,17 @@ void trim(Number& a) {
 
 Number number_of(const ExactSum& sum) {
     Number a;
+    if (!sum.many()) {
+        const Wide value = sum.value();
+        const UnsignedWide size = value < 0 ? -UnsignedWide(value) : UnsignedWide(value);
+        a.negative = value < 0;
+        a.exponent = sum.exponent();
+        a.word[0] = uint64_t(size);
+        a.word[1] = uint64_t(size >> 64);
+        a.count = 2;
+        trim(a);
+        return a;
+    }
     a.exponent = ExactSum::unit;
     a.count = ExactSum::words;
     std::copy_n(sum.begin(), a.count, a.word);
@@ -234,7 +255,16 @@ void add_all(ExactSum& sum, const int64_t* bins, int count, int exponent) {
 
 }  // namespace
 
-void ExactSum::add(Wide value, int exponent) {
+void ExactSum::spread() {
+    std::fill_n(word_, words, 0);
+    many_ = true;
+    const Wide value = value_;
+    value_ = 0;
+    add_words(value, exponent_);
+}
+
+void ExactSum::add_words(Wide value, int exponent) {
+    if (!many_) spread();
     int shift = exponent - unit;
     if (shift < 0) {
         value >>= -shift;
@@ -255,14 +285,14 @@ void ExactSum::add(Wide value, int exponent) {
     }
 }
 
-void ExactSum::add(const ExactSum& other) {
+void ExactSum::add_words(const ExactSum& other) {
+    if (!many_) spread();
     uint64_t carry = 0;
     for (int k = 0; k < words; ++k) {
         const UnsignedWide s = UnsignedWide(word_[k]) + other.word_[k] + carry;
         word_[k] = uint64_t(s);
         carry = uint64_t(s >> 64);
     }
-    special_ += other.special_;
 }
 
 void store_moments(const ExactMoments& m, double eps, const Statistics& out, int64_t channel) {

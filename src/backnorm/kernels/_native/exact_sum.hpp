@@ -12,24 +12,65 @@ namespace backnorm {
 __extension__ typedef __int128 Wide;
 __extension__ typedef unsigned __int128 UnsignedWide;
 
-// An integer in units of 2^-298, the square of the smallest float32, in two's complement. It holds 2^40 squares of
-// the largest float32. Of what is not finite the float64 sum is kept: an infinity or NaN, which then is the value.
+// A sum of numbers value * 2^exponent. Most sums have less than 128 bits between their first and their last one, and are
+// a single number of that kind; `word_` then is not used. Others are integers in units of 2^-298, the square of the
+// smallest float32, in two's complement, which hold 2^40 squares of the largest float32. Of what is not finite the
+// float64 sum is kept: an infinity or NaN, which then is the value.
 class ExactSum {
   public:
     static constexpr int words = 10, unit = -298;
 
+    ExactSum() {}  // leaves word_ as it is
+
     // Adds value * 2^exponent; what lies below the unit must be 0.
-    void add(Wide value, int exponent);
-    void add(const ExactSum& other);
+    void add(Wide value, int exponent) {
+        if (value == 0) return;
+        if (!many_) {
+            if (value_ == 0) return set(value, exponent);
+            const int up = exponent - exponent_;
+            if (up >= 0 && fits(value, up) && fits(value_, 0)) {
+                value_ += value << up;
+                return;
+            }
+            if (up < 0 && fits(value_, -up) && fits(value, 0)) return set((value_ << -up) + value, exponent);
+        }
+        add_words(value, exponent);
+    }
+    void add(const ExactSum& other) {
+        special_ += other.special_;
+        if (other.many_) add_words(other);
+        else add(other.value_, other.exponent_);
+    }
     void add_special(double value) { special_ += value; }
 
     bool finite() const { return special_ == 0.0; }
     double special() const { return special_; }
+    bool many() const { return many_; }
     const uint64_t* begin() const { return word_; }
+    Wide value() const { return value_; }
+    int exponent() const { return exponent_; }
 
   private:
-    uint64_t word_[words] = {};
+    void set(Wide value, int exponent) {
+        value_ = value;
+        exponent_ = exponent;
+    }
+    // Whether the number, moved up, has room for a sum with another one.
+    static bool fits(Wide value, int up) {
+        constexpr int most = 125;
+        if (up > most) return false;
+        const Wide bound = Wide(1) << (most - up);
+        return value < bound && value > -bound;
+    }
+    void add_words(Wide value, int exponent);
+    void add_words(const ExactSum& other);
+    void spread();
+
+    Wide value_ = 0;
     double special_ = 0.0;
+    int exponent_ = 0;
+    bool many_ = false;
+    uint64_t word_[words];
 };
 
 // Sums of a channel's values and of their squares.

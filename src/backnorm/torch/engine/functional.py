@@ -18,7 +18,7 @@ from backnorm.torch.engine.memory import is_lazy, plain
 from backnorm.torch.engine.tools import call_function_in_graph, is_exported, is_traced
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation, Sums, Through
+    from backnorm._types import Activation, SumLaw, Through
 
 __all__ = ["batch_norm"]
 
@@ -38,7 +38,7 @@ def batch_norm(
     residual: torch.Tensor | None = None,
     through: Through = "both",
     inplace: bool = False,
-    sums: Sums = "float64",
+    sums: SumLaw = "float64",
 ) -> torch.Tensor:
     """Normalize each channel: y = act(weight*x_hat + bias + residual).
 

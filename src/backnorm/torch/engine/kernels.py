@@ -16,7 +16,7 @@ from backnorm.torch.engine import activations as torch_activations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation, Shape, Sums, Through
+    from backnorm._types import Activation, Shape, SumLaw, Through
 
 __all__ = [
     "CHANNELS_LAST",
@@ -59,7 +59,7 @@ class CallOptions(NamedTuple):
     activation: Activation
     negative_slope: float
     through: Through
-    sums: Sums
+    sums: SumLaw
 
 
 def _calls() -> Any:

@@ -15,7 +15,7 @@ from backnorm.torch.engine import tools
 from backnorm.torch.engine.functional import batch_norm
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation, Sums, Through
+    from backnorm._types import Activation, SumLaw, Through
 
 __all__ = [
     "BatchNorm1d",
@@ -34,7 +34,7 @@ class _Engine(_NormBase):
     through: Through = "both"
     """Which statistics the gradient goes through; of the class for layers that were converted."""
 
-    sums: Sums = "float64"
+    sums: SumLaw = "float64"
     """How sums are taken."""
 
     def __init__(
@@ -42,7 +42,7 @@ class _Engine(_NormBase):
         num_features: int,
         *arguments: Any,
         through: Through = "both",
-        sums: Sums = "float64",
+        sums: SumLaw = "float64",
         **others: Any,
     ) -> None:
         super().__init__(num_features, *arguments, **others)

@@ -27,7 +27,9 @@ __all__ = [
     "options",
 ]
 
-OPTIONS: Final = "bool training, float eps, str activation, float negative_slope, str through, str sums"
+OPTIONS: Final = (
+    "bool training, float eps, str activation, float negative_slope, str through, str sums"
+)
 
 LIBRARY: Final = torch.library.Library("backnorm", "DEF")
 
