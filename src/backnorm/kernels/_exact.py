@@ -187,7 +187,7 @@ def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray, Any
         return np.zeros((0, *dy.shape[1:]), np.float32), dy, None
     info, y = ACTIVATIONS[call.activation], call.y[:, channels]
     if not info.has_slope:
-        dz = info.grad_through(dy, y, 0.0).astype(np.float32)
+        dz = info.grad_through(dy.astype(np.float64), y, 0.0).astype(np.float32)
         return np.zeros((0, *dy.shape[1:]), np.float32), dz, None
     inside = y > 0
     return np.where(inside, np.float32(0), dy), np.where(inside, dy, np.float32(0)), inside
@@ -312,9 +312,9 @@ def _stored(result: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
 
 def _in_range(coefficient: AnyArray) -> AnyArray:
     size = np.abs(coefficient)
-    return (size == 0.0) | ((size >= SMALLEST) & (size <= LARGEST))
+    return np.asarray((size == 0.0) | ((size >= SMALLEST) & (size <= LARGEST)))
 
 
 def _stays_small(factor: Float64Array, squares: AnyArray | float) -> AnyArray:
     most = LARGEST / 2
-    return (factor == 0.0) | (factor * factor * squares <= most * most)
+    return np.asarray((factor == 0.0) | (factor * factor * squares <= most * most))
