@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 
-from backnorm._types import AnyArray, Request, Through
+from backnorm._types import AnyArray, Request, SumLaw, Through
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DTYPES",
     "REQUESTS",
+    "SUMS",
     "THROUGHS",
     "array",
     "at_most",
@@ -44,6 +45,7 @@ __all__ = [
 T = TypeVar("T")
 
 REQUESTS: tuple[str, ...] = get_args(Request)
+SUMS: tuple[str, ...] = get_args(SumLaw)
 THROUGHS: tuple[str, ...] = get_args(Through)
 
 # Each dtype with its rank: a parameter may have x's dtype or one of a higher rank. The two 16-bit

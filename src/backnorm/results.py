@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from backnorm._display import Displayed
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation, AnyArray, Float64Array
+    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
 
 __all__ = ["Forward", "Gradients", "SecondGradients"]
 
@@ -38,6 +38,7 @@ class Saved(NamedTuple):
     frozen: bool
     activation: Activation
     negative_slope: float
+    sums: SumLaw
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -143,7 +143,20 @@ def run(call: str, t: dict[str, Tensor], level: int = 0) -> list[Tensor]:
     training, relu, leaky_relu = True, (1, 0.01, 2), (3, 0.01, 2)
     if call == "forward":
         assert NATIVE.forward_tensors(
-            *(level, x, dx, t["residual"], weight, bias, *running, training, 0.1, 1e-5, *relu)
+            *(
+                level,
+                x,
+                dx,
+                t["residual"],
+                weight,
+                bias,
+                *running,
+                training,
+                0.1,
+                1e-5,
+                *relu,
+                False,
+            )
         )
         return [dx, *running]
     dweight, dbias = (Tensor(np.zeros(SHAPE[1:2], x.dtype), odd=bool(weight.offset)) for _ in "12")
@@ -154,6 +167,7 @@ def run(call: str, t: dict[str, Tensor], level: int = 0) -> list[Tensor]:
         *(dx, dresidual, weight, bias, dweight, dbias, statistics),
         *(training, True, True, not from_output, from_output),
         *(leaky_relu if from_output else relu),
+        False,  # noqa: FBT003
     )
     assert outcome == native_kernel.DONE
     return [dx, dresidual, dweight, dbias]

@@ -115,7 +115,7 @@ def calls(activation: Any) -> tuple[ForwardCall, BackwardCall]:
     """Return calls of the smallest arrays."""
     x, y = np.ones((2, 1, 1)), np.ones((2, 1, 1))
     rows = np.ones((4, 1))
-    forward = ForwardCall(x, y, None, None, None, rows, True, 1.0, activation, 0.25)  # noqa: FBT003
+    forward = ForwardCall(x, y, None, None, None, rows, True, 1.0, activation, 0.25, "float64")  # noqa: FBT003
     backward = BackwardCall(
         dy=x,
         x=x,
@@ -132,6 +132,7 @@ def calls(activation: Any) -> tuple[ForwardCall, BackwardCall]:
         add_dresidual=False,
         activation=activation,
         negative_slope=0.25,
+        law="float64",
     )
     return forward, backward
 

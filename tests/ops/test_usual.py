@@ -33,6 +33,7 @@ FORWARD: dict[str, Any] = {
     "negative_slope": 0.01,
     "residual": None,
     "out": None,
+    "sums": "float64",
     "kernel": "auto",
 }
 BACKWARD: dict[str, Any] = {
@@ -133,7 +134,7 @@ def test_parameters_may_be_absent(given: str) -> None:
 def test_the_public_functions_take_the_usual_way() -> None:
     """With the arguments that users leave out: the defaults are the usual values."""
     x, gamma = normal(4, 3), normal(3)
-    assert set(FORWARD) == set(bn.batch_norm.__code__.co_varnames[:12])
+    assert set(FORWARD) == set(bn.batch_norm.__code__.co_varnames[:13])
     same(bn.batch_norm(x, gamma, gamma), forward(x=x, gamma=gamma, beta=gamma))
     defaults = bn.batch_norm.__kwdefaults__
     assert {name: FORWARD[name] for name in defaults} == defaults

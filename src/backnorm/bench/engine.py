@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     EngineCall = Callable[[], Forward | Gradients]
 
-    from backnorm._types import Activation, AnyArray, Shape
+    from backnorm._types import Activation, AnyArray, Shape, SumLaw
 
 __all__ = [
     "AUTOGRAD",
@@ -69,9 +69,9 @@ def data(shape: Shape, layout: str, dtype: str) -> CaseArrays:
     return CaseArrays(x, dy, residual, gamma, gamma - 1, out)
 
 
-def calls(op: str, arrays: CaseArrays) -> dict[str, Callable[[], object]]:
+def calls(op: str, arrays: CaseArrays, sums: SumLaw = "float64") -> dict[str, Callable[[], object]]:
     """Return the timed calls: the engine, its output recycled or given, and two copies of x."""
-    recycled, given = _engine(op, arrays)
+    recycled, given = _engine(op, arrays, sums)
     result = given()
     _check(op, arrays, {"y": result.y} if isinstance(result, Forward) else {"dx": result.dx})
     timed = {"backnorm": recycled, "backnorm (out given)": given}
@@ -94,9 +94,9 @@ def autograd_calls(
     return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, {"torch": stock}
 
 
-def _engine(op: str, arrays: CaseArrays) -> tuple[EngineCall, EngineCall]:
+def _engine(op: str, arrays: CaseArrays, sums: SumLaw) -> tuple[EngineCall, EngineCall]:
     if op == "backward":
-        fwd = ops.batch_norm(arrays.x, arrays.gamma, arrays.beta)
+        fwd = ops.batch_norm(arrays.x, arrays.gamma, arrays.beta, sums=sums)
         into = Gradients(dx=arrays.out)
         return (
             lambda: ops.batch_norm_backward(arrays.dy, fwd),
@@ -107,7 +107,13 @@ def _engine(op: str, arrays: CaseArrays) -> tuple[EngineCall, EngineCall]:
 
     def forward(out: AnyArray | None) -> Forward:
         return ops.batch_norm(
-            arrays.x, arrays.gamma, arrays.beta, activation=activation, residual=residual, out=out
+            arrays.x,
+            arrays.gamma,
+            arrays.beta,
+            activation=activation,
+            residual=residual,
+            out=out,
+            sums=sums,
         )
 
     return lambda: forward(None), lambda: forward(arrays.out)

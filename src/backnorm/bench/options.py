@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backnorm._types import SumLaw
 
 __all__ = ["BenchOptions"]
 
@@ -21,6 +25,8 @@ class BenchOptions:
         Frameworks of other environments: name -> interpreter.
     rounds
         Samples of each call.
+    sums
+        The engine's law of sums.
     """
 
     suite: str = "resnet50"
@@ -30,3 +36,4 @@ class BenchOptions:
     peers: tuple[str, ...] = ()
     interpreters: tuple[tuple[str, str], ...] = ()
     rounds: int = 7
+    sums: SumLaw = "float64"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,8 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
     if op == engine.AUTOGRAD:
         calls, peer_calls = engine.autograd_calls(arrays, threads)
     else:
-        calls, peer_calls = engine.calls(op, arrays), _peer_calls(op, case, layout, options, threads)
+        calls, peer_calls = engine.calls(op, arrays, options.sums), {}
+        peer_calls |= _peer_calls(op, case, layout, options, threads)
     errors = {"backnorm": accuracy.errors(op, arrays, accuracy.named(calls["backnorm"]()))}
     calls |= bound_calls(op, layout, arrays)
     ours = set(calls)
@@ -74,18 +75,19 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
     cache = cache_of(arrays.x.nbytes, threads)
     del arrays, calls, peer_calls, layer
     gc.collect()
-    return BenchRow.of(
+    row = BenchRow.of(
         case, op, layout, options.dtype, threads, seconds, others,
         cache=cache,
         quartiles={name: quartiles(values) for name, values in samples.items()},
         errors=errors,
     )  # fmt: skip
+    return replace(row, sums=options.sums)
 
 
 def _time_idle(case: BenchCase, layout: str, options: BenchOptions) -> BenchRow:
     arrays = engine.data(case.shape, layout, options.dtype)
     threads = get_num_threads()
-    forward = engine.calls("forward", arrays)
+    forward = engine.calls("forward", arrays, options.sums)
     measured = latencies(
         lambda count: forward | _peer_calls("forward", case, layout, options, count),
         threads,
@@ -96,11 +98,12 @@ def _time_idle(case: BenchCase, layout: str, options: BenchOptions) -> BenchRow:
     cache = cache_of(arrays.x.nbytes, threads)
     del arrays, forward
     gc.collect()
-    return BenchRow.of(
+    row = BenchRow.of(
         case, IDLE, layout, options.dtype, threads, seconds, others,
         cache=cache,
         latencies=measured,
     )  # fmt: skip
+    return replace(row, sums=options.sums)
 
 
 def _peer_calls(

@@ -56,6 +56,8 @@ class BenchRow:
     latencies
         Of the operation "idle": name of call -> when -> seconds. The other times are those after a
         rest.
+    sums
+        The engine's law of sums.
     """
 
     suite: str
@@ -77,6 +79,7 @@ class BenchRow:
     quartiles: dict[str, tuple[float, float]] = field(default_factory=dict)
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
     latencies: dict[str, dict[str, float]] | None = None
+    sums: str = "float64"
 
     @classmethod
     def of(  # noqa: PLR0917 - the fields of one job

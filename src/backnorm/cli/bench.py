@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from backnorm._types import SumLaw
     from backnorm.bench import BenchOptions
     from backnorm.bench.summary import BenchRow
 
@@ -26,6 +27,7 @@ __all__ = ["bench"]
 SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+SUMS = ("float64", "exact")
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd", "idle")
 LEAST_WIDTH = 150  # columns of the table; a narrower terminal wraps it
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
@@ -49,8 +51,10 @@ OF_SHAPES = (
     "rounds",
     "against",
     "plot_file",
+    "sums",
 )
 OF_PEERS = ("peers", "interpreters")
+OF_ENGINE = ("sums",)
 OF_MODELS = ("batches", "size", "steps", "inplace")
 
 
@@ -137,6 +141,9 @@ def _interpreters(
 @click.option(
     "--inplace", is_flag=True, help="With --model: normalize in place; activations are leaky_relu."
 )
+@click.option(
+    "--sums", type=click.Choice(SUMS), default="float64", help="The engine's law of sums."
+)
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write JSON too.")
 @click.option(
     "--against",
@@ -161,6 +168,7 @@ def bench(
     size: int,
     steps: int,
     inplace: bool,
+    sums: SumLaw,
     json_file: Path | None,
     against: Path | None,
     plot_file: Path | None,
@@ -180,13 +188,17 @@ def bench(
         _refuse(context, OF_SHAPES, "cannot be used with --model")
     else:
         _refuse(context, OF_MODELS, "needs --model")
+    if "autograd" in operations:
+        _refuse(context, OF_ENGINE, "cannot be used with --op autograd")
     if set(operations) == {"autograd"}:
         _refuse(context, OF_PEERS, "cannot be used with --op autograd, whose peer is torch.nn")
     try:
         if model is None:
             given = context.get_parameter_source("peers") is ParameterSource.COMMANDLINE
             found = _without_missing_onednn(peers, wanted=given)
-            options = BenchOptions(suite, layouts, dtype, operations, found, interpreters, rounds)
+            options = BenchOptions(
+                suite, layouts, dtype, operations, found, interpreters, rounds, sums
+            )
             _write(_measure(options, against), json_file, plot_file)
         else:
             _refuse_inplace(model, inplace=inplace)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation, AnyArray, Float64Array
+    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
 
 __all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
 
@@ -26,7 +26,8 @@ __all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
 class ForwardCall(NamedTuple):
     """Write y, and the statistics unless they are frozen.
 
-    Frozen statistics are given with all four rows.
+    Frozen statistics are given with all four rows. law says how sums are taken, and with "exact"
+    every bit of the results too (docs/numerics.md).
     """
 
     x: AnyArray
@@ -39,6 +40,7 @@ class ForwardCall(NamedTuple):
     eps: float
     activation: Activation
     negative_slope: float
+    law: SumLaw
 
 
 class BackwardCall(NamedTuple):
@@ -63,6 +65,7 @@ class BackwardCall(NamedTuple):
     add_dresidual: bool
     activation: Activation
     negative_slope: float
+    law: SumLaw
 
 
 class TangentCall(NamedTuple):

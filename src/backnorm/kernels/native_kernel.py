@@ -191,6 +191,7 @@ def _forward(level: int, call: ForwardCall) -> None:
         call.eps,
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
+        call.law == "exact",
     )
 
 
@@ -214,6 +215,7 @@ def _backward(level: int, call: BackwardCall) -> None:
         call.add_dresidual,
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
+        call.law == "exact",
     )
 
 

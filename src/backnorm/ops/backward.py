@@ -126,6 +126,7 @@ def batch_norm_backward(
             dresidual == "add",
             saved.activation,
             saved.negative_slope,
+            saved.sums,
         )
     )
     with np.errstate(over="ignore"):  # a value too large for the dtype becomes infinite, as in dx

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from backnorm._types import Activation, AnyArray, Float64Array
+    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
 
 __all__ = ["batch_norm"]
 
@@ -38,6 +38,7 @@ def batch_norm(
     negative_slope: float = 0.01,
     residual: AnyArray | None = None,
     out: AnyArray | None = None,
+    sums: SumLaw = "float64",
     kernel: str = "auto",
 ) -> Forward:
     """Normalize each channel of x over all other axes: y = act(gamma*x_hat + beta + residual).
@@ -69,6 +70,11 @@ def batch_norm(
     out
         Array for y; shape and dtype of x, any strides with which no two values share memory,
         without memory of x.
+    sums
+        How sums are taken, here and in the backward pass: "float64" is the fastest way; with
+        "exact" the sums of float32, float16 and bfloat16 are exact and rounded once, and no bit of
+        any result depends on the layout, the order of samples, the threads or the kernel. For
+        float64 the bits do not depend on threads and kernels.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 
@@ -87,7 +93,7 @@ def batch_norm(
     RangeError
         An eps, axis, slope, running variance or buffer out of range.
     UnknownNameError
-        An unknown activation or kernel.
+        An unknown activation, law of sums or kernel.
 
     Notes
     -----
@@ -119,6 +125,7 @@ def batch_norm(
         negative_slope,
         residual,
         out,
+        sums,
         kernel,
     )
     if usual is not None:
@@ -132,6 +139,7 @@ def batch_norm(
     running = _check.running_statistics(running_mean, running_var, x, axis, eps)
     _check.name_of("activation", activation, activations.NAMES)
     negative_slope = _check.slope(negative_slope)
+    _check.name_of("sums", sums, _check.SUMS)
     if residual is not None:
         residual = _check.like("residual", residual, "x", x)
     if out is not None:
@@ -155,12 +163,23 @@ def batch_norm(
             eps,
             activation,
             negative_slope,
+            sums,
         )
     )
     y = target.finish()
     has_residual = residual is not None
     saved = Saved(
-        x, scale, shift, has_residual, statistics, axis, eps, frozen, activation, negative_slope
+        x,
+        scale,
+        shift,
+        has_residual,
+        statistics,
+        axis,
+        eps,
+        frozen,
+        activation,
+        negative_slope,
+        sums,
     )
     statistics.flags.writeable = False  # users see views of them, and the backward pass reads them
     return Forward(y, layout.n, saved)

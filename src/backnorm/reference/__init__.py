@@ -16,6 +16,7 @@ from backnorm.reference._backward import (
     backward_from_output,
     backward_parts,
 )
+from backnorm.reference._exact import exact_backward, exact_forward, exact_statistics
 from backnorm.reference._forward import Normalized, forward
 from backnorm.reference._forward_mode import jvp
 from backnorm.reference._second import double_backward
@@ -29,6 +30,9 @@ __all__ = [
     "backward_from_output",
     "backward_parts",
     "double_backward",
+    "exact_backward",
+    "exact_forward",
+    "exact_statistics",
     "forward",
     "jvp",
 ]

@@ -225,7 +225,7 @@ def test_forward_mode_of_the_gradient_names_the_tangent(name: str, way: str) -> 
         with refused(f"the tangent of {name}"):
             BACKWARD(
                 *(tensors["dy"], tensors["input"], None, None, None, statistics),
-                *(True, 1e-5, "identity", 0.1, "both", [True, False, False, False]),
+                *(True, 1e-5, "identity", 0.1, "both", "float64", [True, False, False, False]),
             )
 
 

@@ -43,7 +43,7 @@ def both(
     x, dy, weight, bias = given
     c = x.shape[1]
     running = (None, None) if training else (torch.randn(c).to(x), torch.rand(c).to(x) + 0.5)
-    options = kernels.CallOptions(training, 0.1, 1e-5, activation, 0.125, through)
+    options = kernels.CallOptions(training, 0.1, 1e-5, activation, 0.125, through, "float64")
     y, statistics = kernels.forward(x, weight, bias, *running, None, options)
     read = kernels.backward(dy, x, y, weight, bias, statistics, options, WANTED)
     y.fill_(-1.0)  # no activation lets dy through as it is

@@ -25,6 +25,7 @@ PLAIN: dict[str, Any] = {
     "residual": False,
     "affine": True,
     "through": "both",
+    "sums": "float64",
     "grad": True,
 }
 
@@ -35,6 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
         for activation in ACTIVATIONS
         for mode in MODES
     },
+    "exact sums": {"sums": "exact"},
     **{f"through {through}": {"through": through} for through in THROUGHS},
     **{dtype: {"dtype": dtype} for dtype in ("float64", "bfloat16", "float16")},
     "rows": {"shape": (5, 3)},
@@ -62,7 +64,14 @@ def parameters(choices: dict[str, Any], batch: Tensors) -> tuple[Any, ...]:
 
 def options(choices: dict[str, Any]) -> tuple[Any, ...]:
     """Return the options in the order of the schema."""
-    return (choices["mode"] == "batch", 1e-5, choices["activation"], SLOPE, choices["through"])
+    return (
+        choices["mode"] == "batch",
+        1e-5,
+        choices["activation"],
+        SLOPE,
+        choices["through"],
+        choices["sums"],
+    )
 
 
 @by_case

@@ -218,7 +218,7 @@ def test_wrong_extras_say_so() -> None:
 def test_no_way_takes_an_unknown_activation_for_another() -> None:
     """The kernels, PyTorch's own operations and the derivatives raise."""
     given = drawn((4, 3, 5))
-    options = CallOptions(True, 0.1, 1e-5, "gelu", 0.1, "both")  # type: ignore[arg-type] # noqa: FBT003
+    options = CallOptions(True, 0.1, 1e-5, "gelu", 0.1, "both", "float64")  # type: ignore[arg-type] # noqa: FBT003
     nothing = (None,) * 5
     ways: dict[str, Callable[[], object]] = {
         "kernels": lambda: operator.batch_norm(given.x, *nothing, options),

@@ -150,7 +150,7 @@ def test_of_tensors_without_memory(seed: int) -> None:
     """What a compiler is told of any strides is what it gets, y and all gradients."""
     torch.manual_seed(seed)
     draw = random.Random(seed)  # noqa: S311 - no secret
-    options = (True, 1e-5, "relu", 0.1, "both")
+    options = (True, 1e-5, "relu", 0.1, "both", "float64")
     for _ in range(30):
         x = view_of(draw)
         reverse = tuple(range(x.dim()))[::-1]

@@ -64,6 +64,7 @@ struct ForwardCall {
     Activation activation;
     double slope;
     int threads;
+    bool exact;  // the law of exact sums, see docs/numerics.md
 };
 
 struct BackwardCall {
@@ -82,6 +83,7 @@ struct BackwardCall {
     double slope;
     double inverse_slope;  // 1/slope where x holds the activation's output, else 1: see undo_activation
     int threads;
+    bool exact;
 };
 
 struct Level {

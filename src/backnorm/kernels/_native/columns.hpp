@@ -15,12 +15,14 @@
 #include <vector>
 
 #include "call.hpp"
+#include "exact_columns.hpp"
 #include "gradient.hpp"
 #include "normalize.hpp"
 #include "statistics.hpp"
 #include "threads.hpp"
 #include "tile_sums.hpp"
 #include "tiles.hpp"
+#include "tree.hpp"
 
 namespace backnorm {
 namespace BACKNORM_LEVEL {
@@ -38,7 +40,7 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
     with_activation(call.activation, [&](auto kind) {
         results.each_row(TileRows<S>(call.y, tile), false, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool) {
-            const auto at = each_normalize(k.of);
+            const auto at = each_normalize(k.of, call.exact);
             normalize_run<decltype(kind)::value>(x[row], residual[row], into, tile.count, at,
                                                  call.slope, streaming, x[row + 2]);
         });
@@ -46,8 +48,25 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
     if (streaming) finish_stream();
 }
 
-template <class S>
+// The sums of a tile's channels over the rows [begin, end), in `channels`, which are 0 before.
+template <class S, class Sums>
+inline void sum_tile(const ForwardCall& call, const Tile& tile, int64_t begin, int64_t end, Sums* channels) {
+    if constexpr (std::is_same<Sums, ExactMoments>::value) {
+        const std::unique_ptr<ExactMomentTile<S>> sums(new ExactMomentTile<S>(tile, call.x));
+        sums->run(begin, end, channels);
+    } else {
+        MomentTile<S> sums(tile, call.x);
+        sums.run(begin, end);
+        sums.add_to(channels, end - begin);
+    }
+}
+
+template <class S, Law law>
 inline void columns_forward(const ForwardCall& call) {
+    using Sums = std::conditional_t<by_integers<S, law>, ExactMoments, Moments>;
+    if constexpr (by_tree<S, law>)
+        if (!call.frozen) store_tree_moments(call);
+    const bool known = call.frozen || by_tree<S, law>;
     const Grid grid = Grid::of(call, {&call.x, &call.y, &call.residual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
     const bool streaming = columns_worth_streaming<S>(call.shape, grid, call.y);
@@ -57,13 +76,11 @@ inline void columns_forward(const ForwardCall& call) {
         parallel_for(tiles, threads, [&](int64_t index) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel, last = first + tile.channels;
-            if (!call.frozen) {
-                MomentTile<S> sums(tile, call.x);
-                Moments channels[tile_columns];
-                sums.run(0, grid.rows);
-                sums.add_to(channels, grid.rows);
+            if (!known) {
+                std::vector<Sums> channels(size_t(tile.channels));
+                sum_tile<S>(call, tile, 0, grid.rows, channels.data());
                 for (int64_t c = first; c < last; ++c)
-                    store_moments(channels[c - first], call.eps, call.statistics, c);
+                    store_moments(channels[size_t(c - first)], call.eps, call.statistics, c);
             }
             normalize_tile<S>(call, tile, 0, grid.rows, streaming);
         });
@@ -71,20 +88,18 @@ inline void columns_forward(const ForwardCall& call) {
     }
     // First pass: the sums of each part of the rows, tile after tile. Parts are combined in their order.
     const int threads = threads_for(call.threads, call.shape.size(), parts);
-    if (!call.frozen) {
-        std::vector<Moments> pieces(size_t(parts * grid.channels));
+    if (!known) {
+        std::vector<Sums> pieces(size_t(parts * grid.channels));
         parallel_for(parts, threads, [&](int64_t part) {
             const RowPart rows(grid, part, parts);
             for (int64_t index = 0; index < tiles; ++index) {
                 const Tile tile(grid, index);
-                MomentTile<S> sums(tile, call.x);
-                sums.run(rows.begin, rows.end);
-                sums.add_to(&pieces[size_t(part * grid.channels + tile.first_channel)],
-                            rows.end - rows.begin);
+                sum_tile<S>(call, tile, rows.begin, rows.end,
+                            &pieces[size_t(part * grid.channels + tile.first_channel)]);
             }
         });
         parallel_for(grid.channels, threads, [&](int64_t c) {
-            Moments all;
+            Sums all;
             for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
             store_moments(all, call.eps, call.statistics, c);
         });
@@ -119,7 +134,7 @@ class TileOutput {
         with_activation(call_.activation, [&](auto kind) {
             if constexpr (can_recompute<decltype(kind)::value, S>)
                 if (normalize_) {
-                    const auto at = each_normalize(normalize_->of);
+                    const auto at = each_normalize(normalize_->of, call_.exact);
                     return body(kind, [&](int64_t row) {
                         return RecomputedOutput<S, EachNormalize<Fast<S>>>{x_[row], at};
                     });
@@ -134,12 +149,12 @@ class TileOutput {
     std::unique_ptr<TileCoefficients<NormalizeChannel, Fast<S>>> normalize_;
 };
 
-// dx and dresidual in rows [begin, end) of a tile; `sums` are those of the tile's channels.
+// dx and dresidual in rows [begin, end) of a tile; `measures` are those of the tile's channels, for GradientChannel.
 template <class S>
 inline void gradient_tile(const BackwardCall& call, const Tile& tile, const TileOutput<S>& output,
-                          const Comoments* sums, int64_t begin, int64_t end, bool streaming) {
+                          const double* measures, int64_t begin, int64_t end, bool streaming) {
     const TileResults<S, GradientChannel> results(tile, [&](int64_t c) {
-        return GradientChannel(call, c, sums[c - tile.first_channel].square);
+        return GradientChannel(call, c, measures[c - tile.first_channel]);
     });
     const TileRows<const S> dy(call.dy, tile), x(call.x, tile);
     const TileRows<S> dresidual(call.dresidual, tile);
@@ -150,15 +165,17 @@ inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Tile
                          [&](const auto& k, int64_t row, S* into, bool last) {
             const GradientRun<S> run{dy[row], x[row], into, last ? dresidual[row] : nullptr,
                                      tile.count, call.slope, call.inverse_slope, through, call.add_dx,
-                                     call.add_dresidual, streaming, dy[row + 2], x[row + 2]};
-            gradient_run<decltype(kind)::value>(run, of_row(row), each_gradient(k.of));
+                                     call.add_dresidual, streaming, call.exact, dy[row + 2], x[row + 2]};
+            gradient_run<decltype(kind)::value>(run, of_row(row), each_gradient(k.of, call.exact));
         });
     });
     if (streaming) finish_stream();
 }
 
-template <class S>
+template <class S, Law law>
 inline void columns_backward(const BackwardCall& call) {
+    using Sums = std::conditional_t<by_integers<S, law>, ExactComoments, Comoments>;
+    if constexpr (by_tree<S, law>) store_tree_sums(call);
     const Grid grid = Grid::of(call, {&call.dy, &call.x, &call.y, &call.dx, &call.dresidual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
     const bool streaming = call.dx && columns_worth_streaming<S>(call.shape, grid, call.dx);
@@ -166,12 +183,19 @@ inline void columns_backward(const BackwardCall& call) {
     // With `recompute` each tile prepares the coefficients of the forward pass too, and y is not read at all:
     // an array less in both passes.
     const auto sum_rows = [&](const Tile& tile, const TileOutput<S>& output, int64_t begin, int64_t end,
-                              Comoments* into) {
-        ComomentTile<S> sums(call, tile);
-        output.with([&](auto kind, const auto& of_row) {
-            sums.template run<decltype(kind)::value>(of_row, begin, end);
-        });
-        sums.add_to(into);
+                              Sums* into) {
+        if constexpr (by_integers<S, law>) {
+            const std::unique_ptr<ExactComomentTile<S>> sums(new ExactComomentTile<S>(call, tile));
+            with_activation(call.activation, [&](auto kind) {
+                sums->template run<decltype(kind)::value>(begin, end, into);
+            });
+        } else {
+            ComomentTile<S> sums(call, tile);
+            output.with([&](auto kind, const auto& of_row) {
+                sums.template run<decltype(kind)::value>(of_row, begin, end);
+            });
+            sums.add_to(into);
+        }
     };
     // Both passes over a tile before the next one.
     if (parts == 1) {
@@ -180,17 +204,22 @@ inline void columns_backward(const BackwardCall& call) {
             const Tile tile(grid, index);
             const int64_t first = tile.first_channel, last = first + tile.channels;
             const TileOutput<S> output(call, tile, recompute);
-            Comoments channels[tile_columns];
-            sum_rows(tile, output, 0, grid.rows, channels);
-            for (int64_t c = first; c < last; ++c) store_sums(channels[c - first], call, c);
-            if (results) gradient_tile<S>(call, tile, output, channels, 0, grid.rows, streaming);
+            std::vector<double> measures(size_t(tile.channels), 0.0);
+            if (!by_tree<S, law>) {
+                std::vector<Sums> channels(size_t(tile.channels));
+                sum_rows(tile, output, 0, grid.rows, channels.data());
+                for (int64_t c = first; c < last; ++c)
+                    measures[size_t(c - first)] = store_sums(channels[size_t(c - first)], call, c);
+            }
+            if (results) gradient_tile<S>(call, tile, output, measures.data(), 0, grid.rows, streaming);
         });
         return;
     }
     // First pass: the sums of each part of the rows. Parts are combined in their order.
     const int threads = threads_for(call.threads, call.shape.size(), parts);
-    std::vector<Comoments> pieces(size_t(parts * grid.channels));
-    parallel_for(parts, threads, [&](int64_t part) {
+    std::vector<double> measures(size_t(grid.channels), 0.0);
+    std::vector<Sums> pieces(by_tree<S, law> ? 0 : size_t(parts * grid.channels));
+    if (!by_tree<S, law>) parallel_for(parts, threads, [&](int64_t part) {
         const RowPart rows(grid, part, parts);
         for (int64_t index = 0; index < tiles; ++index) {
             const Tile tile(grid, index);
@@ -198,11 +227,10 @@ inline void columns_backward(const BackwardCall& call) {
                      &pieces[size_t(part * grid.channels + tile.first_channel)]);
         }
     });
-    std::vector<Comoments> sums(size_t(grid.channels));
-    parallel_for(grid.channels, threads, [&](int64_t c) {
-        for (int64_t part = 0; part < parts; ++part)
-            sums[size_t(c)].add(pieces[size_t(part * grid.channels + c)]);
-        store_sums(sums[size_t(c)], call, c);
+    if (!by_tree<S, law>) parallel_for(grid.channels, threads, [&](int64_t c) {
+        Sums all;
+        for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
+        measures[size_t(c)] = store_sums(all, call, c);
     });
     if (!results) return;
     // Second pass: a share of the rows for each thread, the last tile first.
@@ -211,7 +239,7 @@ inline void columns_backward(const BackwardCall& call) {
         for (int64_t index = tiles; index-- > 0;) {
             const Tile tile(grid, index);
             gradient_tile<S>(call, tile, TileOutput<S>(call, tile, recompute),
-                             &sums[size_t(tile.first_channel)], rows.begin, rows.end, streaming);
+                             &measures[size_t(tile.first_channel)], rows.begin, rows.end, streaming);
         }
     });
 }

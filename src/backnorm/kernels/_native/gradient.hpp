@@ -24,10 +24,12 @@ struct Comoments {
     }
 };
 
-inline void store_sums(const Comoments& m, const BackwardCall& call, int64_t c) {
+// Returns the sum of dz^2, from which `GradientChannel` chooses the dtype of dx.
+inline double store_sums(const Comoments& m, const BackwardCall& call, int64_t c) {
     const Statistics& s = call.statistics;  // the sums were taken around mean without its low part
     call.dgamma[c] = (m.product - s.mean_low[c] * m.plain) * s.inv_std[c];
     call.dbeta[c] = m.plain;
+    return m.square;
 }
 
 // Sums lane by lane. The squares serve only to choose a dtype: float64 needs no squares.
@@ -92,23 +94,33 @@ struct ComomentSums {
 // dx = scale*dz + ((x - mean)*c + b), with b and c multiplied by -scale: one rounding less.
 struct GradientChannel {
     double mean, scale, b, c;
+    bool once;  // as in NormalizeChannel
 
-    // `square` is the sum of dz^2.
-    GradientChannel(const BackwardCall& call, int64_t channel, double square) {
+    // `measure` is the sum of dz^2. By the exact law it is the sum of |dz|, which does not depend on an order either,
+    // and bounds the squares from below: n*sum(dz^2) >= sum(|dz|)^2.
+    GradientChannel(const BackwardCall& call, int64_t channel, double measure) {
         const Statistics& s = call.statistics;
         const double n = double(call.shape.per_channel());
         const double dbeta = call.through_mean ? call.dbeta[channel] : 0.0;
         const double dgamma = call.through_variance ? call.dgamma[channel] : 0.0;
         mean = s.mean[channel];
+        once = call.exact;
         scale = (call.gamma ? call.gamma[channel] : 1.0) * s.inv_std[channel];
         c = dgamma / n * s.inv_std[channel];
         b = dbeta / n - s.mean_low[channel] * c;
         fits_ = std::fabs(mean) <= largest_mean && in_float_range(scale) && in_float_range(c * scale) &&
                 in_float_range(call.slope) && in_float_range(call.inverse_slope) &&
                 std::fabs(b * scale) <= largest_coefficient / 2 &&
-                stays_small(c * scale, s.var[channel] * n) && stays_small(scale, square) &&
-                (square == 0.0 || square >= n * least_mean_square) &&
-                (1.0 - least_share) * square * n >= dbeta * dbeta + dgamma * dgamma;
+                stays_small(c * scale, s.var[channel] * n);
+        const double parts = dbeta * dbeta + dgamma * dgamma;
+        if (call.exact)
+            fits_ = fits_ && std::fabs(scale) * measure <= largest_coefficient / 2 &&
+                    (measure == 0.0 || measure >= n * least_mean_size) &&
+                    (1.0 - least_share) * measure * measure >= parts;
+        else
+            fits_ = fits_ && stays_small(scale, measure) &&
+                    (measure == 0.0 || measure >= n * least_mean_square) &&
+                    (1.0 - least_share) * measure * n >= parts;
     }
 
     bool fits_float() const { return fits_; }
@@ -129,8 +141,8 @@ struct GradientChannel {
 
 template <class T>
 BACKNORM_INLINE Pack<T> gradient_of(const Pack<T>& dz, const Pack<T>& d, const Pack<T>& scale,
-                                    const Pack<T>& b, const Pack<T>& c) {
-    if constexpr (std::is_same<T, float>::value) return multiply_add(dz, scale, multiply_add(d, c, b));
+                                    const Pack<T>& b, const Pack<T>& c, bool once) {
+    if constexpr (std::is_same<T, float>::value) return multiply_add(dz, scale, multiply_add(d, c, b, once), once);
     else return ((dz - b) - d * c) * scale;
 }
 
@@ -138,11 +150,12 @@ template <class T>
 struct SameGradient {
     using value = T;
     Pack<T> mean, scale, b, c;
+    bool once;
     explicit SameGradient(const GradientChannel& k)
         : mean(Pack<T>::all(k.mean)), scale(Pack<T>::all(k.scale)),
-          b(Pack<T>::all(k.b)), c(Pack<T>::all(k.c)) {}
+          b(Pack<T>::all(k.b)), c(Pack<T>::all(k.c)), once(k.once) {}
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t) const {
-        return gradient_of(dz, x - mean, scale, b, c);
+        return gradient_of(dz, x - mean, scale, b, c, once);
     }
     BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t) const { return dz * scale; }
 };
@@ -150,9 +163,10 @@ template <class T>
 struct EachGradient {
     using value = T;
     const T *mean, *scale, *b, *c;
+    bool once;
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t i) const {
         return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i),
-                           load<T>(c + i));
+                           load<T>(c + i), once);
     }
     BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t i) const {
         return dz * load<T>(scale + i);
@@ -160,8 +174,8 @@ struct EachGradient {
 };
 
 template <class Columns>  // a Column for each coefficient
-BACKNORM_INLINE auto each_gradient(const Columns& k) {
-    return EachGradient<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, k[3].at};
+BACKNORM_INLINE auto each_gradient(const Columns& k, bool once) {
+    return EachGradient<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, k[3].at, once};
 }
 
 // Where a run of the second pass reads and writes; dx and dresidual may be null.
@@ -172,6 +186,7 @@ struct GradientRun {
     int64_t count;
     double slope, inverse_slope;  // see BackwardCall
     bool through, add_dx, add_dresidual, streaming;
+    bool wide_residual;  // dresidual in float64, whatever the dtype of dx: then it is the same in every walk
     const S *next_dy = nullptr, *next_x = nullptr;  // prefetched: what is read next
 };
 
@@ -179,11 +194,18 @@ template <Activation kind, class S, class Output, class Coefficients>
 inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients at) {
     using T = typename Coefficients::value;
     const double slope = run.slope, inverse_slope = run.inverse_slope;
+    // Without leaky_relu's slope dz is exact in any dtype.
+    const bool wide = kind == Activation::leaky_relu && run.wide_residual;
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
         const Pack<T> out = output.template of<T>(Some{i, some});
         const Pack<T> dz = grad_through_activation<kind>(load_part<T>(run.dy + i, some), out, slope);
-        if (run.dresidual) {
+        if (run.dresidual && wide) {
+            const Pack<double> out64 = output.template of<double>(Some{i, some});
+            const Pack<double> dz64 = grad_through_activation<kind>(load_part<double>(run.dy + i, some), out64, slope);
+            store_part(run.dresidual + i,
+                       run.add_dresidual ? dz64 + load_part<double>(run.dresidual + i, some) : dz64, some);
+        } else if (run.dresidual) {
             const Pack<T> old =
                 run.add_dresidual ? load_part<T>(run.dresidual + i, some) : Pack<T>::zero();
             store_part(run.dresidual + i, run.add_dresidual ? dz + old : dz, some);
@@ -202,7 +224,11 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
     };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
         const Pack<T> dz = dz_at(i);
-        if (run.dresidual)
+        if (run.dresidual && wide) {
+            const Pack<double> out64 = output.template of<double>(Whole{i});
+            const Pack<double> dz64 = grad_through_activation<kind>(load<double>(run.dy + i), out64, slope);
+            store(run.dresidual + i, run.add_dresidual ? dz64 + load<double>(run.dresidual + i) : dz64);
+        } else if (run.dresidual)
             store(run.dresidual + i, run.add_dresidual ? dz + load<T>(run.dresidual + i) : dz);
         if (!run.dx) return;
         const Pack<T> d = run.through ? at(dz, x_at(i), i) : at.direct(dz, i);

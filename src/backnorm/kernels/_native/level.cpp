@@ -27,12 +27,20 @@ void with_dtype(Dtype, Body&& body) {
     body(BACKNORM_VALUES());
 }
 
+template <class Body>
+void with_law(bool exact, Body&& body) {
+    if (exact) body(std::integral_constant<Law, Law::exact>());
+    else body(std::integral_constant<Law, Law::float64>());
+}
+
 void forward(const ForwardCall& call) {
     if (call.shape.size() == 0) return;
     const std::initializer_list<const Operand*> operands{&call.x, &call.y, &call.residual};
     with_dtype(call.dtype, [&](auto s) {
-        if (as_columns(call, operands)) columns_forward<decltype(s)>(call);
-        else planar_forward<decltype(s)>(call);
+        with_law(call.exact, [&](auto law) {
+            if (as_columns(call, operands)) columns_forward<decltype(s), law>(call);
+            else planar_forward<decltype(s), law>(call);
+        });
     });
 }
 
@@ -44,8 +52,10 @@ bool backward(const BackwardCall& call) {
                                                          &call.dresidual};
     with_dtype(call.dtype, [&](auto s) {
         if (lacks_output<decltype(s)>(call)) computed = false;
-        else if (as_columns(call, operands)) columns_backward<decltype(s)>(call);
-        else planar_backward<decltype(s)>(call);
+        else with_law(call.exact, [&](auto law) {
+            if (as_columns(call, operands)) columns_backward<decltype(s), law>(call);
+            else planar_backward<decltype(s), law>(call);
+        });
     });
     return computed;
 }

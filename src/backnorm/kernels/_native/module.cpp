@@ -63,27 +63,27 @@ Statistics statistics_of(const Buffer& rows) {
 
 void forward(int level, int dtype, nb::handle x, nb::handle y, nb::handle residual,
              nb::handle gamma, nb::handle beta, nb::handle statistics, bool frozen, double eps,
-             int activation, double slope) {
+             int activation, double slope, bool exact) {
     const Buffer x_(x), y_(y, true), residual_(residual), gamma_(gamma), beta_(beta);
     const Buffer statistics_(statistics, !frozen);
     const ForwardCall call{x_.shape(), Dtype(dtype), x_.operand(), y_.operand(),
                            residual_.operand(), gamma_.numbers(), beta_.numbers(),
                            statistics_of(statistics_), frozen, eps, activation_of(activation), slope,
-                           thread_count()};
+                           thread_count(), exact};
     without_gil([&] { levels()[level]->forward(call); });
 }
 
 void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
               nb::handle dresidual, nb::handle sums, nb::handle gamma, nb::handle statistics,
               bool frozen, bool through_mean, bool through_variance, bool add_dx,
-              bool add_dresidual, int activation, double slope) {
+              bool add_dresidual, int activation, double slope, bool exact) {
     const Buffer dy_(dy), x_(x), y_(y), dx_(dx, true), dresidual_(dresidual, true);
     const Buffer sums_(sums, true), gamma_(gamma), statistics_(statistics);
     const BackwardCall call{x_.shape(), Dtype(dtype), dy_.operand(), x_.operand(), y_.operand(),
                             dx_.operand(), dresidual_.operand(), sums_.numbers(),
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
-                            add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count()};
+                            add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count(), exact};
     if (!without_gil([&] { return levels()[level]->backward(call); })) throw std::invalid_argument("the output is missing");
 }
 
@@ -164,11 +164,11 @@ NB_MODULE(_native_ext, m) {
     m.def("activations", &backnorm::activations);
     m.def("forward", &backnorm::forward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
-          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     m.def("backward", &backnorm::backward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
-          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     backnorm::define_tensor_calls(m);
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);

@@ -14,6 +14,7 @@ namespace BACKNORM_LEVEL {
 struct NormalizeChannel {
     double mean, scale, shift, slope;
     double squares;  // sum of (x - mean)^2; 0 with frozen statistics, where it is unknown
+    bool once;       // whether a multiplication and an addition are rounded once at every level
 
     template <class Call>  // of either direction
     NormalizeChannel(const Call& call, int64_t c) {
@@ -24,6 +25,7 @@ struct NormalizeChannel {
         const double low = s.mean_low[c] == 0.0 ? 0.0 : s.mean_low[c] * scale;
         shift = (call.beta ? call.beta[c] : 0.0) - low;
         slope = call.slope;
+        once = call.exact;
         squares = call.frozen ? 0.0 : s.var[c] * double(call.shape.per_channel());
     }
 
@@ -47,25 +49,27 @@ template <class T>
 struct SameNormalize {
     using value = T;
     Pack<T> mean, scale, shift;
+    bool once;
     explicit SameNormalize(const NormalizeChannel& k)
         : mean(Pack<T>::all(k.mean)), scale(Pack<T>::all(k.scale)),
-          shift(Pack<T>::all(k.shift)) {}
+          shift(Pack<T>::all(k.shift)), once(k.once) {}
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& x, int64_t) const {
-        return multiply_add(x - mean, scale, shift);
+        return multiply_add(x - mean, scale, shift, once);
     }
 };
 template <class T>
 struct EachNormalize {
     using value = T;
     const T *mean, *scale, *shift;
+    bool once;
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& x, int64_t i) const {
-        return multiply_add(x - load<T>(mean + i), load<T>(scale + i), load<T>(shift + i));
+        return multiply_add(x - load<T>(mean + i), load<T>(scale + i), load<T>(shift + i), once);
     }
 };
 
 template <class Columns>  // a Column for each coefficient
-BACKNORM_INLINE auto each_normalize(const Columns& k) {
-    return EachNormalize<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at};
+BACKNORM_INLINE auto each_normalize(const Columns& k, bool once) {
+    return EachNormalize<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, once};
 }
 
 // Streaming stores avoid the read of the lines they overwrite, which pays for outputs larger than the caches.

@@ -120,7 +120,7 @@ PyObject* usual_forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
         levels()[0]->forward({layout.shape, PyArray_TYPE(array(a->x)) == NPY_FLOAT ? Dtype::float32 : Dtype::float64,
                               layout.operand(a->x), layout.operand(done.y), {}, gamma.read(a->gamma, channels),
                               beta.read(a->beta, channels), rows_of(rows, channels), false,
-                              PyFloat_AS_DOUBLE(a->eps), activation, PyFloat_AS_DOUBLE(a->negative_slope), layout.threads()});
+                              PyFloat_AS_DOUBLE(a->eps), activation, PyFloat_AS_DOUBLE(a->negative_slope), layout.threads(), false});
     });
     PyObject* result = nullptr;
     if (ready) {
@@ -181,7 +181,7 @@ PyObject* usual_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
                                activation == Activation::identity ? Operand{} : layout.operand(y), layout.operand(dx), {},
                                dgamma, dgamma + channels, gamma.read(saved->gamma, channels), nullptr,
                                rows_of(const_cast<double*>(doubles(saved->statistics)), channels), false, false, true, true,
-                               false, false, activation, PyFloat_AS_DOUBLE(saved->negative_slope), 1.0, layout.threads()});
+                               false, false, activation, PyFloat_AS_DOUBLE(saved->negative_slope), 1.0, layout.threads(), false});
     });
     if (!ready) {
         Py_DECREF(dx);

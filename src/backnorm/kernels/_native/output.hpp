@@ -71,7 +71,8 @@ constexpr int64_t least_bytes_recomputed = int64_t(4) << 20;
 // that is there is read where that is faster.
 template <class S>
 inline bool recomputes(const BackwardCall& call) {
-    if (!call.recomputable || call.activation == Activation::identity) return false;
+    // By the exact law it is read, and asked for where it is absent: one path less to have the same bits.
+    if (!call.recomputable || call.exact || call.activation == Activation::identity) return false;
     if (call.y && call.shape.size() * int64_t(sizeof(S)) < least_bytes_recomputed) return false;
     if constexpr (std::is_same<S, double>::value) return true;
     if constexpr (!std::is_same<S, float>::value) return false;

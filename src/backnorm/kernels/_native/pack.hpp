@@ -48,6 +48,17 @@ BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T>
     return c;
 }
 
+// The same; where `once` is set with one rounding at every level.
+template <class T>
+BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T> c, bool once) {
+    if constexpr (!has_fused)
+        if (once) {
+            for (int k = 0; k < Pack<T>::parts; ++k) c.part[k] = each_fused<T>(a.part[k], b.part[k], c.part[k]);
+            return c;
+        }
+    return multiply_add(a, b, c);
+}
+
 template <class T, class From>
 BACKNORM_INLINE Pack<T> converted(const Pack<From>& p) {
     if constexpr (std::is_same<T, From>::value) return p;

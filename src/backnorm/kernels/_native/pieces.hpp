@@ -5,6 +5,7 @@
 // and nowhere else.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -67,6 +68,20 @@ BACKNORM_INLINE Native<T> fused(const Native<T>& a, const Native<T>& b, const Na
 #else
     return a * b + c;
 #endif
+}
+
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__)) || defined(__aarch64__)
+constexpr bool has_fused = true;
+#else
+constexpr bool has_fused = false;
+#endif
+
+// The same without such an instruction: value by value, and as a function, since it is for the exact law only.
+template <class T>
+__attribute__((noinline)) Native<T> each_fused(const Native<T> a, const Native<T> b, const Native<T> c) {
+    Native<T> result;
+    for (int k = 0; k < width<T>; ++k) result[k] = std::fma(a[k], b[k], c[k]);
+    return result;
 }
 
 // ---- between float32 and float64

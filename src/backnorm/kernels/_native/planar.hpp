@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "call.hpp"
+#include "exact_planar.hpp"
 #include "gradient.hpp"
 #include "normalize.hpp"
 #include "statistics.hpp"
 #include "threads.hpp"
+#include "tree.hpp"
 
 namespace backnorm {
 namespace BACKNORM_LEVEL {
@@ -126,6 +128,33 @@ inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int
     return m;
 }
 
+// The same by integers: in the window of the first values, or where that does not hold all of them, one at a time.
+template <class S>
+inline ExactMoments exact_moments_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    const int64_t ahead = samples_ahead(call.shape);
+    const Block first = Blocks(call.shape)[begin];
+    ExactMomentLanes<S> lane(window_of<S>(
+        first_magnitude(call.x.at<const S>(first.outer, c) + first.inner, first.length)));
+    ExactMoments m;
+    each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+        lane.add_run(call.x.at<const S>(o, c) + i, length, run_ahead<S>(call.x, call.shape.outer, o + ahead, c, i));
+        m.count += length;
+    });
+    if (lane.add_to(m)) return m;
+    MomentBins bins;
+    each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+        add_each(bins, call.x.at<const S>(o, c) + i, length);
+    });
+    bins.add_to(m);
+    return m;
+}
+
+template <class S, Law law>
+inline auto moments_in(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    if constexpr (by_integers<S, law>) return exact_moments_of<S>(call, c, begin, end);
+    else return moments_of<S>(call, c, begin, end);
+}
+
 // The next channel of an operand, to be prefetched while the result of this one is streamed out: reads and
 // writes then overlap, as they do in a copy. Null where a second-level cache would not hold it.
 template <class S>
@@ -154,24 +183,27 @@ inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, 
     if (streaming) finish_stream();
 }
 
-template <class S>
+template <class S, Law law>
 inline void planar_forward(const ForwardCall& call) {
+    if (by_tree<S, law> && !call.frozen) store_tree_moments(call);
+    const bool known = call.frozen || by_tree<S, law>;
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
-    if (parts == 1 || call.frozen) {
+    if (parts == 1 || known) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            if (!call.frozen) store_moments(moments_of<S>(call, c, begin, end), call.eps, call.statistics, c);
+            if (!known) store_moments(moments_in<S, law>(call, c, begin, end), call.eps, call.statistics, c);
             normalize_blocks<S>(call, c, begin, end, streaming);
         });
         return;
     }
-    std::vector<Moments> pieces(size_t(call.shape.channels * parts));
+    using Sums = decltype(moments_in<S, law>(call, 0, 0, 0));
+    std::vector<Sums> pieces(size_t(call.shape.channels * parts));
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
-        pieces[size_t(piece)] = moments_of<S>(call, c, begin, end);
+        pieces[size_t(piece)] = moments_in<S, law>(call, c, begin, end);
     });
     for (int64_t c = 0; c < call.shape.channels; ++c) {
-        Moments all;
+        Sums all;
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
         store_moments(all, call.eps, call.statistics, c);
     }
@@ -214,10 +246,44 @@ inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool recomput
     return sums.totals();
 }
 
+// The same by integers, as exact_moments_of. The output is read: to compute it again is not worth its code here.
 template <class S>
-inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute, double square,
+inline ExactComoments exact_comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
+    const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
+    const Block first = Blocks(call.shape)[begin];
+    const auto window = [&](const Operand& a) {
+        return window_of<S>(first_magnitude(a.at<const S>(first.outer, c) + first.inner, first.length));
+    };
+    ExactComoments m;
+    with_activation(call.activation, [&](auto kind) {
+        const auto y = [&](int64_t o, int64_t i) { return call.y ? call.y.at<const S>(o, c) + i : nullptr; };
+        ExactComomentLanes<S, decltype(kind)::value> lane(window(call.dy), window(call.x));
+        each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            lane.add_run({call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y(o, i), length,
+                          run_ahead<S>(call.dy, outer, o + ahead, c, i),
+                          run_ahead<S>(call.x, outer, o + ahead, c, i)});
+        });
+        if (lane.add_to(m)) return;
+        ComomentBins bins;
+        each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            add_each<decltype(kind)::value>(bins, call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i,
+                                            y(o, i), length);
+        });
+        bins.add_to(m);
+    });
+    return m;
+}
+
+template <class S, Law law>
+inline auto comoments_in(const BackwardCall& call, int64_t c, bool recompute, int64_t begin, int64_t end) {
+    if constexpr (by_integers<S, law>) return exact_comoments_of<S>(call, c, begin, end);
+    else return comoments_of<S>(call, c, recompute, begin, end);
+}
+
+template <class S>
+inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute, double measure,
                             int64_t begin, int64_t end, bool streaming) {
-    const GradientChannel channel(call, c, square);
+    const GradientChannel channel(call, c, measure);
     const bool through = call.through_mean || call.through_variance;
     const auto place = [&](const Operand& a, int64_t o, int64_t i) -> S* {
         return a ? a.at<S>(o, c) + i : nullptr;
@@ -230,7 +296,7 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute,
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                          place(call.dx, o, i), place(call.dresidual, o, i),
                                          length, call.slope, call.inverse_slope,
-                                         through, call.add_dx, call.add_dresidual, streaming};
+                                         through, call.add_dx, call.add_dresidual, streaming, call.exact};
                 gradient_run<decltype(kind)::value>(run, output(o, i), at);
             });
         });
@@ -238,34 +304,36 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute,
     if (streaming) finish_stream();
 }
 
-template <class S>
+template <class S, Law law>
 inline void planar_backward(const BackwardCall& call) {
+    if constexpr (by_tree<S, law>) store_tree_sums(call);
     const int64_t parts = parts_of(call.shape, Blocks(call.shape));
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
     const bool results = call.dx || call.dresidual, recompute = recomputes<S>(call);
-    if (parts == 1) {
+    if (parts == 1 || by_tree<S, law>) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            const Comoments sums = comoments_of<S>(call, c, recompute, begin, end);
-            store_sums(sums, call, c);
-            if (results) gradient_blocks<S>(call, c, recompute, sums.square, begin, end, streaming);
+            double measure = 0.0;
+            if (!by_tree<S, law>)
+                measure = store_sums(comoments_in<S, law>(call, c, recompute, begin, end), call, c);
+            if (results) gradient_blocks<S>(call, c, recompute, measure, begin, end, streaming);
         });
         return;
     }
-    std::vector<Comoments> pieces(size_t(call.shape.channels * parts));
+    using Sums = decltype(comoments_in<S, law>(call, 0, false, 0, 0));
+    std::vector<Sums> pieces(size_t(call.shape.channels * parts));
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t piece) {
-        pieces[size_t(piece)] = comoments_of<S>(call, c, recompute, begin, end);
+        pieces[size_t(piece)] = comoments_in<S, law>(call, c, recompute, begin, end);
     });
-    std::vector<double> squares(size_t(call.shape.channels));
+    std::vector<double> measures(size_t(call.shape.channels));
     for (int64_t c = 0; c < call.shape.channels; ++c) {
-        Comoments all;
+        Sums all;
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
-        store_sums(all, call, c);
-        squares[size_t(c)] = all.square;
+        measures[size_t(c)] = store_sums(all, call, c);
     }
     if (!results) return;
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-        gradient_blocks<S>(call, c, recompute, squares[size_t(c)], begin, end, streaming);
+        gradient_blocks<S>(call, c, recompute, measures[size_t(c)], begin, end, streaming);
     });
 }
 

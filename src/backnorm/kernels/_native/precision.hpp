@@ -17,6 +17,13 @@ namespace BACKNORM_LEVEL {
 template <class S>
 constexpr bool is_double = std::is_same<S, double>::value;
 
+// How sums are taken. `exact` means integers for the narrow dtypes, and a fixed tree for float64.
+enum class Law { float64, exact };
+template <class S, Law law>
+constexpr bool by_integers = law == Law::exact && !is_double<S>;
+template <class S, Law law>
+constexpr bool by_tree = law == Law::exact && is_double<S>;
+
 // The usual dtype of the computation for results stored as S.
 template <class S>
 using Fast = std::conditional_t<is_double<S>, double, float>;
@@ -54,6 +61,7 @@ constexpr double least_share = 0.5;
 // the smallest float32, and dx by scale times that. From here on it is less than 2^-8 of a unit of dx. With dy of 1e-41
 // and a scale of 1e4 it was 64000 units.
 constexpr double least_mean_square = 0x1p-236;
+constexpr double least_mean_size = 0x1p-118;  // its root
 
 }  // namespace BACKNORM_LEVEL
 }  // namespace backnorm

@@ -20,7 +20,8 @@ namespace backnorm::results {
     field(eps, share(a.eps), is_anything)                     \
     field(frozen, share(Py_False), is_false)                  \
     field(activation, share(a.activation), is_anything)       \
-    field(negative_slope, share(a.negative_slope), is_anything)
+    field(negative_slope, share(a.negative_slope), is_anything) \
+    field(sums, share(a.sums), is_float64)
 
 // Of Forward and of Gradients.
 #define BACKNORM_FORWARD(field) field(y) field(n) field(saved)
@@ -39,6 +40,7 @@ namespace backnorm::results {
     argument(negative_slope, is_anything)     \
     argument(residual, is_none)               \
     argument(out, is_none)                    \
+    argument(sums, is_float64)                \
     argument(kernel, is_auto)
 
 #define BACKNORM_BACKWARD_ARGUMENTS(argument) \

@@ -124,7 +124,7 @@ bool accepts(nb::handle x, nb::handle gamma, nb::handle beta, nb::handle running
 // The statistics as bytes, 4 rows of float64; None where x and the residual must be laid out as y first.
 nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, nb::handle gamma,
                    nb::handle beta, nb::handle running_mean, nb::handle running_var, bool training,
-                   double momentum, double eps, int activation, double slope, int threads) {
+                   double momentum, double eps, int activation, double slope, int threads, bool exact) {
     const dlpack::Tensor input = given(x, "input");
     Operands operands(input);
     const Shape& shape = operands.shape();
@@ -143,7 +143,7 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
                      eps,
                      activation_of(activation),
                      slope,
-                     threads_of_framework(threads)};
+                     threads_of_framework(threads), exact};
     if (!operands.fit()) return nb::none();
     PyObject* rows = PyBytes_FromStringAndSize(nullptr, Py_ssize_t(4 * shape.channels * int64_t(sizeof(double))));
     if (!rows) throw nb::python_error();
@@ -162,7 +162,8 @@ enum class Outcome { needs_layout, done, needs_output };
 int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
-              bool recomputable, bool from_output, int activation, double slope, int threads) {
+              bool recomputable, bool from_output, int activation, double slope, int threads,
+              bool exact) {
     const dlpack::Tensor input = given(x, from_output ? "output" : "input");
     Operands operands(input);
     // Beta may have been freed, as PyTorch's layers allow, which do not keep it. Then the output is read as it was stored.
@@ -189,7 +190,7 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
                             from_output,
                             activation_of(activation),
                             slope,
-                            threads_of_framework(threads)};
+                            threads_of_framework(threads), exact};
     if (!operands.fit()) return int(Outcome::needs_layout);
     const auto body = [&] {
         const FrameworksThreads in_its_threads;
@@ -228,9 +229,9 @@ void define_tensor_calls(nb::module_& m) {
     m.def("use_storage", &use_storage);
     m.def("accepts", &accepts, none, none, none, none, none, none);
     m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
-          none, none, none);
+          none, none, none, none);
     m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none, none,
-          none, none, none, none, none, none, none);
+          none, none, none, none, none, none, none, none);
     m.def("in_place", &in_place);
     m.def("can_invert", &can_invert, none, none, none, none);
     m.def("result_format", &result_format, none, none, none);

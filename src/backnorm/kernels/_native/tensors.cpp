@@ -106,7 +106,7 @@ void run(const Level& level, const ForwardTensors& t) {
     const std::vector<double> gamma = t.gamma.read(channels), beta = t.beta.read(channels);
     if (t.frozen) freeze(t, s);
     level.forward({t.shape, t.dtype, t.x, t.y, t.residual, start(gamma), start(beta), s, t.frozen, t.eps,
-                   t.activation, t.slope, t.threads});
+                   t.activation, t.slope, t.threads, t.exact});
     if (!t.frozen) update(t, s);
 }
 
@@ -117,7 +117,7 @@ bool run(const Level& level, const BackwardTensors& t) {
     const auto call = [&](const double* gamma, double* rows, bool recomputable, double inverse_slope) {
         return level.backward({t.shape, t.dtype, t.dy, t.x, t.y, t.dx, t.dresidual, dgamma.data(), dbeta.data(),
                         gamma, start(beta), rows_of(rows, t.shape.channels), recomputable, t.frozen, t.through_mean,
-                        t.through_variance, false, false, t.activation, t.slope, inverse_slope, t.threads});
+                        t.through_variance, false, false, t.activation, t.slope, inverse_slope, t.threads, t.exact});
     };
     if (t.from_output) {
         if (!is_invertible(t.activation)) throw std::invalid_argument("the activation is not invertible");

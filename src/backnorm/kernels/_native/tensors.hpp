@@ -20,6 +20,7 @@ struct ForwardTensors {
     Activation activation;
     double slope;
     int threads;
+    bool exact;
 };
 void run(const Level& level, const ForwardTensors& tensors);
 
@@ -35,6 +36,7 @@ struct BackwardTensors {
     Activation activation;
     double slope;
     int threads;
+    bool exact;
 };
 // False, and nothing is written, if the output is needed and neither given nor computed again.
 bool run(const Level& level, const BackwardTensors& tensors);

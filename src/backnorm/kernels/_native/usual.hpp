@@ -20,7 +20,7 @@ PyObject* share(PyObject* object) {
 
 // Python's constants are interned, so that equal ones are the same object.
 struct Words {
-    PyObject *automatic, *both, *write;
+    PyObject *automatic, *both, *write, *float64;
 #define BACKNORM_WORD(name, code, invertible) PyObject* name;
     BACKNORM_ACTIVATIONS(BACKNORM_WORD)
 #undef BACKNORM_WORD
@@ -30,7 +30,8 @@ bool intern_words() {
     words.automatic = PyUnicode_InternFromString("auto");
     words.both = PyUnicode_InternFromString("both");
     words.write = PyUnicode_InternFromString("write");
-    bool all = words.automatic && words.both && words.write;
+    words.float64 = PyUnicode_InternFromString("float64");
+    bool all = words.automatic && words.both && words.write && words.float64;
 #define BACKNORM_WORD(name, code, invertible) all = (words.name = PyUnicode_InternFromString(#name)) && all;
     BACKNORM_ACTIVATIONS(BACKNORM_WORD)
 #undef BACKNORM_WORD
@@ -43,6 +44,7 @@ bool is_false(PyObject* object) { return object == Py_False; }
 bool is_auto(PyObject* object) { return object == words.automatic; }
 bool is_both(PyObject* object) { return object == words.both; }
 bool is_write(PyObject* object) { return object == words.write; }
+bool is_float64(PyObject* object) { return object == words.float64; }
 
 #define BACKNORM_DECLARE(name, demand) PyObject* name;
 #define BACKNORM_COUNT(name, ...) +1

@@ -139,7 +139,9 @@ def to_stock(module: nn.Module) -> bool:
     """Turn a converted layer back into a stock layer, and return whether it was converted."""
     if not is_converted(module):
         return False
-    vars(module).pop("through", None)  # what is cut out of the gradient belongs to the conversion
+    # What is cut out of the gradient belongs to the conversion; stock layers have one law of sums.
+    for name in ("through", "sums"):
+        vars(module).pop(name, None)
     return tools.to_stock(module)
 
 

@@ -59,7 +59,7 @@ def unfused(layer: Any) -> nn.Sequential:
     cls: Any = PLAIN.get(type(layer))
     if cls is None:
         raise DtypeError.not_of_classes("layer", layer, [c.__name__ for c in PLAIN])
-    norm: Any = cls(layer.num_features, device="meta", through=layer.through)
+    norm: Any = cls(layer.num_features, device="meta", through=layer.through, sums=layer.sums)
     for name in SETTINGS:
         setattr(norm, name, getattr(layer, name))
     # The same tensors in other dictionaries: what is registered in one layer is not in the other.

@@ -56,16 +56,16 @@ class _Forward(_SingleLevelFunction):
 
     @staticmethod
     def backward(ctx: Any, dy: Maybe, _: Any) -> tuple[Maybe, ...]:
-        """Return the gradients of the six tensors, and None for the five options."""
+        """Return the gradients of the six tensors, and None for the six options."""
         if dy is None:
-            return (None,) * 11
+            return (None,) * 12
         x, weight, bias, statistics, y = ctx.saved_tensors
         needs = ctx.needs_input_grad
         wanted = (needs[0], needs[1], needs[2], needs[5])
         dx, dweight, dbias, dresidual = schema.gradients(
             dy, x, y, weight, bias, statistics, ctx.options, wanted
         )
-        return (dx, dweight, dbias, None, None, dresidual, *(None,) * 5)
+        return (dx, dweight, dbias, None, None, dresidual, *(None,) * 6)
 
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[torch.Tensor, None]:
@@ -116,7 +116,7 @@ class _Backward(_SingleLevelFunction):
         acts = ctx.options.activation != "identity" and ctx.needs_input_grad[4]
         for_bias = torch.zeros_like(bias) if acts else None
         gradients = (for_dy.to(dy.dtype), for_x.to(x.dtype), None, weight_gradient, for_bias)
-        return (*gradients, *(None,) * 7)
+        return (*gradients, *(None,) * 8)
 
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:

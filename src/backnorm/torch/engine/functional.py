@@ -18,7 +18,7 @@ from backnorm.torch.engine.memory import is_lazy, plain
 from backnorm.torch.engine.tools import call_function_in_graph, is_exported, is_traced
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation, Through
+    from backnorm._types import Activation, SumLaw, Through
 
 __all__ = ["batch_norm"]
 
@@ -38,6 +38,7 @@ def batch_norm(
     residual: torch.Tensor | None = None,
     through: Through = "both",
     inplace: bool = False,
+    sums: SumLaw = "float64",
 ) -> torch.Tensor:
     """Normalize each channel: y = act(weight*x_hat + bias + residual).
 
@@ -73,6 +74,10 @@ def batch_norm(
         Let y take the memory of input, and compute the gradient from y. The activation must be one
         of `backnorm.kernels.activations.INVERTIBLE`, without a residual. If a weight is too small
         to divide by, y gets separate memory after all, and the first such call warns.
+    sums
+        How sums are taken, in the gradient too: with "exact" no bit depends on the layout, the
+        order of samples, the threads or the instruction set; see `backnorm.batch_norm`. PyTorch's
+        own kernels, which compute what the engine does not support, have no such sums.
 
     Returns
     -------
@@ -90,7 +95,7 @@ def batch_norm(
     RangeError
         A slope out of range; inplace with a residual, or with an activation that has no inverse.
     UnknownNameError
-        An unknown activation, or an unknown value of through.
+        An unknown activation, or an unknown value of through or sums.
 
     Notes
     -----
@@ -110,11 +115,14 @@ def batch_norm(
     if is_traced(input):
         given = (input, running_mean, running_var, weight, bias, training, momentum, eps)
         extras = {"activation": activation, "negative_slope": negative_slope}
-        others = {"residual": residual, "through": through, "inplace": inplace}
+        others: dict[str, object] = {"residual": residual, "through": through, "inplace": inplace}
+        others["sums"] = sums
         return call_function_in_graph(batch_norm, given, {**extras, **others})  # type: ignore[no-any-return]
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
-    options = CallOptions(training, momentum, eps, activation, negative_slope, through)
+    if sums != "float64":
+        _check.name_of("sums", sums, _check.SUMS)
+    options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
     parameters = (weight, bias, running_mean, running_var)
     # PyTorch's kernels raise PyTorch's errors for an eps out of range.
     eps_in_range = eps > 0.0 or (eps == 0.0 and not training)

@@ -16,7 +16,7 @@ from backnorm.torch.engine import activations as torch_activations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation, Shape, Through
+    from backnorm._types import Activation, Shape, SumLaw, Through
 
 __all__ = [
     "CHANNELS_LAST",
@@ -49,6 +49,8 @@ class CallOptions(NamedTuple):
         The function that is applied last.
     through
         Which statistics the gradient goes through.
+    sums
+        How sums are taken.
     """
 
     training: bool
@@ -57,6 +59,7 @@ class CallOptions(NamedTuple):
     activation: Activation
     negative_slope: float
     through: Through
+    sums: SumLaw
 
 
 def _calls() -> Any:
@@ -127,7 +130,7 @@ def forward(
     if _function_modes():
         with torch._C.DisableTorchFunction():  # a default device changes nothing here
             return forward(x, weight, bias, running_mean, running_var, residual, options, out)
-    training, momentum, eps, activation, slope, _ = options
+    training, momentum, eps, activation, slope, _, sums = options
     y = empty_like(x) if out is None else out
     statistics: bytes | None = _NATIVE.forward_tensors(
         BEST,
@@ -144,6 +147,7 @@ def forward(
         ACTIVATIONS[activation].code,
         slope,
         _thread_count(),
+        sums == "exact",
     )
     if statistics is None:  # the kernels cannot walk along all of these strides
         x, residual = _laid_out(x, y), None if residual is None else _laid_out(residual, y)
@@ -193,7 +197,7 @@ def backward(
         flags = {"recomputable": recomputable, "from_output": from_output}
         with torch._C.DisableTorchFunction():  # as in forward
             return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
-    training, _, _, activation, slope, through = options
+    training, _, _, activation, slope, through, sums = options
     dx = empty_like(x, dy) if wanted[0] else None
     dweight = torch.empty_like(weight) if wanted[1] and weight is not None else None
     dbias = torch.empty_like(bias) if wanted[2] and bias is not None else None
@@ -214,10 +218,11 @@ def backward(
         ACTIVATIONS[activation].code,
         slope,
         _thread_count(),
+        sums == "exact",
     )
     while (outcome := _NATIVE.backward_tensors(BEST, dy, x, y, *others)) != native_kernel.DONE:
         if outcome == native_kernel.NEEDS_OUTPUT:
-            y = output(x, weight, bias, rows(statistics), options)
+            y = _output_again(x, weight, bias, statistics, options)
             continue
         results = [result for result in (dx, dresidual) if result is not None]  # as in forward
         like = results[0] if results else empty_like(x, dy)
@@ -237,6 +242,19 @@ def can_write(residual: torch.Tensor | None, activation: Activation) -> bool:
     """Whether y is not kept for backward, so that it may be written to, as PyTorch's own may."""
     keeps = torch_activations.ACTIVATIONS[activation].keeps_output
     return residual is None and not keeps and activation != "identity"
+
+
+def _output_again(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    statistics: bytes,
+    options: CallOptions,
+) -> torch.Tensor:
+    """Return y again, without a residual; by the exact law with every bit of the first time."""
+    if options.sums == "exact" and options.training:
+        return forward(x, weight, bias, None, None, None, options)[0]
+    return output(x, weight, bias, rows(statistics), options)
 
 
 def output(

@@ -15,7 +15,7 @@ from backnorm.torch.engine import tools
 from backnorm.torch.engine.functional import batch_norm
 
 if TYPE_CHECKING:
-    from backnorm._types import Activation, Through
+    from backnorm._types import Activation, SumLaw, Through
 
 __all__ = [
     "BatchNorm1d",
@@ -34,10 +34,21 @@ class _Engine(_NormBase):
     through: Through = "both"
     """Which statistics the gradient goes through; of the class for layers that were converted."""
 
+    sums: SumLaw = "float64"
+    """How sums are taken."""
+
     def __init__(
-        self, num_features: int, *arguments: Any, through: Through = "both", **others: Any
+        self,
+        num_features: int,
+        *arguments: Any,
+        through: Through = "both",
+        sums: SumLaw = "float64",
+        **others: Any,
     ) -> None:
         super().__init__(num_features, *arguments, **others)
+        _check.name_of("sums", sums, _check.SUMS)
+        if sums != "float64":
+            self.sums = sums
         _check.name_of("through", through, _check.THROUGHS)
         if through != "both":
             self.through = through
@@ -66,6 +77,7 @@ class _Engine(_NormBase):
             0.0 if momentum is None else momentum,
             self.eps,
             through=self.through,
+            sums=self.sums,
             **extras,
         )
 
@@ -97,7 +109,7 @@ class _Plain(_Engine):
 
     def extra_repr(self) -> str:
         """Return the arguments of the constructor."""
-        return f"{super().extra_repr()}{_through(self)}"
+        return f"{super().extra_repr()}{_laws(self)}"
 
 
 class _Act(_Engine):
@@ -143,18 +155,18 @@ class _Act(_Engine):
         has_slope = activations.ACTIVATIONS[self.activation].has_slope
         slope = f", negative_slope={self.negative_slope}" * has_slope
         inplace = ", inplace=True" * self.inplace
-        through = _through(self)
-        return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}{through}"
+        return f"{super().extra_repr()}, activation={self.activation}{slope}{inplace}{_laws(self)}"
 
 
-def _through(layer: _Engine) -> str:
-    return "" if layer.through == "both" else f", through={layer.through}"
+def _laws(layer: _Engine) -> str:
+    through = "" if layer.through == "both" else f", through={layer.through}"
+    return through + ("" if layer.sums == "float64" else f", sums={layer.sums}")
 
 
 class BatchNorm1d(_Plain, nn.BatchNorm1d):
     """torch.nn.BatchNorm1d by the engine: (N, C) or (N, C, L); same arguments, state and errors.
 
-    `through` is one more argument, see `BatchNormAct2d`.
+    `through` and `sums` are two more arguments, see `BatchNormAct2d`.
     """
 
     stock = nn.BatchNorm1d
@@ -163,7 +175,7 @@ class BatchNorm1d(_Plain, nn.BatchNorm1d):
 class BatchNorm2d(_Plain, nn.BatchNorm2d):
     """torch.nn.BatchNorm2d by the engine: (N, C, H, W); same arguments, state and errors.
 
-    `through` is one more argument, see `BatchNormAct2d`.
+    `through` and `sums` are two more arguments, see `BatchNormAct2d`.
     """
 
     stock = nn.BatchNorm2d
@@ -172,7 +184,7 @@ class BatchNorm2d(_Plain, nn.BatchNorm2d):
 class BatchNorm3d(_Plain, nn.BatchNorm3d):
     """torch.nn.BatchNorm3d by the engine: (N, C, D, H, W); same arguments, state and errors.
 
-    `through` is one more argument, see `BatchNormAct2d`.
+    `through` and `sums` are two more arguments, see `BatchNormAct2d`.
     """
 
     stock = nn.BatchNorm3d
@@ -200,6 +212,8 @@ class BatchNormAct2d(_Act):
     through
         Which statistics the gradient goes through in training: "both"; or "mean", "variance" or
         "none" for the gradient of an implementation that treats the others as constants.
+    sums
+        How sums are taken, see `batch_norm`.
 
     Notes
     -----

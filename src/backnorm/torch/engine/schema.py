@@ -27,7 +27,9 @@ __all__ = [
     "options",
 ]
 
-OPTIONS: Final = "bool training, float eps, str activation, float negative_slope, str through"
+OPTIONS: Final = (
+    "bool training, float eps, str activation, float negative_slope, str through, str sums"
+)
 
 LIBRARY: Final = torch.library.Library("backnorm", "DEF")
 
@@ -55,12 +57,15 @@ def in_schema_order(options: CallOptions) -> tuple[Any, ...]:
         options.activation,
         options.negative_slope,
         options.through,
+        options.sums,
     )
 
 
-def options(training: bool, eps: float, activation: Any, slope: float, through: Any) -> CallOptions:
+def options(
+    training: bool, eps: float, activation: Any, slope: float, through: Any, sums: Any
+) -> CallOptions:
     """Return the options that the schemas list."""
-    return CallOptions(training, 0.0, eps, activation, slope, through)
+    return CallOptions(training, 0.0, eps, activation, slope, through, sums)
 
 
 def gradients(

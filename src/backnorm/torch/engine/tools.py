@@ -87,7 +87,9 @@ def to_stock(module: nn.Module) -> bool:
     stock = getattr(type(module), "stock", None)
     if stock is None or getattr(module, "through", "both") != "both":
         return False
-    for name in ("through", MARK):
+    if getattr(module, "sums", "float64") != "float64":
+        return False
+    for name in ("through", "sums", MARK):
         vars(module).pop(name, None)
     cls = type(module)
     if is_parametrized(module):

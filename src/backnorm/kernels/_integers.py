@@ -1,0 +1,127 @@
+"""Sums of float32 values and of their products as Python integers, and their rounding to float64.
+
+A float32 value is m * 2^(e - 149) with a mantissa m of 24 bits. Mantissas of one exponent are added
+first, in float64, which holds such a sum exactly; the sums of all exponents become one integer for
+each channel. So the order of the values cannot change a bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from backnorm._types import AnyArray, Float64Array
+
+__all__ = ["UNIT", "IntegerSum", "products", "quotient", "values"]
+
+UNIT: Final = 298
+"""An integer of `IntegerSum` counts 2^-298: the square of the smallest float32."""
+
+SHIFT: Final = 149
+HALF: Final = 24  # products of mantissas have 48 bits: both halves are summed apart
+# Of one part, so that sums of 24 bits stay below 2^53.
+MOST_VALUES: Final = 1 << 20
+
+
+class IntegerSum(NamedTuple):
+    """A sum of one channel: an integer in units of 2^-UNIT, and the sum of what is not finite.
+
+    The latter is 0, or an infinity or NaN, which then is the value.
+    """
+
+    integer: int
+    special: float
+
+    def __add__(self, other: IntegerSum) -> IntegerSum:  # type: ignore[override] # not a longer tuple
+        """Return the sum of both."""
+        return IntegerSum(self.integer + other.integer, self.special + other.special)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values were finite."""
+        return self.special == 0.0
+
+    def rounded(self) -> float:
+        """Return the nearest float64."""
+        return quotient(self.integer, 1 << UNIT) if self.is_finite else self.special
+
+
+def values(x: AnyArray) -> list[IntegerSum]:
+    """Return the sum of each channel of x, shape (outer, C, inner), float32."""
+    sums = _Bins(x.shape[1], SHIFT)
+    for part in _parts(x):
+        mantissa, exponent, special = _split(part)
+        sums.add(mantissa, exponent, special)
+    return sums.totals()
+
+
+def products(x: AnyArray, y: AnyArray) -> list[IntegerSum]:
+    """Return the sum of x*y of each channel; both have shape (outer, C, inner), float32."""
+    sums = _Bins(x.shape[1], 0)
+    for a, b in zip(_parts(x), _parts(y), strict=True):
+        (p, e, special_p), (q, f, special_q) = _split(a), _split(b)
+        odd = (special_p != 0) | (special_q != 0)
+        special = np.where(odd, a.astype(np.float64) * b, 0.0)
+        product = np.where(odd, 0, p * q)
+        low = product & ((1 << HALF) - 1)
+        sums.add(low, e + f, special)
+        sums.add((product - low) >> HALF, e + f + HALF, np.zeros(1))
+    return sums.totals()
+
+
+def quotient(numerator: int, denominator: int) -> float:
+    """Return numerator/denominator rounded once; infinite if no float64 is as large."""
+    try:
+        return numerator / denominator  # Python rounds the quotient of integers correctly
+    except OverflowError:
+        return math.inf if numerator > 0 else -math.inf
+
+
+class _Bins:
+    """Sums of mantissas by channel and exponent."""
+
+    def __init__(self, channels: int, shift: int) -> None:
+        self._integers = [0] * channels
+        self._special = np.zeros(channels)
+        self._shift = shift  # of an exponent of 0, above the unit
+
+    def add(self, mantissa: AnyArray, exponent: AnyArray, special: Float64Array) -> None:
+        """Add values of shape (outer, C, inner)."""
+        channels, span = len(self._integers), int(exponent.max(initial=0)) + 1
+        index = exponent + span * np.arange(channels)[:, None]
+        sums = np.bincount(index.ravel(), mantissa.ravel().astype(np.float64), channels * span)
+        for at in np.flatnonzero(sums):
+            channel, e = divmod(int(at), span)
+            self._integers[channel] += int(sums[at]) << (e + self._shift)
+        if special.any():
+            self._special += special.sum(axis=(0, 2))
+
+    def totals(self) -> list[IntegerSum]:
+        """Return the sums of all channels."""
+        return [IntegerSum(i, float(s)) for i, s in zip(self._integers, self._special, strict=True)]
+
+
+def _parts(x: AnyArray) -> list[AnyArray]:
+    outer, _, inner = x.shape
+    length = max(1, min(inner, MOST_VALUES))
+    height = max(1, MOST_VALUES // length)
+    return [
+        x[o : o + height, :, i : i + length]
+        for o in range(0, outer, height)
+        for i in range(0, inner, length)
+    ]
+
+
+def _split(x: AnyArray) -> tuple[AnyArray, AnyArray, Float64Array]:
+    """Return signed mantissas, exponents, and the values that are not finite (else 0)."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    exponent = ((bits >> 23) & 255).astype(np.int64)
+    fraction = (bits & 0x7FFFFF).astype(np.int64)
+    finite = exponent < 255  # noqa: PLR2004 - the exponent of infinity and NaN
+    mantissa = np.where(exponent > 0, fraction | 0x800000, fraction)
+    mantissa = np.where(finite, np.where(bits >> 31, -mantissa, mantissa), 0)
+    special = np.where(finite, 0.0, x).astype(np.float64)
+    return mantissa, np.where(finite, np.maximum(exponent, 1) - 1, 0), special

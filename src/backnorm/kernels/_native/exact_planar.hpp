@@ -1,0 +1,202 @@
+// The exact sums of one channel, along its runs of memory.
+#pragma once
+
+#include "exact_lanes.hpp"
+#include "output.hpp"
+
+namespace backnorm {
+namespace BACKNORM_LEVEL {
+
+// The largest magnitude of a run's first values, as bits of a float32.
+template <class S>
+inline uint32_t first_magnitude(const S* run, int64_t count) {
+    Magnitudes<float, true> sizes;
+    const int64_t some = std::min<int64_t>(count, 4 * lanes);
+    for (int64_t i = 0; i < some; i += lanes) sizes.add(load_up_to<float>(run + i, some - i));
+    uint32_t largest[lanes];
+    std::memcpy(largest, sizes.largest, sizeof largest);
+    return *std::max_element(largest, largest + lanes);
+}
+
+// How many runs' values fit between two moves to integers, counted in values a lane of one chain.
+inline int64_t adds_of(int64_t count, int chain_count) { return count / (chain_count * lanes) + 3; }
+
+// Integers hold this many moves: each is below 2^53.
+constexpr int most_moves = 256;
+
+template <class S>
+class ExactMomentLanes {
+  public:
+    explicit ExactMomentLanes(int window) : units_(SumUnits::squares(window)) { begin(); }
+
+    // `next`, which may be null, is prefetched.
+    void add_run(const S* x, int64_t count, const S* next) {
+        constexpr int64_t most = (most_squares - 3) * chains * lanes;
+        for (int64_t i = 0; i < count; i += most) {
+            const int64_t some = std::min(most, count - i), adds = adds_of(some, chains);
+            if (added_ + adds > most_squares) move();
+            added_ += adds;
+            add_some(x + i, some, plus(next, i));
+        }
+    }
+    // False, and nothing is added, if a value lies outside of the window.
+    bool add_to(ExactMoments& m) {
+        move();
+        if (outside_.any() || !sizes_.all_inside(units_.exponent)) return false;
+        drain();
+        m.first.add(held_.first);
+        m.second.add(held_.second);
+        return true;
+    }
+
+  private:
+    BACKNORM_INLINE void add_some(const S* x, int64_t count, const S* next) {
+        // In registers, as in MomentSums.
+        MomentLane sums[chains];
+        Magnitudes<S, false> sizes = sizes_;
+        std::copy_n(sums_, chains, sums);
+        int64_t i = 0;
+        for (; i + chains * lanes <= count; i += chains * lanes)
+            BACKNORM_UNROLL for (int k = 0; k < chains; ++k) {
+                fetch(plus(next, i + k * lanes));
+                sizes.add(load<float>(x + i + k * lanes));
+                sums[k].add(load<double>(x + i + k * lanes));
+            }
+        for (; i < count; i += lanes) {
+            sizes.add(load_up_to<float>(x + i, count - i));
+            sums[0].add(load_up_to<double>(x + i, count - i));
+        }
+        std::copy_n(sums, chains, sums_);
+        sizes_ = sizes;
+    }
+    void begin() {
+        for (MomentLane& s : sums_) s.begin(LaneUnits::all(units_));
+        added_ = 0;
+    }
+    void move() {
+        for (const MomentLane& s : sums_) s.move(LaneUnits::all(units_), firsts_, highs_, lows_, outside_);
+        begin();
+        if (++moves_ == most_moves) drain();
+    }
+    void drain() {
+        held_.first.add(firsts_.total(), units_.sum_exponent);
+        held_.second.add(highs_.total(), units_.high_exponent);
+        held_.second.add(lows_.total(), units_.low_exponent);
+        firsts_ = highs_ = lows_ = Integers();
+        moves_ = 0;
+    }
+
+    SumUnits units_;
+    MomentLane sums_[chains];
+    Magnitudes<S, false> sizes_;
+    Integers firsts_, highs_, lows_;
+    Outside outside_;
+    ExactMoments held_;
+    int64_t added_ = 0;
+    int moves_ = 0;
+};
+
+// Where a run of the backward's first pass reads, and what is prefetched meanwhile.
+template <class S>
+struct GradientInputs {
+    const S *dy, *x, *y;  // y only with an activation
+    int64_t count;
+    const S *next_dy, *next_x;
+};
+
+template <class S, Activation kind>
+class ExactComomentLanes {
+  public:
+    ExactComomentLanes(int of_dz, int of_x)
+        : units_(SumUnits::products(of_dz, of_x)), window_of_x_(of_x) { begin(); }
+
+    void add_run(const GradientInputs<S>& run) {
+        constexpr int64_t most = (most_products - 3) * chain_count * lanes;
+        for (int64_t i = 0; i < run.count; i += most) {
+            const int64_t some = std::min(most, run.count - i), adds = adds_of(some, chain_count);
+            if (added_ + adds > most_products) move();
+            added_ += adds;
+            add_some({run.dy + i, run.x + i, plus(run.y, i), some, plus(run.next_dy, i), plus(run.next_x, i)});
+        }
+    }
+    bool add_to(ExactComoments& m) {
+        move();
+        if (outside_.any() || !of_dz_.all_inside(units_.exponent) || !of_x_.all_inside(window_of_x_)) return false;
+        drain();
+        m.add(held_);
+        return true;
+    }
+
+  private:
+    // Two sides take as many registers as two chains.
+    static constexpr int chain_count = sides<kind> == 1 ? chains : 1;
+
+    BACKNORM_INLINE void add_some(const GradientInputs<S>& run) {
+        ComomentLane sums[chain_count][sides<kind>];
+        Magnitudes<S, false> of_dz = of_dz_;
+        Magnitudes<S, true> of_x = of_x_;
+        std::copy_n(&sums_[0][0], chain_count * sides<kind>, &sums[0][0]);
+        const auto add = [&](int k, int64_t i, auto load_as_float, auto load_as_double) BACKNORM_LAMBDA {
+            of_dz.add(load_as_float(run.dy + i));
+            of_x.add(load_as_float(run.x + i));
+            Pack<double> dz[sides<kind>];
+            const Pack<double> y = kind == Activation::identity ? Pack<double>::zero() : load_as_double(run.y + i);
+            split<kind>(load_as_double(run.dy + i), y, dz);
+            const Pack<double> x = load_as_double(run.x + i);
+            BACKNORM_UNROLL for (int side = 0; side < sides<kind>; ++side) sums[k][side].add(dz[side], x);
+        };
+        int64_t i = 0;
+        for (; i + chain_count * lanes <= run.count; i += chain_count * lanes)
+            BACKNORM_UNROLL for (int k = 0; k < chain_count; ++k) {
+                fetch(plus(run.next_dy, i + k * lanes));
+                fetch(plus(run.next_x, i + k * lanes));
+                add(k, i + k * lanes, [](const S* p) BACKNORM_LAMBDA { return load<float>(p); },
+                    [](const S* p) BACKNORM_LAMBDA { return load<double>(p); });
+            }
+        for (; i < run.count; i += lanes) {
+            const int64_t left = run.count - i;
+            add(0, i, [=](const S* p) { return load_up_to<float>(p, left); },
+                [=](const S* p) { return load_up_to<double>(p, left); });
+        }
+        std::copy_n(&sums[0][0], chain_count * sides<kind>, &sums_[0][0]);
+        of_dz_ = of_dz;
+        of_x_ = of_x;
+    }
+    void begin() {
+        for (auto& chain : sums_)
+            for (ComomentLane& side : chain) side.begin(LaneUnits::all(units_));
+        added_ = 0;
+    }
+    void move() {
+        for (const auto& chain : sums_)
+            for (int side = 0; side < sides<kind>; ++side)
+                chain[side].move(LaneUnits::all(units_), plains_[side], sizes_[side], highs_[side], lows_[side],
+                                 outside_);
+        begin();
+        if (++moves_ == most_moves) drain();
+    }
+    void drain() {
+        for (int side = 0; side < sides<kind>; ++side) {
+            held_.plain[side].add(plains_[side].total(), units_.sum_exponent);
+            held_.size[side].add(sizes_[side].total(), units_.sum_exponent);
+            held_.product[side].add(highs_[side].total(), units_.high_exponent);
+            held_.product[side].add(lows_[side].total(), units_.low_exponent);
+            plains_[side] = sizes_[side] = highs_[side] = lows_[side] = Integers();
+        }
+        moves_ = 0;
+    }
+
+    SumUnits units_;
+    int window_of_x_;
+    ComomentLane sums_[chain_count][sides<kind>];
+    Magnitudes<S, false> of_dz_;
+    Magnitudes<S, true> of_x_;
+    Integers plains_[sides<kind>], sizes_[sides<kind>], highs_[sides<kind>], lows_[sides<kind>];
+    Outside outside_;
+    ExactComoments held_;
+    int64_t added_ = 0;
+    int moves_ = 0;
+};
+
+}  // namespace BACKNORM_LEVEL
+}  // namespace backnorm
