@@ -96,8 +96,6 @@ def _time_idle(case: BenchCase, layout: str, options: BenchOptions) -> BenchRow:
     seconds = {name: times[RESTED] for name, times in measured.items()}
     others = {name: value for name, value in seconds.items() if name not in forward}
     cache = cache_of(arrays.x.nbytes, threads)
-    del arrays, forward
-    gc.collect()
     row = BenchRow.of(
         case, IDLE, layout, options.dtype, threads, seconds, others,
         cache=cache,
