@@ -227,7 +227,8 @@ class FileError(BacknormError, ValueError):
         """Return the error of a layer with one array that may be gamma or beta."""
         place = place_in(file, f"layer {name_in(layer)}")
         setting = f"{printable(layer, one_line=True)}.scale"
-        command = f"Pass --set '{setting}=true' if it has gamma, or --set '{setting}=false'."
+        command = f"Pass --set '{setting}=true' if it has gamma, or --set '{setting}=false'; "
+        command += "for the file of --like, --like-set."
         return cls(
             place,
             "the names of its arrays, or four arrays",
