@@ -738,6 +738,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.other_format("m.h5", "h5", "keras"),
+        (
+            "m.h5 is not a file of the format h5. It looks like a file of the format keras. "
+            "Rename it, or pass format='keras'."
+        ),
+    ),
+    (
         FileError.hidden_setting("m.h5", ("fc", "flatten", 8), ("*", "flatten", False)),
         (
             "The setting 'fc.flatten=8' for m.h5 has no effect: '*.flatten=false' fits the same "

@@ -297,6 +297,19 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def other_format(cls, file: str, wanted: str, got: str) -> FileError:
+        """Return the error of a file that cannot be read, and has the content of another format."""
+        return cls(
+            file,
+            f"a file of the format {wanted}",
+            f"one of the format {got}",
+            f"It looks like a file of the format {got}.",
+            f"Rename it, or pass format={got!r}.",
+            command=f"Rename it, or pass --from-format {got}.",
+            problem=f"{name_in(file)} is not a file of the format {wanted}.",
+        )
+
+    @classmethod
     def unknown_layer(cls, file: str, pattern: str, layers: Sequence[str]) -> FileError:
         """Return the error of a pattern that matches no layer."""
         near = difflib.get_close_matches(pattern, layers, n=1)
