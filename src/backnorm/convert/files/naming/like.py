@@ -101,8 +101,8 @@ def match_names(model: ModelFile, like: ModelFile) -> NameMatch:
         here = [part for part in ours if part.shape == shape and part.main not in found]
         there = [part for part in theirs if part.shape == shape and part.main not in taken]
         if len(here) != len(there):
-            names = ([part.main for part in parts] for parts in (here, there))
-            raise ArrayNameError.unmatched(file, other, *names, _doubtful(model, here))
+            names, to = ([part.main for part in parts] for parts in (here, there))
+            raise ArrayNameError.unmatched(file, other, names, to, _doubtful(model, here))
         chosen, note = _chosen(here, there, order=order)
         found |= {part.main: to for part, to in chosen}
         notes += tuple(note)
