@@ -288,6 +288,24 @@ def test_arrays_of_the_training_are_left_out() -> None:
     )
 
 
+def test_whole_numbers_that_the_other_file_lacks_are_left_out() -> None:
+    """The axes and shapes that nodes of an ONNX graph read; weights of whole numbers stay."""
+    axes = {"axes": np.array([2, 3]), "one": np.array(1), "codes": np.ones(2, np.int8)}
+    here = model(w=(4, 2))
+    here = replace(here, others={**here.others, **axes})
+    there = model(w=(4, 2))
+    with pytest.raises(ArrayNameError, match=r"m\.npz has codes, and"):
+        files.match_names(here, there)
+    numbers = replace(here, others={k: v for k, v in here.others.items() if k != "codes"})
+    match = files.match_names(numbers, there)
+    assert list(match.model.others) == ["w"]
+    (note,) = match.notes
+    assert note.startswith("axes, one: left out, since they are whole numbers of 64 bits, such as ")
+    same = replace(there, others={**there.others, "numbers": np.array([0, 0])})
+    kept = replace(here, others={"w": here.others["w"], "axes": axes["axes"]})
+    assert files.match_names(kept, same).pairs == (("axes", "numbers"),)
+
+
 def test_notes_are_about_arrays_that_are_written() -> None:
     """Not about those that are left out."""
     source = replace(model(a=(1,), b=(1,)), about=(("a", "x"), ("b", "x")), notes=("a, b: x", "y"))

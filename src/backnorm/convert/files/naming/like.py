@@ -19,6 +19,7 @@ from backnorm.convert.files.naming._twin import (
     filled,
     into_twin,
     without_neutral,
+    without_numbers,
     without_training,
 )
 from backnorm.convert.files.naming.names import names_of, renamed
@@ -92,6 +93,8 @@ def match_names(model: ModelFile, like: ModelFile) -> NameMatch:
     model, notes = without_training(model)
     like, passed = without_training(like)
     notes += tuple(f"{other}: {note}" for note in passed)
+    model, numbers = without_numbers(model, like)
+    notes += numbers
     ours, theirs = parts_of(model, like), parts_of(like, model)
     found = _named_alike(other, ours, theirs)
     taken = {part.main for part in found.values()}
