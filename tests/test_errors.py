@@ -809,6 +809,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.other_format("m.h5", "h5", "keras"),
+        (
+            "m.h5 is not a file of the format h5. It looks like a file of the format keras. "
+            "Rename it, or pass format='keras'."
+        ),
+    ),
+    (
         FileError.hidden_setting("m.h5", ("fc", "flatten", 8), ("*", "flatten", False)),
         (
             "The setting 'fc.flatten=8' for m.h5 has no effect: '*.flatten=false' fits the same "
@@ -1081,8 +1088,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         ArrayNameError.unmatched("m.pt", "t.pt", ["conv1.0", "conv2.0"], ["body.0.weight"]),
         (
-            "The arrays of m.pt and of t.pt do not correspond. For body.0.weight of t.pt it has "
-            "conv1.0, conv2.0, with that shape. Pass rename with pairs for these, such as "
+            "The arrays of m.pt and of t.pt do not correspond: m.pt has conv1.0, conv2.0, and t.pt "
+            "has body.0.weight of that shape. Pass rename with pairs for these, such as "
             "('conv1.0', 'body.0.weight'); an empty new name leaves an array out."
         ),
     ),
@@ -1531,6 +1538,16 @@ MESSAGES: list[tuple[BacknormError, str]] = [
 """One of each constructor in errors.py, and its text."""
 
 MORE: list[tuple[BacknormError, str]] = [
+    (
+        ArrayNameError.unmatched("k.h5", "t.h5", ["dw/kernel"], [], ["dw"]),
+        (
+            "The arrays of k.h5 and of t.h5 do not correspond: k.h5 has dw/kernel, and t.h5 has no "
+            "array of that shape. If the file that is converted does not tell the kind of a "
+            "kernel, read it with settings=[('dw', 'kind', KIND)] where KIND is 'depthwise', "
+            "'transposed', 'dense' or 'conv'. Pass rename with pairs for these, such as "
+            "('dw/kernel', ''); an empty new name leaves an array out."
+        ),
+    ),
     (
         FoldError.none_folded("m.onnx", [("bn", "it reads x")]),
         (

@@ -14,7 +14,7 @@ from backnorm.audit import audit
 from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.subjects.registry import as_subject
 from backnorm.audit.subjects.runner import Runner
-from backnorm.cli.audit import _status
+from backnorm.cli._policy import Policy
 
 
 def raises(*_: object, **__: object) -> Any:
@@ -41,7 +41,7 @@ def test_an_error_of_the_audit_costs_one_probe(place: str, monkeypatch: pytest.M
     kept = [one for one in record.probes if one.code not in spoilt]
     assert kept == [one for one in right.probes if one.code not in spoilt]
     assert not record.clean
-    assert _status([record], ()) == 2
+    assert Policy((), (), None, "finding").status([record], ()) == 2
 
 
 def test_an_error_of_the_audit_before_the_verdict_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,36 @@ def test_the_names_of_another_file_are_taken(tmp_path: Path) -> None:
     assert set(files.read(out).others) == {"net.c1", "net.c2", "net.fc"}
 
 
+def test_what_the_other_file_does_not_tell_is_taken_from_like_set(tmp_path: Path) -> None:
+    """Its layers have other names than those of the file that is converted."""
+    like, source, out = (tmp_path / name for name in ("l.weights.h5", "a.npz", "o.weights.h5"))
+    arrays = {"beta": np.zeros(4), "moving_mean": np.ones(4), "moving_variance": np.ones(4)}
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(like, "w") as whole:
+        for index, array in enumerate(arrays.values()):
+            whole[f"layers/batch_normalization/vars/{index}"] = array.astype(np.float32)
+    fields = {"weight": 1, "bias": 5, "running_mean": 6, "running_var": 7}
+    values = {f"bn.{field}": np.full(4, value, np.float32) for field, value in fields.items()}
+    np.savez(source, **values)
+    options = [str(source), str(out), "--to", "keras", "--set", "*.eps=1e-3", "--like", str(like)]
+    status, _, said = convert(*options)
+    assert status == 2
+    assert "for the file of --like, --like-set" in said
+    status, _, said = convert(*options, "--like-set", "*.scale=false")
+    assert (status, "gamma is left out" in said) == (0, True)
+    (layer,) = files.read(out, settings=[("*", "scale", False)]).layers
+    assert [float(array[0]) for array in layer.state.values()] == [5, 6, 7]
+    assert convert(*options, "--like-set", "*.scale=true")[0] == 2
+
+
+def test_like_set_without_like_is_refused(tmp_path: Path) -> None:
+    """It would have no effect."""
+    more = ["--to", "torch", "--like-set", "*.scale=false"]
+    status, _, said = convert(CAFFE, str(tmp_path / "o.npz"), *more)
+    assert status == 2
+    assert "--like-set is for the file of --like, which is missing" in said
+
+
 def npz_of(folder: Path, count: int = 5) -> str:
     """A file with some layers in PyTorch's names, which tells neither eps nor momentum."""
     fields = ("weight", "bias", "running_mean", "running_var")

@@ -227,6 +227,7 @@ def test_onnx_tells_the_kinds(tmp_path: Path) -> None:
 
     def network(*between: Any) -> Path:
         shapes = {"cw": (4, 1, 3, 3), "ts": (4, 4, 2, 2), "fw": (64, 5), "fb": (5,), "gw": (7, 5)}
+        shapes["us"] = (4, 8, 2, 2)
         tensors = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
         tensors |= {name: np.ones(4, np.float32) for name in "sbmv"}
         nodes = [
@@ -258,6 +259,9 @@ def test_onnx_tells_the_kinds(tmp_path: Path) -> None:
         ("dense", "gw", "O(IS)", "", 5),
         ("transposed", "ts", "IOS", "", None),
     ]
+    upward = helper.make_node("ConvTranspose", ["n", "us"], ["o"], group=2)
+    dense = [k.channels for k in files.read(network(upward)).kernels if k.weight == "fw"]
+    assert dense == [16]  # 8 for each group
     transpose = helper.make_node("Transpose", ["n"], ["o"], perm=[0, 2, 3, 1])
     model = files.read(network(transpose))
     with pytest.raises(KernelError, match=r"whether a map is flattened before fw \(64 inputs\)"):

@@ -202,8 +202,12 @@ def test_names_given_before_decide() -> None:
 @pytest.mark.parametrize(
     ("source", "other", "message"),
     [
-        (model(a=(2, 2)), model(b=(2, 2), c=(2, 2)), r"For b, c of m\.npz it has a, with that"),
-        (model(a=(2, 2)), model(), r"For no array of m\.npz it has a, with that shape"),
+        (
+            model(a=(2, 2)),
+            model(b=(2, 2), c=(2, 2)),
+            r"m\.npz has a, and m\.npz has b, c of that shape",
+        ),
+        (model(a=(2, 2)), model(), r"m\.npz has a, and m\.npz has no array of that shape"),
         (model(a=(2, 2)), model(a=(3, 2)), r"a must have the shape of the converted array"),
         (model(norm("a")), model(norm("b", affine=False)), "must have the arrays running_mean, "),
     ],
@@ -214,6 +218,29 @@ def test_what_does_not_correspond_is_refused(
     """Missing, left over, or with other arrays."""
     with pytest.raises(ArrayNameError, match=message):
         files.match_names(source, other)
+
+
+def test_a_kernel_of_doubtful_kind_that_does_not_correspond_is_named() -> None:
+    """A depthwise kernel of PyTorch looks like that of another convolution."""
+    kernels = tuple(
+        files.LayerKernel(name, "conv", f"{name}.weight", "OIS", told=name == "a") for name in "abc"
+    )
+    shape = (8, 1, 3, 3)
+    here = replace(model(a__weight=shape, b__weight=shape, c__weight=shape), kernels=kernels)
+    with pytest.raises(ArrayNameError, match="do not correspond") as caught:
+        files.match_names(here, model(x=shape))
+    assert "--set 'LAYER.kind=KIND' where LAYER is b or c" in caught.value.in_command()
+    assert "('b', 'kind', KIND)" in str(caught.value)
+
+
+def test_an_array_whose_kind_is_not_told_is_named(tmp_path: Path) -> None:
+    """A matrix without a bias may be an embedding."""
+    here = replace(model(norm("n"), fc__weight=(3, 2)), format="npz")
+    converted, _ = files.convert_model(here, tmp_path / "o.npz", "keras", n=9)
+    like = files.NormLayer("n", "keras", converted.layers[0].state)
+    with pytest.raises(ArrayNameError, match="do not correspond") as caught:
+        files.match_names(converted, model(like, x=(2, 3)))
+    assert "where LAYER is fc," in caught.value.in_command()
 
 
 def test_a_file_of_another_framework_is_refused() -> None:
@@ -259,6 +286,24 @@ def test_arrays_of_the_training_are_left_out() -> None:
         f"4 arrays are {words}: {', '.join(names[:3])} and 1 more",
         f"t.npz: 1 array is {words}: optimizer/vars/1",
     )
+
+
+def test_whole_numbers_that_the_other_file_lacks_are_left_out() -> None:
+    """The axes and shapes that nodes of an ONNX graph read; weights of whole numbers stay."""
+    axes = {"axes": np.array([2, 3]), "one": np.array(1), "codes": np.ones(2, np.int8)}
+    here = model(w=(4, 2))
+    here = replace(here, others={**here.others, **axes})
+    there = model(w=(4, 2))
+    with pytest.raises(ArrayNameError, match=r"m\.npz has codes, and"):
+        files.match_names(here, there)
+    numbers = replace(here, others={k: v for k, v in here.others.items() if k != "codes"})
+    match = files.match_names(numbers, there)
+    assert list(match.model.others) == ["w"]
+    (note,) = match.notes
+    assert note.startswith("axes, one: left out, since they are whole numbers of 64 bits, such as ")
+    same = replace(there, others={**there.others, "numbers": np.array([0, 0])})
+    kept = replace(here, others={"w": here.others["w"], "axes": axes["axes"]})
+    assert files.match_names(kept, same).pairs == (("axes", "numbers"),)
 
 
 def test_notes_are_about_arrays_that_are_written() -> None:

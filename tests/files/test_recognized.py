@@ -48,6 +48,45 @@ def test_an_ending_that_tells_the_format_counts(name: str, tmp_path: Path) -> No
     assert "cannot be told" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("sample", "name", "got"),
+    [
+        ("keras.keras", "m.h5", "keras"),
+        ("keras.h5", "m.keras", "h5"),
+        ("torch.pt", "m.onnx", "torch"),
+    ],
+)
+def test_what_a_file_of_another_format_looks_like_is_said(
+    sample: str, name: str, got: str, tmp_path: Path
+) -> None:
+    """With the option that reads it."""
+    models.need({"torch": "onnx"}.get(got, "h5"))
+    (tmp_path / name).write_bytes((models.SAMPLES / sample).read_bytes())
+    with pytest.raises(FileError, match=f"It looks like a file of the format {got}") as refused:
+        files.read(tmp_path / name)
+    assert f"pass --from-format {got}" in refused.value.in_command()
+    assert files.read(tmp_path / name, format=got).format == got
+
+
+def test_a_net_that_a_format_does_not_need_is_said(tmp_path: Path) -> None:
+    """It is not opened, and need not be there."""
+    np.savez(tmp_path / "m.npz", a=np.ones(3))
+    assert not files.read(tmp_path / "m.npz").notes
+    (note,) = files.read(tmp_path / "m.npz", net=tmp_path / "n.prototxt").notes
+    assert (
+        note
+        == "n.prototxt is not read: a file of the format npz needs no other file for its network"
+    )
+
+
+def test_bytes_that_are_no_onnx_model_are_refused(tmp_path: Path) -> None:
+    """Protocol buffers take any fields that they do not know."""
+    models.need("onnx")
+    (tmp_path / "m.onnx").write_bytes(b"xx" * 40)
+    with pytest.raises(FileError, match=r"m\.onnx, the model must have a graph, got none"):
+        files.read(tmp_path / "m.onnx")
+
+
 def test_an_archive_without_arrays_is_an_npz_if_it_is_called_so(tmp_path: Path) -> None:
     """With no layer, as convert and inspect say then."""
     (tmp_path / "m.npz").write_bytes((models.SAMPLES / "torch.pt").read_bytes())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Command = Callable[..., None]
 
-__all__ = ["read_options"]
+__all__ = ["read_options", "read_settings"]
 
 
 def read_options(command: Command) -> Command:
@@ -39,7 +39,7 @@ def read_options(command: Command) -> Command:
             "settings",
             metavar="LAYER.OPTION=VALUE",
             multiple=True,
-            callback=_settings,
+            callback=read_settings,
             help="An option that the file does not store, such as '*.eps=0.001'; LAYER may contain "
             "* and ?.",
         ),
@@ -55,7 +55,7 @@ def read_options(command: Command) -> Command:
     return command
 
 
-def _settings(
+def read_settings(
     _: click.Context, __: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, str, Any], ...]:
     """Read each --set LAYER.OPTION=VALUE."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backnorm.cli._output import ended_by_signals, paper, say, show
-from backnorm.cli._reading import read_options
+from backnorm.cli._reading import read_options, read_settings
 
 if TYPE_CHECKING:
     from backnorm.convert.files import LayerChange, LayerFold, ModelFile, NameMatch
@@ -18,6 +18,8 @@ __all__ = ["convert"]
 NEITHER = "Missing option '--to': name the dialect of the layers in OUT, or pass --fold"
 STEPS = 3  # reading, converting, writing
 BOTH = "--fold cannot be used with --to; convert the folded file afterwards"
+
+NO_LIKE = "--like-set is for the file of --like, which is missing"
 
 
 def _pairs(
@@ -70,6 +72,14 @@ def _pairs(
     metavar="FILE",
     help="A file of the network that will load OUT: its names are taken, by order and shape.",
 )
+@click.option(
+    "--like-set",
+    "like_settings",
+    metavar="LAYER.OPTION=VALUE",
+    multiple=True,
+    callback=read_settings,
+    help="As --set, for the file of --like, such as '*.scale=false'.",
+)
 @click.option("--n", type=click.IntRange(min=2), help="Values per channel of a training batch.")
 @click.option("--allow-loss", is_flag=True, help="Convert even if the output in eval changes.")
 @click.option(
@@ -92,6 +102,7 @@ def convert(
     settings: tuple[tuple[str, str, Any], ...],
     pairs: tuple[tuple[str, str], ...],
     like: Path | None,
+    like_settings: tuple[tuple[str, str, Any], ...],
     n: int | None,
     allow_loss: bool,
     strict: bool,
@@ -112,6 +123,8 @@ def convert(
 
     if fold == (dialect is not None):
         raise click.UsageError(BOTH if fold else NEITHER)
+    if like_settings and like is None:
+        raise click.UsageError(NO_LIKE)
     most = None if memory is None else memory << 20
     changes: tuple[LayerChange, ...] = ()
     folds: tuple[LayerFold, ...] = ()
@@ -126,7 +139,9 @@ def convert(
                 dialect=source_dialect,
                 settings=settings,
             )
-            twin = None if like is None else files.read(like, memory=most)
+            twin = None
+            if like is not None:
+                twin = files.read(like, memory=most, settings=like_settings)
             meter.at("folding" if fold else "converting", 1, STEPS)
             if dialect is None:
                 converted, folds = files.fold_model(model, target, format=to_format, like=twin)

@@ -227,7 +227,8 @@ class FileError(BacknormError, ValueError):
         """Return the error of a layer with one array that may be gamma or beta."""
         place = place_in(file, f"layer {name_in(layer)}")
         setting = f"{printable(layer, one_line=True)}.scale"
-        command = f"Pass --set '{setting}=true' if it has gamma, or --set '{setting}=false'."
+        command = f"Pass --set '{setting}=true' if it has gamma, or --set '{setting}=false'; "
+        command += "for the file of --like, --like-set."
         return cls(
             place,
             "the names of its arrays, or four arrays",
@@ -293,6 +294,19 @@ class FileError(BacknormError, ValueError):
             "Check that it is whole, or pass format if you know it.",
             command="Check that it is whole, or pass --from-format FORMAT if you know it.",
             problem=problem,
+        )
+
+    @classmethod
+    def other_format(cls, file: str, wanted: str, got: str) -> FileError:
+        """Return the error of a file that cannot be read, and has the content of another format."""
+        return cls(
+            file,
+            f"a file of the format {wanted}",
+            f"one of the format {got}",
+            f"It looks like a file of the format {got}.",
+            f"Rename it, or pass format={got!r}.",
+            command=f"Rename it, or pass --from-format {got}.",
+            problem=f"{name_in(file)} is not a file of the format {wanted}.",
         )
 
     @classmethod

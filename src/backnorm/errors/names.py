@@ -120,22 +120,49 @@ class ArrayNameError(FileError):
 
     @classmethod
     def unmatched(
-        cls, file: str, other: str, ours: Sequence[str], theirs: Sequence[str]
+        cls,
+        file: str,
+        other: str,
+        ours: Sequence[str],
+        theirs: Sequence[str],
+        doubtful: Sequence[str] = (),
     ) -> ArrayNameError:
-        """Return the error of arrays of one shape that two files have in different numbers."""
+        """Return the error of arrays of one shape that two files have in different numbers.
+
+        `doubtful` are the layers whose kernels would have another shape if they were of another
+        kind than their names and shapes tell.
+        """
         there, here = (", ".join(map(name_in, names)) or "no array" for names in (theirs, ours))
         old = name_in(ours[0]) if ours else "OLD"
         new = name_in(theirs[0]) if theirs and ours else ""
+        advice = (
+            f"Pass rename with pairs for these, such as ({old!r}, {new!r}); an empty new name "
+            "leaves an array out."
+        )
+        command = (
+            f"Pass --rename for these, such as --rename '{old}={new}'; an empty new name leaves an "
+            "array out."
+        )
+        if doubtful:
+            layers = " or ".join(map(name_in, doubtful))
+            why = "If the file that is converted does not tell the kind of a kernel, "
+            advice = (
+                f"{why}read it with settings=[({doubtful[0]!r}, 'kind', KIND)] where KIND is "
+                f"'depthwise', 'transposed', 'dense' or 'conv'. {advice}"
+            )
+            command = (
+                f"{why}pass --set 'LAYER.kind=KIND' where LAYER is {layers}, and KIND is "
+                f"depthwise, transposed, dense or conv. {command}"
+            )
         return cls(
             file,
             f"the arrays of {other}",
             here,
-            f"For {there} of {name_in(other)} it has {here}, with that shape.",
-            f"Pass rename with pairs for these, such as ({old!r}, {new!r}); an empty new name "
-            "leaves an array out.",
-            problem=f"The arrays of {name_in(file)} and of {name_in(other)} do not correspond.",
-            command=f"Pass --rename for these, such as --rename '{old}={new}'; an empty new name "
-            "leaves an array out.",
+            "",
+            advice,
+            problem=f"The arrays of {name_in(file)} and of {name_in(other)} do not correspond: "
+            f"{name_in(file)} has {here}, and {name_in(other)} has {there} of that shape.",
+            command=command,
         )
 
     @classmethod

@@ -118,7 +118,7 @@ def _findings(result: Inspection) -> Iterator[str]:
             yield f"  {label:<{LABEL}}{where}{printable(got, one_line=True)}"
         if len(names) > MOST_NAMES:
             more = sum(len(layers) for layers in [*names.values()][MOST_NAMES:])
-            yield f"  {'':<{LABEL}}and {more} more layers"
+            yield f"  {'':<{LABEL}}and {counted(more, 'more layer')}"
         yield f"  {'expected':<{LABEL}}{entry.expected}"
         yield f"  {'fix':<{LABEL}}{entry.fix}"
 

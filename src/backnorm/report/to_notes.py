@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from backnorm.convert.files.record import ESTIMATOR
-from backnorm.errors.base import name_in
+from backnorm.errors.base import counted, name_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def to_fold_notes(file: str, folds: Sequence[LayerFold]) -> list[str]:
 def _few(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMES
     listed = ", ".join(map(name_in, names[:MOST_NAMES]))
-    return listed + (f" and {more} more layers" if more > 0 else "")
+    return listed + (f" and {counted(more, 'more layer')}" if more > 0 else "")
 
 
 def _assumptions(file: str, changes: Sequence[LayerChange | LayerFold]) -> list[str]:

@@ -10,7 +10,7 @@ from backnorm.convert.files._budget import Source, budget_of
 from backnorm.convert.files._checks import check_arrays
 from backnorm.convert.files._content import InMemory, OnDisk
 from backnorm.convert.files._flat import torn_layers
-from backnorm.convert.files._recognized import format_told, located
+from backnorm.convert.files._recognized import format_in, format_told, located
 from backnorm.convert.files._regular import open_regular, read_regular
 from backnorm.convert.files.registry import format_of
 from backnorm.convert.files.untold import check_settings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from backnorm.convert.files._content import Content
     from backnorm.convert.files.record import ModelFile, Setting
+    from backnorm.convert.files.registry import Format
 
 __all__ = ["read_model"]
 
@@ -69,10 +70,22 @@ def read_model(
     format_named = format_of(file, format_ or format_told(file, content))
     budget = budget_of(file.name, len(content), memory)
     beside = None if net is None else Path(net)
-    model = format_named.read(Source(file, content, beside, budget, settings, inspected=lazily))
+    try:
+        model = format_named.read(Source(file, content, beside, budget, settings, inspected=lazily))
+    except FileError as error:
+        found = format_in(content)
+        if format_ is None and found not in {None, format_named.name}:
+            raise FileError.other_format(file.name, format_named.name, str(found)) from error
+        raise
     check_arrays(model)
     torn = torn_layers(model.others, format_named.dialects)
-    return replace(model, notes=(*model.notes, *torn)) if torn else model
+    unread = () if beside is None or format_named.has_net else (_unread(beside, format_named),)
+    return replace(model, notes=(*model.notes, *torn, *unread))
+
+
+def _unread(net: Path, format_: Format) -> str:
+    what = f"a file of the format {format_.name}"
+    return f"{net.name} is not read: {what} needs no other file for its network"
 
 
 def _lazily(file: Path) -> Content:

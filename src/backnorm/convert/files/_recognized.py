@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from backnorm.convert.files._content import Content
 
-__all__ = ["ARCHIVE", "description_of", "format_told", "is_legacy_torch", "located"]
+__all__ = ["ARCHIVE", "description_of", "format_in", "format_told", "is_legacy_torch", "located"]
 
 INSIDE: Final = ("saved_model.pb", "model.json")
 """The file of a folder that describes the model: TensorFlow's SavedModel, and TensorFlow.js."""
@@ -103,7 +103,7 @@ def format_told(path: Path, content: Content) -> str:
     ending = path.suffix.lower()
     if ending in known and ending not in MANY_FORMATS:
         return name_of_format(path)
-    found = _format_in(content)
+    found = format_in(content)
     if found is None and ending not in known:
         raise FileError.other_content(path.name, "", description_of(path.name, content))
     return found or name_of_format(path)
@@ -121,7 +121,8 @@ def _ends_as_table(content: Content) -> bool:
     return size > START and bytes(content.part(size - len(TABLE_END), size)) == TABLE_END
 
 
-def _format_in(content: Content) -> str | None:
+def format_in(content: Content) -> str | None:
+    """Return the format that the content alone tells; None if it tells none."""
     if bytes(content.part(0, len(ARCHIVE))) == ARCHIVE:
         return _format_of_archive(content)
     return "torch" if is_legacy_torch(content) else _first(content, BEGINNINGS)

@@ -118,6 +118,8 @@ class Format:
     fill
         From a file that was read, and the names of arrays in it, to the content of a file like it
         in which the layers and these arrays are written over; None if a new file is as good.
+    has_net
+        Whether another file may describe the network.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Format:
     keeps_versions: bool = False
     fold: FoldFunction | None = None
     fill: FillFunction | None = None
+    has_net: bool = False
 
 
 _REGISTRY: dict[str, Format] = {}

@@ -230,6 +230,6 @@ def _pair(file: str, layer: NormLayer) -> Iterator[tuple[str, bytes]]:
         )
 
 
-FORMAT: Final = Format("caffemodel", ("caffe",), read, write, fold=fold)
+FORMAT: Final = Format("caffemodel", ("caffe",), read, write, fold=fold, has_net=True)
 
 register(FORMAT)

@@ -215,6 +215,6 @@ def _array(array: AnyArray) -> bytes:
     return head + kind + array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-FORMAT: Final = Format("mxnet", ("mxnet",), read, write)
+FORMAT: Final = Format("mxnet", ("mxnet",), read, write, has_net=True)
 
 register(FORMAT)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.convert.files.record import LayerKernel, ModelFile
 
-__all__ = ["with_layouts"]
+__all__ = ["UNTOLD", "with_layouts"]
 
 PLURALS: Final = {
     "conv": "a convolution's kernel",

@@ -19,11 +19,11 @@ from backnorm.errors import ArrayNameError
 from backnorm.errors.base import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from backnorm.convert.files.record import ModelFile, NormLayer
 
-__all__ = ["filled", "into_twin", "without_neutral", "without_training"]
+__all__ = ["filled", "into_twin", "without_neutral", "without_numbers", "without_training"]
 
 NEUTRAL: Final = {"gamma": 1.0, "beta": 0.0, "count": 0.0}
 """By an array's role, the value that changes no output in eval."""
@@ -34,14 +34,37 @@ def without_training(model: ModelFile) -> tuple[ModelFile, tuple[str, ...]]:
     names = [name for name in model.others if in_training(name)]
     if not names:
         return model, ()
-    kept = replace(
+    arrays = f"{counted(len(names), 'array')} {'is' if len(names) == 1 else 'are'}"
+    return _lacking(model, names), (
+        f"{arrays} left out, of an optimizer or a random generator: {few(names)}",
+    )
+
+
+def without_numbers(model: ModelFile, like: ModelFile) -> tuple[ModelFile, tuple[str, ...]]:
+    """Leave out what nodes of an ONNX graph read as axes and shapes, unless both files have it."""
+    there = {array.shape for array in like.others.values() if array.dtype == np.int64}
+    names = [
+        name
+        for name, array in model.others.items()
+        if array.dtype == np.int64 and array.ndim <= 1 and array.shape not in there
+    ]
+    if not names:
+        return model, ()
+    why = (
+        "left out, since they are whole numbers of 64 bits, such as the axes that a node of ONNX "
+        f"reads, and {Path(like.path).name} lacks arrays like them"
+    )
+    return _lacking(model, names), (f"{few(names)}: {why}",)
+
+
+def _lacking(model: ModelFile, names: Collection[str]) -> ModelFile:
+    """Return a model without some of its other arrays."""
+    return replace(
         with_notes_about(model, (pair for pair in model.about if pair[0] not in names)),
         others=without(model.others, names),
         kernels=tuple(kernel for kernel in model.kernels if kernel.weight not in names),
         order=tuple(name for name in model.order if name not in names),
     )
-    arrays = f"{counted(len(names), 'array')} {'is' if len(names) == 1 else 'are'}"
-    return kept, (f"{arrays} left out, of an optimizer or a random generator: {few(names)}",)
 
 
 def without_neutral(layer: NormLayer, to: NormLayer) -> tuple[NormLayer, list[tuple[str, str]]]:

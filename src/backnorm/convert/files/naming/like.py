@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backnorm.convert.files._notes import few, grouped
+from backnorm.convert.files.naming._parts import NamedPart, parts_of, proposed
+from backnorm.convert.files.naming._relayout import UNTOLD
 from backnorm.convert.files.naming._twin import (
     filled,
     into_twin,
     without_neutral,
+    without_numbers,
     without_training,
 )
 from backnorm.convert.files.naming.names import names_of, renamed
@@ -24,7 +27,7 @@ from backnorm.convert.files.naming.numbers import natural
 from backnorm.errors import ArrayNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from backnorm.convert.files.record import ModelFile
 
@@ -48,43 +51,6 @@ class NameMatch:
     model: ModelFile
     pairs: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What keeps together: a normalization layer, a kernel with its bias, or an array.
-
-    Attributes
-    ----------
-    name
-        Of the layer, or of the array.
-    shape
-        What its counterpart has too.
-    arrays
-        The names of its arrays, the first of which tells them apart.
-    """
-
-    name: str
-    shape: tuple[object, ...]
-    arrays: Mapping[str, str]
-
-    @property
-    def norm(self) -> bool:
-        """Whether it is a normalization layer."""
-        return self.shape[0] == "norm"
-
-    @property
-    def words(self) -> str:
-        """The shape as a message says it."""
-        first, second = self.shape
-        if self.norm:
-            return f"a norm of {second} channels"
-        return f"{first} with a bias" if second else str(first)
-
-    @property
-    def main(self) -> str:
-        """The name that tells a part from all others."""
-        return next(iter(self.arrays.values()))
 
 
 def match_names(model: ModelFile, like: ModelFile) -> NameMatch:
@@ -127,15 +93,20 @@ def match_names(model: ModelFile, like: ModelFile) -> NameMatch:
     model, notes = without_training(model)
     like, passed = without_training(like)
     notes += tuple(f"{other}: {note}" for note in passed)
-    ours, theirs = _split(model, like), _split(like, model)
+    model, numbers = without_numbers(model, like)
+    notes += numbers
+    ours, theirs = parts_of(model, like), parts_of(like, model)
     found = _named_alike(other, ours, theirs)
     taken = {part.main for part in found.values()}
     order = model.ordered and like.ordered
-    unclear: list[tuple[list[_Part], list[_Part]]] = []
+    unclear: list[tuple[list[NamedPart], list[NamedPart]]] = []
     for shape in dict.fromkeys(part.shape for part in (*ours, *theirs)):
         here = [part for part in ours if part.shape == shape and part.main not in found]
         there = [part for part in theirs if part.shape == shape and part.main not in taken]
-        chosen, note = _chosen(file, other, here, there, order=order)
+        if len(here) != len(there):
+            names, to = ([part.main for part in parts] for parts in (here, there))
+            raise ArrayNameError.unmatched(file, other, names, to, _doubtful(model, here))
+        chosen, note = _chosen(here, there, order=order)
         found |= {part.main: to for part, to in chosen}
         notes += tuple(note)
         unclear += [] if chosen or not here else [(here, there)]
@@ -148,7 +119,7 @@ def _named(
     other: str,
     model: ModelFile,
     like: ModelFile,
-    found: Sequence[tuple[_Part, _Part]],
+    found: Sequence[tuple[NamedPart, NamedPart]],
     notes: tuple[str, ...],
 ) -> NameMatch:
     """Give a model the names that were found, and the arrays that the other file has."""
@@ -172,39 +143,9 @@ def _named(
     return NameMatch(into_twin(named, like), changed, (*notes, *grouped(told)))
 
 
-def _split(model: ModelFile, other: ModelFile) -> list[_Part]:
-    """Return the parts of a model; a kernel without its bias, if the other file has it so."""
-    there = {part.main: part for part in _parts(other)}
-    parts = []
-    for part in _parts(model):
-        twin = there.get(part.main)
-        if not part.norm and twin is not None and len(part.arrays) > len(twin.arrays):
-            names = part.arrays.values()
-            parts += [_alone(name, model.others[name].shape) for name in names]
-        else:
-            parts.append(part)
-    return parts
-
-
-def _alone(name: str, shape: tuple[int, ...]) -> _Part:
-    return _Part(name, (shape, False), {"weight": name})
-
-
-def _parts(model: ModelFile) -> Iterator[_Part]:
-    for layer in model.layers:
-        yield _Part(layer.name, ("norm", layer.channels), names_of(layer))
-    taken: set[str] = set()
-    for kernel in model.kernels:
-        arrays = {"weight": kernel.weight} | ({"bias": kernel.bias} if kernel.bias else {})
-        taken |= set(arrays.values())
-        shape = model.others[kernel.weight].shape
-        yield _Part(kernel.name, (shape, bool(kernel.bias)), arrays)
-    for name, array in model.others.items():
-        if name not in taken:
-            yield _alone(name, array.shape)
-
-
-def _pairs(other: str, part: _Part, to: _Part, kept: Collection[str]) -> Iterator[tuple[str, str]]:
+def _pairs(
+    other: str, part: NamedPart, to: NamedPart, kept: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Yield old and new name of each array of a part that is kept."""
     for slot, name in part.arrays.items():
         if name not in kept:
@@ -214,7 +155,9 @@ def _pairs(other: str, part: _Part, to: _Part, kept: Collection[str]) -> Iterato
         yield name, to.arrays[slot]
 
 
-def _named_alike(other: str, ours: Sequence[_Part], theirs: Sequence[_Part]) -> dict[str, _Part]:
+def _named_alike(
+    other: str, ours: Sequence[NamedPart], theirs: Sequence[NamedPart]
+) -> dict[str, NamedPart]:
     """Return the parts whose names are those of the other file already, by their main names."""
     names = {part.main: part for part in theirs}
     norms = {part.name: part for part in theirs if part.norm}
@@ -228,16 +171,23 @@ def _named_alike(other: str, ours: Sequence[_Part], theirs: Sequence[_Part]) -> 
     return found
 
 
+def _doubtful(model: ModelFile, parts: Sequence[NamedPart]) -> list[str]:
+    """Return the layers of kernels whose kind is not told."""
+    told = {kernel.weight: kernel.told for kernel in model.kernels}
+    noted = {name for name, why in model.about if why == UNTOLD}
+    names = [part.main for part in parts if not part.norm]
+    return [
+        re.sub(r"[./][^./]*$", "", name) for name in names if not told.get(name, name not in noted)
+    ]
+
+
 def _chosen(
-    file: str, other: str, here: Sequence[_Part], there: Sequence[_Part], *, order: bool
-) -> tuple[list[tuple[_Part, _Part]], list[str]]:
+    here: Sequence[NamedPart], there: Sequence[NamedPart], *, order: bool
+) -> tuple[list[tuple[NamedPart, NamedPart]], list[str]]:
     """Pair the parts of one shape: by their names if these tell all, else by the order.
 
     No pair is returned where neither tells.
     """
-    if len(here) != len(there):
-        ours, theirs = ([part.main for part in parts] for parts in (here, there))
-        raise ArrayNameError.unmatched(file, other, ours, theirs)
     if len(here) < 2:  # noqa: PLR2004 - nothing to choose from
         return list(zip(here, there, strict=True)), []
     by_name = _by_name(here, there)
@@ -253,7 +203,7 @@ def _chosen(
 def _ambiguous(
     file: str,
     other: str,
-    unclear: Sequence[tuple[Sequence[_Part], Sequence[_Part]]],
+    unclear: Sequence[tuple[Sequence[NamedPart], Sequence[NamedPart]]],
     *,
     order: bool,
 ) -> ArrayNameError:
@@ -262,33 +212,17 @@ def _ambiguous(
         list(zip(*(sorted(parts, key=_number) for parts in pair), strict=True)) for pair in unclear
     ]
     names = [(a.main, b.main) for a, b in first]
-    pairs = [names for group in paired for a, b in group for names in _proposed(a, b)]
+    pairs = [names for group in paired for a, b in group for names in proposed(a, b)]
     return ArrayNameError.ambiguous(file, other, names, pairs, order=order)
 
 
-def _number(part: _Part) -> list[tuple[bool, int, str]]:
+def _number(part: NamedPart) -> list[tuple[bool, int, str]]:
     return natural(part.main)
 
 
-def _proposed(part: _Part, to: _Part) -> list[tuple[str, str]]:
-    """Return pairs of names that rename a part: one for a whole layer, if its names allow that."""
-    if not part.norm:
-        return [(part.main, to.main)]
-    stems = [_before_fields(one) for one in (part, to)]
-    if all(stems):
-        return [(f"{stems[0]}*", f"{stems[1]}*")]
-    return [(name, to.arrays[slot]) for slot, name in part.arrays.items() if slot in to.arrays]
-
-
-def _before_fields(part: _Part) -> str:
-    """Return what stands before the field in all names of a layer; empty if they differ there."""
-    (stem, *others) = {
-        name.removesuffix(slot) if name.endswith(slot) else "" for slot, name in part.arrays.items()
-    }
-    return "" if others or "*" in stem else stem
-
-
-def _by_name(here: Sequence[_Part], there: Sequence[_Part]) -> list[tuple[_Part, _Part]] | None:
+def _by_name(
+    here: Sequence[NamedPart], there: Sequence[NamedPart]
+) -> list[tuple[NamedPart, NamedPart]] | None:
     """Pair parts whose names, or last parts of names, are the same; None if not all are."""
     for key in (_stem, _last):
         ours, theirs = ({key(part.name): part for part in parts} for parts in (here, there))
@@ -297,7 +231,7 @@ def _by_name(here: Sequence[_Part], there: Sequence[_Part]) -> list[tuple[_Part,
     return None
 
 
-def _contradicts(here: Sequence[_Part], there: Sequence[_Part]) -> bool:
+def _contradicts(here: Sequence[NamedPart], there: Sequence[NamedPart]) -> bool:
     """Return whether a name that both files have stands in another place of the order."""
     for key in (_stem, _last):
         ours, theirs = ([key(part.name) for part in parts] for parts in (here, there))

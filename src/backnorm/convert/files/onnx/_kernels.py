@@ -9,7 +9,7 @@ from backnorm.convert.files.naming._layouts import LAYOUTS
 from backnorm.convert.files.record import LayerKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backnorm._types import AnyArray
     from backnorm.convert.files.onnx._graph import Graph
@@ -141,8 +141,8 @@ def _steps(graph: Graph, arrays: Mapping[str, AnyArray]) -> dict[str, TraceStep]
         role, channels = ROLES.get(node.op_type, "other"), None
         if node.op_type in CONVOLUTIONS:
             key = graph.key_of(node.input[1], before) if len(node.input) > 1 else None
-            if key in arrays and key is not None and node.op_type == "Conv":
-                role, channels = "map", next(iter(arrays[key].shape), None)
+            if key in arrays and key is not None and arrays[key].ndim > 1:
+                role, channels = "map", _outputs(node, arrays[key].shape)
         elif node.op_type in {"Gemm", "MatMul"}:
             role = "vector"
         elif node.op_type in {"Flatten", "Concat"} and _axis(node) != 1:
@@ -153,6 +153,12 @@ def _steps(graph: Graph, arrays: Mapping[str, AnyArray]) -> dict[str, TraceStep]
             role = "flatten"
         steps |= {name: TraceStep(role, inputs, channels) for name in node.output}
     return steps
+
+
+def _outputs(node: Any, shape: Sequence[int]) -> int:
+    """Return how many channels a convolution writes."""
+    groups = next((int(item.i) for item in node.attribute if item.name == "group"), 1)
+    return shape[0] if node.op_type == "Conv" else shape[1] * groups
 
 
 def _axis(node: Any) -> int:

@@ -95,6 +95,8 @@ def _parsed(file: str, data: bytes) -> Any:
     with guard(file, "onnx"):
         parsed = onnx.load_model_from_string(data)
         _check_text(file, parsed)
+    if not parsed.HasField("graph"):  # protocol buffers pass over fields that they do not know
+        raise FileError.malformed(file, "the model", "have a graph", "none")
     return parsed
 
 
