@@ -69,9 +69,9 @@ def write_documents(
     unit: str,
 ) -> list[str]:
     """Write the documents to their files; return why some of them could not be written."""
-    from backnorm.audit.baseline import to_baseline
     from backnorm.cli._files import write_atomically
     from backnorm.errors import FileError
+    from backnorm.policy.baseline import to_baseline
     from backnorm.report import to_gitlab, to_html, to_json, to_junit, to_markdown, to_sarif
 
     writers: dict[str, Callable[[Sequence[Record]], str]]

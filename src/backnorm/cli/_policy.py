@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
 
-    from backnorm.audit.acceptance import Acceptance
     from backnorm.audit.record import Record
+    from backnorm.policy.acceptance import Acceptance
 
 __all__ = ["Policy", "policy_options"]
 
@@ -48,7 +48,7 @@ class Policy:
         self, records: Sequence[Record], accepted: Sequence[Acceptance], today: date
     ) -> list[Record]:
         """Mark what does not count, and say on stderr what has expired."""
-        from backnorm.audit.acceptance import accepted_in, expired, selected
+        from backnorm.policy.acceptance import accepted_in, expired, selected
 
         for sentence in expired(records, accepted, today):
             say(sentence)
@@ -107,7 +107,7 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @wraps(command)
     def _with_policy(*arguments: Any, **options: Any) -> None:
-        from backnorm.audit.acceptance import Acceptance
+        from backnorm.policy.acceptance import Acceptance
 
         ignored = [Acceptance(code, "--ignore") for code in options.pop("ignore")]
         known, written = options.pop("baseline"), options.pop("write_baseline")
@@ -121,8 +121,8 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _codes(_: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> tuple[str, ...]:
     """Return codes and letters of families; raise BadParameter if there is no such finding."""
-    from backnorm.audit.acceptance import checked_code
     from backnorm.errors import SettingsError
+    from backnorm.policy.acceptance import checked_code
 
     where = parameter.opts[0]
     try:
@@ -133,8 +133,8 @@ def _codes(_: click.Context, parameter: click.Parameter, texts: Sequence[str]) -
 
 def _baseline(name: str | None) -> tuple[Acceptance, ...]:
     """Return what a baseline has; raise UsageError if it cannot be read."""
-    from backnorm.audit.baseline import read_baseline
     from backnorm.errors import SettingsError
+    from backnorm.policy.baseline import read_baseline
 
     try:
         return () if name is None else read_baseline(name)

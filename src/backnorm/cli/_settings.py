@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from backnorm.audit.settings import ProjectSettings, read_settings
 from backnorm.cli._interpreters import interpreter
 from backnorm.cli._shapes import shapes_of
 from backnorm.errors import BacknormError, SettingsError
+from backnorm.policy.settings import ProjectSettings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

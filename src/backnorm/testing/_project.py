@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backnorm.audit.acceptance import Acceptance, accepted_in, checked_code, expired, selected
-from backnorm.audit.baseline import read_baseline
-from backnorm.audit.settings import ProjectSettings, read_settings
+from backnorm.policy.acceptance import Acceptance, accepted_in, checked_code, expired, selected
+from backnorm.policy.baseline import read_baseline
+from backnorm.policy.settings import ProjectSettings, read_settings
 
 if TYPE_CHECKING:
     from datetime import date

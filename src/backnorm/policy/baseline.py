@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backnorm.audit.acceptance import UNDECIDED, Acceptance
 from backnorm.errors import SettingsError
+from backnorm.policy.acceptance import UNDECIDED, Acceptance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

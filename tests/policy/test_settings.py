@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backnorm.audit.acceptance import Acceptance
-from backnorm.audit.settings import ProjectSettings, ProjectTarget, read_settings
 from backnorm.errors import SettingsError
+from backnorm.policy.acceptance import Acceptance
+from backnorm.policy.settings import ProjectSettings, ProjectTarget, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

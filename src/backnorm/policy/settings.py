@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.audit.acceptance import Acceptance, checked_code
 from backnorm.audit.kinds import KINDS
 from backnorm.errors import SettingsError
+from backnorm.policy.acceptance import Acceptance, checked_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backnorm.audit.acceptance import (
+from backnorm.audit.findings import CATALOG, finding
+from backnorm.audit.record import Record
+from backnorm.errors import SettingsError
+from backnorm.policy.acceptance import (
     UNDECIDED,
     Acceptance,
     accepted_in,
@@ -17,10 +20,7 @@ from backnorm.audit.acceptance import (
     expired,
     selected,
 )
-from backnorm.audit.baseline import read_baseline, to_baseline
-from backnorm.audit.findings import CATALOG, finding
-from backnorm.audit.record import Record
-from backnorm.errors import SettingsError
+from backnorm.policy.baseline import read_baseline, to_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
