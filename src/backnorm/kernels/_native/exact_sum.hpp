@@ -29,10 +29,10 @@ class ExactSum {
             if (value_ == 0) return set(value, exponent);
             const int up = exponent - exponent_;
             if (up >= 0 && fits(value, up) && fits(value_, 0)) {
-                value_ += value << up;
+                value_ += up_by(value, up);
                 return;
             }
-            if (up < 0 && fits(value_, -up) && fits(value, 0)) return set((value_ << -up) + value, exponent);
+            if (up < 0 && fits(value_, -up) && fits(value, 0)) return set(up_by(value_, -up) + value, exponent);
         }
         add_words(value, exponent);
     }
@@ -55,6 +55,8 @@ class ExactSum {
         value_ = value;
         exponent_ = exponent;
     }
+    // C++17 has no left shift of a negative number.
+    static Wide up_by(Wide value, int bits) { return Wide(UnsignedWide(value) << bits); }
     // Whether the number, moved up, has room for a sum with another one.
     static bool fits(Wide value, int up) {
         constexpr int most = 125;
