@@ -167,7 +167,7 @@ sanitize:
 	    BUILD_OPTIONS='-C cmake.build-type=Debug -C cmake.define.BACKNORM_SANITIZE=ON'
 	LD_PRELOAD='$(call in_gcc,libasan.so) $(call in_gcc,libubsan.so) $(call in_gcc,libstdc++.so)' \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    .venv-sanitize/bin/python -m pytest --capture=sys \
+	    OMP_WAIT_POLICY=passive .venv-sanitize/bin/python -m pytest -n $(WORKERS) --capture=sys \
 	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
 	    --deselect tests/kernels/test_processes.py::test_a_call_takes_its_result_and_little_more)
 
