@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from backnorm.kernels import native_kernel
 from backnorm.kernels._integers import (
     UNIT,
     WIDE_UNIT,
-    IntegerSum,
     products,
     quotient,
     values,
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
 
 __all__ = ["NO_VALUES", "ExactMoments", "exact_moments"]
+
+VALUE_SHIFT: Final = WIDE_UNIT // 2
+DIGIT_BITS: Final = 27  # of moment_bins.hpp
+
+CHANNELS_AT_ONCE: Final = 1024
+"""Bins of a channel take up to 100 KB."""
 
 DENOMINATOR: Final = 1 << WIDE_UNIT
 
@@ -69,9 +75,21 @@ class ExactMoments(NamedTuple):
 NO_VALUES: Final = ExactMoments(0, 0, 0, 0.0)
 
 
-def exact_moments(x: AnyArray) -> list[ExactMoments]:
-    """Return the moments of each channel of x, shape (outer, C, inner), of any float dtype."""
+def exact_moments(x: AnyArray, *, native: bool = True) -> list[ExactMoments]:
+    """Return the moments of each channel of x, shape (outer, C, inner), of any float dtype.
+
+    x is laid out as for a kernel. The C++ part takes the sums if it was built and native is true;
+    they are the same integers.
+    """
     n = x.shape[0] * x.shape[2]
+    step = CHANNELS_AT_ONCE
+    parts = [x[:, c : c + step] for c in range(0, x.shape[1], step)]
+    sums = [pair for part in parts for pair in (native and _binned(part)) or _summed(part)]
+    return [ExactMoments(n, *pair) for pair in sums]
+
+
+def _summed(x: AnyArray) -> list[tuple[int, int, float]]:
+    """Take the sums in NumPy."""
     if x.dtype == np.float64:
         sums, up = wide_moments(x), 0
     else:
@@ -79,11 +97,34 @@ def exact_moments(x: AnyArray) -> list[ExactMoments]:
         sums = list(zip(values(single), products(single, single), strict=True))
         up = WIDE_UNIT - UNIT
     return [
-        ExactMoments(n, first.integer << up, second.integer << up, _one(first))
-        for first, second in sums
+        (first.integer << up, second.integer << up, _one(first.special)) for first, second in sums
     ]
 
 
-def _one(total: IntegerSum) -> float:
+def _binned(x: AnyArray) -> list[tuple[int, int, float]] | None:
+    """Take them in C++; None if it was not built."""
+    bins = native_kernel.moment_bins(x)
+    if bins is None:
+        return None
+    low, digits, special = bins
+    return [
+        (
+            _total(channel[:2], low, 1) << VALUE_SHIFT,
+            _total(channel[2:], 2 * low, 2),
+            _one(float(odd)),
+        )
+        for channel, odd in zip(digits, special, strict=True)
+    ]
+
+
+def _total(digits: AnyArray, low: int, step: int) -> int:
+    """Add sums of digits of DIGIT_BITS bits, whose exponents go up by step from low."""
+    total = 0
+    for k, e in zip(*np.nonzero(digits), strict=True):
+        total += int(digits[k, e]) << (low + step * int(e) + DIGIT_BITS * int(k))
+    return total
+
+
+def _one(special: float) -> float:
     """Return what is not finite, as one of 0, the infinities and the NaN that math has."""
-    return math.nan if math.isnan(total.special) else total.special
+    return math.nan if math.isnan(special) else special
