@@ -77,11 +77,33 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ShapeError.channels(4, 3),
+        (
+            "x must have 3 channels, got 4. Moments are those of the same channels in every part. "
+            "Name the axis that holds the channels, or use a second Moments()."
+        ),
+    ),
+    (
+        ShapeError.mask((2, 3), (2, 4), (2, 3, 4)),
+        (
+            "mask must have shape (2, 4), that of x without its channels, got (2, 3). x has shape "
+            "(2, 3, 4); a position counts in every channel, or in none. Leave out the axis of the "
+            "channels."
+        ),
+    ),
+    (
         ShapeError.stored("torch", "running_mean", (3,), (64,)),
         (
             "state['running_mean'] must have shape (64,), got (3,). torch keeps an array of "
             "that shape for this layer. Check num_features, and the layer that the array comes "
             "from."
+        ),
+    ),
+    (
+        DtypeError.not_a_mask("float32"),
+        (
+            "mask must have dtype bool, got float32. It tells which positions count; weights are "
+            "not supported here. Pass a comparison, for example mask > 0."
         ),
     ),
     (
@@ -314,6 +336,22 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "gamma_tangent must be None when batch_norm was called without gamma, got an array."
             " The call had no gamma that it could belong to. Leave gamma_tangent out, or pass "
             "gamma to batch_norm."
+        ),
+    ),
+    (
+        RangeError.integer_size("x", 9007199254740993),
+        (
+            "x must hold integers of at most 53 bits, got one as large as 9007199254740993. float64"
+            " holds no larger integer exactly. Divide them, or round them yourself with "
+            "x.astype(numpy.float64)."
+        ),
+    ),
+    (
+        RangeError.moments("end too early"),
+        (
+            "data must be the bytes that Moments.to_bytes returned, all of them, got bytes that end"
+            " too early. Other bytes would give a wrong mean without notice. Write them again, as "
+            "binary, with to_bytes() of this version of backnorm."
         ),
     ),
     (

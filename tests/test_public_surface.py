@@ -22,6 +22,7 @@ SURFACE = {
     "BatchNorm": "layer",
     "Forward": "class",
     "Gradients": "class",
+    "Moments": "state",
     "SecondGradients": "class",
     "audit": "function",
     "batch_norm": "(x, gamma, beta, *)",

@@ -16,6 +16,7 @@ from backnorm.convert import convert_state
 from backnorm.dialects import BatchNorm
 from backnorm.kernels.memory import empty_cache, set_cache_limit
 from backnorm.kernels.threads import get_num_threads, set_num_threads
+from backnorm.moments import Moments
 from backnorm.ops import (
     batch_norm,
     batch_norm_backward,
@@ -28,6 +29,7 @@ __all__ = [
     "BatchNorm",
     "Forward",
     "Gradients",
+    "Moments",
     "SecondGradients",
     "audit",
     "batch_norm",

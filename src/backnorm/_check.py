@@ -32,6 +32,7 @@ __all__ = [
     "eps",
     "like",
     "mapping",
+    "mask",
     "name_of",
     "no_overlap",
     "numbers",
@@ -156,6 +157,17 @@ def running_statistics(
         channel = int(wrong.argmax())
         raise RangeError.negative_variance(float(variances[channel]), channel)
     return means, variances
+
+
+def mask(value: npt.ArrayLike, x: AnyArray, channel_axis: int) -> npt.NDArray[np.bool_]:
+    """Return value as a bool array with the shape of x without its channels."""
+    checked = np.asarray(value)
+    if checked.dtype != np.bool_:
+        raise DtypeError.not_a_mask(checked.dtype)
+    want = _without(x.shape, channel_axis)
+    if checked.shape != want:
+        raise ShapeError.mask(checked.shape, want, x.shape)
+    return checked
 
 
 def eps(value: float) -> float:

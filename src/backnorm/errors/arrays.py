@@ -71,6 +71,28 @@ class ShapeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def channels(cls, got: int, before: int) -> ShapeError:
+        """Return the error of values with another number of channels than those before."""
+        return cls(
+            "x",
+            f"have {before} channels",
+            str(got),
+            "Moments are those of the same channels in every part.",
+            "Name the axis that holds the channels, or use a second Moments().",
+        )
+
+    @classmethod
+    def mask(cls, got: Sequence[int], want: Sequence[int], x: Sequence[int]) -> ShapeError:
+        """Return the error of a mask that does not fit x."""
+        return cls(
+            "mask",
+            f"have shape {as_tuple(want)}, that of x without its channels",
+            as_tuple(got),
+            f"x has shape {as_tuple(x)}; a position counts in every channel, or in none.",
+            "Leave out the axis of the channels.",
+        )
+
+    @classmethod
     def stored(cls, dialect: str, name: str, got: Sequence[int], want: Sequence[int]) -> ShapeError:
         """Return the error of an array of a state that has a wrong shape."""
         return cls(
@@ -127,6 +149,17 @@ class DtypeError(BacknormError, TypeError):
             type(got).__name__,
             "The functions of backnorm work on NumPy arrays; backnorm.torch works on tensors.",
             f"Convert it with numpy.asarray({name}).",
+        )
+
+    @classmethod
+    def not_a_mask(cls, got: object) -> DtypeError:
+        """Return the error of a mask that is not bool."""
+        return cls(
+            "mask",
+            "have dtype bool",
+            str(got),
+            "It tells which positions count; weights are not supported here.",
+            "Pass a comparison, for example mask > 0.",
         )
 
     @classmethod

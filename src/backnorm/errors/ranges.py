@@ -27,6 +27,28 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def integer_size(cls, name: str, got: int) -> RangeError:
+        """Return the error of an integer that float64 does not hold."""
+        return cls(
+            name,
+            "hold integers of at most 53 bits",
+            f"one as large as {got}",
+            "float64 holds no larger integer exactly.",
+            f"Divide them, or round them yourself with {name}.astype(numpy.float64).",
+        )
+
+    @classmethod
+    def moments(cls, reason: str) -> RangeError:
+        """Return the error of bytes that are not those of moments."""
+        return cls(
+            "data",
+            "be the bytes that Moments.to_bytes returned, all of them",
+            f"bytes that {reason}",
+            "Other bytes would give a wrong mean without notice.",
+            "Write them again, as binary, with to_bytes() of this version of backnorm.",
+        )
+
+    @classmethod
     def equal_values(cls, n: int) -> RangeError:
         """Return the error of a channel whose inv_std would be infinite."""
         return cls(

@@ -1,8 +1,9 @@
-"""Sums of float32 values and of their products as Python integers, and their rounding to float64.
+"""Sums of values and of their products as Python integers, and their rounding to float64.
 
 A float32 value is m * 2^(e - 149) with a mantissa m of 24 bits. Mantissas of one exponent are added
 first, in float64, which holds such a sum exactly; the sums of all exponents become one integer for
-each channel. So the order of the values cannot change a bit.
+each channel. So the order of the values cannot change a bit. A float64 value is m * 2^(e - 1074),
+and its mantissa of 53 bits is added in two parts.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
 
-__all__ = ["UNIT", "IntegerSum", "products", "quotient", "values"]
+__all__ = ["UNIT", "WIDE_UNIT", "IntegerSum", "products", "quotient", "values", "wide_moments"]
 
 UNIT: Final = 298
 """An integer of `IntegerSum` counts 2^-298: the square of the smallest float32."""
 
+WIDE_UNIT: Final = 2148
+"""The integers of `wide_moments` count 2^-2148: the square of the smallest float64."""
+
 SHIFT: Final = 149
+WIDE_SHIFT: Final = 1074
+WIDE_HALF: Final = 27
 HALF: Final = 24  # products of mantissas have 48 bits: both halves are summed apart
 # Of one part, so that sums of 24 bits stay below 2^53.
 MOST_VALUES: Final = 1 << 20
@@ -72,6 +78,25 @@ def products(x: AnyArray, y: AnyArray) -> list[IntegerSum]:
     return sums.totals()
 
 
+def wide_moments(x: AnyArray) -> list[tuple[IntegerSum, IntegerSum]]:
+    """Return the sums of x and of x*x of each channel, in units of 2^-WIDE_UNIT.
+
+    x has shape (outer, C, inner), float64. The second sum counts finite values only.
+    """
+    first, second = _Bins(x.shape[1], WIDE_SHIFT), _Bins(x.shape[1], 0)
+    none = np.zeros(1)
+    for part in _parts(x):
+        mantissa, exponent, special = _split_wide(part)
+        low, high = mantissa & ((1 << WIDE_HALF) - 1), mantissa >> WIDE_HALF
+        first.add(low, exponent, special)
+        first.add(high, exponent + WIDE_HALF, none)
+        for product, shift in ((low * low, 0), (2 * low * high, 27), (high * high, 54)):
+            rest = product & ((1 << HALF) - 1)
+            second.add(rest, 2 * exponent + shift, none)
+            second.add((product - rest) >> HALF, 2 * exponent + shift + HALF, none)
+    return list(zip(first.totals(), second.totals(), strict=True))
+
+
 def quotient(numerator: int, denominator: int) -> float:
     """Return numerator/denominator rounded once; infinite if no float64 is as large."""
     try:
@@ -97,7 +122,8 @@ class _Bins:
             channel, e = divmod(int(at), span)
             self._integers[channel] += int(sums[at]) << (e + self._shift)
         if special.any():
-            self._special += special.sum(axis=(0, 2))
+            with np.errstate(invalid="ignore"):  # infinities of both signs are NaN together
+                self._special += special.sum(axis=(0, 2))
 
     def totals(self) -> list[IntegerSum]:
         """Return the sums of all channels."""
@@ -124,4 +150,16 @@ def _split(x: AnyArray) -> tuple[AnyArray, AnyArray, Float64Array]:
     mantissa = np.where(exponent > 0, fraction | 0x800000, fraction)
     mantissa = np.where(finite, np.where(bits >> 31, -mantissa, mantissa), 0)
     special = np.where(finite, 0.0, x).astype(np.float64)
+    return mantissa, np.where(finite, np.maximum(exponent, 1) - 1, 0), special
+
+
+def _split_wide(x: AnyArray) -> tuple[AnyArray, AnyArray, Float64Array]:
+    """Return the same of float64 values."""
+    bits = np.ascontiguousarray(x).view(np.uint64)
+    exponent = ((bits >> np.uint64(52)) & np.uint64(2047)).astype(np.int64)
+    fraction = (bits & np.uint64((1 << 52) - 1)).astype(np.int64)
+    finite = exponent < 2047  # noqa: PLR2004 - the exponent of infinity and NaN
+    mantissa = np.where(exponent > 0, fraction | (1 << 52), fraction)
+    mantissa = np.where(finite, np.where(bits >> np.uint64(63), -mantissa, mantissa), 0)
+    special = np.where(finite, 0.0, x)
     return mantissa, np.where(finite, np.maximum(exponent, 1) - 1, 0), special

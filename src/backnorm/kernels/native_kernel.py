@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from backnorm._types import AnyArray
+    import numpy.typing as npt
+
+    from backnorm._types import AnyArray, Float64Array
     from backnorm.kernels._contract import BackwardCall, ForwardCall
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "least_move",
     "levels",
     "memory_usage",
+    "moment_bins",
     "set_cache_limit",
     "set_thread_count",
     "tensor_calls",
@@ -138,6 +141,22 @@ def usual_calls(
 
 def _never(*_: object) -> None:
     """Return None: no call is usual."""
+
+
+def moment_bins(x: AnyArray) -> tuple[int, npt.NDArray[np.int64], Float64Array] | None:
+    """Return the sums of moment_bins.hpp, or None if the C++ part is not built.
+
+    x has shape (outer, C, inner), laid out as for a kernel. The results are the exponent of the
+    first bin; the bins, shape (C, 6, exponents), int64; and the sum of what is not finite.
+    """
+    if _native is None:
+        return None
+    dtype, as_bits = _storage(x)
+    low, high = _native.exponent_range(dtype, as_bits(x))
+    bins = np.zeros((x.shape[1], 6, max(high - low + 1, 0)), np.int64)
+    special = np.zeros(x.shape[1])
+    _native.add_moments(dtype, as_bits(x), low, bins, special)
+    return low, bins, special
 
 
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:

@@ -11,6 +11,7 @@
 #include "gil.hpp"
 #include "levels.hpp"
 #include "memory.hpp"
+#include "moment_bins.hpp"
 #include "numpy_calls.hpp"
 #include "openmp.hpp"
 #include "processors.hpp"
@@ -85,6 +86,23 @@ void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, n
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
                             add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count(), exact};
     if (!without_gil([&] { return levels()[level]->backward(call); })) throw std::invalid_argument("the output is missing");
+}
+
+// (low, high) of exponent_range.
+nb::tuple exponents(int dtype, nb::handle x) {
+    const Buffer x_(x);
+    const ExponentRange range =
+        without_gil([&] { return exponent_range(Dtype(dtype), x_.shape(), x_.operand(), thread_count()); });
+    return nb::make_tuple(range.low, range.high);
+}
+
+void moments(int dtype, nb::handle x, int low, nb::handle bins, nb::handle special) {
+    const Buffer x_(x), bins_(bins, true), special_(special, true);
+    const ExponentRange range{low, low + int(bins_.extent(2)) - 1};
+    without_gil([&] {
+        add_moments(Dtype(dtype), x_.shape(), x_.operand(), range, static_cast<int64_t*>(bins_.data()),
+                    special_.numbers(), thread_count());
+    });
 }
 
 // Memory from the pool, for NumPy to make an array of; it goes back when the last view of it dies.
@@ -169,6 +187,8 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+    m.def("exponent_range", &backnorm::exponents);
+    m.def("add_moments", &backnorm::moments);
     backnorm::define_tensor_calls(m);
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);
