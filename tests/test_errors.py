@@ -969,6 +969,27 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        FileError.no_source("x.csv", (".npy", ".npz")),
+        (
+            "x.csv must be named .npy, .npz, got another suffix. The suffix tells how the values "
+            "are stored. Save the array with numpy.save, or rename the file."
+        ),
+    ),
+    (
+        FileError.no_array("w", ["a.npz", "b.npz"]),
+        (
+            "w must be an array in a.npz, b.npz, got no array of that name. Leave out --array to "
+            "see all names."
+        ),
+    ),
+    (
+        FileError.several_arrays("x.moments", ["u", "v"]),
+        (
+            "x.moments must hold the moments of one array, got 2 arrays, u, v. It has no place for "
+            "names. Choose one with --array NAME."
+        ),
+    ),
+    (
         FileError.other_content("m.bin", "", "a tar archive: unpack it"),
         (
             "The format of m.bin cannot be told from its name or its content. It looks like a tar "

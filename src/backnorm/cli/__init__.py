@@ -13,6 +13,7 @@ from backnorm.cli.env import env
 from backnorm.cli.explain import explain
 from backnorm.cli.inspect import inspect
 from backnorm.cli.lab import lab
+from backnorm.cli.moments import moments
 from backnorm.cli.program import program
 
 __all__ = ["main"]
@@ -32,4 +33,5 @@ main.add_command(env)
 main.add_command(explain)
 main.add_command(inspect)
 main.add_command(lab)
+main.add_command(moments)
 main.add_command(program)

@@ -278,6 +278,39 @@ class FileError(BacknormError, ValueError):
         )
 
     @classmethod
+    def no_source(cls, file: str, suffixes: Iterable[str]) -> FileError:
+        """Return the error of a file of data with a suffix that is not known."""
+        return cls(
+            file,
+            f"be named {', '.join(suffixes)}",
+            "another suffix",
+            "The suffix tells how the values are stored.",
+            "Save the array with numpy.save, or rename the file.",
+        )
+
+    @classmethod
+    def no_array(cls, name: str, files: Sequence[str]) -> FileError:
+        """Return the error of a name that no array in the files has."""
+        return cls(
+            short(name),
+            f"be an array in {', '.join(files[:3])}",
+            "no array of that name",
+            "",
+            "Leave out --array to see all names.",
+        )
+
+    @classmethod
+    def several_arrays(cls, file: str, names: Sequence[str]) -> FileError:
+        """Return the error of a file for one array's moments, where there are several or none."""
+        return cls(
+            file,
+            "hold the moments of one array",
+            f"{len(names)} arrays" + (f", {', '.join(map(short, names[:3]))}" if names else ""),
+            "It has no place for names.",
+            "Choose one with --array NAME.",
+        )
+
+    @classmethod
     def other_content(cls, file: str, wanted: str, looks_like: str) -> FileError:
         """Return the error of a file whose content is not that of a format."""
         told = f"It looks like {looks_like}." if looks_like else ""
