@@ -1,10 +1,10 @@
 """Measure what `backnorm inspect` and `backnorm convert` take for large files (docs/files.md).
 
-    python tools/large_files.py FOLDER      FOLDER gets 4 GB, and is removed afterwards
+    python tools/large_files.py FOLDER      FOLDER gets 2 GB, and is removed afterwards
 
 A `.safetensors` file of 2 GB with 60 layers is inspected; beside it stands the start of the command,
 measured by its `--version`. A model of 200 MB with 50 layers is converted from each format that can
-be written anew to each other. Times are processor time of the command, user and system, since they
+be written anew to the next, round to the first, and back. Times are processor time of the command, user and system, since they
 depend less on what else the machine does; memory is the largest that the process had resident.
 """
 
@@ -111,18 +111,16 @@ def write_sparse(path: Path, layers: int, size: int) -> None:
 
 
 def conversions(folder: Path, layers: int, size: int) -> dict[tuple[str, str], Cost]:
-    """Convert a model from each format to each other."""
-    model = folder / "model.npz"
-    np.savez(model, **arrays(layers, size))
-    for ending in DIALECTS:
-        if ending != "npz":
-            converted(model, folder / f"model.{ending}")
-    pairs = [(one, other) for one in DIALECTS for other in DIALECTS if one != other]
+    """Convert a model from each format to the next, round to the first, and the same way back."""
+    endings = list(DIALECTS)
+    np.savez(folder / "model.npz", **arrays(layers, size))
+    there = list(zip(endings, [*endings[1:], endings[0]], strict=True))
+    pairs = [*there, *((to, one) for one, to in reversed(there))]
     found = {}
     with metered("conversions", len(pairs)) as meter:
-        for one, other in meter.each(pairs):
-            meter.begin(f"{one} to {other}")
-            found[one, other] = converted(folder / f"model.{one}", folder / f"new.{other}")
+        for one, to in meter.each(pairs):
+            meter.begin(f"{one} to {to}")
+            found[one, to] = converted(folder / f"model.{one}", folder / f"model.{to}")
     return found
 
 
