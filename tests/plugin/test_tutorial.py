@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,3 +47,30 @@ def test_the_test_file_runs_as_copied(
     command = Path(sys.executable).with_name("pytest")
     result: Any = pytester.run(command, "--strict-markers", "-p", "no:randomly", "tests")
     result.assert_outcomes(passed=passed, failed=2 - passed)
+
+
+def commands() -> list[str]:
+    """Return what the workflow runs after the installation."""
+    steps = yaml.safe_load(block("runs-on", "yaml"))["jobs"]["audit"]["steps"]
+    checkouts = [step["with"] for step in steps if "repository" in step.get("with", {})]
+    install, *runs = [step["run"] for step in steps if "run" in step]
+    assert install == f"pip install pytest ./{checkouts[0]['path']}"
+    return runs
+
+
+@pytest.mark.parametrize(("layer", "status"), [("MyNorm", 1), ("Fixed", 0)])
+def test_the_workflow_runs_as_copied(
+    layer: str, status: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command ends with 1 for the faulty layer and with 0 for the right one."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    tests = pytester.mkdir("tests") / "test_my_norm.py"
+    layers = block("class MyNorm", "python") + block("class Fixed", "python")
+    (pytester.path / "my_norm.py").write_text(layers, "utf-8")
+    (pytester.path / "conftest.py").write_text(block("pytest_plugins", "text"), "utf-8")
+    tests.write_text(block("assert_gradient", "text").replace("MyNorm", layer), "utf-8")
+    folder = Path(sys.executable).parent
+    for command in commands():
+        program, *arguments = shlex.split(command.replace("MyNorm", layer))
+        result: Any = pytester.run(folder / program, *arguments)
+        assert result.ret == status, result.outlines
