@@ -16,6 +16,7 @@
 #include "processors.hpp"
 #include "tensor_calls.hpp"
 #include "threads.hpp"
+#include "usual_tensors.hpp"
 
 namespace nb = nanobind;
 
@@ -170,6 +171,7 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     backnorm::define_tensor_calls(m);
+    backnorm::define_usual_tensors(m);
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
