@@ -17,6 +17,7 @@
 #include "processors.hpp"
 #include "tensor_calls.hpp"
 #include "threads.hpp"
+#include "usual_tensors.hpp"
 
 namespace nb = nanobind;
 
@@ -190,6 +191,7 @@ NB_MODULE(_native_ext, m) {
     m.def("exponent_range", &backnorm::exponents);
     m.def("add_moments", &backnorm::moments);
     backnorm::define_tensor_calls(m);
+    backnorm::define_usual_tensors(m);
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);

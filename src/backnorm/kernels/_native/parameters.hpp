@@ -17,36 +17,63 @@ class Parameters {
     explicit operator bool() const { return data_ != nullptr; }
 
     double operator[](int64_t i) const {
-        switch (dtype_) {
-            case Dtype::float32: return load<float>(i);
-            case Dtype::float64: return load<double>(i);
-            case Dtype::bfloat16: return from_bfloat16(load<uint16_t>(i));
-            case Dtype::float16: return from_float16(load<uint16_t>(i));
-        }
-        return 0.0;
+        double value = 0.0;
+        typed([&](auto s) { value = get<decltype(s)>(i); });
+        return value;
     }
-    void set(int64_t i, double value) const {
-        switch (dtype_) {
-            case Dtype::float32: return store(i, float(value));
-            case Dtype::float64: return store(i, value);
-            case Dtype::bfloat16: return store(i, to_bfloat16(float(value)));
-            case Dtype::float16: return store(i, to_float16(float(value)));
-        }
+    // body(channel, value), with what it returns as the value's successor, for all values.
+    template <class Body>
+    void each(int64_t count, const Body& body) const {
+        if (data_)
+            typed([&](auto s) {
+                using S = decltype(s);
+                for (int64_t i = 0; i < count; ++i) put<S>(i, body(i, get<S>(i)));
+            });
     }
     // All values; empty without a parameter.
     std::vector<double> read(int64_t count) const {
-        std::vector<double> values;
-        if (!data_) return values;
-        values.reserve(size_t(count));
-        for (int64_t i = 0; i < count; ++i) values.push_back((*this)[i]);
+        std::vector<double> values(data_ ? size_t(count) : 0);
+        if (data_)
+            typed([&](auto s) {
+                for (int64_t i = 0; i < count; ++i) values[size_t(i)] = get<decltype(s)>(i);
+            });
         return values;
     }
     void write(const std::vector<double>& values) const {
-        if (!data_) return;
-        for (size_t i = 0; i < values.size(); ++i) set(int64_t(i), values[i]);
+        if (data_)
+            typed([&](auto s) {
+                for (size_t i = 0; i < values.size(); ++i) put<decltype(s)>(int64_t(i), values[i]);
+            });
     }
 
   private:
+    // body(a value of the dtype as it is stored): the dtype is looked at once for many values.
+    template <class Body>
+    void typed(const Body& body) const {
+        switch (dtype_) {
+            case Dtype::float32: return body(float());
+            case Dtype::float64: return body(double());
+            case Dtype::bfloat16: return body(bfloat16());
+            case Dtype::float16: return body(float16());
+        }
+    }
+    static double wide(float value) { return value; }
+    static double wide(double value) { return value; }
+    static double wide(bfloat16 value) { return from_bfloat16(value.bits); }
+    static double wide(float16 value) { return from_float16(value.bits); }
+    static void narrow(double value, float& stored) { stored = float(value); }
+    static void narrow(double value, double& stored) { stored = value; }
+    static void narrow(double value, bfloat16& stored) { stored.bits = to_bfloat16(float(value)); }
+    static void narrow(double value, float16& stored) { stored.bits = to_float16(float(value)); }
+
+    template <class S>
+    double get(int64_t i) const { return wide(load<S>(i)); }
+    template <class S>
+    void put(int64_t i, double value) const {
+        S stored;
+        narrow(value, stored);
+        store(i, stored);
+    }
     // Copied as bytes, since a tensor may lie at any address.
     template <class S>
     S load(int64_t i) const {

@@ -86,8 +86,6 @@ class Operands {
     bool fit_ = true;
 };
 
-// Whether the engine computes this: dtypes, shapes and sizes fit. All other calls are left to the framework, and
-// so are tensors without strides.
 bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle running_mean,
              nb::handle running_var, bool training) {
     const dlpack::Tensor x = tensor_of(x_);
@@ -112,6 +110,15 @@ bool fitting(nb::handle x_, nb::handle gamma, nb::handle beta, nb::handle runnin
     return training ? size > x.shape[channel_axis] : !running_mean.is_none();
 }
 
+// Runs body(); calls with few values keep Python's lock: they end sooner than another thread would wake up.
+template <class Body>
+bool worked(int64_t values, const Body& body) {
+    constexpr int64_t values_with_gil = 1 << 12;
+    return values <= values_with_gil ? body() : without_gil(body);
+}
+
+}  // namespace
+
 bool accepts(nb::handle x, nb::handle gamma, nb::handle beta, nb::handle running_mean,
              nb::handle running_var, bool training) {
     try {
@@ -121,8 +128,7 @@ bool accepts(nb::handle x, nb::handle gamma, nb::handle beta, nb::handle running
     }
 }
 
-// The statistics as bytes, 4 rows of float64; None where x and the residual must be laid out as y first.
-nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, nb::handle gamma,
+nb::object forward_tensors(int level, nb::handle x, nb::handle y, nb::handle residual, nb::handle gamma,
                    nb::handle beta, nb::handle running_mean, nb::handle running_var, bool training,
                    double momentum, double eps, int activation, double slope, int threads, bool exact) {
     const dlpack::Tensor input = given(x, "input");
@@ -149,17 +155,15 @@ nb::object forward(int level, nb::handle x, nb::handle y, nb::handle residual, n
     if (!rows) throw nb::python_error();
     nb::object statistics = nb::steal(rows);
     t.statistics = reinterpret_cast<double*>(PyBytes_AS_STRING(rows));
-    without_gil([&] {
+    worked(shape.size(), [&] {
         const FrameworksThreads in_its_threads;
         run(*levels()[level], t);
+        return true;
     });
     return statistics;
 }
 
-enum class Outcome { needs_layout, done, needs_output };
-
-// x, dy and y may have to be laid out as dx first, and an output that is absent may have to be given after all.
-int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
+int backward_tensors(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx, nb::handle dresidual,
               nb::handle gamma, nb::handle beta, nb::handle dgamma, nb::handle dbeta,
               nb::bytes statistics, bool training, bool through_mean, bool through_variance,
               bool recomputable, bool from_output, int activation, double slope, int threads,
@@ -196,8 +200,10 @@ int backward(int level, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx
         const FrameworksThreads in_its_threads;
         return run(*levels()[level], t);
     };
-    return int(without_gil(body) ? Outcome::done : Outcome::needs_output);
+    return int(worked(t.shape.size(), body) ? Outcome::done : Outcome::needs_output);
 }
+
+namespace {
 
 // Whether y may take the memory of x: kernels can take its strides, and no two of its values share memory.
 bool in_place(nb::handle x) {
@@ -211,30 +217,68 @@ bool can_invert(nb::handle x, nb::handle gamma, nb::handle beta, double slope) {
                       *dtype_of(t), slope);
 }
 
-// Whether the result is channels last: y of x, or dx of x and dy. None where x has fewer bytes than `large`, and the
-// strides of the result.
-nb::object result_format(nb::handle x, nb::handle dy, int64_t large) {
-    const dlpack::Tensor t = tensor_of(x), gradient = dy.is_none() ? t : tensor_of(dy);
-    const bool channels_last = result_is_channels_last(t, dy.is_none() ? nullptr : &gradient);
-    int64_t bytes = t.dtype.bits / 8;
-    for (int axis = 0; axis < t.axes; ++axis) bytes *= t.shape[axis];
-    return bytes < large && packed(t, channels_last, true) ? nb::none() : nb::cast(channels_last);
+// The format of a result: y of x, or dx of x and dy.
+struct ResultFormat {
+    bool channels_last;
+    bool is_like;  // x has fewer bytes than `large`, and the strides of the result
+
+    ResultFormat(nb::handle x, nb::handle dy, int64_t large) {
+        const dlpack::Tensor t = tensor_of(x), gradient = dy.is_none() ? t : tensor_of(dy);
+        channels_last = result_is_channels_last(t, dy.is_none() ? nullptr : &gradient);
+        int64_t bytes = t.dtype.bits / 8;
+        for (int axis = 0; axis < t.axes; ++axis) bytes *= t.shape[axis];
+        is_like = bytes < large && packed(t, channels_last, true);
+    }
+};
+// Arrays of this many bytes come from recycled memory.
+int64_t large = 0;
+
+// Whether the result is channels last; None where it is like x.
+nb::object result_format(nb::handle x, nb::handle dy) {
+    const ResultFormat format(x, dy, large);
+    return format.is_like ? nb::none() : nb::cast(format.channels_last);
 }
 
+void use_large(int64_t bytes) { large = bytes; }
+
 }  // namespace
+
+bool result_is_like(nb::handle x, nb::handle dy) { return ResultFormat(x, dy, large).is_like; }
+
+bool has_memory(nb::handle tensor) {
+    try {
+        const dlpack::Tensor t = tensor_of(tensor);
+        return t.data && t.device.type == dlpack::cpu;
+    } catch (const nb::python_error&) {
+        return false;
+    }
+}
+
+bool increment(nb::handle counter) {
+    const dlpack::Tensor t = tensor_of(counter);
+    constexpr uint8_t integer_code = 0;
+    if (t.device.type != dlpack::cpu || t.axes != 0 || t.dtype.code != integer_code || t.dtype.bits != 64) return false;
+    if (!has_storage(counter, t)) return false;
+    int64_t value;
+    std::memcpy(&value, start_of(t), sizeof value);
+    ++value;
+    std::memcpy(start_of(t), &value, sizeof value);
+    return true;
+}
 
 void define_tensor_calls(nb::module_& m) {
     const auto none = nb::arg().none();
     m.def("use_exchange", &use_exchange);
     m.def("use_storage", &use_storage);
     m.def("accepts", &accepts, none, none, none, none, none, none);
-    m.def("forward_tensors", &forward, none, none, none, none, none, none, none, none, none, none, none,
+    m.def("forward_tensors", &forward_tensors, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none, none);
-    m.def("backward_tensors", &backward, none, none, none, none, none, none, none, none, none, none, none, none,
+    m.def("backward_tensors", &backward_tensors, none, none, none, none, none, none, none, none, none, none, none, none,
           none, none, none, none, none, none, none, none);
     m.def("in_place", &in_place);
     m.def("can_invert", &can_invert, none, none, none, none);
-    m.def("result_format", &result_format, none, none, none);
+    m.def("result_format", &result_format, none, none);
+    m.def("use_large", &use_large);
 }
 
 }  // namespace backnorm

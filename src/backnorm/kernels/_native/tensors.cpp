@@ -28,12 +28,13 @@ void freeze(const ForwardTensors& t, const Statistics& s) {
 void update(const ForwardTensors& t, const Statistics& s) {
     const double keep = 1.0 - t.momentum, n = double(t.shape.per_channel());
     const double unbiased = n / (n - 1.0);
-    for (int64_t c = 0; c < t.shape.channels; ++c) {
-        if (t.running_mean)
-            t.running_mean.set(c, keep * t.running_mean[c] + t.momentum * s.mean[c]);
-        if (t.running_var)
-            t.running_var.set(c, keep * t.running_var[c] + t.momentum * (s.var[c] * unbiased));
-    }
+    const auto moved = [&](const Parameters& running, const double* batch, double factor) {
+        running.each(t.shape.channels, [&](int64_t c, double value) {
+            return keep * value + t.momentum * (batch[c] * factor);
+        });
+    };
+    moved(t.running_mean, s.mean, 1.0);
+    moved(t.running_var, s.var, unbiased);
 }
 
 // What a backward pass from the output is given. The input of the activation is z = gamma*x_hat + beta, so

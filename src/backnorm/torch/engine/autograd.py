@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from torch.autograd import forward_ad
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = [
+    "QUIET",
+    "SavedCall",
     "normalize",
     "only_default_device",
     "only_runs",
@@ -35,6 +37,10 @@ _transforms_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _tracing_state = torch._C._get_tracing_state
+
+
+QUIET: Final = (_transforms_active, _dispatch_modes, _function_modes, _tracing_state)
+"""Functions that all return 0, False or None while PyTorch only runs calls, in no mode."""
 
 
 def only_runs() -> bool:
@@ -110,6 +116,11 @@ class _OutOfPlace(_SingleLevelFunction):
         options: CallOptions,
     ) -> torch.Tensor:
         """Return y."""
+        usual: torch.Tensor | None = kernels.node_forward(
+            ctx, x, weight, bias, running_mean, running_var, residual, options
+        )
+        if usual is not None:
+            return usual
         y, statistics = kernels.forward(
             x, weight, bias, running_mean, running_var, residual, options
         )
@@ -131,8 +142,14 @@ class _OutOfPlace(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of the tensors."""
-        x, weight, *saved_y = ctx.saved_tensors
-        statistics, options, bias, then, again = ctx.forward_call
+        saved, call, wanted = ctx.saved_tensors, ctx.forward_call, ctx.needs_input_grad
+        if not _is_compiling():
+            usual: tuple[torch.Tensor | None, ...] | None
+            usual = kernels.node_backward(dy, saved, call, wanted)
+            if usual is not None:
+                return usual
+        x, weight, *saved_y = saved
+        statistics, options, bias, then, again = call
         y = saved_y[0] if saved_y else None
         if y is None and again and x.dtype not in kernels.RECOMPUTED:
             mean, var = (None, None) if options.training else ctx.running
@@ -140,7 +157,7 @@ class _OutOfPlace(_SingleLevelFunction):
                 y, _ = kernels.forward(x, weight, then, mean, var, None, options)
         linked = torch.is_grad_enabled() and then is not bias
         bias = _Valued.apply(bias, then) if linked else then  # type: ignore[attr-defined] # of its base in C++
-        of_x, of_weight, of_bias, _, _, of_residual, _ = ctx.needs_input_grad
+        of_x, of_weight, of_bias, _, _, of_residual, _ = wanted
         wanted = (of_x, of_weight, of_bias, of_residual)
         # With gradients enabled somebody differentiates this gradient again (create_graph). The
         # operator can be differentiated, the kernel cannot.
@@ -199,6 +216,9 @@ class _InPlace(_SingleLevelFunction):
         )
         return dx, dweight, dbias, None, None, None, None
 
+
+# PyTorch's own way from a node to `backward` looks up its class's attributes at each call.
+_OutOfPlace._backward_cls.apply = _OutOfPlace.backward  # type: ignore[attr-defined] # of its metaclass
 
 # _SingleLevelFunction skips the checks for transforms that torch.autograd.Function makes on every
 # call: `only_runs` has made them. Even so an autograd node in Python costs 28 of the 51

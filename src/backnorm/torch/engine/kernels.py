@@ -68,6 +68,7 @@ def _calls() -> Any:
     exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if calls is None or exchange is None or not calls.use_exchange(exchange):
         return None
+    calls.use_large(LARGE)
     calls.use_storage(
         torch.Tensor.untyped_storage, torch.UntypedStorage.data_ptr, StorageError.too_small
     )
@@ -92,6 +93,19 @@ accepts: Final[Callable[..., bool]] = _NATIVE and _NATIVE.accepts
 Called with x, weight, bias, running_mean, running_var (strided tensors or None) and training, and
 only if the kernels are available. Not a function of Python, which would take 0.1 microseconds.
 """
+
+
+usual_layer: Final[Callable[..., Any]] = _NATIVE and _NATIVE.usual_layer
+"""y of a layer and of x, all in C++; None, before anything was written, of an unusual call."""
+
+node_forward: Final[Callable[..., Any]] = _NATIVE and _NATIVE.node_forward
+"""The forward pass of `autograd`'s node with its arguments; None if the call is unusual."""
+
+node_backward: Final[Callable[..., Any]] = _NATIVE and _NATIVE.node_backward
+"""The gradients for the node, of dy, its saved tensors, its `SavedCall` and what is wanted; or None."""
+
+use_framework: Final[Callable[..., None]] = _NATIVE and _NATIVE.use_framework
+"""Give the three functions above what they need to know of PyTorch, see usual.py."""
 
 
 def forward(
@@ -302,7 +316,7 @@ def empty_like(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
     It is channels last if x is, and contiguous otherwise, whatever the strides of x: PyTorch's rule
     for batch_norm, on which code that calls `view` relies.
     """
-    channels_last: bool | None = _NATIVE.result_format(x, dy, LARGE)
+    channels_last: bool | None = _NATIVE.result_format(x, dy)
     if channels_last is None:  # small, and with the strides that a result has
         return torch.empty_like(x)
     strides = _strides(x.shape, channels_last)

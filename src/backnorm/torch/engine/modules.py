@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from backnorm import _check
 from backnorm.errors import NotSupportedError, RangeError
 from backnorm.kernels import activations
-from backnorm.torch.engine import tools
+from backnorm.torch.engine import tools, usual
 from backnorm.torch.engine.functional import batch_norm
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ __all__ = [
     "BatchNormAct3d",
     "FrozenBatchNorm2d",
 ]
+
+
+_is_compiling = torch.compiler.is_compiling
 
 
 class _Engine(_NormBase):
@@ -105,6 +108,10 @@ class _Plain(_Engine):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
         """Return y."""
+        if not _is_compiling():
+            y: torch.Tensor | None = usual.layer(self, input)
+            if y is not None:
+                return y
         return self._normalize(input)
 
     def extra_repr(self) -> str:
