@@ -1,6 +1,6 @@
 """Build the wheel as it would be shipped, look into it, and try it in clean environments.
 
-    python tools/wheel.py build PYTHON       the wheel of an interpreter, made portable by auditwheel
+    python tools/wheel.py build PYTHON       the wheel of an interpreter, portable by auditwheel
     python tools/wheel.py try PYTHON ARGS    its tests in a new environment; ARGS go to pytest
     python tools/wheel.py interpreters       the lowest and the highest Python of pyproject.toml
 

@@ -75,7 +75,7 @@ class Process:
         numbers: list[AnyArray | None],
         outputs: list[AnyArray | None],
     ) -> None:
-        backward = len(outputs) == 3  # noqa: PLR2004
+        backward = len(outputs) == 3
         code = DTYPES.get(call.x.dtype.char, BFLOAT16)
         head = [backward, 0, code, *call.x.shape, native_kernel.thread_count(), call.law == "exact"]
         head += [ACTIVATIONS[call.activation].code, call.frozen, *flags]
@@ -91,7 +91,7 @@ class Process:
         pipe.write(b"".join([message, *parts, *(a.tobytes() for a in numbers if a is not None)]))
         pipe.flush()
         writable = [a for a in outputs if a is not None]
-        for memory in [Span(a).memory if a.ndim > 2 else a for a in writable]:  # noqa: PLR2004
+        for memory in [Span(a).memory if a.ndim > 2 else a for a in writable]:
             answer = answers.read(memory.nbytes)
             assert len(answer) == memory.nbytes, self._process.poll()
             memory[...] = np.frombuffer(answer, memory.dtype).reshape(memory.shape)
