@@ -93,14 +93,16 @@ def environment(python: str, name: str) -> Path:
     return inside
 
 
+def tag_of(python: str) -> str:
+    """Return how the names of wheels say which Python they are for, such as cp311."""
+    code = "import sys; print('cp%d%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-c", code], capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
 def wheel_of(python: str) -> Path:
     """Return the wheel that was built for this interpreter."""
-    tag = subprocess.run(
-        [python, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])"],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.strip()
+    tag = tag_of(python)
     found = sorted(WHEELS.glob(f"backnorm-*-{tag}-*manylinux*.whl"))
     if not found:
         sys.exit(f"There is no wheel of {tag} in {WHEELS}. Run `tools/wheel.py build` first.")
@@ -113,7 +115,8 @@ def build(python: str) -> None:
     shutil.rmtree(plain, ignore_errors=True)
     inside = environment(python, "build")
     constraints = ("--build-constraint", "constraints.txt")
-    pip(inside, "wheel", "--no-deps", *constraints, "--wheel-dir", plain, ".")
+    where = ("-C", f"build-dir=build/wheel-{tag_of(python)}")  # in the tree, where ccache finds what it has
+    pip(inside, "wheel", "--no-deps", *constraints, *where, "--wheel-dir", plain, ".")
     (made,) = plain.glob("backnorm-*.whl")
     repair = (sys.executable, "-m", "auditwheel", "repair", made, "--wheel-dir", WHEELS)
     run(*repair, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
