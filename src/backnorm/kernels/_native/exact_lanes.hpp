@@ -72,7 +72,7 @@ struct Magnitudes {
                           std::max(int((least + 1) >> 23), 1) - 127 - mantissa_bits<S> >= window - window_bits;
         return fine && (!with_largest || int(largest >> 23) - 127 < window + window_top);
     }
-    bool all_inside(int window) const {
+    BACKNORM_APART bool all_inside(int window) const {
         uint32_t low[lanes], high[lanes];
         std::memcpy(low, least, sizeof low);
         std::memcpy(high, largest, sizeof high);
@@ -93,7 +93,7 @@ struct Integers {
         return i;
     }
     BACKNORM_INLINE void store(int64_t* p) const { std::memcpy(p, part, sizeof part); }
-    Wide total() const {
+    BACKNORM_APART Wide total() const {
         int64_t lane[lanes];
         store(lane);
         Wide sum = 0;
@@ -223,6 +223,15 @@ BACKNORM_INLINE void split(const Pack<double>& dy, const Pack<double>& y, Pack<d
         }
 }
 
+// Rows of fewer than sixteen values, with zeros behind each: a tail then takes the code of whole packs.
+template <class S>
+BACKNORM_APART void pad_rows(S* into, const S* from, int64_t stride, int64_t rows, int64_t count) {
+    for (int64_t row = 0; row < rows; ++row) {
+        std::copy_n(from + row * stride, count, into + row * lanes);
+        std::fill_n(into + row * lanes + count, lanes - count, S());
+    }
+}
+
 // ---- any values, one at a time
 
 template <class S>
@@ -233,12 +242,12 @@ inline float single(const S& value) {
 }
 
 template <class S>
-inline void add_each(MomentBins& bins, const S* x, int64_t count) {
+BACKNORM_APART void add_each(MomentBins& bins, const S* x, int64_t count) {
     for (int64_t i = 0; i < count; ++i) bins.add(single(x[i]));
 }
 
 template <Activation kind, class S>
-inline void add_each(ComomentBins& bins, const S* dy, const S* x, const S* y, int64_t count) {
+BACKNORM_APART void add_each(ComomentBins& bins, const S* dy, const S* x, const S* y, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
         const float out = kind == Activation::identity ? 0.0f : single(y[i]), d = single(dy[i]);
         if constexpr (sides<kind> == 2) {

@@ -248,12 +248,57 @@ inline Parts parts_of(float x) {
 constexpr int half_bits = 24;
 inline int64_t low_half(int64_t product) { return product & ((int64_t(1) << half_bits) - 1); }
 
+// C++17 has no left shift of a negative number.
+Wide up_by(Wide value, int bits) { return Wide(UnsignedWide(value) << bits); }
+
+// Whether the number, moved up, has room for a sum with another one.
+bool fits(Wide value, int up) {
+    constexpr int most = 125;
+    if (up > most) return false;
+    const Wide bound = Wide(1) << (most - up);
+    return value < bound && value > -bound;
+}
+
 void add_all(ExactSum& sum, const int64_t* bins, int count, int exponent) {
     for (int k = 0; k < count; ++k)
         if (bins[k]) sum.add(bins[k], exponent + k);
 }
 
 }  // namespace
+
+void ExactSum::add(Wide value, int exponent) {
+    if (value == 0) return;
+    if (!many_) {
+        if (value_ == 0) return set(value, exponent);
+        const int up = exponent - exponent_;
+        if (up >= 0 && fits(value, up) && fits(value_, 0)) {
+            value_ += up_by(value, up);
+            return;
+        }
+        if (up < 0 && fits(value_, -up) && fits(value, 0)) return set(up_by(value_, -up) + value, exponent);
+    }
+    add_words(value, exponent);
+}
+
+void ExactSum::add(const ExactSum& other) {
+    special_ += other.special_;
+    if (other.many_) add_words(other);
+    else add(other.value_, other.exponent_);
+}
+
+void ExactMoments::add(const ExactMoments& other) {
+    first.add(other.first);
+    second.add(other.second);
+    count += other.count;
+}
+
+void ExactComoments::add(const ExactComoments& other) {
+    for (int side = 0; side < 2; ++side) {
+        plain[side].add(other.plain[side]);
+        size[side].add(other.size[side]);
+        product[side].add(other.product[side]);
+    }
+}
 
 void ExactSum::spread() {
     std::fill_n(word_, words, 0);

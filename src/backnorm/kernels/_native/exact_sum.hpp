@@ -23,24 +23,8 @@ class ExactSum {
     ExactSum() {}  // leaves word_ as it is
 
     // Adds value * 2^exponent; what lies below the unit must be 0.
-    void add(Wide value, int exponent) {
-        if (value == 0) return;
-        if (!many_) {
-            if (value_ == 0) return set(value, exponent);
-            const int up = exponent - exponent_;
-            if (up >= 0 && fits(value, up) && fits(value_, 0)) {
-                value_ += up_by(value, up);
-                return;
-            }
-            if (up < 0 && fits(value_, -up) && fits(value, 0)) return set(up_by(value_, -up) + value, exponent);
-        }
-        add_words(value, exponent);
-    }
-    void add(const ExactSum& other) {
-        special_ += other.special_;
-        if (other.many_) add_words(other);
-        else add(other.value_, other.exponent_);
-    }
+    void add(Wide value, int exponent);
+    void add(const ExactSum& other);
     void add_special(double value) { special_ += value; }
 
     bool finite() const { return special_ == 0.0; }
@@ -54,15 +38,6 @@ class ExactSum {
     void set(Wide value, int exponent) {
         value_ = value;
         exponent_ = exponent;
-    }
-    // C++17 has no left shift of a negative number.
-    static Wide up_by(Wide value, int bits) { return Wide(UnsignedWide(value) << bits); }
-    // Whether the number, moved up, has room for a sum with another one.
-    static bool fits(Wide value, int up) {
-        constexpr int most = 125;
-        if (up > most) return false;
-        const Wide bound = Wide(1) << (most - up);
-        return value < bound && value > -bound;
     }
     void add_words(Wide value, int exponent);
     void add_words(const ExactSum& other);
@@ -80,11 +55,7 @@ struct ExactMoments {
     ExactSum first, second;
     int64_t count = 0;
 
-    void add(const ExactMoments& other) {
-        first.add(other.first);
-        second.add(other.second);
-        count += other.count;
-    }
+    void add(const ExactMoments& other);
 };
 
 // Sums of a channel's gradients, of their sizes, and of their products with x. In [0] those with slope 1 of the
@@ -92,13 +63,7 @@ struct ExactMoments {
 struct ExactComoments {
     ExactSum plain[2], size[2], product[2];
 
-    void add(const ExactComoments& other) {
-        for (int side = 0; side < 2; ++side) {
-            plain[side].add(other.plain[side]);
-            size[side].add(other.size[side]);
-            product[side].add(other.product[side]);
-        }
-    }
+    void add(const ExactComoments& other);
 };
 
 // Writes one channel's row of the statistics: mean, its low part and var, each rounded once.

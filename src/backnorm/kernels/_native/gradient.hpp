@@ -164,11 +164,14 @@ struct EachGradient {
     using value = T;
     const T *mean, *scale, *b, *c;
     bool once;
+    int64_t mask = -1;  // as in EachNormalize
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t i) const {
+        if constexpr (is_double<T>) i &= mask;
         return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i),
                            load<T>(c + i), once);
     }
     BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t i) const {
+        if constexpr (is_double<T>) i &= mask;
         return dz * load<T>(scale + i);
     }
 };
@@ -176,6 +179,18 @@ struct EachGradient {
 template <class Columns>  // a Column for each coefficient
 BACKNORM_INLINE auto each_gradient(const Columns& k, bool once) {
     return EachGradient<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, k[3].at, once};
+}
+
+template <class S, class T, class Body>  // as with_normalize
+BACKNORM_INLINE void with_gradient(const GradientChannel& channel, const Body& body) {
+    if constexpr (spreads<S, T>) {
+        const SpreadCoefficients<GradientChannel> wide(channel);
+        auto at = each_gradient(wide.of, channel.once);
+        at.mask = 0;
+        body(at);
+    } else {
+        body(SameGradient<T>(is_double<T> ? channel : channel.for_float()));
+    }
 }
 
 // Where a run of the second pass reads and writes; dx and dresidual may be null.
@@ -190,22 +205,32 @@ struct GradientRun {
     const S *next_dy = nullptr, *next_x = nullptr;  // prefetched: what is read next
 };
 
+// Sixteen values of dresidual or fewer, in float64.
+template <Activation kind, class S, class Output>
+BACKNORM_APART void store_wide_residual(const GradientRun<S>& run, const Output& output, int64_t i, int some) {
+    const Pack<double> out = output.template of<double>(Some{i, some});
+    const Pack<double> dz = grad_through_activation<kind>(load_part<double>(run.dy + i, some), out, run.slope);
+    S* const into = run.dresidual + i;
+    store_part(into, run.add_dresidual ? dz + load_part<double>(into, some) : dz, some);
+}
+
 template <Activation kind, class S, class Output, class Coefficients>
 inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients at) {
     using T = typename Coefficients::value;
     const double slope = run.slope, inverse_slope = run.inverse_slope;
     // Without leaky_relu's slope dz is exact in any dtype.
-    const bool wide = kind == Activation::leaky_relu && run.wide_residual;
+    if constexpr (!Output::by_exact_law) at.once = false;  // known when this is compiled
+    constexpr bool may_be_wide = kind == Activation::leaky_relu && !is_double<T> && Output::by_exact_law;
+    const bool wide = may_be_wide && run.wide_residual;
+    const auto store_wide = [&](int64_t i, int some) BACKNORM_LAMBDA {
+        if constexpr (may_be_wide) store_wide_residual<kind>(run, output, i, some);
+    };
     const bool streaming = run.streaming && run.dx && !run.add_dx && !run.dresidual;
     const auto part = [&](int64_t i, int some) {
         const Pack<T> out = output.template of<T>(Some{i, some});
         const Pack<T> dz = grad_through_activation<kind>(load_part<T>(run.dy + i, some), out, slope);
-        if (run.dresidual && wide) {
-            const Pack<double> out64 = output.template of<double>(Some{i, some});
-            const Pack<double> dz64 = grad_through_activation<kind>(load_part<double>(run.dy + i, some), out64, slope);
-            store_part(run.dresidual + i,
-                       run.add_dresidual ? dz64 + load_part<double>(run.dresidual + i, some) : dz64, some);
-        } else if (run.dresidual) {
+        if (run.dresidual && wide) store_wide(i, some);
+        else if (run.dresidual) {
             const Pack<T> old =
                 run.add_dresidual ? load_part<T>(run.dresidual + i, some) : Pack<T>::zero();
             store_part(run.dresidual + i, run.add_dresidual ? dz + old : dz, some);
@@ -224,11 +249,8 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
     };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
         const Pack<T> dz = dz_at(i);
-        if (run.dresidual && wide) {
-            const Pack<double> out64 = output.template of<double>(Whole{i});
-            const Pack<double> dz64 = grad_through_activation<kind>(load<double>(run.dy + i), out64, slope);
-            store(run.dresidual + i, run.add_dresidual ? dz64 + load<double>(run.dresidual + i) : dz64);
-        } else if (run.dresidual)
+        if (run.dresidual && wide) store_wide(i, lanes);
+        else if (run.dresidual)
             store(run.dresidual + i, run.add_dresidual ? dz + load<T>(run.dresidual + i) : dz);
         if (!run.dx) return;
         const Pack<T> d = run.through ? at(dz, x_at(i), i) : at.direct(dz, i);

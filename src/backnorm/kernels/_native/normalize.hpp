@@ -62,7 +62,9 @@ struct EachNormalize {
     using value = T;
     const T *mean, *scale, *shift;
     bool once;
+    int64_t mask = -1;  // 0 where the coefficients are those of one channel, in float64: see SpreadCoefficients
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& x, int64_t i) const {
+        if constexpr (is_double<T>) i &= mask;
         return multiply_add(x - load<T>(mean + i), load<T>(scale + i), load<T>(shift + i), once);
     }
 };
@@ -70,6 +72,32 @@ struct EachNormalize {
 template <class Columns>  // a Column for each coefficient
 BACKNORM_INLINE auto each_normalize(const Columns& k, bool once) {
     return EachNormalize<std::decay_t<decltype(k[0].at[0])>>{k[0].at, k[1].at, k[2].at, once};
+}
+
+// A channel's coefficients sixteen times. Where values are stored in a narrower dtype, float64 results are so seldom that
+// planar layouts share the code of interleaved ones.
+template <class Channel>
+struct SpreadCoefficients {
+    struct { alignas(64) double at[lanes]; } of[Channel::count];
+    explicit SpreadCoefficients(const Channel& k) {
+        for (int each = 0; each < Channel::count; ++each)
+            for (double& value : of[each].at) value = k.coefficient(each);
+    }
+};
+template <class S, class T>
+constexpr bool spreads = is_double<T> && !is_double<S>;
+
+// body(coefficients) for values stored as S and results in T.
+template <class S, class T, class Body>
+BACKNORM_INLINE void with_normalize(const NormalizeChannel& channel, const Body& body) {
+    if constexpr (spreads<S, T>) {
+        const SpreadCoefficients<NormalizeChannel> wide(channel);
+        auto at = each_normalize(wide.of, channel.once);
+        at.mask = 0;
+        body(at);
+    } else {
+        body(SameNormalize<T>(is_double<T> ? channel : channel.for_float()));
+    }
 }
 
 // Streaming stores avoid the read of the lines they overwrite, which pays for outputs larger than the caches.

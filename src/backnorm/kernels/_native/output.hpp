@@ -41,6 +41,7 @@ struct End {
 // y is null without an activation.
 template <class S>
 struct StoredOutput {
+    static constexpr bool by_exact_law = true;  // as by the other one
     const S* y;
     template <class T, class Place>
     BACKNORM_INLINE Pack<T> of(const Place& place) const {
@@ -52,11 +53,14 @@ struct StoredOutput {
 // every kink of an activation.
 template <class S, class Coefficients>
 struct RecomputedOutput {
+    static constexpr bool by_exact_law = false;  // see `recomputes`
     const S* x;
     Coefficients at;
     template <class T, class Place>
     BACKNORM_INLINE Pack<T> of(const Place& place) const {
-        return converted<T>(at(place.template read<typename Coefficients::value>(x), place.at));
+        Coefficients usual = at;
+        usual.once = false;
+        return converted<T>(usual(place.template read<typename Coefficients::value>(x), place.at));
     }
 };
 

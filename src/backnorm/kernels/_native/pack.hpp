@@ -6,6 +6,7 @@
 // is why alignment cannot change a result.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -48,14 +49,21 @@ BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T>
     return c;
 }
 
+// The same with one rounding where there is no such instruction: value by value, and as a function, since it is for the
+// exact law only.
+template <class T>
+BACKNORM_APART Pack<T> each_multiply_add(const Pack<T>& a, const Pack<T>& b, const Pack<T>& c) {
+    Pack<T> result;
+    for (int k = 0; k < Pack<T>::parts; ++k)
+        for (int i = 0; i < width<T>; ++i) result.part[k][i] = std::fma(a.part[k][i], b.part[k][i], c.part[k][i]);
+    return result;
+}
+
 // The same; where `once` is set with one rounding at every level.
 template <class T>
 BACKNORM_INLINE Pack<T> multiply_add(const Pack<T>& a, const Pack<T>& b, Pack<T> c, bool once) {
     if constexpr (!has_fused)
-        if (once) {
-            for (int k = 0; k < Pack<T>::parts; ++k) c.part[k] = each_fused<T>(a.part[k], b.part[k], c.part[k]);
-            return c;
-        }
+        if (once) return each_multiply_add(a, b, c);
     return multiply_add(a, b, c);
 }
 

@@ -5,7 +5,6 @@
 // and nowhere else.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -75,14 +74,6 @@ constexpr bool has_fused = true;
 #else
 constexpr bool has_fused = false;
 #endif
-
-// The same without such an instruction: value by value, and as a function, since it is for the exact law only.
-template <class T>
-__attribute__((noinline)) Native<T> each_fused(const Native<T> a, const Native<T> b, const Native<T> c) {
-    Native<T> result;
-    for (int k = 0; k < width<T>; ++k) result[k] = std::fma(a[k], b[k], c[k]);
-    return result;
-}
 
 // ---- between float32 and float64
 
@@ -161,13 +152,13 @@ BACKNORM_INLINE Vector<float, Count> from_bfloat16(const Vector<uint16_t, Count>
 // Without an instruction, value by value, and as functions: sixteen of these conversions in each loop took half of the
 // baseline's time to compile.
 template <int Count>
-__attribute__((noinline)) Vector<uint16_t, Count> each_to_float16(const Vector<float, Count> v) {
+BACKNORM_APART Vector<uint16_t, Count> each_to_float16(const Vector<float, Count> v) {
     Vector<uint16_t, Count> result;
     for (int k = 0; k < Count; ++k) result[k] = backnorm::to_float16(v[k]);
     return result;
 }
 template <int Count>
-__attribute__((noinline)) Vector<float, Count> each_from_float16(const Vector<uint16_t, Count> v) {
+BACKNORM_APART Vector<float, Count> each_from_float16(const Vector<uint16_t, Count> v) {
     Vector<float, Count> result;
     for (int k = 0; k < Count; ++k) result[k] = backnorm::from_float16(uint16_t(v[k]));
     return result;

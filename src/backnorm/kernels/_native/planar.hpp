@@ -169,16 +169,14 @@ inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, 
                              bool streaming) {
     const NormalizeChannel channel(call, c);
     in_precision<S>(channel.fits_float(), [&](auto t) {
-        using T = decltype(t);
-        const SameNormalize<T> at(is_double<T> ? channel : channel.for_float());
-        with_activation(call.activation, [&](auto kind) {
+        with_normalize<S, decltype(t)>(channel, [&](const auto& at) { with_activation(call.activation, [&](auto kind) {
             each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
                 const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
                 normalize_run<decltype(kind)::value>(
                     call.x.at<const S>(o, c) + i, residual, call.y.at<S>(o, c) + i, length, at,
                     call.slope, streaming, next_channel<S>(call.x, call.shape, o, c, i));
             });
-        });
+        }); });
     });
     if (streaming) finish_stream();
 }
@@ -289,8 +287,7 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute,
         return a ? a.at<S>(o, c) + i : nullptr;
     };
     in_precision<S>(channel.fits_float(), [&](auto t) {
-        using T = decltype(t);
-        const SameGradient<T> at(is_double<T> ? channel : channel.for_float());
+        with_gradient<S, decltype(t)>(channel, [&](const auto& at) {
         with_output<S>(call, c, recompute, [&](auto kind, const auto& output) {
             each_run_backwards(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
@@ -299,7 +296,7 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute,
                                          through, call.add_dx, call.add_dresidual, streaming, call.exact};
                 gradient_run<decltype(kind)::value>(run, output(o, i), at);
             });
-        });
+        }); });
     });
     if (streaming) finish_stream();
 }
