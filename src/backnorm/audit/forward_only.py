@@ -9,7 +9,8 @@ import numpy as np
 
 from backnorm.audit.findings import finding
 from backnorm.audit.kinds import has_mean
-from backnorm.audit.measure.forward_law import recover_forward_law
+from backnorm.audit.measure.form import PLAIN
+from backnorm.audit.measure.forward_law import ForwardLaw, recover_forward_law
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.record import Record
 from backnorm.audit.thresholds import LARGEST_EPS, SMALL_VARIANCE_SHARE, STATED_LIMIT
@@ -18,7 +19,6 @@ from backnorm.errors import SubjectError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding
     from backnorm.audit.subject import Subject
@@ -37,11 +37,19 @@ def laws_of(
     """Return the forward law in each dtype: as it was measured with the gradient, or alone."""
     if measurements:
         return tuple(m.forward_law for m in measurements)
-    rngs = [np.random.default_rng(seed) for _ in subject.dtypes]
-    return tuple(
-        recover_forward_law(subject, rng, dtype)
-        for rng, dtype in zip(rngs, subject.dtypes, strict=True)
-    )
+    return tuple(_law_in(subject, dtype, seed) for dtype in subject.dtypes)
+
+
+def _law_in(subject: Subject, dtype: str, seed: int) -> ForwardLaw:
+    """Return the law in a dtype; an unknown one where a search of others meets NaN."""
+    try:
+        return recover_forward_law(subject, np.random.default_rng(seed), dtype)
+    except SubjectError as error:
+        usual = draw_inputs(subject, np.random.default_rng(seed), dtype, batch=BATCH)
+        usual.forward(subject)  # where it fails on usual inputs, its own error says more
+        if error.code != NOT_FINITE:
+            raise
+        return ForwardLaw("other", PLAIN, max(subject.groups, 1), 0.0)
 
 
 def judge_forward(subject: Subject, laws: Sequence[ForwardLaw]) -> Record:

@@ -138,8 +138,8 @@ def audit(
     (backnorm's functions) or "specimens" (layers with known faults). Without TARGET, the targets of
     [tool.backnorm] in pyproject.toml are audited, or else the engine and every installed framework.
 
-    TARGET may be an ONNX file too, model.onnx, or one node of it, model.onnx:NAME: each normalization
-    is audited in its place, and the verdict is "forward only" where it has no gradient.
+    TARGET may be an ONNX file too, model.onnx, or one node of it, model.onnx:NAME. Each
+    normalization is audited in its place; the verdict is "forward only" where there is no gradient.
 
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by

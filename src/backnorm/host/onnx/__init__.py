@@ -63,6 +63,7 @@ def _names_of(norms):
 
 def _spec(name, norm, usual):
     runner = NormRunner.of(norm)
+    stands_out = usual is not None and norm.told["eps"] != usual
     spec = {
         "name": name,
         "kind": norm.kind,
@@ -81,7 +82,7 @@ def _spec(name, norm, usual):
         "asked": False,
         "can": runner.can,
         "runner": runner,
-        "declared": dict(norm.told) if usual is None else dict(norm.told, usual_eps=usual),
+        "declared": dict(norm.told, usual_eps=usual) if stands_out else dict(norm.told),
     }
     dtypes = [dtype for dtype in DTYPES if runner.takes(dtype)]
     if not dtypes:

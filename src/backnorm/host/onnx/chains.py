@@ -239,24 +239,22 @@ def _axes_of(graph, reduction):
 
 
 def _kind_of(axes, rank, centred, affine):
-    """Return the kind, the order of the axes, and the axes of gamma; None for no kind."""
-    last = list(range(rank - len(axes), rank))
+    """Return the kind, the order of the axes, and the axes of gamma; None for no kind.
+
+    Where the same axes may be those of two kinds, the axes along which gamma varies decide.
+    """
     others = [axis for axis in range(rank) if axis not in axes]
-    on_first = bool(affine) and all(_varies(shape, rank) == [1] for shape in affine)
+    varied = {axis for shape in affine for axis in _varies(shape, rank)}
     if 0 in axes:
-        if not centred or len(others) != 1:
-            return None, "", []
-        return "batch", "" if others[0] == 1 else "N...C", others
-    if axes == last and rank >= 3 and others == [0, 1] and (on_first or rank > 3) and centred:
-        return "instance", "", [1]
-    if axes == last:
-        return ("layer" if centred else "rms"), "", axes
-    if axes == [1]:
-        letters = "NCHWDEF"[:rank]
-        return ("layer" if centred else "rms"), letters, axes
-    if centred and others == [0, rank - 1]:
-        return "instance", "N...C", [rank - 1]
-    return None, "", []
+        one = centred and len(others) == 1
+        return ("batch", "" if others[0] == 1 else "N...C", others) if one else (None, "", [])
+    within = "layer" if centred else "rms"
+    if axes == list(range(rank - len(axes), rank)):
+        by_channels = others == [0, 1] and (varied == {1} or (rank > 3 and not varied))
+        return ("instance", "", [1]) if centred and by_channels else (within, "", axes)
+    if axes == [1] and (varied == {1} or rank > 3):
+        return within, "NCHWDEF"[:rank], axes
+    return ("instance", "N...C", others[1:]) if centred and len(others) == 2 else (None, "", [])
 
 
 def _varies(shape, rank):

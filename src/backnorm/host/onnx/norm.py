@@ -50,6 +50,13 @@ class Norm:
         """Whether it normalizes by the batch and updates running statistics."""
         return bool(self.updates)
 
+    @property
+    def rounds(self):
+        """Whether its nodes cast values to half precision that is not the dtype of x."""
+        casts = [attribute(node, "to") for node in self.nodes if node.op_type == "Cast"]
+        halves = (ONNX_DTYPES["float16"], ONNX_DTYPES["bfloat16"])
+        return any(to in halves and to != self.graph.dtype(self.x) for to in casts)
+
     def replace(self, name, role, node=None, place=None):
         """Let its nodes, or one input of a node, read what the audit gives for a value."""
         for one in self.nodes if node is None else [node]:

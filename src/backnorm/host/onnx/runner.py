@@ -58,7 +58,9 @@ class NormRunner:
         if dtype not in self.engines:
             x, gamma, beta = self._tried(dtype)
             feeds = self._feeds(x, gamma, beta)
-            self.engines[dtype] = engine_for(self.norm.model(dtype), feeds)
+            chain = len(self.norm.nodes) > 1
+            half = chain and (dtype in HALVES.values() or self.norm.rounds)
+            self.engines[dtype] = engine_for(self.norm.model(dtype), feeds, half)
         return self.engines[dtype][0]
 
     def forward(self, x, gamma, beta):
@@ -92,7 +94,9 @@ class NormRunner:
     def after(self, steps):
         """Return a runner whose calls start from the statistics after some calls."""
         runner = self
-        for x, gamma, beta, _, _ in steps:
+        for x, gamma, beta, _, train in steps:
+            if not train:
+                continue  # the node trains whenever it is called: it is not there in evaluation
             found = runner._outputs(x, gamma, beta)[1:]
             kept = dict(zip(self.norm.updates, (np.asarray(one, np.float64) for one in found)))
             runner = NormRunner(self.norm, kept, self.engines, self.gradients, self.half)
@@ -104,7 +108,9 @@ class NormRunner:
 
     def _outputs(self, x, gamma, beta):
         engine = self.engine(self.half or x.dtype.name)
-        found = [np.asarray(one) for one in engine(self._feeds(x, gamma, beta))]
+        feeds = self._feeds(x, gamma, beta)
+        with np.errstate(all="ignore"):
+            found = [np.asarray(one) for one in engine(feeds)]
         return [one.astype(np.float32) for one in found] if self.half else found
 
     def _feeds(self, x, gamma, beta, dy=None):
