@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,6 +143,15 @@ def with_divisor() -> list[Any]:
     at = next(place for place, one in enumerate(nodes) if one.output[0] == "var")
     nodes[at] = node("ReduceSum", "square axes", "sum")
     return [*nodes[: at + 1], node("Div", "sum five", "var"), *nodes[at + 1 :]]
+
+
+def test_another_momentum_than_that_of_the_file_is_found(tmp_path: Path) -> None:
+    """The node says 0.8; were 0.5 meant, the statistics would move by another weight."""
+    path = save_model(tmp_path / "m.onnx", OPERATORS[1][1], CHANNELS, shape=("N", 4, 5, 5))
+    (subject,) = subjects_of(find(path), AuditRequest(name=path))
+    other = replace(subject, declared={**subject.declared, "momentum": 0.5})
+    records = conduct_by_probes(other, quick=False, at_work=lambda _: None)
+    assert codes(deque(records, maxlen=1)[0]) == ["L06"]
 
 
 PLANTED: Mapping[str, tuple[list[Any], Mapping[str, AnyArray], list[str]]] = {

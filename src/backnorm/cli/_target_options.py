@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["target_options"]
 
-Command = TypeVar("Command", bound="Callable[..., None]")
+TargetCommand = TypeVar("TargetCommand", bound="Callable[..., None]")
 
 KINDS: Final = ("batch", "layer", "group", "instance", "rms")
 
 
-def target_options(command: Command) -> Command:
+def target_options(command: TargetCommand) -> TargetCommand:
     """Give a command these options, in the order of `OPTIONS`."""
     for option in reversed(OPTIONS):
         command = option(command)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
     from backnorm.errors import SubjectError
 
-__all__ = ["PROBES", "run_probes", "with_lost", "without_the_others"]
+__all__ = ["FILE_PROBE", "PROBES", "run_probes", "with_lost", "without_the_others"]
 
 PROBES: Final = (
     Probe("P10", "later calls", later_calls),
@@ -69,7 +69,7 @@ PROBES: Final = (
 )
 """All probes, in the order in which they run."""
 
-FILE: Final = Probe("P20", "momentum of the file", declared_momentum)
+FILE_PROBE: Final = Probe("P20", "momentum of the file", declared_momentum)
 """The probe of what a model file says."""
 
 FORWARD: Final[Mapping[str, set[str]]] = {
@@ -133,7 +133,7 @@ def with_lost(record: Record, name: str, error: SubjectError, seconds: float) ->
     seconds
         How long the probe took.
     """
-    probe = next(one for one in (*PROBES, FILE) if one.name == name)
+    probe = next(one for one in (*PROBES, FILE_PROBE) if one.name == name)
     return _with(record, probe, _lost(probe, error), seconds)
 
 
@@ -151,7 +151,7 @@ def _probes_of(subject: Subject) -> list[Probe]:
     can = subject.runner.can
     possible = {code for code, needs in FORWARD.items() if not needs or needs & can}
     usual = [p for p in PROBES if not subject.forward_only or p.code in possible]
-    return [*usual, FILE] if subject.declared and "state" in can else usual
+    return [*usual, FILE_PROBE] if subject.declared and "state" in can else usual
 
 
 def _run(probe: Probe, examination: Examination) -> ProbeOutcome:

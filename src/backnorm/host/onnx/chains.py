@@ -8,7 +8,7 @@ between depend on x and on constants alone.
 import numpy as np
 
 from .graph import attribute
-from .norm import CHANNELS, Norm
+from .norm import CHANNELS, OnnxNorm
 
 __all__ = ["chains_in"]
 
@@ -30,7 +30,7 @@ FULL_SIZE = 4096
 
 
 def chains_in(graph, taken):
-    """Yield a `Norm` for each chain; ``taken`` are the nodes that are normalizations themselves."""
+    """Yield a `OnnxNorm` for each chain; ``taken`` are nodes that are normalizations."""
     found = set()
     for root in graph.nodes:
         if not _is_root(graph, root) or root.output[0] in found:
@@ -220,7 +220,7 @@ def _norm(graph, region, x, reduction, centred):
     kind, text, channels = _kind_of(axes, rank, centred, affine)
     if kind is None:
         return None
-    norm = Norm(graph, region.nodes, x, region.y)
+    norm = OnnxNorm(graph, region.nodes, x, region.y)
     norm.name = region.nodes[-1].name or region.y
     norm.kind, norm.axes = kind, text
     norm.told["eps"] = _eps_of(graph, region.nodes)

@@ -10,10 +10,10 @@ else:
     # What it refuses is told with the record; its log would stand between the lines of the audit.
     onnxruntime.set_default_logger_severity(4)
 
-__all__ = ["Engine", "engine_for", "session"]
+__all__ = ["OnnxEngine", "engine_for", "session"]
 
 
-class Engine:
+class OnnxEngine:
     """Calls a model; ``name`` says by what."""
 
     def __init__(self, name, run):
@@ -61,7 +61,7 @@ def _by_runtime(model):
         return None
     made = session(model)
     name = "ONNX Runtime %s" % onnxruntime.__version__
-    return Engine(name, lambda feeds: made.run(None, feeds))
+    return OnnxEngine(name, lambda feeds: made.run(None, feeds))
 
 
 def _by_evaluator(model):
@@ -69,7 +69,7 @@ def _by_evaluator(model):
 
     made = ReferenceEvaluator(model)
     name = "the evaluator of onnx %s" % onnx.__version__
-    return Engine(name, lambda feeds: made.run(None, feeds))
+    return OnnxEngine(name, lambda feeds: made.run(None, feeds))
 
 
 def _first_line(error):

@@ -7,7 +7,7 @@ import onnx
 from onnx import inliner, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-__all__ = ["DEFAULT_DOMAIN", "Graph", "attribute", "graphs_of", "read_model"]
+__all__ = ["DEFAULT_DOMAIN", "OnnxGraph", "attribute", "graphs_of", "read_model"]
 
 DEFAULT_DOMAIN = ("", "ai.onnx")
 
@@ -34,7 +34,7 @@ def graphs_of(model, folder):
     waiting = [(model.graph, None)]
     while waiting:
         proto, outer = waiting.pop()
-        graph = Graph(model, proto, outer, folder)
+        graph = OnnxGraph(model, proto, outer, folder)
         yield graph
         inner = [item.g for node in proto.node for item in node.attribute if item.HasField("g")]
         waiting += [(one, graph) for one in inner]
@@ -48,7 +48,7 @@ def attribute(node, name, default=None):
     return default
 
 
-class Graph:
+class OnnxGraph:
     """A graph, and what the graphs around it hold."""
 
     def __init__(self, model, proto, outer, folder):

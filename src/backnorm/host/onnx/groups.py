@@ -2,7 +2,7 @@
 
 import onnx
 
-from .norm import CHANNELS, INPUT, SPATIAL, Norm
+from .norm import CHANNELS, INPUT, SPATIAL, OnnxNorm
 
 __all__ = ["grouped"]
 
@@ -26,7 +26,7 @@ def grouped(graph, node):
             affine.append((constants[0], "gamma" if operator == "Mul" else "beta"))
             y = last.output[0]
     x = before.input[0]
-    norm = Norm(graph, nodes, x, y)
+    norm = OnnxNorm(graph, nodes, x, y)
     norm.kind, norm.groups = "group", shape[1]
     rank = len(graph.shape(x) or graph.shape(y) or [0] * 4)
     channels = 2 * norm.groups if norm.groups > 1 else CHANNELS

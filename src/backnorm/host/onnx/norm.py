@@ -4,7 +4,7 @@ import onnx
 
 from .graph import DEFAULT_DOMAIN, attribute
 
-__all__ = ["CHANNELS", "INPUT", "ONNX_DTYPES", "SPATIAL", "Norm", "eps_of"]
+__all__ = ["CHANNELS", "INPUT", "ONNX_DTYPES", "SPATIAL", "OnnxNorm", "eps_of"]
 
 INPUT = "backnorm.%s"
 """What a model of one normalization calls x, gamma, beta, mean and var."""
@@ -19,7 +19,7 @@ ONNX_DTYPES = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}
 """ONNX's numbers of the dtypes that a normalization is run in."""
 
 
-class Norm:
+class OnnxNorm:
     """What is known of a normalization.
 
     ``nodes`` compute ``y`` from x and from the inputs of its ``roles``: gamma, beta, mean and var,

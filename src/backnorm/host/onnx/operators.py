@@ -5,7 +5,7 @@ import onnx
 
 from .graph import DEFAULT_DOMAIN, attribute
 from .groups import grouped
-from .norm import CHANNELS, INPUT, SPATIAL, Norm, eps_of
+from .norm import CHANNELS, INPUT, SPATIAL, OnnxNorm, eps_of
 
 __all__ = ["operators_in"]
 
@@ -22,14 +22,14 @@ CONTRIBUTED = DEFAULT_DOMAIN + ("com.microsoft",)
 
 
 def operators_in(graph):
-    """Yield a `Norm` for each node that is a normalization."""
+    """Yield a `OnnxNorm` for each node that is a normalization."""
     for node in graph.nodes:
         read = READERS.get(node.op_type)
         if read is None or node.domain not in CONTRIBUTED or not node.input:
             continue
         norm = grouped(graph, node)
         if norm is None:
-            norm = Norm(graph, [node], node.input[0], node.output[0])
+            norm = OnnxNorm(graph, [node], node.input[0], node.output[0])
             read(norm, node)
         norm.name = node.name or norm.y
         norm.told["eps"] = eps_of(node)
