@@ -1260,8 +1260,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         SubjectError.no_norm("net.onnx:/bn", "/bn", ["/bn1", "/bn2"]),
         (
-            "net.onnx:/bn is not there: no normalization of the file has the name /bn. It has /bn1, "
-            "/bn2. Name one of them, or the file alone."
+            "net.onnx:/bn is not there: no normalization of the file has the name /bn. It has "
+            "/bn1, /bn2. Name one of them, or the file alone."
         ),
     ),
     (

@@ -16,7 +16,7 @@ from backnorm.report import json_schema
 
 pytest.importorskip("onnx", reason="onnx is not installed; make test has it")
 
-from onnx_models import chain_of, constants, node, save_model  # noqa: E402 - it needs onnx
+from onnx_models import chain_of, constants, node, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path

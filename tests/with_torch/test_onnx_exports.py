@@ -92,20 +92,17 @@ def exported(layer: Any, x: Any, *, dynamo: bool, opset: int) -> Any:
     return onnx.load_model_from_string(file.getvalue())
 
 
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 11), (False, 17), (True, 18)])
+@pytest.mark.parametrize("exporter", [("old", 11), ("old", 17), ("dynamo", 18)])
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_exported_layer_keeps_its_law(
-    tmp_path: Path,
-    name: str,
-    dynamo: bool,
-    opset: int,  # noqa: FBT001
+    tmp_path: Path, name: str, exporter: tuple[str, int]
 ) -> None:
     """Old exporters write chains of nodes, new ones operators; the law is that of the layer."""
     make, images, kind, law, expected = LAYERS[name]
     torch.manual_seed(0)
     x = torch.randn(2, 6, 4, 3) if images else torch.randn(2, 5, 6)
     path = tmp_path / "m.onnx"
-    onnx.save(exported(make(), x, dynamo=dynamo, opset=opset), path)
+    onnx.save(exported(make(), x, dynamo=exporter[0] == "dynamo", opset=exporter[1]), path)
     (record,) = audited(str(path))
     assert (record.kind, record.law, codes(record)) == (kind, law, expected)
 
