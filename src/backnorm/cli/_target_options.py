@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["target_options"]
 
 TargetCommand = TypeVar("TargetCommand", bound="Callable[..., None]")
+
+MOST_WORKERS: Final = 2
+"""Processes that are started unasked: each has the whole framework in its memory."""
 
 KINDS: Final = ("batch", "layer", "group", "instance", "rms")
 
@@ -59,6 +63,12 @@ def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> fl
         message = "nan is not a number of seconds; pass for example 60"
         raise click.BadParameter(message)
     return seconds
+
+
+def _workers(_: click.Context, __: click.Parameter, count: int | None) -> int:
+    """Return how many processes share a list: by default two, where there are two cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST_WORKERS, cores or 1) if count is None else count
 
 
 OPTIONS: Final = (
@@ -124,5 +134,14 @@ OPTIONS: Final = (
         metavar="SECONDS",
         callback=_seconds,
         help="Stop a gradient, a probe, or a layer of a model that takes longer.  [default: 120]",
+    ),
+    click.option(
+        "--jobs",
+        "workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        callback=_workers,
+        help="Processes that share the layers of a framework, each with 0.3 to 1 GB of memory.  "
+        "[default: 2, where there are 2 cores]",
     ),
 )

@@ -124,6 +124,7 @@ def audit(
     programs: tuple[ProgramCommand, ...],
     libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
+    workers: int,
     form: str,
     quick: bool,
     control: bool,
@@ -179,7 +180,7 @@ def audit(
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
-    records = list(_with_progress(jobs, seconds, elsewhere))
+    records = list(_with_progress(jobs, seconds, elsewhere, workers))
     if not control:
         records = policy.applied(records, settings.accepted, today_of(ctx))
     unwritten = write_documents(records, files, elsewhere, unit)
@@ -205,7 +206,7 @@ def _defaults() -> tuple[str, ...]:
 
 
 def _with_progress(
-    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
+    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str], workers: int
 ) -> Iterator[Record]:
     """Audit all jobs, and show on stderr which layer and probe are running."""
     from backnorm.audit.thresholds import HANG_SECONDS
@@ -223,6 +224,7 @@ def _with_progress(
             advance,
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
+            workers=workers,
         )
 
 

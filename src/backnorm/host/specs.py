@@ -55,7 +55,7 @@ from .no_subject import NoSubject
 from .pairs import PairRunner, has_modes, in_mode, is_pair, mode_of
 from .runners import LayerRunner, SubjectRunner
 
-__all__ = ["of_framework", "of_object"]
+__all__ = ["names_of_layers", "of_framework", "of_object"]
 
 DTYPES = ("float32", "float64")
 
@@ -64,13 +64,21 @@ def of_framework(calls, asked):
     """Return specs of all normalization layers of a framework.
 
     ``asked`` is a dictionary of what is asked for: the kind, axes, arguments, modes ("train",
-    "eval", "both", or "as it is"), and name, each of which may be missing.
+    "eval", "both", or "as it is"), name, and place, which of them is meant, each of which may be
+    missing.
     """
-    found = []
-    for name, kind, candidate, arguments in calls.layers():
+    found, layers = [], list(calls.layers())
+    if asked.get("place") is not None:
+        layers = [layers[asked["place"]]]
+    for name, kind, candidate, arguments in layers:
         one = dict(asked, name=name, kind=asked.get("kind") or kind, arguments=arguments)
         found += [dict(spec, asked=_is_asked(asked)) for spec in _of_calls(calls, candidate, one)]
     return found
+
+
+def names_of_layers(calls):
+    """Return the names of all normalization layers of a framework, in their order."""
+    return [name for name, _, _, _ in calls.layers()]
 
 
 def of_object(candidate, asked):
