@@ -1301,6 +1301,29 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.unreadable("net.onnx", "DecodeError: Error parsing message"),
+        (
+            "net.onnx cannot be read: DecodeError: Error parsing message. Check it with "
+            "onnx.checker.check_model."
+        ),
+    ),
+    (
+        SubjectError.no_norms("net.onnx"),
+        (
+            "net.onnx has no normalization. It has neither a normalization node nor the nodes that "
+            "exporters write in its place. If the network has batch norm, the exporter has folded "
+            "it into the convolutions: export without folding (PyTorch: "
+            "training=TrainingMode.PRESERVE, do_constant_folding=False)."
+        ),
+    ),
+    (
+        SubjectError.no_norm("net.onnx:/bn", "/bn", ["/bn1", "/bn2"]),
+        (
+            "net.onnx:/bn is not there: no normalization of the file has the name /bn. It has "
+            "/bn1, /bn2. Name one of them, or the file alone."
+        ),
+    ),
+    (
         SubjectError.half_a_pair("net:Norm", "forward"),
         (
             "net:Norm cannot be audited: it has forward, but not backward. It is not a "

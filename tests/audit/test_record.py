@@ -40,7 +40,7 @@ def test_what_came_later_survives_json() -> None:
 def test_a_record_from_before_they_came_is_read() -> None:
     """Without the keys that came later a record has their defaults."""
     plain = Record("f", "batch").to_dict()
-    for name in ("state", "probes", "precision", "parts"):
+    for name in ("state", "probes", "precision", "parts", "forward_only"):
         del plain[name]
     assert Record.from_dict(plain) == Record("f", "batch")
 
@@ -61,7 +61,7 @@ def test_the_keys_are_those_of_schema_2() -> None:
         "errors",
     }
     later = {"audited", "law", "notes", "expected", "state", "probes", "precision", "parts"}
-    assert set(plain) == schema | later
+    assert set(plain) == schema | later | {"forward_only"}
     assert set(plain["coefficients"]) == {"direct", "mean", "variance"}
     assert set(plain["errors"]) == {"y", "dx", "dgamma", "dbeta"}
     finding = {"code", "what", "expected", "got", "causes", "remedy", "ignored"}

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.findings import fault
+from backnorm.audit.forward_only import judge_forward, laws_of, with_file_findings
 from backnorm.audit.measure.gradient import measure
 from backnorm.audit.probes import run_probes, without_the_others
 from backnorm.audit.probes.examination import Examination
@@ -76,8 +77,10 @@ def conduct_by_probes(
     at_work(GRADIENT)
     begin = perf_counter()
     try:
-        measurements = measure(subject, seed)
-        record = judge(subject, measurements)
+        measurements = () if subject.forward_only else measure(subject, seed)
+        laws = laws_of(subject, measurements, seed)
+        record = judge(subject, measurements) if measurements else judge_forward(subject, laws)
+        record = with_file_findings(subject, laws, record)
     except Exception as error:  # noqa: BLE001 - `blamed` tells whose it is
         blame = blamed(subject.name, error)
         why = f"the gradient could not be measured again: {blame.problem}"
@@ -87,7 +90,7 @@ def conduct_by_probes(
         known = replace(record, probes=(_gradient_result(record, perf_counter() - begin),))
         yield known
     if not quick:
-        yield from run_probes(Examination(subject, measurements, known, seed), at_work)
+        yield from run_probes(Examination(subject, measurements, known, seed, laws), at_work)
 
 
 def _gradient_result(record: Record, seconds: float) -> ProbeResult:
@@ -96,6 +99,8 @@ def _gradient_result(record: Record, seconds: float) -> ProbeResult:
     errors = [(name, getattr(record.errors, name)) for name in names]
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors if error is not None)
     what = record.not_judged or f"{record.law}; errors: {listed}"
+    if record.forward_only:
+        what = f"forward only, {record.law}: {record.forward_only}"
     results: dict[bool | None, Result] = {True: "pass", False: "fail", None: "skipped"}
     return ProbeResult("P01", GRADIENT, results[record.sound], what, round(seconds, 4))
 

@@ -222,8 +222,8 @@ class Record(Displayed):
         What the three paths leave of dx, relative to the direct path.
     sound
         Whether the gradient is the derivative of the subject's own forward pass; None where this
-        was not judged: `not_judged` says why, or for a subject that could not be audited the
-        findings.
+        was not judged: `not_judged` or `forward_only` says why, or for a subject that could not be
+        audited the findings.
     not_judged
         Why the gradient of an audited subject was not judged; empty where it was.
     findings
@@ -246,6 +246,9 @@ class Record(Displayed):
         Rounding errors over large means, and over small and large scales.
     parts
         The gradient of one channel, split into its paths.
+    forward_only
+        Why the subject has no gradient, so that its forward pass alone was judged: then `sound` is
+        None, and `through`, coefficients and residual say nothing. Empty for others.
     """
 
     target: str
@@ -266,15 +269,22 @@ class Record(Displayed):
     probes: tuple[ProbeResult, ...] = ()
     precision: tuple[PrecisionPoint, ...] = ()
     parts: ChannelParts | None = None
+    forward_only: str = ""
 
     @property
     def clean(self) -> bool:
-        """Whether its gradient was judged, and no finding counts.
+        """Whether its gradient was judged, if there is one, and no finding counts.
 
         A gradient that is wrong has findings, so that this is false unless they are ignored.
         """
         excused = self.sound is False and any(found.ignored for found in self.findings)
-        return (self.sound is True or excused) and not any(f.counts for f in self.findings)
+        judged = self.sound is True or excused or bool(self.forward_only)
+        return judged and self.audited and not any(f.counts for f in self.findings)
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not known if its gradient is right, though there is one."""
+        return self.sound is None and not self.forward_only
 
     @property
     def complete(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -66,6 +66,11 @@ class Subject:
         What version it is of, in its own words; empty where it does not say.
     parts
         Of how many layers with parameters it is made; 0 where nothing tells.
+    forward_only
+        Why it has no gradient, so that its forward pass alone is judged; empty for others.
+    declared
+        What a model file says of it: eps, momentum, running_mean and running_var, as far as it
+        does, and usual_eps, the eps of all others of its kind in the file, if that is another.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -85,6 +90,8 @@ class Subject:
     optional: bool = False
     version: str = ""
     parts: int = 0
+    forward_only: str = ""
+    declared: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

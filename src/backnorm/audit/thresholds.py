@@ -45,6 +45,7 @@ __all__ = [
     "SMALL_VARIANCE_SHARE",
     "SMOOTH_LIMIT",
     "STALE_LIMIT",
+    "STATED_LIMIT",
     "STRAIGHT_THROUGH_LIMIT",
     "VARIANCE_RULE_LIMIT",
     "VISIBLE_PATH",
@@ -285,6 +286,13 @@ STALE_LIMIT: Final = Threshold(
     "What evaluation uses is a statistic of some step, relative to how far the last step moved it. "
     "The line through y gave it to 5e-15 in float64; the statistic of another step was off by 2e-1 "
     "and more.",
+)
+
+STATED_LIMIT: Final = Threshold(
+    1e-2,
+    "What a normalization computes may differ so much from what its file says: y, or eps relative "
+    "to itself. An eps that is rounded to float16 is off by 5e-4, one that is changed by a factor "
+    "of 2 or more.",
 )
 
 LARGEST_EPS: Final = Threshold(

@@ -1,29 +1,25 @@
-"""Targets as jobs for a child process, and a new child wherever one is lost."""
+"""Targets as jobs for child processes: one after the other, and the layers of a list side by side."""
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import backnorm
 from backnorm.audit.thresholds import HANG_SECONDS
-from backnorm.cli._child import Child, start_child
-from backnorm.cli._progress import AuditJob, ModelProgress, Stage, SubjectProgress
+from backnorm.cli._crew import Crew, audit_job
+from backnorm.cli._progress import AuditJob, Stage
 from backnorm.cli._remote import installed
+from backnorm.cli._side_by_side import Crews
 from backnorm.host.calls import calls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from backnorm.audit.record import Record
 
 __all__ = ["AuditJob", "Stage", "audit_jobs"]
-
-MARGIN: Final = 10.0
-"""Seconds that a child has to end a host which hangs, and to say so, before it is given up too."""
 
 
 def audit_jobs(
@@ -32,37 +28,44 @@ def audit_jobs(
     *,
     seconds: float = HANG_SECONDS,
     environment: dict[str, str] | None = None,
+    workers: int = 1,
 ) -> Iterator[Record]:
-    """Audit targets in a child process.
+    """Audit targets in child processes.
 
     Parameters
     ----------
     jobs
         The targets.
     at_work
-        Called with what is begun.
+        Called with what is begun, in the thread of the caller.
     seconds
         How long the gradient of a subject, or one of its probes, may take.
     environment
         Filled with the versions in other interpreters, as they tell them.
+    workers
+        How many child processes share the list of a framework. Other targets have one.
 
     Yields
     ------
     Record
-        One for each subject, in order. A subject that hangs, or ends the child, before its gradient
-        is judged gets a record that says so. If it does so in a later probe, its record says so
-        among what else is known of it. A layer of a model that does so has such a record too. A new
-        child goes on with what comes next.
+        One for each subject, in order, whatever the number of processes. A subject that hangs, or
+        ends the child, before its gradient is judged gets a record that says so. If it does so in a
+        later probe, its record says so among what else is known of it. A layer of a model that does
+        so has such a record too. A new child goes on with what comes next.
     """
-    crew = _Crew()
+    crews = Crews([Crew() for _ in range(workers)])
     try:
         for job in jobs:
             for one in [job] if job.model else _on_each_backend(job, seconds):
-                yield from _audit_job(crew, one, at_work, seconds)
+                parts = crews.parts_of(one, seconds)
+                if parts:
+                    yield from crews.audit(parts, at_work, seconds)
+                else:
+                    yield from audit_job(crews.first, one, at_work, seconds)
     finally:
+        crews.dismiss()
         if environment is not None:
-            environment.update(crew.told)
-        crew.dismiss()
+            environment.update(crews.told)
 
 
 def _on_each_backend(job: AuditJob, seconds: float) -> list[AuditJob]:
@@ -74,64 +77,3 @@ def _on_each_backend(job: AuditJob, seconds: float) -> list[AuditJob]:
     backends = [name for name in calls.BACKENDS if name in there and job.target in there]
     jobs = [replace(job, environment={calls.VARIABLE: name}) for name in backends]
     return jobs or [job]
-
-
-@dataclass(slots=True)
-class _Crew:
-    """The child that is at work, if any."""
-
-    children: list[Child] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
-
-    def ask(
-        self, job: AuditJob, resumed: Mapping[str, Any], seconds: float
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the messages of a child about a job; a lost child says how it went.
-
-        `resumed` says what an earlier child has done of it.
-        """
-        if not self.children:
-            self.children.append(_start_worker())
-        child = self.children[0]
-        child.send({**asdict(job), **resumed, "seconds": seconds})
-        hosted = job.python or job.environment or job.program
-        for message in child.receive(seconds + MARGIN if hosted else seconds):
-            self.told.update(message.get("environment", {}))
-            if "lost" in message:
-                # With a host it is asked to end, so that it ends the host.
-                garbled = message["lost"] == "garbled"
-                ending = child.end() if hosted and not garbled else child.lost(message)
-                self.children.clear()
-                yield {**message, "ending": ending}
-                return
-            yield message
-            if message.get("left"):
-                # What a subject has left is not to disturb the next one.
-                child.kill()
-                self.children.clear()
-                return
-
-    def dismiss(self) -> None:
-        """End the child."""
-        while self.children:
-            self.children.pop().end()
-
-
-def _start_worker() -> Child:
-    root = Path(next(iter(backnorm.__path__))).parent
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-P", "-m", "backnorm.cli._worker"]
-    return start_child(command, {"PYTHONPATH": os.pathsep.join(paths)})
-
-
-def _audit_job(
-    crew: _Crew, job: AuditJob, at_work: Callable[[Stage], object], seconds: float
-) -> Iterator[Record]:
-    progress = ModelProgress(job, seconds) if job.model else SubjectProgress(job, seconds)
-    while not progress.over:
-        for message in crew.ask(job, progress.resumed, seconds):
-            record = progress.after(message)
-            if not {"lost", "record", "so_far"} & message.keys():
-                at_work(progress.stage)
-            if record is not None:
-                yield record

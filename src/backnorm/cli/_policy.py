@@ -66,13 +66,15 @@ class Policy:
         """
         if not all(record.audited and record.complete for record in records):
             return 2
-        open_ones = [record for record in records if record.sound is None]
+        open_ones = [record for record in records if record.open]
         if self.fail_on == "never" and open_ones:  # there is no 1 that could say so
             return 2
         if any(_is_named(record, targets) for record in open_ones):
             return 2
         fails: dict[str, Callable[[Record], bool]] = {
-            "unsound": lambda record: record.sound is not True and not record.clean,
+            "unsound": lambda record: (
+                record.sound is not True and not record.clean and not record.forward_only
+            ),
             "finding": lambda record: not record.clean,
             "never": lambda _: False,
         }
@@ -142,11 +144,19 @@ def _baseline(name: str | None) -> tuple[Acceptance, ...]:
         raise click.UsageError(str(error)) from error
 
 
+def _is_whole(target: str) -> bool:
+    """Whether a target is a model file, of which no normalization is named."""
+    from backnorm.host.model_file import file_in
+
+    file = file_in(target)
+    return file is not None and not file.node
+
+
 def _is_named(record: Record, targets: Sequence[str]) -> bool:
     """Whether a record is about a target that was named: not a layer of a model or of a list."""
     from backnorm.cli._targets import TARGETS
 
-    names = [target for target in targets if target not in TARGETS]
+    names = [target for target in targets if target not in TARGETS and not _is_whole(target)]
     if len(names) == len(targets):  # an object may give its parts names that are not the target's
         return bool(names)
     return any(record.target == one or record.target.startswith(f"{one} (") for one in names)

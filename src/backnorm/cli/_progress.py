@@ -55,6 +55,10 @@ class AuditJob:
         Whether to make the negative controls of the target in place of its audit.
     program
         The words of a command that speaks the program protocol; empty for other targets.
+    lists
+        Whether to ask for the names of the layers of a framework in place of an audit.
+    place, part
+        Which layer of a framework's list is meant, and its name; None and empty for all of them.
     """
 
     target: str
@@ -69,6 +73,14 @@ class AuditJob:
     axes: str = ""
     control: bool = False
     program: tuple[str, ...] = ()
+    lists: bool = False
+    place: int | None = None
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is about, while the names of its subjects are not known."""
+        return self.part or self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,7 @@ class SubjectProgress:
     @property
     def stage(self) -> Stage:
         """What is at work, for whoever waits."""
-        return Stage(self.name or self.job.target, self.probe, self.done, len(self.names))
+        return Stage(self.name or self.job.name, self.probe, self.done, len(self.names))
 
     def after(self, message: Mapping[str, Any]) -> Record | None:
         """Take a message in; return the record of a subject if it is complete."""
@@ -178,7 +190,7 @@ class SubjectProgress:
     def _at_work(self) -> tuple[str, Kind]:
         if self.done < len(self.names):
             return self.names[self.done]
-        return self.job.target, self.job.kind or "batch"
+        return self.job.name, self.job.kind or "batch"
 
 
 @dataclass(slots=True)

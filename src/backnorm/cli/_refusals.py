@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 FAILING: Final = ("junit", "sarif", "gitlab", "markdown")
 """Documents in which a wrong gradient is a failure."""
 
-__all__ = ["refuse_control", "refuse_mixed", "refuse_twice", "refuse_with_programs"]
+__all__ = [
+    "refuse_control",
+    "refuse_mixed",
+    "refuse_twice",
+    "refuse_with_files",
+    "refuse_with_programs",
+]
 
 
 def refuse_mixed(
@@ -47,6 +53,17 @@ def refuse_with_programs(
     given = given or next((name for name in targets if name in TARGETS), "")
     if programs and given:
         message = f"{given} cannot be used with --program and --library; audit it in another run"
+        raise click.UsageError(message)
+
+
+def refuse_with_files(targets: Sequence[str], given: Mapping[str, object]) -> None:
+    """Raise UsageError if an ONNX file comes with an option about an object of Python."""
+    from backnorm.host.model_file import file_in
+
+    name = next((name for name in targets if file_in(name)), "")
+    option = next((f"--{option}" for option, value in given.items() if value), "")
+    if name and option:
+        message = f"{option} cannot be used with {name}; audit the file in another run"
         raise click.UsageError(message)
 
 

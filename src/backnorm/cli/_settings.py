@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from backnorm.cli._jobs import AuditJob
 
-__all__ = ["is_given", "jobs_of", "named_in", "read_config", "settings_of", "today_of"]
+__all__ = [
+    "PARAMETERS",
+    "is_given",
+    "jobs_of",
+    "named_in",
+    "read_config",
+    "settings_of",
+    "today_of",
+]
 
 USUAL: Final = "pyproject.toml"
 

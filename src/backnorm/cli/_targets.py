@@ -107,6 +107,8 @@ def _layers(
     framework: str, request: AuditRequest, at_work: Callable[[str], object]
 ) -> tuple[Subject, ...]:
     try:
-        return as_asked(framework, request, layers_of(framework, _modes_to_try(request), at_work))
+        modes = _modes_to_try(request)
+        layers = layers_of(framework, modes, at_work, place=request.place)
+        return as_asked(framework, request, layers)
     except NotInstalledError as error:
         raise SubjectError.not_installed(framework, error) from error

@@ -17,6 +17,7 @@ from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.specimens.control import Control, controls_of
 from backnorm.audit.subjects.blame import blamed
+from backnorm.audit.subjects.registry import names_of_layers
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
@@ -57,10 +58,15 @@ def _dismiss() -> None:
 
 def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     begin()
+    if job["lists"]:
+        say({"listed": names_of_layers(job["target"]), "done": True})
+        return
     if job["model"]:
         _answer_model(job, say)
         return
-    request = AuditRequest(job["kind"], job["axes"], job["arguments"], job["modes"])
+    request = AuditRequest(
+        job["kind"], job["axes"], job["arguments"], job["modes"], place=job["place"]
+    )
 
     # What runs where the subjects are: once a target is imported, and before a layer is called.
     known_at_work = _AtWork()

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from backnorm.cli._commands import command_jobs, read_libraries, read_programs
+from backnorm.cli._commands import command_jobs
 from backnorm.cli._documents import document_options, write_documents
-from backnorm.cli._interpreters import read_interpreter
 from backnorm.cli._output import paper, say, show
 from backnorm.cli._policy import policy_options
 from backnorm.cli._refusals import (
     refuse_control,
     refuse_mixed,
     refuse_twice,
+    refuse_with_files,
     refuse_with_programs,
 )
-from backnorm.cli._settings import is_given, jobs_of, named_in, read_config, settings_of, today_of
-from backnorm.cli._shapes import read_shapes
+from backnorm.cli._settings import (
+    PARAMETERS,
+    is_given,
+    jobs_of,
+    named_in,
+    read_config,
+    settings_of,
+    today_of,
+)
+from backnorm.cli._target_options import target_options
 from backnorm.host.calls import FRAMEWORKS
 
 if TYPE_CHECKING:
@@ -36,43 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-KINDS = ("batch", "layer", "group", "instance", "rms")
+SHOWN: Final = ("all", "findings", "failures")
+
 CODE: Final = re.compile(r"[A-Za-z]\d\d")
 """Of a finding or of a probe."""
-
-SHOWN = ("all", "findings", "failures")
-
-
-def _arguments(_: click.Context, __: click.Parameter, text: str | None) -> Any:
-    """Return the value of the JSON of --args."""
-    try:
-        value = None if text is None else json.loads(text)
-    except ValueError as error:
-        message = f"{error}; pass for example '{{\"num_features\": 4}}' or '[4]'"
-        raise click.BadParameter(message) from error
-    if not isinstance(value, dict | list | None):
-        message = f"it must be a JSON object or array, got {text}"
-        raise click.BadParameter(message)
-    return value
-
-
-def _axes(_: click.Context, __: click.Parameter, text: str | None) -> str:
-    """Raise BadParameter if the order of the axes cannot be read."""
-    from backnorm.audit.subjects.axes import read_axes
-    from backnorm.errors import RangeError
-
-    try:
-        return "" if text is None else read_axes(text).text
-    except RangeError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> float | None:
-    """Raise BadParameter for not-a-number, which is in every range."""
-    if seconds is not None and math.isnan(seconds):
-        message = "nan is not a number of seconds; pass for example 60"
-        raise click.BadParameter(message)
-    return seconds
 
 
 def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001
@@ -98,69 +71,7 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
     callback=read_config,
     help="File with [tool.backnorm].  [default: pyproject.toml of the current folder]",
 )
-@click.option("--kind", type=click.Choice(KINDS), help="Kind of normalization, if not guessed.")
-@click.option(
-    "--axes",
-    metavar="LETTERS",
-    callback=_axes,
-    help="Order of the axes of x, if not guessed: N, C for channels, other letters; NHWC, NTC.",
-)
-@click.option(
-    "--args",
-    "arguments",
-    metavar="JSON",
-    callback=_arguments,
-    help="Arguments of the class or function: a JSON object or array.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["train", "eval", "both"]),
-    default="both",
-    show_default=True,
-    help="Which mode to audit.",
-)
-@click.option(
-    "--model", is_flag=True, help="Targets are PyTorch models: audit each layer in its place."
-)
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    callback=read_shapes,
-    help="With --model: shape of an input, 8,3,64,64, or 8,16:1000 for integers below 1000.",
-)
-@click.option(
-    "--python",
-    metavar="INTERPRETER",
-    callback=read_interpreter,
-    help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
-)
-@click.option(
-    "--program",
-    "programs",
-    multiple=True,
-    metavar="CMD",
-    callback=read_programs,
-    help="Audit a program of any language that speaks the program protocol (docs/programs.md); "
-    "backnorm program cpp|c|js|python|rust|julia prints a helper for it.",
-)
-@click.option(
-    "--library",
-    "libraries",
-    multiple=True,
-    metavar="FILE:FUNCTION",
-    callback=read_libraries,
-    help="Audit a C function in a shared library, such as ./libnorm.so:norm.",
-)
-@click.option(
-    "--limit",
-    "seconds",
-    type=click.FloatRange(min=0.0, min_open=True),
-    metavar="SECONDS",
-    callback=_seconds,
-    help="Stop a gradient, a probe, or a layer of a model that takes longer.  [default: 120]",
-)
+@target_options
 @document_options
 @policy_options
 @click.option(
@@ -213,6 +124,7 @@ def audit(
     programs: tuple[ProgramCommand, ...],
     libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
+    workers: int,
     form: str,
     quick: bool,
     control: bool,
@@ -226,6 +138,9 @@ def audit(
     TARGET is package.module:Name, package.module.Name, path/to/file.py:Name, a framework, "engine"
     (backnorm's functions) or "specimens" (layers with known faults). Without TARGET, the targets of
     [tool.backnorm] in pyproject.toml are audited, or else the engine and every installed framework.
+
+    TARGET may be an ONNX file too, model.onnx, or one node of it, model.onnx:NAME. Each
+    normalization is audited in its place; the verdict is "forward only" where there is no gradient.
 
     With --model, TARGET is a torch.nn.Module, or a callable that returns a module or a pair
     (module, inputs). Layers are recognized by the names of their classes (MyNorm, BN2d, RevIN), by
@@ -253,6 +168,10 @@ def audit(
     refuse_with_programs(
         commands, targets, {name: is_given(ctx, parameter) for name, parameter in alone.items()}
     )
+    python_only = ("kind", "axes", "args", "mode", "model", "control")
+    refuse_with_files(
+        targets, {name: is_given(ctx, PARAMETERS.get(name, name)) for name in python_only}
+    )
     settings = settings_of(ctx)
     asked = AuditJob(
         "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
@@ -261,7 +180,7 @@ def audit(
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]
     elsewhere: dict[str, str] = {}
     unit = "control" if control else "layer"
-    records = list(_with_progress(jobs, seconds, elsewhere))
+    records = list(_with_progress(jobs, seconds, elsewhere, workers))
     if not control:
         records = policy.applied(records, settings.accepted, today_of(ctx))
     unwritten = write_documents(records, files, elsewhere, unit)
@@ -287,7 +206,7 @@ def _defaults() -> tuple[str, ...]:
 
 
 def _with_progress(
-    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str]
+    jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str], workers: int
 ) -> Iterator[Record]:
     """Audit all jobs, and show on stderr which layer and probe are running."""
     from backnorm.audit.thresholds import HANG_SECONDS
@@ -305,6 +224,7 @@ def _with_progress(
             advance,
             seconds=HANG_SECONDS if seconds is None else seconds,
             environment=elsewhere,
+            workers=workers,
         )
 
 

@@ -336,6 +336,50 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def unreadable(cls, name: str, got: str) -> SubjectError:
+        """Return the error of a model file that cannot be read."""
+        return cls(
+            name,
+            "a model file",
+            got,
+            "",
+            "Check it with onnx.checker.check_model.",
+            problem=f"{name} cannot be read: {short(last_line(got))}.",
+            code="G27",
+            causes=("it is not an ONNX file", "the file is damaged, or was cut short"),
+        )
+
+    @classmethod
+    def no_norms(cls, name: str) -> SubjectError:
+        """Return the error of a model file without a normalization."""
+        return cls(
+            name,
+            "a normalization",
+            "a model without one",
+            "It has neither a normalization node nor the nodes that exporters write in its place.",
+            "If the network has batch norm, the exporter has folded it into the convolutions: "
+            "export without folding (PyTorch: training=TrainingMode.PRESERVE, "
+            "do_constant_folding=False).",
+            problem=f"{name} has no normalization.",
+            code="G26",
+            causes=("batch norm was folded", "the network has none"),
+        )
+
+    @classmethod
+    def no_norm(cls, name: str, node: str, names: Sequence[str]) -> SubjectError:
+        """Return the error of a model file without a normalization of this name."""
+        return cls(
+            name,
+            "the name of a normalization in the file",
+            node,
+            _has(names),
+            "Name one of them, or the file alone.",
+            problem=f"{name} is not there: no normalization of the file has the name {node}.",
+            code="G26",
+            causes=("the name is misspelt", "the node is not a normalization"),
+        )
+
+    @classmethod
     def unknown_class(cls, name: str) -> SubjectError:
         """Return the error of a class that is neither a pair nor a layer."""
         return cls(

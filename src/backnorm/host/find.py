@@ -10,6 +10,7 @@ import traceback
 import types
 
 from .calls import FRAMEWORKS, calls_of
+from .model_file import file_in
 from .no_subject import NoSubject
 
 __all__ = ["failed", "find", "names_in", "nearest"]
@@ -21,8 +22,13 @@ LISTED = 6
 def find(target, near=()):
     """Import what a target names: package.module:Name, package.module.Name, or path/file.py:Name.
 
+    An ONNX file, or a node of one, file.onnx:node, is an `OnnxFile`.
+
     ``near`` are words that are targets too, for the advice where the module does not exist.
     """
+    file = file_in(target)
+    if file is not None:
+        return file
     if "::" in target:
         raise NoSubject.colons(target.replace("::", ":"))
     place, colon, name = target.rpartition(":")

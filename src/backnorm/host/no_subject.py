@@ -104,6 +104,21 @@ class NoSubject(Exception):
         return cls("whole module", {"names": names})
 
     @classmethod
+    def unreadable(cls, error):
+        """Return the reason of a model file that cannot be read."""
+        return cls("unreadable", {"got": _said(error)})
+
+    @classmethod
+    def no_norms(cls):
+        """Return the reason of a model file without a normalization."""
+        return cls("no norms", {})
+
+    @classmethod
+    def no_norm(cls, name, names):
+        """Return the reason of a model file without this normalization; ``names`` are some."""
+        return cls("no norm", {"node": name, "names": names})
+
+    @classmethod
     def unknown_class(cls):
         """Return the reason of a class that is neither a pair nor a layer."""
         return cls("unknown class", {})

@@ -5,7 +5,9 @@ the subject (see `runners`), ``can``, what that offers beyond the two passes, ``
 the axes of x (see `backnorm.audit.subjects.axes`), ``channels``, the number of channels that it was
 made for, 0 where that is not known, ``given``, whether the kind is known and not a guess,
 ``asked``, whether the user named the kind or the axes, and where parameters have several axes
-``stored``, their shape.
+``stored``, their shape. Of a normalization in a file there are ``forward_only``, why it has no
+gradient; ``declared``, what the file says of it: eps, momentum, running_mean and running_var; and
+``notes``.
 
 How a framework is called stands in its file in ``calls/``, which has
 
@@ -47,12 +49,13 @@ from . import defaults
 from .calls import FRAMEWORKS, calls_of
 from .find import names_in
 from .functions import may_be_none, of_function
+from .model_file import OnnxFile
 from .names import kind_of, name_of, role_of, roots
 from .no_subject import NoSubject
 from .pairs import PairRunner, has_modes, in_mode, is_pair, mode_of
 from .runners import LayerRunner, SubjectRunner
 
-__all__ = ["of_framework", "of_object"]
+__all__ = ["names_of_layers", "of_framework", "of_object"]
 
 DTYPES = ("float32", "float64")
 
@@ -61,13 +64,21 @@ def of_framework(calls, asked):
     """Return specs of all normalization layers of a framework.
 
     ``asked`` is a dictionary of what is asked for: the kind, axes, arguments, modes ("train",
-    "eval", "both", or "as it is"), and name, each of which may be missing.
+    "eval", "both", or "as it is"), name, and place, which of them is meant, each of which may be
+    missing.
     """
-    found = []
-    for name, kind, candidate, arguments in calls.layers():
+    found, layers = [], list(calls.layers())
+    if asked.get("place") is not None:
+        layers = [layers[asked["place"]]]
+    for name, kind, candidate, arguments in layers:
         one = dict(asked, name=name, kind=asked.get("kind") or kind, arguments=arguments)
         found += [dict(spec, asked=_is_asked(asked)) for spec in _of_calls(calls, candidate, one)]
     return found
+
+
+def names_of_layers(calls):
+    """Return the names of all normalization layers of a framework, in their order."""
+    return [name for name, _, _, _ in calls.layers()]
 
 
 def of_object(candidate, asked):
@@ -78,6 +89,8 @@ def of_object(candidate, asked):
     if isinstance(candidate, dict):
         each = ((name, one) for name, one in candidate.items())
         return [spec for name, one in each for spec in of_object(one, dict(asked, name=name))]
+    if isinstance(candidate, OnnxFile):
+        return candidate.specs()
     if hasattr(candidate, "sample_shape") and _runner_of(candidate) is not None:
         return _of_subject(candidate, asked)
     for root in roots(candidate):

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from backnorm.audit.record import Record
 
-__all__ = ["NOT_JUDGED", "Failure", "failures_of"]
+__all__ = ["FORWARD_ONLY", "NOT_JUDGED", "Failure", "failures_of"]
+
+FORWARD_ONLY: Final = "forward-only"
+"""The same where there is no gradient, which is a note."""
 
 NOT_JUDGED: Final = "not-judged"
 """In the place of a code, where a gradient was not judged."""
@@ -27,7 +30,7 @@ class Failure(NamedTuple):
     Attributes
     ----------
     code
-        Of the finding, or `NOT_JUDGED`.
+        Of the finding, or `NOT_JUDGED`, or `FORWARD_ONLY`.
     message
         What was found and what to do, on one line, after the target's name.
     weight
@@ -59,6 +62,9 @@ def failures_of(records: Iterable[Record]) -> Iterator[Failure]:
         lines: list[tuple[str, str, str, Weight]] = []
         if record.not_judged:
             lines.append((NOT_JUDGED, f"Not judged: {record.not_judged}.", "", "error"))
+        if record.forward_only:
+            words = f"Forward only, so that no gradient was judged: {record.forward_only}."
+            lines.append((FORWARD_ONLY, words, "", "note"))
         for found in record.findings:
             weight: Weight = "error" if found.counts else "note"
             if found.ignored:

@@ -15,6 +15,9 @@ __all__ = ["DefinedAt", "fingerprint", "place_of"]
 IN_FILE: Final = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 """The beginning of a target that is defined in a file."""
 
+IN_MODEL: Final = re.compile(r"(?P<file>.+\.onnx)(:|$)")
+"""The beginning of a target in a model file, which has no lines."""
+
 IN_MODULE: Final = re.compile(r"(?P<module>\w+(\.\w+)*)[.:](?P<name>\w+)")
 """The beginning of a target that is defined in a module."""
 
@@ -41,6 +44,9 @@ class DefinedAt(NamedTuple):
 
 def place_of(target: str) -> DefinedAt:
     """Return the file of a target and the line of its definition, as far as they are known."""
+    model = IN_MODEL.match(target)
+    if model is not None:
+        return DefinedAt(_relative(Path(model["file"])))
     match = IN_FILE.match(target)
     if match is not None:
         return _place(Path(match["file"]), match["name"])
@@ -71,8 +77,12 @@ def fingerprint(target: str, code: str, before: int = 0) -> str:
 
 
 def _place(path: Path, name: str) -> DefinedAt:
+    return DefinedAt(_relative(path), _line_defining(path, name))
+
+
+def _relative(path: Path) -> str:
     relative = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return DefinedAt(printable(relative.as_posix()), _line_defining(path, name))
+    return printable(relative.as_posix())
 
 
 def _line_defining(path: Path, name: str) -> int:

@@ -23,7 +23,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "variance": "The share of V in dx, the path through the variance.",
     "residual": "What the three paths leave of dx, relative to D.",
     "sound": "Whether dx, dgamma and dbeta are the derivative of the layer's own forward pass: "
-    "yes, NO, or not judged or not audited, for which a line below gives the reason.",
+    "yes, NO, or not judged or not audited, for which a line below gives the reason; forward only "
+    "where there is no gradient.",
     "findings": "Codes of what was found. N, R and Z are notes, which do not change the exit "
     "status. backnorm explain CODE says what each means.",
     "expected": "For specimens and controls: whether it got the verdict that it must get.",

@@ -104,10 +104,14 @@ def _row(row: Iterable[Text]) -> ET.Element:
 @display_of.register
 def _(record: Record) -> Display:
     verdict = WORDS[record.sound] if record.audited else "not audited"
+    if record.forward_only:
+        verdict = "forward only"
     found = " ".join(dict.fromkeys(finding.code for finding in record.findings))
-    line = f"{record.target}, {verdict}, through {record.through}{', ' * bool(found)}{found}"
+    through = "" if record.forward_only else f", through {record.through}"
+    line = f"{record.target}, {verdict}{through}{', ' * bool(found)}{found}"
     columns, rows = table_of([record])
     why = [f"Not judged: {record.not_judged}."] if record.not_judged else []
+    why += [f"Forward only: {record.forward_only}."] if record.forward_only else []
     below = [*codes([record], 92, IN_PYTHON), *why]
     return Display(line, columns, rows if record.audited else (), below)
 

@@ -194,7 +194,8 @@ def _cells(record: Record, at: int, shared: Shared, *, gallery: bool) -> Iterato
     link = element("a", {"href": f"#target-{at}"}, record.target)
     yield element("th", {"scope": "row"}, link)
     yield _cell("", _verdict(record))
-    for word in (record.kind, record.mode, record.through):
+    through = "-" if record.forward_only else record.through
+    for word in (record.kind, record.mode, through):
         yield _cell("", word if record.audited else "")
     for name in ("direct", "mean", "variance"):
         share: float | None = getattr(record.coefficients, name)
@@ -214,6 +215,8 @@ def _cell(style: str, *children: ET.Element | str) -> ET.Element:
 def _verdict(record: Record) -> ET.Element:
     if not record.audited:
         return element("span", {"class": "open"}, "? not audited")
+    if record.forward_only:
+        return element("span", {"class": "open"}, "? forward only")
     if record.sound is None:
         return element("span", {"class": "open"}, "? not judged")
     if record.sound:
@@ -232,6 +235,8 @@ def _about(record: Record, at: int, shared: Shared) -> Iterator[ET.Element]:
     key = f"target-{at}"
     if record.not_judged:
         yield element("p", {}, f"Not judged: {record.not_judged}.")
+    if record.forward_only:
+        yield element("p", {}, f"Forward only: {record.forward_only}.")
     if record.law:
         yield element("p", {}, f"It normalizes with: {record.law}.")
     if record.state:

@@ -32,8 +32,8 @@ def to_junit(records: Sequence[Record]) -> str:
     -------
     str
         A document. A target that was not judged, or has findings that are not notes, is a failure.
-        A target that could not be audited is an error. Notes are in the output of a test that
-        passed.
+        A target that could not be audited is an error, and one without a gradient is skipped if
+        its forward pass has no findings. Notes are in the output of a test that passed.
 
     Notes
     -----
@@ -47,7 +47,8 @@ def to_junit(records: Sequence[Record]) -> str:
     }
     numbers = {name: str(count) for name, count in counts.items()} | {"time": _seconds(records)}
     root = ET.Element("testsuites", {"name": NAME, **numbers})
-    suite = ET.SubElement(root, "testsuite", {"name": NAME, "skipped": "0", **numbers})
+    skipped = sum(bool(record.forward_only) and record.clean for record in records)
+    suite = ET.SubElement(root, "testsuite", {"name": NAME, "skipped": str(skipped), **numbers})
     properties = ET.SubElement(suite, "properties")
     for name, value in {"backnorm": __version__, **environment()}.items():
         ET.SubElement(properties, "property", {"name": name, "value": printable(value)})
@@ -67,6 +68,10 @@ def _case(record: Record) -> ET.Element:
             "message": printable(" ".join([*whys, *(finding.what for finding in record.findings)])),
         }
         ET.SubElement(case, "failure" if record.audited else "error", attributes).text = text
+    elif record.forward_only:
+        message = printable(f"Forward only: {record.forward_only}.")
+        ET.SubElement(case, "skipped", {"message": message})
+        ET.SubElement(case, "system-out").text = text
     elif record.findings or record.probes:
         ET.SubElement(case, "system-out").text = text
     return case

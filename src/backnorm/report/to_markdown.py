@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from backnorm.errors.base import counted
 from backnorm.errors.printable import printable
 from backnorm.report._failures import failures_of
-from backnorm.report.to_text import VERDICTS, summary
+from backnorm.report.to_text import summary, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,9 +46,9 @@ def to_markdown(records: Sequence[Record]) -> str:
 
 
 def _row(record: Record) -> str:
-    verdict = VERDICTS[record.sound][0] if record.audited else "not audited"
+    verdict = verdict_of(record)[0] if record.audited else "not audited"
     codes = dict.fromkeys(f"({f.code})" if f.ignored else f.code for f in record.findings)
-    through = record.through if record.audited else ""
+    through = record.through if record.audited and not record.forward_only else ""
     cells = (record.target, verdict, through, " ".join(codes))
     return f"| {' | '.join(map(_escaped, cells))} |"
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from backnorm import __version__
 from backnorm.audit.findings import CATALOG, FAMILIES
 from backnorm.audit.record import NOTE_FAMILIES
-from backnorm.report._failures import NOT_JUDGED, failures_of
+from backnorm.report._failures import FORWARD_ONLY, NOT_JUDGED, failures_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,12 +22,23 @@ __all__ = ["to_sarif"]
 
 LEVELS: Final = {"error": "error", "note": "note", "ignored": "note"}
 
+HELP: Final = "The message has the reason. backnorm audit -v says what was measured."
+
 OPEN: Final = {
-    "id": NOT_JUDGED,
-    "shortDescription": {"text": "The gradient was not judged."},
-    "help": {"text": "The message has the reason. backnorm audit -v says what was measured."},
-    "defaultConfiguration": {"level": "error"},
+    NOT_JUDGED: {
+        "id": NOT_JUDGED,
+        "shortDescription": {"text": "The gradient was not judged."},
+        "help": {"text": HELP},
+        "defaultConfiguration": {"level": "error"},
+    },
+    FORWARD_ONLY: {
+        "id": FORWARD_ONLY,
+        "shortDescription": {"text": "There is no gradient: only the forward pass was judged."},
+        "help": {"text": HELP},
+        "defaultConfiguration": {"level": "note"},
+    },
 }
+"""The rules of what is not a finding."""
 
 
 def to_sarif(records: Sequence[Record]) -> str:
@@ -41,9 +52,10 @@ def to_sarif(records: Sequence[Record]) -> str:
     Returns
     -------
     str
-        JSON. A rule is a code of `backnorm explain`, or ``not-judged``; a result is a finding of a
-        target, in the line that defines the target. A finding that is ignored is a suppressed
-        result. `executionSuccessful` is false where something was not audited.
+        JSON. A rule is a code of `backnorm explain`, or ``not-judged``, or ``forward-only``, which
+        is a note; a result is a finding of a target, in the line that defines the target. A finding
+        that is ignored is a suppressed result. `executionSuccessful` is false where something was
+        not audited.
 
     Notes
     -----
@@ -71,8 +83,8 @@ def to_sarif(records: Sequence[Record]) -> str:
 
 
 def _rule(code: str) -> Mapping[str, Any]:
-    if code == NOT_JUDGED:
-        return OPEN
+    if code in OPEN:
+        return OPEN[code]
     entry = CATALOG[code]
     title = next(family.title for family in FAMILIES if code in family.entries)
     return {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from backnorm.audit.record import Finding, Record
 
-__all__ = ["SHOWN", "codes", "details", "summary", "table_of", "to_text"]
+__all__ = ["SHOWN", "codes", "details", "summary", "table_of", "to_text", "verdict_of"]
 
 LABEL: Final = 10
 """Width of "expected" and the like in the findings."""
@@ -35,7 +35,10 @@ VERDICTS: Final[Mapping[bool | None, tuple[str, str]]] = {
     False: ("NO", "bold red"),
     None: ("not judged", "yellow"),
 }
-"""Word and style of each verdict."""
+"""Word and style of each verdict on a gradient."""
+
+FORWARD_ONLY: Final = ("forward only", "cyan")
+"""The same where there is no gradient."""
 
 NARROW: Final = 72
 """Columns of a paragraph, beside a margin of 20: longer lines are hard to read."""
@@ -149,15 +152,10 @@ def _verdicts(records: Sequence[Record], unit: str) -> str:
     audited = [record for record in records if record.audited]
     if records and not audited:
         return f"{counted(len(records), unit)} could not be audited."
-    sound, unsound, unjudged = (
-        sum(record.sound is verdict for record in audited) for verdict in (True, False, None)
-    )
-    verdicts = f"{sound} sound" + (f", {unsound} not sound" if unsound else "")
-    verdicts += f", {unjudged} not judged" if unjudged else ""
-    sentences = [f"{counted(len(audited), unit)} audited: {verdicts}."]
+    sentences = [f"{counted(len(audited), unit)} audited: {_counts(audited)}."]
     others = sum(record.sound is True and not record.clean for record in audited)
     if others:
-        whose = f" of the sound {unit}s" if unsound or unjudged else ""
+        whose = f" of the sound {unit}s" if any(r.sound is not True for r in audited) else ""
         sentences.append(f"{others}{whose} {'has' if others == 1 else 'have'} other findings.")
     ignored = sum(bool(found.ignored) for record in records for found in record.findings)
     if ignored:
@@ -169,6 +167,22 @@ def _verdicts(records: Sequence[Record], unit: str) -> str:
     if met:
         sentences.append(f"{sum(met)} of {len(met)} got the expected verdict.")
     return " ".join(sentences)
+
+
+def _counts(audited: Sequence[Record]) -> str:
+    """Say how many records have each verdict; of those without a gradient how many are wrong."""
+    without = [record for record in audited if record.forward_only]
+    numbers = {
+        "sound": sum(record.sound is True for record in audited),
+        "not sound": sum(record.sound is False for record in audited),
+        "not judged": sum(record.open for record in audited),
+        "forward only": len(without),
+    }
+    if len(without) == len(audited) > 0:
+        del numbers["sound"]
+    said = [f"{n} {what}" for what, n in numbers.items() if n or what == "sound"]
+    wrong = sum(not record.clean for record in without)
+    return ", ".join(said) + (f" ({wrong} with findings)" if wrong else "")
 
 
 def _impossible(records: Sequence[Record]) -> Iterator[str]:
@@ -185,10 +199,11 @@ def _impossible(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _not_judged(records: Sequence[Record]) -> Iterator[str]:
-    """Say in one line why layers were not judged."""
-    whys = [record.not_judged for record in records if record.not_judged]
-    if whys:
-        yield f"Not judged: {_counted(whys)}."
+    """Say in a line each why layers were not judged, and why they have no gradient."""
+    for head, name in (("Not judged", "not_judged"), ("Forward only", "forward_only")):
+        whys = [why for record in records if record.audited and (why := getattr(record, name))]
+        if whys:
+            yield f"{head}: {_counted(whys)}."
 
 
 def _counted(whys: Sequence[str]) -> str:
@@ -211,18 +226,24 @@ def _cells(record: Record, *, gallery: bool) -> Iterator[Text]:
     if not record.audited:
         yield from (*(Text("") for _ in range(7)), Text("not audited", style="yellow"))
     else:
-        for word in (record.kind, record.mode, record.through):
+        through = "-" if record.forward_only else record.through
+        for word in (record.kind, record.mode, through):
             yield Text(word)
         shares = record.coefficients
         for share in (shares.direct, shares.mean, shares.variance):
             yield Text(_share(share))
         yield Text("" if record.residual is None else f"{record.residual:.0e}")
-        yield Text(*VERDICTS[record.sound])
+        yield Text(*verdict_of(record))
     shown = (f"({found.code})" if found.ignored else found.code for found in record.findings)
     yield Text(" ".join(dict.fromkeys(shown)))
     if gallery:
         words = {True: Text("yes"), False: Text("NO", style="bold red"), None: Text("")}
         yield words[record.as_expected()]
+
+
+def verdict_of(record: Record) -> tuple[str, str]:
+    """Return word and style of the verdict on what was audited."""
+    return FORWARD_ONLY if record.forward_only else VERDICTS[record.sound]
 
 
 def _share(share: float | None) -> str:
@@ -246,7 +267,7 @@ def _notes(records: Sequence[Record]) -> Iterator[str]:
 
 def _details(records: Sequence[Record], width: int) -> Iterator[str]:
     for record in records:
-        if record.findings or record.probes or record.state or record.not_judged:
+        if record.findings or record.probes or record.state or record.open:
             yield from (*details(record, min(width, NARROW + 20)), "")
 
 
@@ -255,6 +276,8 @@ def details(record: Record, width: int = NARROW + 20) -> Iterator[str]:
     yield printable(record.target)
     if record.not_judged:
         yield from _wrapped(record.not_judged, "  not judged: ", width)
+    if record.forward_only:
+        yield from _wrapped(f"{record.forward_only}.", "  forward only: ", width)
     for number, finding in enumerate(record.findings):
         yield from ("",) if number else ()
         yield from _finding(finding, width)

@@ -123,6 +123,8 @@ def _explanation(record: Record, through: Path) -> str:
     measured = f"goes through {record.through}" if record.audited else "could not be audited"
     numbers = f"direct {shares.direct}, mean {shares.mean}, variance {shares.variance}"
     words = {True: "sound", False: "not sound", None: f"not judged: {record.not_judged}"}
+    if record.forward_only:
+        words[None] = f"forward only: {record.forward_only}"
     verdict = f"{words[record.sound]}; {record.law}; {numbers}; residual {record.residual}"
     target = record.target
     first = f"The gradient of {target} must be right and go through {through}; it {measured}."

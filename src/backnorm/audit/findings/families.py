@@ -9,6 +9,7 @@ from backnorm.audit.findings.cut_short import CUT_SHORT
 from backnorm.audit.findings.faulty import FAULTY
 from backnorm.audit.findings.gradient import GRADIENT
 from backnorm.audit.findings.inputs import INPUTS
+from backnorm.audit.findings.law import LAW
 from backnorm.audit.findings.orders import ORDERS
 from backnorm.audit.findings.place import PLACE
 from backnorm.audit.findings.precision import PRECISION
@@ -82,6 +83,13 @@ FAMILIES: Final = (
         "The gradient is compared with the derivative on special inputs: other shapes, other "
         "memory orders, constant channels, large values.",
         INPUTS,
+    ),
+    Family(
+        "The forward pass in a model file is wrong",
+        "A normalization of an ONNX file is run as it stands there, and its law is compared with "
+        "what the file says of it; see [ONNX files](onnx.md). The verdict on the gradient does not "
+        "change: most files have none.",
+        LAW,
     ),
     Family(
         "Precision is lost",

@@ -168,6 +168,8 @@ def _outputs(subject: Subject, inputs: Inputs) -> tuple[AnyArray | None, AnyArra
     """Return y and dx of a subject, each None where it is not finite."""
     with np.errstate(all="ignore"):
         try:
+            if subject.forward_only:
+                return inputs.forward(subject), None
             run = inputs.run(subject)
         except SubjectError as error:
             if error.code != NOT_FINITE:

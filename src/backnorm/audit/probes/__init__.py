@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from backnorm.audit.findings import finding
 from backnorm.audit.probes.axes import empty_batch, other_axes
 from backnorm.audit.probes.blind_spots import blind_spots
+from backnorm.audit.probes.declared import declared_momentum
 from backnorm.audit.probes.examination import (
     Examination,
     Probe,
@@ -36,11 +37,12 @@ from backnorm.audit.subjects.blame import blamed
 from backnorm.audit.thresholds import HUNG_PROBES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from backnorm.audit.subject import Subject
     from backnorm.errors import SubjectError
 
-__all__ = ["PROBES", "run_probes", "with_lost", "without_the_others"]
+__all__ = ["FILE_PROBE", "PROBES", "run_probes", "with_lost", "without_the_others"]
 
 PROBES: Final = (
     Probe("P10", "later calls", later_calls),
@@ -67,6 +69,17 @@ PROBES: Final = (
 )
 """All probes, in the order in which they run."""
 
+FILE_PROBE: Final = Probe("P20", "momentum of the file", declared_momentum)
+"""The probe of what a model file says."""
+
+FORWARD: Final[Mapping[str, set[str]]] = {
+    "P11": {"state"},
+    "P60": set(),
+    "P61": set(),
+    "P62": {"float16", "bfloat16"},
+}
+"""Codes of the probes that need no gradient, and of what the subject must offer one thing."""
+
 
 FAILS_LATER: Final = "S12"
 """The finding of a call that fails after others, which each probe of later calls may make."""
@@ -92,7 +105,7 @@ def run_probes(examination: Examination, at_work: Callable[[str], object]) -> It
     """
     record = examination.record
     done = {result.code for result in record.probes}
-    for probe in PROBES:
+    for probe in _probes_of(examination.subject):
         if probe.code in done:
             continue
         begin = perf_counter()
@@ -120,7 +133,7 @@ def with_lost(record: Record, name: str, error: SubjectError, seconds: float) ->
     seconds
         How long the probe took.
     """
-    probe = next(one for one in PROBES if one.name == name)
+    probe = next(one for one in (*PROBES, FILE_PROBE) if one.name == name)
     return _with(record, probe, _lost(probe, error), seconds)
 
 
@@ -131,6 +144,14 @@ def without_the_others(record: Record, why: str) -> Record:
         if probe.code not in done:
             record = _with(record, probe, skipped(why.rstrip(".")), 0.0)
     return record
+
+
+def _probes_of(subject: Subject) -> list[Probe]:
+    """Return the probes of a subject: few without a gradient, one more for one in a file."""
+    can = subject.runner.can
+    possible = {code for code, needs in FORWARD.items() if not needs or needs & can}
+    usual = [p for p in PROBES if not subject.forward_only or p.code in possible]
+    return [*usual, FILE_PROBE] if subject.declared and "state" in can else usual
 
 
 def _run(probe: Probe, examination: Examination) -> ProbeOutcome:

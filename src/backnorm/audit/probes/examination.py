@@ -11,6 +11,7 @@ import numpy as np
 from backnorm.audit.record import IMPOSSIBLE
 
 if TYPE_CHECKING:
+    from backnorm.audit.measure.forward_law import ForwardLaw
     from backnorm.audit.measure.gradient import Measurement
     from backnorm.audit.record import Finding, PrecisionPoint, Record, Result
     from backnorm.audit.subject import Subject
@@ -41,12 +42,15 @@ class Examination:
         The verdict and the results of earlier probes.
     seed
         Seed of the random inputs.
+    laws
+        The forward law in each dtype.
     """
 
     subject: Subject
     measurements: tuple[Measurement, ...]
     record: Record
     seed: int
+    laws: tuple[ForwardLaw, ...]
 
     @property
     def finest(self) -> Measurement:

@@ -87,7 +87,7 @@ def over_scales(examination: Examination) -> ProbeOutcome:
 
 def series_for(examination: Examination, subject: Subject, dtype: str) -> Series | None:
     """Draw what the inputs of a sweep share; None where no law is known."""
-    forward_law, rng = examination.measurements[0].forward_law, examination.rng("exact law")
+    forward_law, rng = examination.laws[0], examination.rng("exact law")
     law = exact_law(examination.subject, forward_law, rng, batch=BATCH)
     if law is None:
         return None

@@ -137,9 +137,7 @@ def _measured_storage(
 def _normalizes_with(examination: Examination) -> Literal["batch", "blend"] | None:
     """Return what training normalizes with; None where y does not show it, as behind a relu."""
     modes: dict[str, Literal["batch", "blend"]] = {"batch": "batch", "other": "blend"}
-    shown = (
-        examination.subject.call in ("train", "both") and examination.finest.forward_law.straight
-    )
+    shown = examination.subject.call in ("train", "both") and examination.laws[-1].straight
     return modes.get(examination.record.mode) if shown else None
 
 

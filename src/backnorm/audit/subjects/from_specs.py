@@ -127,6 +127,9 @@ def _plain_subject(spec: Mapping[str, Any]) -> Subject:
         optional=spec["optional"],
         version=spec["version"],
         parts=spec.get("parts", 0),
+        notes=tuple(spec.get("notes", ())),
+        forward_only=spec.get("forward_only", ""),
+        declared=dict(spec.get("declared", {})),
     )
 
 

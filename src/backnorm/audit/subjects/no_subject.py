@@ -26,6 +26,9 @@ ERRORS: Final[Mapping[str, Callable[..., SubjectError]]] = {
     "signature": SubjectError.no_signature,
     "half a pair": SubjectError.half_a_pair,
     "whole module": SubjectError.whole_module,
+    "unreadable": SubjectError.unreadable,
+    "no norms": SubjectError.no_norms,
+    "no norm": SubjectError.no_norm,
     "unknown class": SubjectError.unknown_class,
     "unknown object": SubjectError.unknown_object,
 }

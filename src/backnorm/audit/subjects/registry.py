@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backnorm.audit.kinds import Kind
     from backnorm.audit.subjects.request import Modes
 
-__all__ = ["as_subject", "layers_of", "subjects_of"]
+__all__ = ["as_subject", "layers_of", "names_of_layers", "subjects_of"]
 
 
 def as_subject(
@@ -86,9 +86,13 @@ def subjects_of(
 
 
 def layers_of(
-    framework: str, modes: Modes, at_work: Callable[[str], object] = lambda _: None
+    framework: str,
+    modes: Modes,
+    at_work: Callable[[str], object] = lambda _: None,
+    *,
+    place: int | None = None,
 ) -> tuple[Subject, ...]:
-    """Make subjects of all normalization layers of a framework.
+    """Make subjects of the normalization layers of a framework.
 
     Parameters
     ----------
@@ -98,6 +102,8 @@ def layers_of(
         In which modes.
     at_work
         Called with the name of each before it is tried.
+    place
+        Which one of the framework's list; None for all.
 
     Returns
     -------
@@ -111,9 +117,14 @@ def layers_of(
     """
     if importlib.util.find_spec(framework) is None:
         raise NotInstalledError.framework(framework)
-    request = AuditRequest(modes=modes)
+    request = AuditRequest(modes=modes, place=place)
     make = partial(specs.of_framework, calls_of(framework), request.to_dict())
     return _made(framework, make, at_work)
+
+
+def names_of_layers(framework: str) -> list[str]:
+    """Return the names in a framework's list; the framework must be installed."""
+    return list(specs.names_of_layers(calls_of(framework)))
 
 
 def _made(

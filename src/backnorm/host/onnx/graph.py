@@ -1,0 +1,159 @@
+"""A graph of an ONNX model: who makes and who reads a value, and what is constant in it."""
+
+import os
+
+import numpy as np
+import onnx
+from onnx import inliner, numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+__all__ = ["DEFAULT_DOMAIN", "OnnxGraph", "attribute", "graphs_of", "read_model"]
+
+DEFAULT_DOMAIN = ("", "ai.onnx")
+
+LARGEST = 1 << 31
+"""Bytes that protocol buffers hold; what is larger has its weights in files beside."""
+
+
+def read_model(path):
+    """Return the model in a file, with its functions put in place; weights beside stay there."""
+    model = onnx.load(path, load_external_data=False)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    if os.path.getsize(path) < LARGEST:
+        try:
+            model = shape_inference.infer_shapes(model)
+        except Exception:
+            # Shapes then are those that the file tells.
+            return model
+    return model
+
+
+def graphs_of(model, folder):
+    """Yield the graph of a model, and those in its branches and loops."""
+    waiting = [(model.graph, None)]
+    while waiting:
+        proto, outer = waiting.pop()
+        graph = OnnxGraph(model, proto, outer, folder)
+        yield graph
+        inner = [item.g for node in proto.node for item in node.attribute if item.HasField("g")]
+        waiting += [(one, graph) for one in inner]
+
+
+def attribute(node, name, default=None):
+    """Return the value of an attribute of a node."""
+    for item in node.attribute:
+        if item.name == name:
+            return onnx.helper.get_attribute_value(item)
+    return default
+
+
+class OnnxGraph:
+    """A graph, and what the graphs around it hold."""
+
+    def __init__(self, model, proto, outer, folder):
+        self.model, self.nodes, self.outer, self.folder = model, list(proto.node), outer, folder
+        self.tensors = {one.name: one for one in proto.initializer}
+        self.makers = {name: node for node in self.nodes for name in node.output if name}
+        self.readers = {}
+        for node in self.nodes:
+            for name in set(_read_by(node)):
+                self.readers.setdefault(name, []).append(node)
+        self.outputs = {one.name for one in proto.output}
+        known = list(proto.input) + list(proto.value_info) + list(proto.output)
+        self.types = {one.name: one.type.tensor_type for one in known}
+        self.constants = {}
+
+    def maker(self, name):
+        """Return the node that makes a value; None if it is given."""
+        return self.makers.get(name)
+
+    def reader(self, name):
+        """Return the one node that reads a value; None if there are others, or none."""
+        found = self.readers.get(name, [])
+        return found[0] if len(found) == 1 and name not in self.outputs else None
+
+    def is_constant(self, name):
+        """Whether a value follows from the tensors of the model alone."""
+        if name not in self.constants:
+            node = self.makers.get(name)
+            self.constants[name] = False
+            if node is None:
+                outer = self.outer is not None and self.outer.is_constant(name)
+                self.constants[name] = name in self.tensors or outer
+            elif not any(item.HasField("g") for item in node.attribute):
+                inputs = [one for one in node.input if one]
+                self.constants[name] = node.op_type != "RandomNormal" and all(
+                    self.is_constant(one) for one in inputs
+                )
+        return self.constants[name]
+
+    def value(self, name):
+        """Return a constant as an array."""
+        if name in self.tensors:
+            return self._array(self.tensors[name])
+        if name not in self.makers:
+            return self.outer.value(name)
+        nodes, tensors = self.behind([name])
+        graph = onnx.helper.make_graph(
+            nodes, "constant", [], [onnx.helper.make_empty_tensor_value_info(name)], tensors
+        )
+        made = onnx.helper.make_model(graph, opset_imports=self.model.opset_import)
+        return np.asarray(ReferenceEvaluator(made).run(None, {})[0])
+
+    def add(self, name, array):
+        """Add a constant."""
+        self.tensors[name] = numpy_helper.from_array(array, name)
+
+    def behind(self, names):
+        """Return the nodes and tensors that constants are made of, in order."""
+        nodes, tensors, seen = [], [], set()
+
+        def visit(name):
+            if name in seen or not name:
+                return
+            seen.add(name)
+            node = self.makers.get(name)
+            if node is None:
+                tensors.append(numpy_helper.from_array(self.value(name), name))
+                return
+            for one in node.input:
+                visit(one)
+            if all(node is not other for other in nodes):
+                nodes.append(node)
+                seen.update(node.output)
+
+        for name in names:
+            visit(name)
+        return nodes, tensors
+
+    def shape(self, name):
+        """Return the lengths of a value's axes, None where unknown; None without a rank."""
+        if self.is_constant(name):
+            return list(self.value(name).shape)
+        known = self._type(name)
+        if known is None or not known.HasField("shape"):
+            return None
+        return [one.dim_value if one.HasField("dim_value") else None for one in known.shape.dim]
+
+    def dtype(self, name):
+        """Return ONNX's number of the dtype of a value; that of float32 where it is unknown."""
+        known = self._type(name)
+        return known.elem_type if known is not None and known.elem_type else 1
+
+    def _type(self, name):
+        if name in self.types:
+            return self.types[name]
+        return self.outer._type(name) if self.outer is not None else None
+
+    def _array(self, tensor):
+        return numpy_helper.to_array(tensor, self.folder)
+
+
+def _read_by(node):
+    """Return what a node reads, also in its branches."""
+    names = [name for name in node.input if name]
+    for item in node.attribute:
+        if item.HasField("g"):
+            names += [name for inner in item.g.node for name in _read_by(inner)]
+    return names
