@@ -14,7 +14,7 @@ LEAST = 5
 
 TABLE = re.compile(r"<table>\n<thead>.*?</table>", re.DOTALL)
 ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
-HEADING = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+HEADING = re.compile(r"<th(?: [^>]*)?>(.*?)</th>", re.DOTALL)
 CELL = re.compile(r"<td")
 MARKUP = re.compile(r"<[^>]*>")
 

@@ -129,11 +129,11 @@ def test_every_figure_has_its_command() -> None:
 
 
 def test_every_script_is_named() -> None:
-    """CONTRIBUTING or the Makefile says what each script of tools/ is for."""
+    """CONTRIBUTING, the Makefile or the architecture says what each script of tools/ is for."""
     tools = pages.DOCS.parent / "tools"
     text = "".join(
         (tools.parent / name).read_text(encoding="utf-8")
-        for name in ("CONTRIBUTING.md", "Makefile")
+        for name in ("CONTRIBUTING.md", "Makefile", "docs/architecture.md")
     )
     scripts = [path.name for path in tools.glob("*.py") if not path.name.startswith("_")]
     assert len(scripts) >= 7
