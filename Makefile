@@ -144,9 +144,9 @@ architectures:
 	$(MAKE) .venv-architectures/.with-torch .venv-architectures/.with-architectures VENV=.venv-architectures
 	PYTHONPATH=tests .venv-architectures/bin/python tools/pages.py architectures
 
-# The pages of the audit and of the lab in a real browser: Chromium, which is the system's own (apt-get install chromium).
+# The pages of the audit, of the lab and of the site in a real browser: Chromium, which is the system's own (apt-get install chromium).
 test-browser:
-	$(MAKE) test TEST_EXTRAS='test torch browser' ARGS='$(or $(ARGS),tests/browser)'
+	$(MAKE) test TEST_EXTRAS='test torch browser docs' ARGS='$(or $(ARGS),tests/browser)'
 
 # What docs/ shows of it.
 pictures:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-LEAST = 6
+LEAST = 5
 """Columns of a table that does not fit on a phone."""
 
 TABLE = re.compile(r"<table>\n<thead>.*?</table>", re.DOTALL)
 ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
-HEADING = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+HEADING = re.compile(r"<th(?: [^>]*)?>(.*?)</th>", re.DOTALL)
 CELL = re.compile(r"<td")
 MARKUP = re.compile(r"<[^>]*>")
 
@@ -32,10 +32,14 @@ def labelled(table: str) -> str:
 
     def row(match: re.Match[str]) -> str:
         left = iter(headings)
-        cells = CELL.sub(lambda cell: f'{cell[0]} role="cell" data-heading="{next(left)}"', match[0])
+        cells = CELL.sub(
+            lambda cell: f'{cell[0]} role="cell" data-heading="{next(left)}"', match[0]
+        )
         return cells.replace("<th", '<th role="columnheader"').replace("<tr", '<tr role="row"')
 
-    return ROW.sub(row, table).replace("<table", f'<table role="table" data-columns="{len(headings)}"')
+    return ROW.sub(row, table).replace(
+        "<table", f'<table role="table" data-columns="{len(headings)}"'
+    )
 
 
 def on_page_content(content: str, **_: Any) -> str:

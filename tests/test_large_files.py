@@ -1,4 +1,4 @@
-"""The costs of large files: what the script writes is what it says, and each format is converted."""
+"""The costs of large files: the file is what the script says, and each format is converted."""
 
 from __future__ import annotations
 
@@ -46,5 +46,7 @@ def test_a_model_goes_round_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert large_files.summary(found).startswith("conversions without a new .pt: ")
     expected = large_files.arrays(2, 10**5)
     with np.load(tmp_path / "model.npz") as arrays:
-        assert all(np.array_equal(arrays[name], expected[name]) for name in arrays if "conv" in name)
+        assert all(
+            np.array_equal(arrays[name], expected[name]) for name in arrays if "conv" in name
+        )
         assert {name for name in expected if "conv" in name} <= set(arrays)

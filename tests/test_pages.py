@@ -74,6 +74,47 @@ def test_lines_break_where_they_may(case: str) -> None:
     assert docs_module("breaks").with_breaks(before) == after
 
 
+TABLE = """<table>
+<thead>
+<tr>
+<th>{}</th>
+</tr>
+</thead>
+<tbody>
+<tr>
+<td>{}</td>
+</tr>
+</tbody>
+</table>"""
+
+
+def test_a_wide_table_has_headings_beside_its_values() -> None:
+    """A narrow one stays as it is."""
+    tables = docs_module("tables")
+    narrow = TABLE.format("</th>\n<th>".join("abcd"), "</td>\n<td>".join("1234"))
+    assert tables.with_headings(narrow) == narrow
+    wide = TABLE.format(
+        "</th>\n<th>".join(["<code>a</code>", *"bcde"]), "</td>\n<td>".join("12345")
+    )
+    made = tables.with_headings(wide)
+    assert '<table role="table" data-columns="5">' in made
+    assert made.count('<tr role="row">') == 2
+    assert made.count('<th role="columnheader">') == 5
+    for heading, value in zip("abcde", "12345", strict=True):
+        assert f'<td role="cell" data-heading="{heading}">{value}</td>' in made
+
+
+def test_a_menu_has_the_name_of_its_section() -> None:
+    """What has no title keeps its label."""
+    page = """<nav aria-labelledby="__nav_1_label"><label class="md-nav__title" for="__nav_1">
+        <span class="icon"></span> The  start &amp; more </label></nav>
+        <nav aria-labelledby="__nav_2_label"></nav><div data-md-component="search" role="dialog">"""
+    made = docs_module("landmarks").with_names(page)
+    assert '<nav aria-label="The start &amp; more">' in made
+    assert '<nav aria-labelledby="__nav_2_label">' in made
+    assert made.endswith('<div data-md-component="search" role="dialog" aria-label="Search">')
+
+
 def test_every_figure_has_its_command() -> None:
     """CONTRIBUTING names each picture of docs/, and what writes it."""
     text = (pages.DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -85,6 +126,18 @@ def test_every_figure_has_its_command() -> None:
     ]
     assert len(pictures) >= 10
     assert [name for name in pictures if f"`{name}`" not in text] == []
+
+
+def test_every_script_is_named() -> None:
+    """CONTRIBUTING, the Makefile or the architecture says what each script of tools/ is for."""
+    tools = pages.DOCS.parent / "tools"
+    text = "".join(
+        (tools.parent / name).read_text(encoding="utf-8")
+        for name in ("CONTRIBUTING.md", "Makefile", "docs/architecture.md")
+    )
+    scripts = [path.name for path in tools.glob("*.py") if not path.name.startswith("_")]
+    assert len(scripts) >= 7
+    assert [name for name in scripts if f"tools/{name}" not in text] == []
 
 
 def test_a_table_is_written_between_its_marks() -> None:

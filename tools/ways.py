@@ -2,8 +2,8 @@
 
     python tools/ways.py WAY [OTHER] [--suite resnet50]... [--rounds 5]
 
-A way is a list such as `kernel=native-avx2,dtype=bfloat16`, of `sums`, `kernel` and `dtype`; what it
-does not name is the default. Without OTHER all of OTHER is the default. Each shape is timed in one
+A way is a list such as `kernel=native-avx2,dtype=bfloat16`, of `sums`, `kernel` and `dtype`; what
+it does not name is the default, and so is OTHER if it is not given. Each shape is timed in one
 process, in both layouts and passes, with a given output; of each call the lower quartile counts,
 since other programs may hold a core.
 
