@@ -8,7 +8,7 @@ from backnorm import kernels
 from backnorm.errors import NotInstalledError, UnknownNameError
 from backnorm.kernels import native_kernel
 
-KNOWN_LEVELS = ("avx512", "avx2", "baseline")
+KNOWN_LEVELS = ("avx512", "avx512-without-bf16", "avx2", "baseline")
 
 
 def test_numpy_is_always_there_and_last() -> None:

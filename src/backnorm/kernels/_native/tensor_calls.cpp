@@ -246,12 +246,8 @@ void use_large(int64_t bytes) { large = bytes; }
 bool result_is_like(nb::handle x, nb::handle dy) { return ResultFormat(x, dy, large).is_like; }
 
 bool has_memory(nb::handle tensor) {
-    try {
-        const dlpack::Tensor t = tensor_of(tensor);
-        return t.data && t.device.type == dlpack::cpu;
-    } catch (const nb::python_error&) {
-        return false;
-    }
+    const dlpack::Tensor t = tensor_of(tensor);
+    return t.data && t.device.type == dlpack::cpu;
 }
 
 bool increment(nb::handle counter) {

@@ -27,7 +27,7 @@ int backward_tensors(int level, nanobind::handle dy, nanobind::handle x, nanobin
 // x, dy and y may have to be laid out as dx first, and an output that is absent may have to be given after all.
 enum class Outcome { needs_layout, done, needs_output };
 
-// Whether a tensor has memory on the CPU.
+// Whether a tensor has memory on the CPU; Python's error of a tensor without storage.
 bool has_memory(nanobind::handle tensor);
 
 // Whether y of x, or dx of x and dy, is a small tensor with the strides of x.

@@ -57,12 +57,16 @@ bool is_exact(nb::handle tensor) {
 bool is_exact_or_none(nb::handle tensor) { return tensor.is_none() || is_exact(tensor); }
 
 // Whether a tensor of an exact type is memory of this process and nothing else. memory.py asks for the tensor's dispatch
-// keys, which takes three times as long. A lazy copy must be found before its memory is asked for. Then wrappers and tensors of zeros
-// have no memory, and all else that is not dense and on the CPU is no tensor of DLPack.
+// keys, which takes three times as long. Wrappers and tensors of zeros have no memory, and all else that is not dense and
+// on the CPU is no tensor of DLPack. Lazy copies are found first, since DLPack would have their memory copied.
 bool is_plain(nb::handle tensor) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ask.special); ++i)
-        if (is_true(call(PyTuple_GET_ITEM(ask.special, i), tensor).ptr())) return false;
-    return has_memory(tensor);
+    try {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ask.special); ++i)
+            if (is_true(call(PyTuple_GET_ITEM(ask.special, i), tensor).ptr())) return false;
+        return has_memory(tensor);
+    } catch (const nb::python_error&) {  // no storage at all
+        return false;
+    }
 }
 
 // The arguments of a call that are not tensors, as Python has them.
@@ -187,7 +191,9 @@ nb::object node_backward(nb::handle dy, nb::tuple saved, nb::tuple call_, nb::tu
     const nb::handle x = saved[0], weight = saved[1], statistics = call_[0], bias = call_[2];
     const Options* const options = Options::of(call_[1]);
     if (!options || !options->is_usual() || !is_exact(dy) || !is_plain(dy) || !is_plain(x)) return nb::none();
+    constexpr Py_ssize_t residual = 5;
     const auto asked = [&](Py_ssize_t i) { return PyTuple_GET_ITEM(wanted.ptr(), i); };
+    if (asked(residual) != Py_False) return nb::none();
     const nb::object dx = asked(0) == Py_True ? output_like(x, dy) : nb::none();
     const nb::object dweight = gradient_like(asked(1), weight), dbias = gradient_like(asked(2), bias);
     constexpr int done = 1;

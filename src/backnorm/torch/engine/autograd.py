@@ -221,7 +221,6 @@ class _InPlace(_SingleLevelFunction):
 _OutOfPlace._backward_cls.apply = _OutOfPlace.backward  # type: ignore[attr-defined] # of its metaclass
 
 # _SingleLevelFunction skips the checks for transforms that torch.autograd.Function makes on every
-# call: `only_runs` has made them. Even so an autograd node in Python costs 28 of the 51
-# microseconds of the smallest call (docs/pytorch.md).
+# call: `only_runs` has made them.
 normalize: Callable[..., torch.Tensor] = _OutOfPlace.apply  # type: ignore[attr-defined] # of its base in C++
 overwrite: Callable[..., torch.Tensor] = _InPlace.apply  # type: ignore[attr-defined] # the same
