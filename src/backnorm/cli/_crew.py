@@ -34,10 +34,13 @@ class Crew:
         The child.
     told
         Versions in other interpreters, as they tell them.
+    closed
+        Whether it was ended for good: then it starts no other child.
     """
 
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
+    closed: bool = False
 
     def ask(
         self, job: AuditJob, resumed: Mapping[str, Any], seconds: float
@@ -48,6 +51,10 @@ class Crew:
         """
         if not self.children:
             self.children.append(_start_worker())
+        if self.closed:
+            # Meanwhile, in another thread.
+            self.dismiss()
+            return
         child = self.children[0]
         child.send({**asdict(job), **resumed, "seconds": seconds})
         hosted = job.python or job.environment or job.program
@@ -73,7 +80,8 @@ class Crew:
             self.children.pop().end()
 
     def kill(self) -> None:
-        """The same at once, from another thread than the one that asks."""
+        """The same at once and for good, from another thread than the one that asks."""
+        self.closed = True
         for child in [*self.children]:
             child.kill()
 
@@ -90,7 +98,7 @@ def audit_job(
 ) -> Iterator[Record]:
     """Yield the records of a job as they come; `at_work` is told what is begun."""
     progress = ModelProgress(job, seconds) if job.model else SubjectProgress(job, seconds)
-    while not progress.over:
+    while not progress.over and not crew.closed:
         for message in crew.ask(job, progress.resumed, seconds):
             record = progress.after(message)
             if not {"lost", "record", "so_far"} & message.keys():

@@ -1,4 +1,4 @@
-"""Targets as jobs for child processes: one after the other, and the layers of a list side by side."""
+"""Targets as jobs for child processes: one by one, and the layers of a list side by side."""
 
 from __future__ import annotations
 

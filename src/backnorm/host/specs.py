@@ -156,6 +156,9 @@ def _of_calls(calls, candidate, asked):
         axes = asked.get("axes") or _text_in(candidate, "axes") or usual
         known = {"given": bool(asked.get("kind")), "asked": _is_asked(asked)}
         made.append(dict(spec, axes=axes, channels=channels, guessed=guessed, **known))
+        if not layer.get("modes", True):
+            # Nothing tells a layer the mode: another one would be the same, compiled once more.
+            break
     return made
 
 
