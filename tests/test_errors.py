@@ -1351,6 +1351,23 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.no_device(
+            "net:Norm", "AssertionError: Torch not compiled with CUDA enabled", "cuda", "torch 2.13"
+        ),
+        (
+            "No cuda for net:Norm: torch 2.13 says AssertionError: Torch not compiled with CUDA "
+            "enabled. Install a build of the framework for this device, with its driver, or leave "
+            "out --device."
+        ),
+    ),
+    (
+        SubjectError.no_devices("engine", "a pair of NumPy", "cpu"),
+        (
+            "The device of engine cannot be chosen: it is a pair of NumPy. The audit makes arrays "
+            "on a device for layers and functions of PyTorch and JAX. Leave out --device cpu."
+        ),
+    ),
+    (
         SubjectError.two_colons("net.py::Norm", "net.py:Norm"),
         (
             "Cannot import net.py::Norm: one colon stands between a file and a name. Pass "

@@ -55,6 +55,8 @@ class AuditJob:
         Whether to make the negative controls of the target in place of its audit.
     program
         The words of a command that speaks the program protocol; empty for other targets.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
     """
 
     target: str
@@ -69,6 +71,7 @@ class AuditJob:
     axes: str = ""
     control: bool = False
     program: tuple[str, ...] = ()
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def asked_of(target: str, request: AuditRequest) -> AuditRequest:
     names, which must not depend on the chosen mode; `as_asked` leaves the other mode out.
     """
     if target in PLACES:
-        return AuditRequest()
+        return AuditRequest(device=request.device)
     return replace(request, name=target, modes=_modes_to_try(request))
 
 
@@ -107,6 +107,7 @@ def _layers(
     framework: str, request: AuditRequest, at_work: Callable[[str], object]
 ) -> tuple[Subject, ...]:
     try:
-        return as_asked(framework, request, layers_of(framework, _modes_to_try(request), at_work))
+        found = layers_of(framework, _modes_to_try(request), at_work, device=request.device)
+        return as_asked(framework, request, found)
     except NotInstalledError as error:
         raise SubjectError.not_installed(framework, error) from error

@@ -60,7 +60,9 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     if job["model"]:
         _answer_model(job, say)
         return
-    request = AuditRequest(job["kind"], job["axes"], job["arguments"], job["modes"])
+    request = AuditRequest(
+        job["kind"], job["axes"], job["arguments"], job["modes"], device=job["device"]
+    )
 
     # What runs where the subjects are: once a target is imported, and before a layer is called.
     known_at_work = _AtWork()

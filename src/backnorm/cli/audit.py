@@ -40,6 +40,8 @@ KINDS = ("batch", "layer", "group", "instance", "rms")
 CODE: Final = re.compile(r"[A-Za-z]\d\d")
 """Of a finding or of a probe."""
 
+DEVICE: Final = re.compile(r"(cuda|mps|xpu|cpu)(:\d{1,3})?")
+
 SHOWN = ("all", "findings", "failures")
 
 
@@ -65,6 +67,14 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> str:
         return "" if text is None else read_axes(text).text
     except RangeError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _device(_: click.Context, __: click.Parameter, name: str | None) -> str:
+    """Raise BadParameter for what is no device; whether it is here, its framework says."""
+    if name is not None and not DEVICE.fullmatch(name):
+        message = f"{name} is not cuda, mps, xpu or cpu, or one of these with a number, as cuda:1"
+        raise click.BadParameter(message)
+    return name or ""
 
 
 def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> float | None:
@@ -135,6 +145,12 @@ def _explain(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # no
     metavar="INTERPRETER",
     callback=read_interpreter,
     help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
+)
+@click.option(
+    "--device",
+    metavar="NAME",
+    callback=_device,
+    help="Where PyTorch or JAX makes the arrays: cuda, mps, xpu or cpu, or cuda:1 for the second.",
 )
 @click.option(
     "--program",
@@ -210,6 +226,7 @@ def audit(
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
+    device: str,
     programs: tuple[ProgramCommand, ...],
     libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
@@ -245,18 +262,18 @@ def audit(
     refuse_twice(files, form)
     others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
     others["control"] = control
+    others["device"] = device
     given = {name: value for name, value in others.items() if is_given(ctx, name)}
     refuse_mixed(targets, model, inputs, given)
     refuse_control(files, form, control=control)
     commands = (*programs, *libraries)
-    alone = {"model": "model", "python": "python", "args": "arguments"}
+    alone = {"model": "model", "python": "python", "args": "arguments", "device": "device"}
     refuse_with_programs(
         commands, targets, {name: is_given(ctx, parameter) for name, parameter in alone.items()}
     )
     settings = settings_of(ctx)
-    asked = AuditJob(
-        "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
-    )
+    chosen_by = {"quick": quick, "axes": axes, "control": control, "device": device}
+    asked = AuditJob("", kind, arguments, mode, python, model, inputs, **chosen_by)
     chosen = targets or (() if commands else named_in(settings) or _defaults())
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]
     elsewhere: dict[str, str] = {}

@@ -26,6 +26,9 @@ __all__ = ["subjects_from"]
 GUESSED: Final = "It was constructed with {}, which the audit guessed. Pass others with --args."
 
 
+ON_DEVICE: Final = "Its arrays were made on {}."
+
+
 def subjects_from(
     specs: Iterable[Mapping[str, Any]], at_work: Callable[[str], object] = lambda _: None
 ) -> tuple[Subject, ...]:
@@ -59,6 +62,8 @@ def _modes_of(specs: Sequence[Mapping[str, Any]]) -> list[Subject]:
     subjects = [first, *(_other_mode(spec, first, found=found) for spec in specs[1:])]
     guessed = specs[0].get("guessed", "")
     notes = (GUESSED.format(guessed),) if guessed else ()
+    device = specs[0].get("device", "")
+    notes += (ON_DEVICE.format(device),) if device else ()
     return [replace(subject, notes=(*subject.notes, *notes)) for subject in subjects]
 
 

@@ -28,7 +28,11 @@ __all__ = ["as_subject", "layers_of", "subjects_of"]
 
 
 def as_subject(
-    candidate: object, kind: Kind | None = None, name: str = "", axes: str = ""
+    candidate: object,
+    kind: Kind | None = None,
+    name: str = "",
+    axes: str = "",
+    device: str = "",
 ) -> Subject:
     """Make one subject of an object, as it is set: a module in eval mode is audited in eval mode.
 
@@ -43,6 +47,8 @@ def as_subject(
         What the report calls it; empty for the object's own name.
     axes
         The order of the axes of x, such as NHWC; empty for what the object says itself.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def as_subject(
     """
     found = _named(candidate) if isinstance(candidate, str) else candidate
     named = name or (candidate if isinstance(candidate, str) else "")
-    return subjects_of(found, AuditRequest(kind=kind, axes=axes, name=named))[0]
+    return subjects_of(found, AuditRequest(kind=kind, axes=axes, name=named, device=device))[0]
 
 
 def _named(target: str) -> object:
@@ -86,7 +92,11 @@ def subjects_of(
 
 
 def layers_of(
-    framework: str, modes: Modes, at_work: Callable[[str], object] = lambda _: None
+    framework: str,
+    modes: Modes,
+    at_work: Callable[[str], object] = lambda _: None,
+    *,
+    device: str = "",
 ) -> tuple[Subject, ...]:
     """Make subjects of all normalization layers of a framework.
 
@@ -98,6 +108,8 @@ def layers_of(
         In which modes.
     at_work
         Called with the name of each before it is tried.
+    device
+        Where their arrays are made; empty for where the framework makes them.
 
     Returns
     -------
@@ -111,7 +123,7 @@ def layers_of(
     """
     if importlib.util.find_spec(framework) is None:
         raise NotInstalledError.framework(framework)
-    request = AuditRequest(modes=modes)
+    request = AuditRequest(modes=modes, device=device)
     make = partial(specs.of_framework, calls_of(framework), request.to_dict())
     return _made(framework, make, at_work)
 

@@ -30,6 +30,8 @@ class AuditRequest:
         Whether to audit training, evaluation, both, or whichever the object is set to.
     name
         What the report calls it; empty for the object's own name.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
     """
 
     kind: Kind | None = None
@@ -37,6 +39,7 @@ class AuditRequest:
     arguments: Arguments = None
     modes: Modes = "as it is"
     name: str = ""
+    device: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `backnorm.host.specs` calls ``asked``."""
@@ -46,4 +49,5 @@ class AuditRequest:
             "arguments": self.arguments,
             "modes": self.modes,
             "name": self.name,
+            "device": self.device,
         }
