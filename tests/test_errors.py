@@ -1527,6 +1527,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
+        (
+            "norm did not answer `call train` within 5 s: no answer, after 90 answers in that time."
+            " It was stopped. Flush stdout after each answer, and write as many bytes as its line "
+            "announces; or raise --limit."
+        ),
+    ),
+    (
         ProgramError.out_of_step(
             "norm", "`hi`, where an answer begins with ok or error,", FailedRequest("hello 1")
         ),
@@ -1541,6 +1549,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "norm returned y as int64, not in the dtype of x. y and gradients are floats. "
             "Write y in the dtype of x."
+        ),
+    ),
+    (
+        ProgramError.big_endian("norm", "y"),
+        (
+            "norm returned y in big-endian order: it makes sense only so. The protocol is little "
+            "endian, on every machine. Write the bytes of y in little-endian order."
         ),
     ),
     (

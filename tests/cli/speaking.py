@@ -130,6 +130,8 @@ def changed(found: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[
         found["y"] = found["y"].astype(np.int64)
     if FAULT == "always float32":
         found = {name: value.astype(np.float32) for name, value in found.items()}
+    if FAULT == "big endian":
+        found = {name: value.byteswap() for name, value in found.items()}
     if FAULT == "more arrays":
         found["mean"] = given["x"].mean((0, 2))
     return found
@@ -224,7 +226,8 @@ def main() -> None:
             answer = spoilt(message("ok", found, halves[0] if halves else ""), given)
         try:
             OUT.write(answer)
-            OUT.flush()
+            if FAULT != "not flushed" or what == "hello":
+                OUT.flush()
         except OSError:
             return
 

@@ -1,4 +1,4 @@
-"""--device: where it cannot be used, and devices that are not there, in one line with the reason."""
+"""--device: where it cannot be used, and devices that are not there, told in one line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def audited(*words: str) -> tuple[int, str]:
+    """Return the status of a quick audit, and its output on one line."""
     done = CliRunner().invoke(main, ["audit", "--quick", *words])
     return done.exit_code, " ".join(done.output.split())
 
@@ -32,12 +33,14 @@ def audited(*words: str) -> tuple[int, str]:
     ],
 )
 def test_what_has_no_device_is_refused(words: tuple[str, ...], said: str) -> None:
+    """With the reason, and status 2."""
     status, text = audited(*words)
     assert status == 2
     assert said in text
 
 
 def test_a_model_is_audited_where_it_is() -> None:
+    """It is moved by whoever builds it."""
     done = CliRunner().invoke(main, ["audit", "--model", "net.py:Net", "--device", "cpu"])
     assert done.exit_code == 2
     assert "--device cannot be used with --model" in done.output
@@ -46,6 +49,7 @@ def test_a_model_is_audited_where_it_is() -> None:
 def test_the_settings_of_a_target_may_name_a_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on the command line."""
     (tmp_path / "pyproject.toml").write_text(
         '[tool.backnorm]\ntargets = [{target = "engine", device = "cpu"}]\n', "utf-8"
     )
@@ -56,21 +60,29 @@ def test_the_settings_of_a_target_may_name_a_device(
 
 
 def test_a_pair_is_called_with_arrays_of_numpy() -> None:
-    with pytest.raises(SubjectError, match="The audit makes arrays on a device for layers and functions of PyTorch and JAX"):
+    """It has no device."""
+    with pytest.raises(
+        SubjectError,
+        match="The audit makes arrays on a device for layers and functions of PyTorch and JAX",
+    ):
         audit(Plain, device="cuda")
 
 
 def test_a_device_that_is_not_there_is_told_in_one_line_with_the_reason() -> None:
+    """PyTorch says why."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if torch.cuda.is_available():
         pytest.skip("CUDA is here")
     status, text = audited("--device", "cuda", "torch.nn.LayerNorm", "--args", "[6]")
     assert status == 2
-    assert text.startswith(f"G27: No cuda for torch.nn.LayerNorm: torch {torch.__version__} says AssertionError: ")
+    assert text.startswith(
+        f"G27: No cuda for torch.nn.LayerNorm: torch {torch.__version__} says AssertionError: "
+    )
     assert text.endswith("1 layer could not be audited.")
 
 
 def test_a_record_says_on_which_device() -> None:
+    """In a note."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     record = audit(torch.nn.LayerNorm(6), "layer", device="cpu")
     assert record.sound

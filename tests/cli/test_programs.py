@@ -101,6 +101,7 @@ FAULTY = {
     "no dx": ("G22", "None"),
     "no dgamma": ("G13", "an error of 1.0e+00"),
     "integers": ("G23", "int64"),
+    "big endian": ("G23", "the highest byte first"),
     "error": ("G20", "error: no such thing"),
     "empty error": ("G20", "error: no words"),
     "crash": ("G25", "signal SIGABRT"),
@@ -160,8 +161,9 @@ def test_the_program_after_a_faulty_one_is_audited(faulty: list[Record]) -> None
 
 SLOW = {
     "hang": "no answer",
-    "hangs later": "no answer",
+    "hangs later": "no answer, after ",
     "silent": "no answer",
+    "not flushed": "no answer",
     "short": "256 of the 264 bytes after its line `ok y=float32[5,3,2] ",
     "half a line": "`ok y=float32[5,3,2] dx=float32[5,3,2`, without the end of the line",
 }

@@ -1,4 +1,4 @@
-"""The device of JAX: a second one of the CPU, in a process of its own, and one that is not there."""
+"""The device of JAX: a second one of the CPU, and one that is not there."""
 
 from __future__ import annotations
 
@@ -35,17 +35,20 @@ assert calls.dtypes_on("cpu:1") == ("float32", "float64")
 
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where the CPU has two devices."""
     command = [sys.executable, *words]
     environment = {**os.environ, **TWO}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_arrays_are_made_on_the_device_that_is_named() -> None:
+    """And on the first one where none is named."""
     done = ran("-c", WHERE)
     assert done.stdout.split("\n")[:3] == ["['0']", "['0']", "['1']"], done.stderr
 
 
 def test_layers_are_audited_on_a_second_device() -> None:
+    """With the same verdict, and a note."""
     words = ("audit", "jax", "--quick", "--device", "cpu:1", "--json", "-")
     done = ran("-m", "backnorm", *words)
     (target,) = json.loads(done.stdout)["targets"]
@@ -55,6 +58,7 @@ def test_layers_are_audited_on_a_second_device() -> None:
 
 @pytest.mark.parametrize("device", ["cpu:2", "xpu"])
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    """In one line with what JAX says, and status 2."""
     done = ran("-m", "backnorm", "audit", "jax", "--quick", "--device", device)
     assert done.returncode == 2
     assert done.stdout.startswith(f"G27: No {device} for jax: jax ")

@@ -42,8 +42,8 @@ def audit(
         (N, ..., C). If neither this nor the kind is known and the usual does not fit, the common
         ones are tried.
     device
-        Where PyTorch or JAX makes the arrays that the subject is called with, such as cuda or cuda:1;
-        empty for the CPU, or the usual device of JAX. A module is called as a copy there.
+        Where PyTorch or JAX makes the arrays that the subject is called with, such as cuda or
+        cuda:1; empty for the CPU, or the usual device of JAX. A module is called as a copy there.
     seed
         Seed of the random inputs; a verdict does not depend on it.
     quick

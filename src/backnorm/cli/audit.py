@@ -272,8 +272,19 @@ def audit(
         commands, targets, {name: is_given(ctx, parameter) for name, parameter in alone.items()}
     )
     settings = settings_of(ctx)
-    chosen_by = {"quick": quick, "axes": axes, "control": control, "device": device}
-    asked = AuditJob("", kind, arguments, mode, python, model, inputs, **chosen_by)
+    asked = AuditJob(
+        "",
+        kind,
+        arguments,
+        mode,
+        python,
+        model,
+        inputs,
+        quick=quick,
+        axes=axes,
+        control=control,
+        device=device,
+    )
     chosen = targets or (() if commands else named_in(settings) or _defaults())
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]
     elsewhere: dict[str, str] = {}

@@ -28,7 +28,8 @@ VARIANTS = ("float16", "bfloat16", "threads", "needs_dx")
 """Ways to run anything of PyTorch."""
 
 PLAIN = ("", 1, True, "")
-"""The way where nothing else is said: the dtype of the arrays, one thread, x needs a gradient, the CPU.
+"""The way where nothing else is said: the dtype of the arrays, one thread, x needs a gradient, on
+the CPU.
 
 On inputs this small a second thread only waits. With both cores busy it waited ten times as long as
 the audit took (36 s for 3 s, PyTorch 2.13).
