@@ -225,8 +225,8 @@ def main() -> None:
                 found["state.count"] = given["state.count"] + 1
             answer = spoilt(message("ok", found, halves[0] if halves else ""), given)
         try:
-            OUT.write(answer)
             if FAULT != "not flushed" or what == "hello":
+                OUT.write(answer)
                 OUT.flush()
         except OSError:
             return

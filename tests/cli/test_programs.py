@@ -306,6 +306,17 @@ def test_a_program_far_away_waits_for_few_round_trips(monkeypatch: pytest.Monkey
     assert 2 * child.seconds < MOST_SECONDS / 2
 
 
+def test_a_whole_audit_waits_for_few_round_trips_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probes of inputs send all points of an input together."""
+    child = FarAway()
+    monkeypatch.setattr(Program, "start", lambda _, __: child)
+    host = Host(Program(("ssh", "box", "./norm"), AuditRequest(modes="both")), "far away", 60.0)
+    (both,) = host.subjects(lambda _: None)
+    assert conduct(both, None, 0, quick=False, at_work=lambda _: None).sound
+    assert child.seconds < MOST_SECONDS / 3
+    assert child.calls * ROUND_TRIP > MOST_SECONDS
+
+
 def test_the_answers_of_many_requests_are_read_while_they_are_written() -> None:
     """More than both pipes hold, from a program that reads on only when its answer is taken."""
     program = Program((sys.executable, str(FILE)), AuditRequest(modes="both"))
