@@ -128,10 +128,9 @@ def changed(found: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[
         found.pop("dgamma", None)
     if FAULT == "integers":
         found["y"] = found["y"].astype(np.int64)
-    if FAULT == "always float32":
-        found = {name: value.astype(np.float32) for name, value in found.items()}
-    if FAULT == "big endian":
-        found = {name: value.byteswap() for name, value in found.items()}
+    turned = {"always float32": lambda v: v.astype(np.float32), "big endian": np.ndarray.byteswap}
+    if FAULT in turned:
+        found = {name: turned[FAULT](value) for name, value in found.items()}
     if FAULT == "more arrays":
         found["mean"] = given["x"].mean((0, 2))
     return found

@@ -95,6 +95,7 @@ def _slopes(
     floor = float(np.linalg.norm(dx)) / inputs.scale ** (order - 1)
     derivative = _higher(runner, inputs, along)
     fineness = examination.finest.comparison.resolution
+
     def numbers(points: Sequence[Inputs]) -> list[float]:
         return [number(at) for at in points]
 

@@ -157,7 +157,9 @@ def _errors(
 
     floor = size * np.sqrt(dy.size)
     names = [*gradients]
-    return slopes(losses, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names).errors
+    return slopes(
+        losses, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names
+    ).errors
 
 
 def _size_where_constant(examination: Examination, inputs: Inputs) -> float:
