@@ -9,7 +9,7 @@
 #   make wheel     the wheels as they are shipped, and their tests
 #   make aarch64   the kernels' tests on another processor, emulated
 #   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
-#   make networks, make programs, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make networks, make programs, make packages, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -38,7 +38,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream wheel
+.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -138,6 +138,12 @@ networks: $(VENV)/.with-torch $(VENV)/.with-files
 PROGRAMS ?= build/programs
 programs: $(VENV)/.with-torch
 	$(python) tools/pages.py programs '$(PROGRAMS)'
+
+# The second table of that page: norms of Python packages that the audit has no adapter for, each in an environment in PACKAGES
+# (2 GB with torch and triton). It takes Python 3.9, 3.10 and 3.11, and 10 minutes, most of them for Triton's interpreter.
+PACKAGES ?= build/packages
+packages: $(VENV)/.with-torch
+	$(python) tools/pages.py packages '$(PACKAGES)'
 
 # The table in docs/pytorch.md of what is converted in each architecture, counted now.
 architectures:

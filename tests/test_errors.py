@@ -1433,6 +1433,23 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.no_device(
+            "net:Norm", "AssertionError: Torch not compiled with CUDA enabled", "cuda", "torch 2.13"
+        ),
+        (
+            "No cuda for net:Norm: torch 2.13 says AssertionError: Torch not compiled with CUDA "
+            "enabled. Install a build of the framework for this device, with its driver, or leave "
+            "out --device."
+        ),
+    ),
+    (
+        SubjectError.no_devices("engine", "a pair of NumPy", "cpu"),
+        (
+            "The device of engine cannot be chosen: it is a pair of NumPy. The audit makes arrays "
+            "on a device for layers and functions of PyTorch and JAX. Leave out --device cpu."
+        ),
+    ),
+    (
         SubjectError.two_colons("net.py::Norm", "net.py:Norm"),
         (
             "Cannot import net.py::Norm: one colon stands between a file and a name. Pass "
@@ -1592,6 +1609,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
+        (
+            "norm did not answer `call train` within 5 s: no answer, after 90 answers in that time."
+            " It was stopped. Flush stdout after each answer, and write as many bytes as its line "
+            "announces; or raise --limit."
+        ),
+    ),
+    (
         ProgramError.out_of_step(
             "norm", "`hi`, where an answer begins with ok or error,", FailedRequest("hello 1")
         ),
@@ -1606,6 +1631,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "norm returned y as int64, not in the dtype of x. y and gradients are floats. "
             "Write y in the dtype of x."
+        ),
+    ),
+    (
+        ProgramError.big_endian("norm", "y"),
+        (
+            "norm returned y in big-endian order: it makes sense only so. The protocol is little "
+            "endian, on every machine. Write the bytes of y in little-endian order."
         ),
     ),
     (

@@ -183,7 +183,12 @@ def test_a_page_without_marks_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("page", "name"),
-    [("numerics.md", "errors"), ("files.md", "networks"), ("libraries.md", "libraries")],
+    [
+        ("numerics.md", "errors"),
+        ("files.md", "networks"),
+        ("libraries.md", "libraries"),
+        ("libraries.md", "packages"),
+    ],
 )
 def test_a_measured_table_has_its_marks(page: str, name: str) -> None:
     """Without them the script that measures would end in an error, after minutes."""

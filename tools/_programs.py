@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LIBRARIES", "table"]
+__all__ = ["LIBRARIES", "row_of", "table"]
 
 MISSING = "{} cannot be built: {}\nInstall what its first lines say: examples/programs/libraries/{}"
 
@@ -54,6 +54,16 @@ LIBRARIES = (
         ("./onednn batch", "./onednn layer"),
     ),
     ForeignLibrary(
+        "mlpack",
+        "mlpack.cpp",
+        (
+            "python3 -m pip download -q --no-deps -d . mlpack==4.8.0",
+            "unzip -q -o mlpack-*.whl mlpack/include/*",
+            "g++ -O2 -std=c++17 -fopenmp -Imlpack/include mlpack.cpp -o mlpack_norms -larmadillo",
+        ),
+        ("./mlpack_norms batch", "./mlpack_norms layer"),
+    ),
+    ForeignLibrary(
         "tensorflow.js",
         "tfjs.mjs",
         ("npm install --no-audit --no-fund --silent @tensorflow/tfjs@4.22.0",),
@@ -81,7 +91,7 @@ def _rows(library: ForeignLibrary, source: Path, folder: Path) -> list[str]:
         if done.returncode:
             said = (done.stderr or done.stdout).strip().partition("\n")[0]
             raise SystemExit(MISSING.format(library.name, said, library.file))
-    return [_row(target) for target in _audited(library, folder)]
+    return [row_of(target) for target in _audited(library, folder)]
 
 
 def _audited(library: ForeignLibrary, folder: Path) -> Sequence[dict[str, Any]]:
@@ -94,9 +104,10 @@ def _audited(library: ForeignLibrary, folder: Path) -> Sequence[dict[str, Any]]:
     return targets
 
 
-def _row(target: dict[str, Any]) -> str:
+def row_of(target: dict[str, Any], version: str = "") -> str:
+    """Return the line of a table for one layer; its own notes may tell another version."""
     notes = " ".join(target["notes"])
-    version = notes.partition("Its version is ")[2].partition(" ")[0].rstrip(".")
+    version = notes.partition("Its version is ")[2].partition(" ")[0].rstrip(".") or version
     weights = target["coefficients"]
     numbers = [None if weight is None else round(weight, 3) + 0.0 for weight in weights.values()]
     listed = ", ".join("-" if number is None else f"{number:.3f}" for number in numbers)

@@ -7,6 +7,8 @@
     python tools/pages.py networks FOLDER                  real networks, converted and compared
     python tools/pages.py programs FOLDER                  norms of libraries in other languages,
                                                            built there and audited
+    python tools/pages.py packages FOLDER                  norms of Python packages without an
+                                                           adapter, installed there and audited
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
     python tools/pages.py peers RUN …                      the medians of several runs of
@@ -18,8 +20,8 @@ The first form takes a second, and tests/test_pages.py fails if a page differs f
 The tables in docs/performance.md belong to it, because docs/performance.json holds their run, and
 so do all figures: that of errors is drawn from docs/numerics.json, which `make numerics` writes.
 The other forms measure, which takes minutes: `make numerics`, `make architectures`,
-`make networks`, `make programs`, `make frameworks`. `make figures` measures what the figures show,
-and draws them.
+`make networks`, `make programs`, `make packages`, `make frameworks`. `make figures` measures what
+the figures show, and draws them.
 
 Marks in a page say which part is generated. All other parts are written by hand.
 """
@@ -35,6 +37,7 @@ import _cheatsheet
 import _chinese
 import _figures
 import _frameworks
+import _packages
 import _peers
 import _performance
 import _programs
@@ -135,6 +138,14 @@ def write_programs(folder: Path) -> None:
     path.write_text(with_table(text, "libraries", table), encoding="utf-8")
 
 
+def write_packages(folder: Path) -> None:
+    """Install Python packages in a folder, audit their norms, and write the table of verdicts."""
+    path, source = DOCS / "libraries.md", DOCS.parent / "examples" / "frameworks"
+    table = _packages.table(source, folder.resolve())
+    text = path.read_text(encoding="utf-8")
+    path.write_text(with_table(text, "packages", table), encoding="utf-8")
+
+
 def write_frameworks(arguments: list[str]) -> None:
     """Audit the frameworks that are named, and write their sections."""
     new = {}
@@ -155,19 +166,23 @@ def write_peers(runs: list[Path]) -> None:
     write_tables()
 
 
+MEASURED = {"numerics": write_numerics, "architectures": write_architectures}
+"""What measures without a word more."""
+
+
 def main(arguments: list[str]) -> None:
     """Write what is asked for."""
     match arguments:
         case []:
             write_tables()
-        case ["numerics"]:
-            write_numerics()
-        case ["architectures"]:
-            write_architectures()
+        case [name] if name in MEASURED:
+            MEASURED[name]()
         case ["networks", folder]:
             write_networks(Path(folder))
         case ["programs", folder]:
             write_programs(Path(folder))
+        case ["packages", folder]:
+            write_packages(Path(folder))
         case ["cheatsheet"]:
             for name in ("cheatsheet", "zh/cheatsheet"):
                 page = DOCS.parent / "site" / f"{name}.html"

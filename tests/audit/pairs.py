@@ -174,6 +174,46 @@ class Unrepeatable:
         return Law().backward(dy, cache)
 
 
+class Racing:
+    """A backward pass whose threads race: in every other call one row of dx is lost."""
+
+    share = 1.0
+
+    def __init__(self) -> None:
+        self.calls = itertools.count()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Keep the count, as a race does not restart with a copy."""
+        return self
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        """Return y and the cache."""
+        return Law().forward(x, gamma, beta)
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+        """Return dx, dgamma, dbeta."""
+        dx, dgamma, dbeta = Law().backward(dy, cache)
+        dx[0] *= 1 - self.share * (next(self.calls) % 2)
+        return dx, dgamma, dbeta
+
+
+class RacingAndWrong(Racing):
+    """The same with a small race, and a dx that is wrong in every call."""
+
+    share = 0.02
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any]:
+        """Return dx, dgamma, dbeta."""
+        dx, dgamma, dbeta = super().backward(dy, cache)
+        return 2 * dx, dgamma, dbeta
+
+
+class LastBits(Racing):
+    """A sum in another order in every other call: the last bits of dx differ, as on a GPU."""
+
+    share = 3e-7
+
+
 class WrongInFloat32:
     """Forgets the variance, in float32 only."""
 

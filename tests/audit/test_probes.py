@@ -11,7 +11,10 @@ from audit.pairs import (
     EpsElsewhere,
     Float32Inside,
     HalfOfTheMean,
+    LastBits,
     Law,
+    Racing,
+    RacingAndWrong,
     Relu,
     Running,
     Unrepeatable,
@@ -80,6 +83,30 @@ def test_what_does_not_repeat_itself_is_found() -> None:
     record = audit(Unrepeatable())
     assert not record.sound
     assert [finding.code for finding in record.findings] == ["G16"]
+
+
+def test_a_gradient_that_differs_from_call_to_call_is_not_judged() -> None:
+    """Whether it is right depends on the call; that is told from a wrong formula."""
+    record = audit(Racing(), quick=True)
+    assert record.sound is None
+    assert record.not_judged == "dx differs from call to call on the same input"
+    (found,) = record.findings
+    assert found.code == "G16"
+    assert found.got.startswith("dx differs by ")
+
+
+def test_a_gradient_that_is_wrong_in_every_call_is_wrong() -> None:
+    """Calls that differ by a part of the error excuse only that part."""
+    record = audit(RacingAndWrong(), quick=True)
+    assert record.sound is False
+    assert "G16" not in {finding.code for finding in record.findings}
+
+
+def test_last_bits_that_differ_are_no_fault_of_the_gradient() -> None:
+    """A sum in the order in which threads end is sound, and R01 says that calls differ."""
+    record = audit(LastBits())
+    assert record.sound
+    assert "R01" in {finding.code for finding in record.findings}
 
 
 def test_each_format_is_judged_for_itself() -> None:

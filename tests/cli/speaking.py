@@ -128,8 +128,9 @@ def changed(found: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[
         found.pop("dgamma", None)
     if FAULT == "integers":
         found["y"] = found["y"].astype(np.int64)
-    if FAULT == "always float32":
-        found = {name: value.astype(np.float32) for name, value in found.items()}
+    turned = {"always float32": lambda v: v.astype(np.float32), "big endian": np.ndarray.byteswap}
+    if FAULT in turned:
+        found = {name: turned[FAULT](value) for name, value in found.items()}
     if FAULT == "more arrays":
         found["mean"] = given["x"].mean((0, 2))
     return found
@@ -223,8 +224,9 @@ def main() -> None:
                 found["state.count"] = given["state.count"] + 1
             answer = spoilt(message("ok", found, halves[0] if halves else ""), given)
         try:
-            OUT.write(answer)
-            OUT.flush()
+            if FAULT != "not flushed" or what == "hello":
+                OUT.write(answer)
+                OUT.flush()
         except OSError:
             return
 

@@ -101,6 +101,7 @@ FAULTY = {
     "no dx": ("G22", "None"),
     "no dgamma": ("G13", "an error of 1.0e+00"),
     "integers": ("G23", "int64"),
+    "big endian": ("G23", "the highest byte first"),
     "error": ("G20", "error: no such thing"),
     "empty error": ("G20", "error: no words"),
     "crash": ("G25", "signal SIGABRT"),
@@ -160,8 +161,9 @@ def test_the_program_after_a_faulty_one_is_audited(faulty: list[Record]) -> None
 
 SLOW = {
     "hang": "no answer",
-    "hangs later": "no answer",
+    "hangs later": "no answer, after ",
     "silent": "no answer",
+    "not flushed": "no answer",
     "short": "256 of the 264 bytes after its line `ok y=float32[5,3,2] ",
     "half a line": "`ok y=float32[5,3,2] dx=float32[5,3,2`, without the end of the line",
 }
@@ -302,6 +304,17 @@ def test_a_program_far_away_waits_for_few_round_trips(monkeypatch: pytest.Monkey
     assert child.calls * ROUND_TRIP > MOST_SECONDS
     # Two modes that differ are audited one after the other.
     assert 2 * child.seconds < MOST_SECONDS / 2
+
+
+def test_a_whole_audit_waits_for_few_round_trips_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probes of inputs send all points of an input together."""
+    child = FarAway()
+    monkeypatch.setattr(Program, "start", lambda _, __: child)
+    host = Host(Program(("ssh", "box", "./norm"), AuditRequest(modes="both")), "far away", 60.0)
+    (both,) = host.subjects(lambda _: None)
+    assert conduct(both, None, 0, quick=False, at_work=lambda _: None).sound
+    assert child.seconds < MOST_SECONDS / 3
+    assert child.calls * ROUND_TRIP > MOST_SECONDS
 
 
 def test_the_answers_of_many_requests_are_read_while_they_are_written() -> None:

@@ -21,6 +21,7 @@ def audit(
     kind: Kind | None = None,
     *,
     axes: str = "",
+    device: str = "",
     seed: int = 0,
     quick: bool = False,
     at_work: Callable[[str], object] = lambda _: None,
@@ -40,6 +41,9 @@ def audit(
         Empty for the attribute ``axes`` of the subject, or (N, C, ...), for layer and rms
         (N, ..., C). If neither this nor the kind is known and the usual does not fit, the common
         ones are tried.
+    device
+        Where PyTorch or JAX makes the arrays that the subject is called with, such as cuda or
+        cuda:1; empty for the CPU, or the usual device of JAX. A module is called as a copy there.
     seed
         Seed of the random inputs; a verdict does not depend on it.
     quick
@@ -78,4 +82,4 @@ def audit(
     # Imported when used: it would add half of NumPy's own time to `import backnorm`.
     from backnorm.audit.conduct import conduct  # noqa: PLC0415
 
-    return conduct(subject, kind, seed, axes=axes, quick=quick, at_work=at_work)
+    return conduct(subject, kind, seed, axes=axes, device=device, quick=quick, at_work=at_work)

@@ -37,11 +37,12 @@ def conduct(
     seed: int,
     *,
     axes: str = "",
+    device: str = "",
     quick: bool,
     at_work: Callable[[str], object],
 ) -> Record:
     """Audit an object; see `backnorm.audit`."""
-    subject = as_subject(candidate, kind, axes=axes)
+    subject = as_subject(candidate, kind, axes=axes, device=device)
     return deque(conduct_by_probes(subject, seed, quick=quick, at_work=at_work), maxlen=1)[0]
 
 

@@ -4,7 +4,8 @@ What each verdict requires, and nothing less gives it:
 
 - **NO**: in some dtype dx, dgamma, dbeta or the gradient by another parameter differs from the
   numerical derivative of the subject's own forward pass, at elements where this derivative was
-  measured, and y repeats and is not rounded to steps there.
+  measured, by more than it differs from call to call; and y repeats and is not rounded to steps
+  there.
 - **yes**: in every dtype of the subject y is the same in two calls; y is not rounded to steps; the
   derivative was measured at more than a tenth of the elements of x, and it is not 0 at more than a
   tenth; and dx, dgamma, dbeta and the gradients by all other parameters that train agree with it
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from backnorm.audit.measure.wavering import largest_wavering
 from backnorm.audit.thresholds import (
     COEFFICIENT_LIMIT,
     GRADIENT_LIMIT,
@@ -44,6 +46,7 @@ __all__ = [
     "path_of",
     "vague",
     "verdict_of",
+    "wavers",
     "why_not_judged",
 ]
 
@@ -58,22 +61,39 @@ def verdict_of(m: Measurement) -> bool | None:
     """Tell whether the gradient is right; None where y has no derivative to compare it with."""
     if vague(m):
         return None
-    errors = m.comparison.errors
-    if any(exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta, *m.others.values())):
+    if _is_wrong(m):
         return False
     return True if m.comparison.responds else None
+
+
+def _is_wrong(m: Measurement) -> bool:
+    errors = m.comparison.certain
+    return any(exceeds(m, e) for e in (errors.dx, errors.dgamma, errors.dbeta, *m.others.values()))
 
 
 def vague(m: Measurement) -> str:
     """Return the code of what makes a derivative meaningless, or an empty string."""
     if m.comparison.unrepeated > REPEAT_LIMIT:
         return "G16"
+    if wavers(m):
+        return "G16"
     rough = m.comparison.skipped > ROUGH_LIMIT or m.comparison.staircase.found
     return "G15" if rough else ""
 
 
+def wavers(m: Measurement) -> bool:
+    """Whether a gradient differs from call to call, so that it may be right in one and not in all.
+
+    A gradient that is wrong by more than that is wrong in all.
+    """
+    return exceeds(m, largest_wavering(m.comparison.wavering)[1]) and not _is_wrong(m)
+
+
 def why_not_judged(m: Measurement) -> str:
     """Say why a gradient was not judged."""
+    if vague(m) == "G16" and wavers(m):
+        name, _ = largest_wavering(m.comparison.wavering)
+        return f"{name} differs from call to call on the same input"
     if vague(m) == "G16":
         return "y differs from call to call, so that the derivative cannot be measured"
     if m.comparison.staircase.found:

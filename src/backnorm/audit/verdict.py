@@ -18,11 +18,10 @@ from backnorm.audit.decision import (
 )
 from backnorm.audit.findings import finding
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.measure.wavering import largest_wavering
 from backnorm.audit.notes import notes_on
 from backnorm.audit.record import Errors, Record
-from backnorm.audit.thresholds import (
-    SCALE_FREE_LIMIT,
-)
+from backnorm.audit.thresholds import REPEAT_LIMIT, SCALE_FREE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,9 +92,13 @@ def _law(shown: Measurement, finest: Measurement) -> str:
 
 
 def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]:
-    errors = m.comparison.errors
+    errors = m.comparison.certain
     if vague(m):
         differ = f"a difference of {m.comparison.unrepeated:.1e} of the largest y"
+        if m.comparison.unrepeated <= REPEAT_LIMIT:
+            differ = "{} differs by {:.1e} of its size".format(
+                *largest_wavering(m.comparison.wavering)
+            )
         hidden = m.comparison.skipped - m.comparison.kinked
         rough = f"kinks at {m.comparison.kinked:.0%} of the elements"
         rough += f", rounding that hides the derivative at {hidden:.0%}" if hidden > 0 else ""

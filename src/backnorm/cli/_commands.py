@@ -60,7 +60,7 @@ def read_libraries(
 
 def command_jobs(commands: Sequence[ProgramCommand], asked: AuditJob) -> list[AuditJob]:
     """Return a job for each command, with those options of the command line that programs take."""
-    free = replace(asked, arguments=None, python="", model=False, inputs=())
+    free = replace(asked, arguments=None, python="", model=False, inputs=(), device="")
     return [replace(free, target=one.text, program=one.words) for one in commands]
 
 

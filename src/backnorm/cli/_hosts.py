@@ -63,6 +63,8 @@ class Host:
         Versions of what the process has loaded.
     until
         When the time of what was begun is over.
+    answered
+        How many requests have been answered in it.
     """
 
     tongue: Tongue
@@ -71,10 +73,11 @@ class Host:
     children: list[Child] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     until: float = 0.0
+    answered: int = 0
 
     def begin(self) -> None:
         """Give the next subject or probe its time."""
-        self.until = time.monotonic() + self.seconds
+        self.until, self.answered = time.monotonic() + self.seconds, 0
 
     def subjects(self, at_work: Callable[[str], object]) -> tuple[Subject, ...]:
         """Return the target's subjects.
@@ -132,6 +135,7 @@ class Host:
                     self.tongue.value(name, earlier)
                 raise error
             answers.append(answer)
+            self.answered += 1
         return answers
 
     def running(self) -> tuple[int, set[tuple[str, int]]]:

@@ -14,7 +14,7 @@ from backnorm.cli._facts import STATE, read_facts
 from backnorm.errors import ProgramError
 from backnorm.errors.programs import FailedRequest
 from backnorm.host import launch
-from backnorm.host.lines import LineWire, header_of
+from backnorm.host.lines import LineWire, header_of, swapped
 from backnorm.host.watch import descendants
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Program:
         child, line = host.children[0], header_of(message["line"], message["arrays"])
         partial = _wire_of(child).partial
         ending = child.lost(answer)
-        request = FailedRequest(line, partial, ending.others)
+        request = FailedRequest(line, partial, ending.others, host.answered)
         if answer["lost"] == "hung":
             return ProgramError.late(name, host.seconds, request)
         if answer["lost"] == "garbled":
@@ -259,6 +259,8 @@ class ProgramRunner:
         for name, array in arrays.items():
             if array.dtype.kind != "f":
                 raise ProgramError.not_a_number(self.name, name, array.dtype.name)
+            if swapped(array):
+                raise ProgramError.big_endian(self.name, name)
         return {
             name: array.astype(np.float32) if self.dtype else array
             for name, array in arrays.items()

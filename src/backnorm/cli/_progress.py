@@ -59,6 +59,8 @@ class AuditJob:
         Whether to ask for the names of the layers of a framework in place of an audit.
     place, part
         Which layer of a framework's list is meant, and its name; None and empty for all of them.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
     """
 
     target: str
@@ -76,6 +78,7 @@ class AuditJob:
     lists: bool = False
     place: int | None = None
     part: str = ""
+    device: str = ""
 
     @property
     def name(self) -> str:

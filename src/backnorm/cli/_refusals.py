@@ -36,7 +36,7 @@ def refuse_mixed(
         message = "--model needs a target, such as path/to/model.py:build"
     elif model:
         defaults = {"kind": None, "axes": "", "mode": "both", "python": "", "quick": False}
-        defaults["control"] = False
+        defaults |= {"control": False, "device": ""}
         given = next((name for name, value in others.items() if value != defaults[name]), "")
         message = f"--{given} cannot be used with --model" if given else ""
     if message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -24,6 +25,8 @@ MOST_WORKERS: Final = 2
 """Processes that are started unasked: each has the whole framework in its memory."""
 
 KINDS: Final = ("batch", "layer", "group", "instance", "rms")
+
+DEVICE: Final = re.compile(r"(cuda|mps|xpu|cpu)(:\d{1,3})?")
 
 
 def target_options(command: TargetCommand) -> TargetCommand:
@@ -55,6 +58,14 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> str:
         return "" if text is None else read_axes(text).text
     except RangeError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _device(_: click.Context, __: click.Parameter, name: str | None) -> str:
+    """Raise BadParameter for what is no device; whether it is here, its framework says."""
+    if name is not None and not DEVICE.fullmatch(name):
+        message = f"{name} is not cuda, mps, xpu or cpu, or one of these with a number, as cuda:1"
+        raise click.BadParameter(message)
+    return name or ""
 
 
 def _seconds(_: click.Context, __: click.Parameter, seconds: float | None) -> float | None:
@@ -109,6 +120,12 @@ OPTIONS: Final = (
         metavar="INTERPRETER",
         callback=read_interpreter,
         help="Run the targets under another Python (3.6 or newer, with NumPy and the framework).",
+    ),
+    click.option(
+        "--device",
+        metavar="NAME",
+        callback=_device,
+        help="Where PyTorch or JAX makes the arrays: cuda, mps, xpu or cpu; cuda:1 is the second.",
     ),
     click.option(
         "--program",

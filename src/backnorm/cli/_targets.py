@@ -49,7 +49,7 @@ def asked_of(target: str, request: AuditRequest) -> AuditRequest:
     names, which must not depend on the chosen mode; `as_asked` leaves the other mode out.
     """
     if target in PLACES:
-        return AuditRequest()
+        return AuditRequest(device=request.device)
     return replace(request, name=target, modes=_modes_to_try(request))
 
 
@@ -108,7 +108,7 @@ def _layers(
 ) -> tuple[Subject, ...]:
     try:
         modes = _modes_to_try(request)
-        layers = layers_of(framework, modes, at_work, place=request.place)
+        layers = layers_of(framework, modes, at_work, place=request.place, device=request.device)
         return as_asked(framework, request, layers)
     except NotInstalledError as error:
         raise SubjectError.not_installed(framework, error) from error

@@ -65,7 +65,12 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         _answer_model(job, say)
         return
     request = AuditRequest(
-        job["kind"], job["axes"], job["arguments"], job["modes"], place=job["place"]
+        job["kind"],
+        job["axes"],
+        job["arguments"],
+        job["modes"],
+        place=job["place"],
+        device=job["device"],
     )
 
     # What runs where the subjects are: once a target is imported, and before a layer is called.

@@ -121,6 +121,7 @@ def audit(
     model: bool,
     inputs: tuple[dict[str, Any], ...],
     python: str,
+    device: str,
     programs: tuple[ProgramCommand, ...],
     libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
@@ -160,11 +161,12 @@ def audit(
     refuse_twice(files, form)
     others = {"kind": kind, "axes": axes, "mode": mode, "python": python, "quick": quick}
     others["control"] = control
+    others["device"] = device
     given = {name: value for name, value in others.items() if is_given(ctx, name)}
     refuse_mixed(targets, model, inputs, given)
     refuse_control(files, form, control=control)
     commands = (*programs, *libraries)
-    alone = {"model": "model", "python": "python", "args": "arguments"}
+    alone = {"model": "model", "python": "python", "args": "arguments", "device": "device"}
     refuse_with_programs(
         commands, targets, {name: is_given(ctx, parameter) for name, parameter in alone.items()}
     )
@@ -174,7 +176,17 @@ def audit(
     )
     settings = settings_of(ctx)
     asked = AuditJob(
-        "", kind, arguments, mode, python, model, inputs, quick=quick, axes=axes, control=control
+        "",
+        kind,
+        arguments,
+        mode,
+        python,
+        model,
+        inputs,
+        quick=quick,
+        axes=axes,
+        control=control,
+        device=device,
     )
     chosen = targets or (() if commands else named_in(settings) or _defaults())
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]

@@ -27,11 +27,14 @@ class FailedRequest(NamedTuple):
         What came of its answer; empty for nothing.
     others
         How many processes that the program had started were ended with it.
+    answered
+        How many requests before it were answered in the same time.
     """
 
     line: str
     partial: str = ""
     others: int = 0
+    answered: int = 0
 
 
 class ProgramError(SubjectError):
@@ -149,6 +152,8 @@ class ProgramError(SubjectError):
     def late(cls, name: str, seconds: float, request: FailedRequest) -> ProgramError:
         """Return the error of a program that did not answer in time."""
         got = f"{request.partial}, and no more" if request.partial else "no answer"
+        if request.answered > 1:
+            got += f", after {request.answered} answers in that time"
         return cls(
             name,
             f"an answer within {seconds:g} s",
@@ -194,6 +199,20 @@ class ProgramError(SubjectError):
             problem=f"{name} returned {what} as {dtype}, not in the dtype of x.",
             code="G23",
             causes=("a typing mistake in the line of its answer",),
+        )
+
+    @classmethod
+    def big_endian(cls, name: str, what: str) -> ProgramError:
+        """Return the error of an array whose bytes are in the wrong order."""
+        return cls(
+            name,
+            f"{what} with the lowest byte of each value first",
+            "the highest byte first",
+            "The protocol is little endian, on every machine.",
+            f"Write the bytes of {what} in little-endian order.",
+            problem=f"{name} returned {what} in big-endian order: it makes sense only so.",
+            code="G23",
+            causes=("its language writes big endian by default, as Java does",),
         )
 
     @classmethod

@@ -566,6 +566,35 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def no_device(cls, name: str, got: str, device: str, framework: str) -> SubjectError:
+        """Return the error of a framework that has no such device here."""
+        return cls(
+            name,
+            f"{device} as {framework} sees it",
+            got,
+            "",
+            "Install a build of the framework for this device, with its driver, or leave out "
+            "--device.",
+            problem=f"No {device} for {name}: {framework} says {short(got)}.",
+            code="G27",
+            causes=("the machine has no such device", "the build of the framework is for another"),
+        )
+
+    @classmethod
+    def no_devices(cls, name: str, what: str, device: str) -> SubjectError:
+        """Return the error of a target whose device the audit cannot choose."""
+        return cls(
+            name,
+            "a layer or function of PyTorch, JAX, Flax, Haiku or Equinox",
+            what,
+            "The audit makes arrays on a device for layers and functions of PyTorch and JAX.",
+            f"Leave out --device {device}.",
+            problem=f"The device of {name} cannot be chosen: it is {what}.",
+            code="G27",
+            causes=("its arrays are made elsewhere than by PyTorch or JAX",),
+        )
+
+    @classmethod
     def relative_import(cls, name: str, got: str, module: str, folder: str) -> SubjectError:
         """Return the error of a target in a file that imports from its package.
 

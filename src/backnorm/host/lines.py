@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-__all__ = ["LineWire", "OutOfStep", "header_of", "pack_line"]
+__all__ = ["LineWire", "OutOfStep", "header_of", "pack_line", "swapped"]
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line: a header names a few arrays."""
@@ -25,6 +25,9 @@ SHOWN = 60
 """Characters of a line that a message shows."""
 
 CHUNK = 1 << 16
+
+TELLING = 4
+"""Values that tell the order of their bytes: fewer may make sense in both by chance."""
 
 PLACE = re.compile(r"(\w+)\[((?:\d+(?:,\d+)*)?)\]")
 
@@ -217,6 +220,21 @@ class LineWire:
             if not self._more(pipe):
                 return False
         return True
+
+
+def swapped(array):
+    """Whether floats make sense with their bytes in the opposite order, and only then."""
+    if array.dtype.itemsize < 4 or array.size < TELLING:
+        return False
+    with np.errstate(all="ignore"):
+        there, other = (_sensible(one) for one in (array, array.byteswap()))
+    return other and not there
+
+
+def _sensible(array):
+    """Whether all values are 0, or finite and of a size that values of a layer have."""
+    size = np.abs(array)
+    return bool(((size == 0) | ((size > 1e-12) & (size < 1e12))).all())
 
 
 def quoted(line):

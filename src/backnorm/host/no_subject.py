@@ -79,6 +79,17 @@ class NoSubject(Exception):
         return cls("not constructed", dict(told, got=_said(error), place=place_of(error)))
 
     @classmethod
+    def no_device(cls, error, device, framework):
+        """Return the reason of a framework that cannot make arrays on a device here."""
+        got = _said(error).partition(". ")[0]
+        return cls("no device", {"got": got, "device": device, "framework": framework})
+
+    @classmethod
+    def no_devices(cls, what, device):
+        """Return the reason of a target whose device the audit cannot choose."""
+        return cls("no devices", {"what": what, "device": device})
+
+    @classmethod
     def no_signature(cls, error):
         """Return the reason of a function whose arguments cannot be read."""
         return cls("signature", {"got": _said(error)})

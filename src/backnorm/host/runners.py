@@ -45,18 +45,20 @@ class LayerRunner:
     """Calls a layer or a function by its layer spec, see `specs`.
 
     A framework that has VARIANTS runs in other ways too: its ``differentiate`` takes dtype, threads
-    and needs_dx, and arrays as they lie in memory. For the others arrays are put in order.
+    and needs_dx, and arrays as they lie in memory. For the others arrays are put in order. The
+    functions of one that has devices take the name of one, ``place``.
     """
 
-    def __init__(self, layer, base, variants=(), state=None, way=()):
+    def __init__(self, layer, base, variants=(), state=None, way=(), place=()):
         own = "differentiate" in layer
         self.layer, self.base, self.variants, self.way = layer, base, variants, way
+        self.place = dict(place)
         self.call = layer["call"]
         self.differentiate = layer["differentiate"] if own else base.differentiate
         self.deeper = layer.get("higher") or (None if own else getattr(base, "higher", None))
         self.take_step = layer.get("take_step")
         if "step" in layer:
-            self.take_step = functools.partial(base.take_step, layer["step"])
+            self.take_step = functools.partial(base.take_step, layer["step"], **self.place)
         first = layer.get("state") or layer.get("constants", {})
         given = first if state is None else state
         self.kept = {name: np.asarray(value) for name, value in given.items()}
@@ -76,7 +78,8 @@ class LayerRunner:
         """Return y and the gradients of sum(y*dy)."""
         leaves, upstream = self._leaves(x, gamma, beta), None if dy is None else self._theirs(dy)
         constants = self._constants(x.dtype)
-        y, gradients = self.differentiate(self.call, leaves, constants, upstream, *self.way)
+        given = (self.call, leaves, constants, upstream) + self.way
+        y, gradients = self.differentiate(*given, **self.place)
         shaped = self._shaped(gradients, gamma, beta)
         found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
         return dict(found, y=y)
@@ -85,7 +88,8 @@ class LayerRunner:
         """Return the last of the gradients."""
         leaves, upstream = self._leaves(x, gamma, beta), self._theirs(dy)
         directions = [self._theirs(direction) for direction in along]
-        found = self.deeper(self.call, leaves, self._constants(x.dtype), upstream, directions)
+        given = (self.call, leaves, self._constants(x.dtype), upstream, directions)
+        found = self.deeper(*given, **self.place)
         return self._shaped(found, gamma, beta)
 
     def traces(self, x, gamma, beta, dy):
@@ -96,14 +100,15 @@ class LayerRunner:
                 self.run(x, gamma, beta, dy)
             else:
                 leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
-                found = observed(self.call, leaves, constants, self._theirs(dy))
+                given = (self.call, leaves, constants, self._theirs(dy))
+                found = observed(*given, **self.place)
         return dict(found, changed=found["changed"] + world.changed)
 
     def overlapped(self, x, gamma, beta, dy, later):
         """Return y and the gradients of a call that another forward pass comes between."""
         leaves, constants = self._leaves(x, gamma, beta), self._constants(x.dtype)
-        given = self._theirs(dy), self._theirs(later)
-        y, gradients = self.base.overlapped(self.call, leaves, constants, *given)
+        given = (self.call, leaves, constants, self._theirs(dy), self._theirs(later))
+        y, gradients = self.base.overlapped(*given, **self.place)
         shaped = self._shaped(gradients, gamma, beta)
         found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
         return dict(found, y=y)
@@ -127,13 +132,19 @@ class LayerRunner:
             upstream = None if dy is None else self._theirs(dy)
             constants = runner._constants(x.dtype)
             moved = self.take_step(constants, self._leaves(x, gamma, beta), upstream, train)
-            runner = LayerRunner(self.layer, self.base, self.variants, moved, self.way)
+            kept = (self.layer, self.base, self.variants)
+            runner = LayerRunner(*kept, state=moved, way=self.way, place=self.place)
         return runner
 
     def variant(self, dtype, threads, needs_dx):
         """Return a runner that calls in another way."""
         way = (dtype, threads, needs_dx)
-        return LayerRunner(self.layer, self.base, self.variants, self.kept, way)
+        return LayerRunner(self.layer, self.base, self.variants, self.kept, way, self.place)
+
+    def on(self, device):
+        """Return a runner that calls on a device."""
+        place = {"device": device}
+        return LayerRunner(self.layer, self.base, self.variants, self.kept, self.way, place)
 
     def _leaves(self, x, gamma, beta):
         given = {"gamma": gamma, "beta": beta}

@@ -22,7 +22,8 @@ How a framework is called stands in its file in ``calls/``, which has
 - where they are needed: ``base()``, which names the framework that differentiates, if that is
   another one, as JAX is for Flax; ``build(cls, arguments)``, if a class is not just called;
   ``function(candidate)``, what to call and what to read its arguments from, if that is not the
-  candidate; ``name_of(candidate)``; ``VARIANTS``, see `runners.LayerRunner`; ``BACKENDS`` and
+  candidate; ``name_of(candidate)``; ``VARIANTS``, see `runners.LayerRunner`; ``dtypes_on(device)``,
+  the dtypes on a device, or an error, where all functions take a ``device`` too; ``BACKENDS`` and
   ``VARIABLE``, packages that it runs on, and the environment variable which chooses one.
 
 A **layer spec** is a dictionary too: ``call``, a function of a dictionary of the framework's arrays
@@ -47,6 +48,7 @@ import types
 
 from . import defaults
 from .calls import FRAMEWORKS, calls_of
+from .devices import on_device, only_here
 from .find import names_in
 from .functions import may_be_none, of_function
 from .model_file import OnnxFile
@@ -64,8 +66,8 @@ def of_framework(calls, asked):
     """Return specs of all normalization layers of a framework.
 
     ``asked`` is a dictionary of what is asked for: the kind, axes, arguments, modes ("train",
-    "eval", "both", or "as it is"), name, and place, which of them is meant, each of which may be
-    missing.
+    "eval", "both", or "as it is"), name, device, and place, which of them is meant, each of which
+    may be missing.
     """
     found, layers = [], list(calls.layers())
     if asked.get("place") is not None:
@@ -92,12 +94,14 @@ def of_object(candidate, asked):
     if isinstance(candidate, OnnxFile):
         return candidate.specs()
     if hasattr(candidate, "sample_shape") and _runner_of(candidate) is not None:
+        only_here("a subject of its own", asked)
         return _of_subject(candidate, asked)
     for root in roots(candidate):
         calls = calls_of(root)
         if calls is not None and _recognises(calls, candidate):
             return _of_calls(calls, candidate, asked)
     if is_pair(candidate):
+        only_here("a pair of NumPy", asked)
         return _of_pair(candidate, asked)
     raise _unknown(candidate)
 
@@ -155,6 +159,7 @@ def _of_calls(calls, candidate, asked):
         usual = "N...C" if layer.get("last") else ""
         axes = asked.get("axes") or _text_in(candidate, "axes") or usual
         known = {"given": bool(asked.get("kind")), "asked": _is_asked(asked)}
+        spec = on_device(calls, base, spec, asked.get("device"))
         made.append(dict(spec, axes=axes, channels=channels, guessed=guessed, **known))
         if not layer.get("modes", True):
             # Nothing tells a layer the mode: another one would be the same, compiled once more.

@@ -29,7 +29,7 @@ class ProjectTarget:
     target
         What to audit.
     options
-        kind, axes, args, mode, python, model and input, as far as they are there.
+        kind, axes, args, mode, python, device, model and input, as far as they are there.
     """
 
     target: str
@@ -83,6 +83,7 @@ MODE: Final = (lambda value: value in ("train", "eval", "both"), "'train', 'eval
 OPTIONS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "mode": MODE,
     "python": TEXT,
+    "device": TEXT,
     "limit": (_is_number, "a number of seconds"),
     "quick": FLAG,
     "select": TEXTS,
@@ -102,6 +103,7 @@ OF_TARGET: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "args": (lambda value: isinstance(value, list | dict), "a list or a table"),
     "mode": MODE,
     "python": TEXT,
+    "device": TEXT,
     "model": FLAG,
     "input": TEXTS,
 }

@@ -171,8 +171,8 @@ GRADIENT: Final[Mapping[str, Entry]] = {
         "Audit the normalization without the rounding or the noise.",
     ),
     "G16": Entry(
-        "Two calls from the same state on the same input do not give the same y.",
-        "the same y",
+        "Two calls from the same state on the same input do not give the same y, or gradient.",
+        "the same y and gradients",
         (
             "the layer draws random numbers that cannot be repeated",
             "it keeps state that cannot be restored, such as a global variable",

@@ -5,7 +5,7 @@ No forward law is assumed here: whatever the subject computes is differentiated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +13,13 @@ import numpy as np
 from backnorm.audit.measure.inputs import draw_inputs
 from backnorm.audit.measure.rounding import hides, rounding_at
 from backnorm.audit.measure.staircase import SMOOTH, Staircase, find_steps
+from backnorm.audit.measure.wavering import (
+    GRADIENTS,
+    RUNS,
+    beyond_wavering,
+    gradient_of,
+    wavering_of,
+)
 from backnorm.audit.record import Errors
 from backnorm.audit.thresholds import (
     COARSE_STEP,
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.measure.inputs import Inputs
     from backnorm.audit.subject import Subject
+    from backnorm.audit.subjects.runner import Run
 
 __all__ = ["Comparison", "Resolution", "compare", "compare_one", "direct_size", "resolution"]
 
@@ -77,12 +85,15 @@ class Comparison:
     kinked
         Share of the elements at which y has a kink: it bends by more than its rounding.
     unrepeated
-        Largest difference of y between two calls on the same input, relative to y.
+        Largest difference of y between calls on the same input, relative to y.
     responding
         Largest share, over the inputs, of the elements of x by which y has a derivative that is not
         0.
     staircase
         Whether y follows x in steps.
+    wavering
+        Largest differences of the gradients between calls on the same input, relative to the same
+        sizes as the errors; y is None here.
     """
 
     errors: Errors
@@ -92,6 +103,12 @@ class Comparison:
     unrepeated: float
     responding: float
     staircase: Staircase = SMOOTH
+    wavering: Errors = field(default_factory=Errors)
+
+    @property
+    def certain(self) -> Errors:
+        """What of the errors is more than gradients differ by from call to call."""
+        return beyond_wavering(self.errors, self.wavering)
 
     @property
     def responds(self) -> bool:
@@ -123,19 +140,15 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
     fineness = resolution(subject, rng, dtype)
     drawn = [_draw(subject, rng, dtype, b, scale) for b, scale in TRIED]
     comparisons = [compare_one(subject, inputs, fineness) for inputs in drawn]
-    errors = [comparison.errors for comparison in comparisons]
     return Comparison(
-        Errors(
-            dx=_worst([e.dx for e in errors]),
-            dgamma=_worst([e.dgamma for e in errors]),
-            dbeta=_worst([e.dbeta for e in errors]),
-        ),
+        _worst_of([comparison.errors for comparison in comparisons]),
         fineness,
         max(comparison.skipped for comparison in comparisons),
         max(comparison.kinked for comparison in comparisons),
         max(comparison.unrepeated for comparison in comparisons),
         max(comparison.responding for comparison in comparisons),
         find_steps(subject, dtype),
+        _worst_of([comparison.wavering for comparison in comparisons]),
     )
 
 
@@ -178,26 +191,33 @@ def resolution(subject: Subject, rng: np.random.Generator, dtype: str) -> Resolu
     return "fine" if noise < FINE_RESOLUTION else "coarse"
 
 
-def _worst(values: list[float | None]) -> float | None:
+def _worst_of(errors: Sequence[Errors]) -> Errors:
+    return Errors(**{name: _worst([getattr(e, name) for e in errors]) for name in GRADIENTS})
+
+
+def _worst(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return max(known) if known else None
 
 
 def compare_one(subject: Subject, inputs: Inputs, fineness: Resolution) -> Comparison:
     """Compare the gradient with the derivative for one call, where y follows x so finely."""
-    run = inputs.run(subject)
+    run, *others = (inputs.run(subject) for _ in range(RUNS))
     again = inputs.forward(subject).astype(np.float64)
     size = max(direct_size(inputs, run.y), _rounding_size(inputs, run.y, fineness))
-    by_x, dx_error = _differentiate(subject, inputs, "x", run.dx, size=size, fineness=fineness)
-    errors = Errors(
-        dx=dx_error,
-        dgamma=_parameter_error(subject, inputs, "gamma", run.dgamma, fineness),
-        dbeta=_parameter_error(subject, inputs, "beta", run.dbeta, fineness),
-    )
-    unrepeated = _largest(again - run.y) / max(_largest(again), _TINY)
+    by_x, size = _differentiate(subject, inputs, "x", run.dx, size=size, fineness=fineness)
+    dgamma = _by_parameter(subject, inputs, "gamma", run.dgamma, fineness)
+    dbeta = _by_parameter(subject, inputs, "beta", run.dbeta, fineness)
+    found = {"dx": (by_x, size), "dgamma": dgamma, "dbeta": dbeta}
+    errors = Errors(**{name: _error_of(run, name, one) for name, one in found.items()})
+    apart = {name: _apart(run, others, name, one) for name, one in found.items()}
+    apart_y = max(_largest(again - one.y) for one in (run, *others))
+    unrepeated = apart_y / max(_largest(again), _TINY)
     skipped, kinked = 1.0 - float(np.mean(by_x.smooth)), float(np.mean(by_x.kinked))
     responding = float(np.mean(by_x.values != 0))
-    return Comparison(errors, fineness, skipped, kinked, unrepeated, responding)
+    return Comparison(
+        errors, fineness, skipped, kinked, unrepeated, responding, wavering=Errors(**apart)
+    )
 
 
 def direct_size(inputs: Inputs, y: AnyArray) -> float:
@@ -225,10 +245,10 @@ def _rounding_size(inputs: Inputs, y: AnyArray, fineness: Resolution) -> float:
     return change * _largest(inputs.dy.astype(np.float64)) / step
 
 
-def _parameter_error(
+def _by_parameter(
     subject: Subject, inputs: Inputs, name: str, gradient: AnyArray | None, fineness: Resolution
-) -> float | None:
-    """Return the error of dgamma or dbeta; None for a parameter that the subject does not have."""
+) -> tuple[Derivative, float] | None:
+    """Return the derivative by gamma or beta and the size of it; None where there is none."""
     parameter: AnyArray | None = getattr(inputs, name)
     if parameter is None:
         return None
@@ -236,7 +256,27 @@ def _parameter_error(
     # The size of a sum of this many values of random sign: the sum itself may nearly vanish.
     dy = inputs.dy.astype(np.float64)
     size = float(np.sqrt(np.mean(dy**2) * dy.size / parameter.size))
-    return _differentiate(subject, inputs, name, value, size=size, fineness=fineness)[1]
+    return _differentiate(subject, inputs, name, value, size=size, fineness=fineness)
+
+
+def _error_of(run: Run, name: str, found: tuple[Derivative, float] | None) -> float | None:
+    """Return the largest error of a gradient."""
+    if found is None:
+        return None
+    derivative, size = found
+    gradient = gradient_of(run, name, derivative.values.shape)
+    return _largest(derivative.error(gradient, size))
+
+
+def _apart(
+    run: Run, others: Sequence[Run], name: str, found: tuple[Derivative, float] | None
+) -> float | None:
+    """Return by how much a gradient differs from call to call, relative to what its error is."""
+    if found is None:
+        return None
+    derivative, size = found
+    apart = wavering_of(name, run, others, derivative.values.shape)
+    return _largest(np.where(derivative.smooth, apart, 0.0)) / (size or 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,7 +302,7 @@ def _differentiate(
     size: float,
     fineness: Resolution,
 ) -> tuple[Derivative, float]:
-    """Return the derivative of sum(y*dy) by x, gamma or beta, and the error of a gradient.
+    """Return the derivative of sum(y*dy) by x, gamma or beta, and what errors are relative to.
 
     A path that crosses several kinks may look smooth. Where the gradient seems wrong, half the step
     must say so too; otherwise the element counts as a kink.
@@ -275,7 +315,7 @@ def _differentiate(
         confirmed = half.error(gradient, size) > GRADIENT_LIMIT[fineness]
         missed = beyond & (half.kinked | half.smooth & ~confirmed)
         found = Derivative(found.values, found.smooth & ~missed, found.kinked | missed)
-    return found, float(found.error(gradient, size).max(initial=0.0))
+    return found, size
 
 
 def _at_step(

@@ -44,7 +44,7 @@ class Slopes:
 
 
 def slopes(
-    number: Callable[[Inputs], float],
+    numbers: Callable[[Sequence[Inputs]], Sequence[float]],
     gradient: Mapping[str, AnyArray],
     inputs: Inputs,
     *,
@@ -57,8 +57,9 @@ def slopes(
 
     Parameters
     ----------
-    number
-        The function of the inputs that is differentiated.
+    numbers
+        The function of the inputs that is differentiated, of many inputs at once: they do not
+        depend on each other, so that a program far away gets them together.
     gradient
         Its gradient, by name of the argument. What is left out counts as 0.
     inputs
@@ -80,19 +81,23 @@ def slopes(
 
     Notes
     -----
-    Cost: six calls of `number` for each of three directions and each argument, and one more.
+    Cost: six numbers for each of three directions and each argument, and one more, in one call.
     """
-    at_point, errors, kinked = number(inputs), {}, 0
-    for name in names:
-        point: AnyArray | None = getattr(inputs, name)
-        if point is None:
-            continue
-        unit = inputs.scale if name == "x" else 1.0
-        given = np.zeros(point.shape) if gradient.get(name) is None else gradient[name]
-        measured = [
-            _along(number, inputs, name, at_point=at_point, step=STEP[fineness] * unit, rng=rng)
-            for _ in range(DIRECTIONS)
-        ]
+    units = {name: inputs.scale if name == "x" else 1.0 for name in names}
+    there = [name for name in names if getattr(inputs, name) is not None]
+    lines = [
+        _line(inputs, name, STEP[fineness] * units[name], rng)
+        for name in there
+        for _ in range(DIRECTIONS)
+    ]
+    found = iter(numbers([inputs, *(at for line in lines for at in line.points)]))
+    at_point, errors, kinked = next(found), {}, 0
+    along = [(line, [next(found) for _ in line.points]) for line in lines]
+    for name in there:
+        unit, given = units[name], gradient.get(name)
+        if given is None:
+            given = np.zeros(getattr(inputs, name).shape)
+        measured = [line.measured(at_point, its) for line, its in along if line.name == name]
         usual = floor * inputs.scale / unit
         pairs = [
             (w, slope) for w, slope, bend in measured if _is_smooth(bend, slope, usual, fineness)
@@ -103,27 +108,32 @@ def slopes(
     return Slopes(errors, kinked)
 
 
-def _along(
-    number: Callable[[Inputs], float],
-    inputs: Inputs,
-    name: str,
-    *,
-    at_point: float,
-    step: float,
-    rng: np.random.Generator,
-) -> tuple[AnyArray, float, float]:
-    """Draw a direction; return it, the slope along it, and how far the number is from smooth."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Points along a random direction of one argument, 1, 2 and 3 steps to either side."""
+
+    name: str
+    direction: AnyArray
+    step: float
+    points: tuple[Inputs, ...]
+
+    def measured(self, at_point: float, found: Sequence[float]) -> tuple[AnyArray, float, float]:
+        """Return the direction, the slope along it, and how far the number is from smooth."""
+        above, below, distances = np.array(found[:3]), np.array(found[3:]), 2 * self.step * STEPS
+        bends = (above - 2 * at_point + below) / self.step
+        values = np.concatenate([(above - below) / distances, bends])
+        fourth, sixth, bend = (float(values @ weights) for weights in (FOURTH, SIXTH, BEND))
+        return self.direction, sixth, max(abs(fourth - sixth), abs(bend))
+
+
+def _line(inputs: Inputs, name: str, step: float, rng: np.random.Generator) -> Line:
+    """Draw a direction."""
     point: AnyArray = getattr(inputs, name)
     # Rounded to few digits, so that x + step*direction is exact in float32 too.
     direction = np.round(rng.standard_normal(point.shape) * 16) / 16
-    numbers = []
-    for k in (1, 2, 3, -1, -2, -3):
-        changed: dict[str, Any] = {name: (point + k * step * direction).astype(point.dtype)}
-        numbers.append(number(replace(inputs, **changed)))
-    above, below, distances = np.array(numbers[:3]), np.array(numbers[3:]), 2 * step * STEPS
-    measured = np.concatenate([(above - below) / distances, (above - 2 * at_point + below) / step])
-    fourth, sixth, bend = (float(measured @ weights) for weights in (FOURTH, SIXTH, BEND))
-    return direction, sixth, max(abs(fourth - sixth), abs(bend))
+    moved = [(point + k * step * direction).astype(point.dtype) for k in (1, 2, 3, -1, -2, -3)]
+    changed: list[dict[str, Any]] = [{name: value} for value in moved]
+    return Line(name, direction, step, tuple(replace(inputs, **one) for one in changed))
 
 
 def _is_smooth(bend: float, slope: float, usual: float, fineness: Resolution) -> bool:

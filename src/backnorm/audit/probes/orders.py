@@ -95,7 +95,11 @@ def _slopes(
     floor = float(np.linalg.norm(dx)) / inputs.scale ** (order - 1)
     derivative = _higher(runner, inputs, along)
     fineness = examination.finest.comparison.resolution
-    return slopes(number, derivative, inputs, floor=floor, fineness=fineness, rng=rng)
+
+    def numbers(points: Sequence[Inputs]) -> list[float]:
+        return [number(at) for at in points]
+
+    return slopes(numbers, derivative, inputs, floor=floor, fineness=fineness, rng=rng)
 
 
 def _by_x(runner: Runner, at: Inputs, along: Sequence[AnyArray]) -> AnyArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from backnorm.audit.thresholds import GRADIENT_LIMIT
 from backnorm.errors import BacknormError, SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from backnorm._types import AnyArray
     from backnorm.audit.measure.derivative import Resolution
@@ -148,14 +148,18 @@ def _errors(
     known = {name: value for name, value in gradients.items() if value is not None}
     size = max(direct_size(inputs, run.y), _size_where_constant(examination, inputs))
 
-    def loss(at: Inputs) -> float:
-        if trial.rearrange is not None:
-            at = replace(at, x=trial.rearrange(np.ascontiguousarray(at.x)))
-        return float(np.sum(at.forward(subject).astype(np.float64) * dy))
+    def arranged(x: AnyArray) -> AnyArray:
+        return x if trial.rearrange is None else trial.rearrange(np.ascontiguousarray(x))
+
+    def losses(points: Sequence[Inputs]) -> list[float]:
+        outputs = subject.forwards([(arranged(at.x), at.gamma, at.beta) for at in points])
+        return [float(np.sum(y.astype(np.float64) * dy)) for y in outputs]
 
     floor = size * np.sqrt(dy.size)
     names = [*gradients]
-    return slopes(loss, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names).errors
+    return slopes(
+        losses, known, inputs, floor=floor, fineness=fineness, rng=rng, names=names
+    ).errors
 
 
 def _size_where_constant(examination: Examination, inputs: Inputs) -> float:

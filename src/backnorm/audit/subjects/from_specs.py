@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.kinds import KINDS
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["subjects_from"]
 
 GUESSED: Final = "It was constructed with {}, which the audit guessed. Pass others with --args."
+
+
+ON_DEVICE: Final = "Its arrays were made on {}."
 
 
 def subjects_from(
@@ -46,19 +50,27 @@ def subjects_from(
     subjects: list[Subject] = []
     for name, group in itertools.groupby(specs, lambda spec: str(spec["name"])):
         at_work(name)
-        subjects += distinct(_modes_of(list(group)))
+        # Each step has its own time: where a mode took all of it, the next one says so too.
+        made = _modes_of(list(group), partial(at_work, name))
+        at_work(name)
+        subjects += distinct(made)
     return tuple(subjects)
 
 
-def _modes_of(specs: Sequence[Mapping[str, Any]]) -> list[Subject]:
+def _modes_of(specs: Sequence[Mapping[str, Any]], at_work: Callable[[], object]) -> list[Subject]:
     """Make the subjects of one object: as what the first was found, its other modes are audited.
 
     So are they where nothing had to be found, and they suit what the first was taken for.
     """
     first, found = _subject_of(specs[0])
-    subjects = [first, *(_other_mode(spec, first, found=found) for spec in specs[1:])]
+    subjects = [first]
+    for spec in specs[1:]:
+        at_work()
+        subjects.append(_other_mode(spec, first, found=found))
     guessed = specs[0].get("guessed", "")
-    notes = (GUESSED.format(guessed),) if guessed else ()
+    notes: tuple[str, ...] = (GUESSED.format(guessed),) if guessed else ()
+    device = specs[0].get("device", "")
+    notes += (ON_DEVICE.format(device),) if device else ()
     return [replace(subject, notes=(*subject.notes, *notes)) for subject in subjects]
 
 

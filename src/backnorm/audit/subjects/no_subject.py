@@ -21,6 +21,8 @@ ERRORS: Final[Mapping[str, Callable[..., SubjectError]]] = {
     "ended": SubjectError.import_ended,
     "name": SubjectError.no_name,
     "not constructed": SubjectError.not_constructed,
+    "no device": SubjectError.no_device,
+    "no devices": SubjectError.no_devices,
     "no value": SubjectError.no_value,
     "no x": SubjectError.no_x,
     "signature": SubjectError.no_signature,

@@ -28,7 +28,11 @@ __all__ = ["as_subject", "layers_of", "names_of_layers", "subjects_of"]
 
 
 def as_subject(
-    candidate: object, kind: Kind | None = None, name: str = "", axes: str = ""
+    candidate: object,
+    kind: Kind | None = None,
+    name: str = "",
+    axes: str = "",
+    device: str = "",
 ) -> Subject:
     """Make one subject of an object, as it is set: a module in eval mode is audited in eval mode.
 
@@ -43,6 +47,8 @@ def as_subject(
         What the report calls it; empty for the object's own name.
     axes
         The order of the axes of x, such as NHWC; empty for what the object says itself.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def as_subject(
     """
     found = _named(candidate) if isinstance(candidate, str) else candidate
     named = name or (candidate if isinstance(candidate, str) else "")
-    return subjects_of(found, AuditRequest(kind=kind, axes=axes, name=named))[0]
+    return subjects_of(found, AuditRequest(kind=kind, axes=axes, name=named, device=device))[0]
 
 
 def _named(target: str) -> object:
@@ -91,6 +97,7 @@ def layers_of(
     at_work: Callable[[str], object] = lambda _: None,
     *,
     place: int | None = None,
+    device: str = "",
 ) -> tuple[Subject, ...]:
     """Make subjects of the normalization layers of a framework.
 
@@ -104,6 +111,8 @@ def layers_of(
         Called with the name of each before it is tried.
     place
         Which one of the framework's list; None for all.
+    device
+        Where their arrays are made; empty for where the framework makes them.
 
     Returns
     -------
@@ -117,7 +126,7 @@ def layers_of(
     """
     if importlib.util.find_spec(framework) is None:
         raise NotInstalledError.framework(framework)
-    request = AuditRequest(modes=modes, place=place)
+    request = AuditRequest(modes=modes, place=place, device=device)
     make = partial(specs.of_framework, calls_of(framework), request.to_dict())
     return _made(framework, make, at_work)
 

@@ -32,6 +32,8 @@ class AuditRequest:
         What the report calls it; empty for the object's own name.
     place
         Which layer of a framework's list is meant; None for all of them.
+    device
+        Where its arrays are made, such as cuda; empty for where its framework makes them.
     """
 
     kind: Kind | None = None
@@ -40,6 +42,7 @@ class AuditRequest:
     modes: Modes = "as it is"
     name: str = ""
     place: int | None = None
+    device: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `backnorm.host.specs` calls ``asked``."""
@@ -50,4 +53,5 @@ class AuditRequest:
             "modes": self.modes,
             "name": self.name,
             "place": self.place,
+            "device": self.device,
         }

@@ -6,7 +6,15 @@ import numpy as np
 
 from ..runners import first_of
 
-__all__ = ["differentiate", "double", "higher", "layer_classes", "layers", "take_step"]
+__all__ = [
+    "differentiate",
+    "double",
+    "dtypes_on",
+    "higher",
+    "layer_classes",
+    "layers",
+    "take_step",
+]
 
 
 def layer_classes():
@@ -38,7 +46,18 @@ def double(arrays):
         return enable_x64()
 
 
-def differentiate(call, leaves, constants, dy):
+def dtypes_on(device):
+    """Return the dtypes of arrays on a device; raises what JAX says of one that is not there."""
+    import jax
+
+    place = _device(device)
+    with jax.default_device(place):
+        np.asarray(jax.numpy.ones(1))
+    # Metal has no float64.
+    return ("float32",) if place.platform == "METAL" else ("float32", "float64")
+
+
+def differentiate(call, leaves, constants, dy, device=""):
     """Return y and the gradients of sum(y*dy), by jax.vjp.
 
     Compiled, as it is used: one audit makes thousands of calls in a few shapes. What cannot be
@@ -55,10 +74,10 @@ def differentiate(call, leaves, constants, dy):
         y, back = jax.vjp(run, given)
         return y, back(upstream.astype(y.dtype))[0]
 
-    return _ran(_kept(call, "gradients", operation), leaves, constants, dy)
+    return _ran(_kept(call, "gradients", operation), device, leaves, constants, dy)
 
 
-def higher(call, leaves, constants, dy, along):
+def higher(call, leaves, constants, dy, along, device=""):
     """Return the last of the gradients of the gradient."""
     import jax
 
@@ -73,7 +92,7 @@ def higher(call, leaves, constants, dy, along):
             reached = _slope_along(reached, direction)
         return jax.grad(reached)(given)
 
-    return _ran(_kept(call, "higher", total), dict(leaves, dy=dy), constants, along)
+    return _ran(_kept(call, "higher", total), device, dict(leaves, dy=dy), constants, along)
 
 
 def _slope_along(function, direction):
@@ -83,22 +102,22 @@ def _slope_along(function, direction):
     return lambda arrays: (direction * jax.grad(function)(arrays)["x"]).sum()
 
 
-def take_step(step, constants, leaves, dy, train):
+def take_step(step, constants, leaves, dy, train, device=""):
     """Return the state after a call. A backward pass does not change it."""
 
     def moved(arrays):
         return step(arrays, train)
 
-    return _ran(_kept(step, "moved %s" % train, moved), dict(leaves, **constants))
+    return _ran(_kept(step, "moved %s" % train, moved), device, dict(leaves, **constants))
 
 
-def _ran(function, *arguments):
-    """Run a function of JAX's arrays on NumPy's: compiled, if it can be."""
+def _ran(function, device, *arguments):
+    """Run a function of JAX's arrays on NumPy's, on a device: compiled, if it can be."""
     import jax
     from jax import numpy as jnp
 
     leaves = jax.tree_util.tree_leaves(arguments)
-    with double(leaves):
+    with double(leaves), _placed(device):
         given = jax.tree_util.tree_map(jnp.asarray, arguments)
         plain, compiled = function
         try:
@@ -106,6 +125,26 @@ def _ran(function, *arguments):
         except jax.errors.JAXTypeError:
             found = plain(*given)
         return jax.tree_util.tree_map(_array, found)
+
+
+def _placed(device):
+    """Make arrays on a device, where one is named."""
+    import jax
+
+    if not device:
+        return contextlib.suppress()  # noqa: B022 - Python 3.6 has no nullcontext
+    return jax.default_device(_device(device))
+
+
+def _device(device):
+    """Return the device of a name such as cuda:1."""
+    import jax
+
+    kind, _, number = device.partition(":")
+    there = jax.devices(kind)
+    if int(number or 0) >= len(there):
+        raise ValueError("JAX has %s %s" % (len(there), kind))
+    return there[int(number or 0)]
 
 
 def _kept(call, name, function):

@@ -24,7 +24,6 @@ from .torch_tensors import (
     gradients,
     higher_gradients,
     leaf_of,
-    tensor_of,
 )
 from .torch_tensors import observed as observed_call
 
@@ -35,6 +34,7 @@ __all__ = [
     "VARIANTS",
     "build",
     "differentiate",
+    "dtypes_on",
     "function",
     "higher",
     "layer",
@@ -107,6 +107,18 @@ def name_of(candidate):
     return ("torch.nn" if module.startswith("torch.nn.modules") else module) + "." + last
 
 
+def dtypes_on(device):
+    """Return the dtypes that tensors on a device have; raises what PyTorch says of another one."""
+    import torch
+
+    torch.ones(1, device=device).cpu()
+    try:
+        torch.ones(1, dtype=torch.float64, device=device).cpu()
+    except (RuntimeError, TypeError):  # Metal has no float64
+        return ("float32",)
+    return ("float32", "float64")
+
+
 def function(candidate):
     """Return what to call, and what its arguments are read from; None for a class of other things.
 
@@ -140,41 +152,46 @@ def layer(candidate, kind, train):
     }
 
 
-def differentiate(call, leaves, constants, dy, dtype="", threads=1, needs_dx=True):
+def differentiate(call, leaves, constants, dy, dtype="", threads=1, needs_dx=True, device=""):
     """Return y and the gradients of sum(y*dy)."""
-    given = {role: leaf_of(value, dtype) for role, value in leaves.items()}
-    given["x"] = leaf_of(leaves["x"], dtype, needs_dx)
-    return gradients(_bound(call, given, constants, dtype), given, dy, (dtype, threads, needs_dx))
+    given = _leaves(leaves, dtype, device)
+    given["x"] = leaf_of(leaves["x"], dtype, needs_dx, device)
+    way = (dtype, threads, needs_dx, device)
+    return gradients(_bound(call, given, constants, way), given, dy, way)
 
 
-def overlapped(call, leaves, constants, dy, later):
+def overlapped(call, leaves, constants, dy, later, device=""):
     """Return y and the gradients of a call that another forward pass comes between."""
-    given = {role: leaf_of(value) for role, value in leaves.items()}
-    return gradients(_bound(call, given, constants), given, dy, PLAIN, later)
+    given, way = _leaves(leaves, "", device), PLAIN[:3] + (device,)
+    return gradients(_bound(call, given, constants, way), given, dy, way, later)
 
 
-def observed(call, leaves, constants, dy):
+def observed(call, leaves, constants, dy, device=""):
     """Return what a call leaves behind."""
-    given = {role: leaf_of(value) for role, value in leaves.items()}
-    return observed_call(_bound(call, given, constants), given, dy)
+    given, way = _leaves(leaves, "", device), PLAIN[:3] + (device,)
+    return observed_call(_bound(call, given, constants, way), given, dy, device)
 
 
-def higher(call, leaves, constants, dy, along):
+def higher(call, leaves, constants, dy, along, device=""):
     """Return the last of the gradients of the gradient."""
-    given = {role: leaf_of(value) for role, value in leaves.items()}
-    return higher_gradients(_bound(call, given, constants), given, dy, along)
+    given, way = _leaves(leaves, "", device), PLAIN[:3] + (device,)
+    return higher_gradients(_bound(call, given, constants, way), given, dy, along, device)
 
 
-def take_step(step, constants, leaves, dy, train):
+def take_step(step, constants, leaves, dy, train, device=""):
     """Return the state after a call of a function that returns it."""
-    arrays = {name: tensor_of(value) for name, value in constants.items()}
-    arrays.update((role, leaf_of(value)) for role, value in leaves.items())
-    with alike(1):
+    arrays = {name: leaf_of(value, "", False, device) for name, value in constants.items()}
+    arrays.update(_leaves(leaves, "", device))
+    with alike(1, 0, device):
         found = step(arrays, train)
     return {name: array_of(value) for name, value in found.items()}
 
 
-def _bound(call, given, constants, dtype=""):
+def _leaves(arrays, dtype, device):
+    return {role: leaf_of(value, dtype, True, device) for role, value in arrays.items()}
+
+
+def _bound(call, given, constants, way):
     """Return a function of x alone."""
-    fixed = {role: leaf_of(v, dtype, False) for role, v in constants.items()}
+    fixed = {role: leaf_of(v, way[0], False, way[3]) for role, v in constants.items()}
     return lambda x: call(dict(fixed, **dict(given, x=x)))

@@ -73,7 +73,7 @@ class ModuleRunner:
         others = _others(module, leaves.values())
         with torch.no_grad():
             for name, by in moved.items():
-                others[name].add_(torch.from_numpy(by).to(others[name].dtype))
+                others[name].add_(torch.from_numpy(by).to(others[name]))
         # A dot is in no name of a leaf, so that a parameter called x is not taken for x.
         named = {"." + name: value for name, value in others.items()}
         y, found = gradients(_callable(module), dict(named, x=leaves["x"]), dy, self.way)
@@ -87,7 +87,7 @@ class ModuleRunner:
         """Return the last of the gradients, by autograd."""
         module = self._fresh(x)
         leaves = self._fill(module, x, gamma, beta)
-        found = higher_gradients(_callable(module), leaves, dy, along)
+        found = higher_gradients(_callable(module), leaves, dy, along, self.way[3])
         given = {"gamma": gamma, "beta": beta}
         return {role: shaped_like(given.get(role), gradient) for role, gradient in found.items()}
 
@@ -95,7 +95,8 @@ class ModuleRunner:
         """Return what a call leaves behind."""
         module = self._fresh(x)
         with World() as world:
-            found = observed(_callable(module), self._fill(module, x, gamma, beta), dy)
+            leaves = self._fill(module, x, gamma, beta)
+            found = observed(_callable(module), leaves, dy, self.way[3])
         return dict(found, changed=found["changed"] + world.changed)
 
     def state(self):
@@ -130,8 +131,13 @@ class ModuleRunner:
 
     def variant(self, dtype, threads, needs_dx):
         """Return a runner that calls in another way."""
-        way = (dtype, threads, needs_dx)
+        way = (dtype, threads, needs_dx, self.way[3])
         return ModuleRunner(self.module, self.named, self.held, way, self.origin)
+
+    def on(self, device):
+        """Return a runner that calls the module on a device."""
+        way = self.way[:3] + (device,)
+        return ModuleRunner(self.module.to(device), self.named, self.held, way, self.origin)
 
     def _fresh(self, x):
         """Copy the module into the dtype of x, or the one that is asked for."""
@@ -141,7 +147,7 @@ class ModuleRunner:
         """Give the parameters of a module their values; return them, and x."""
         import torch
 
-        leaves = {"x": leaf_of(x, self.way[0], self.way[2])}
+        leaves = {"x": leaf_of(x, self.way[0], *self.way[2:])}
         for role, value in (("gamma", gamma), ("beta", beta)):
             if role in self.named and value is not None:
                 leaf = _part(module, self.named[role])

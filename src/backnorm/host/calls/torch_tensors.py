@@ -27,8 +27,9 @@ __all__ = [
 VARIANTS = ("float16", "bfloat16", "threads", "needs_dx")
 """Ways to run anything of PyTorch."""
 
-PLAIN = ("", 1, True)
-"""The way where nothing else is said: the dtype of the arrays, one thread, and x needs a gradient.
+PLAIN = ("", 1, True, "")
+"""The way where nothing else is said: the dtype of the arrays, one thread, x needs a gradient, on
+the CPU.
 
 On inputs this small a second thread only waits. With both cores busy it waited ten times as long as
 the audit took (36 s for 3 s, PyTorch 2.13).
@@ -42,7 +43,7 @@ def gradients(call, leaves, dy, way, later=None):
     """
     import torch
 
-    with alike(way[1]):
+    with alike(way[1], 0, way[3]):
         # With gradients also where only y is wanted: some layers take their absence for evaluation.
         # What works in place must not meet the leaf itself.
         y = first_of(call(leaves["x"].clone()))
@@ -51,11 +52,11 @@ def gradients(call, leaves, dy, way, later=None):
         if tuple(y.shape) != dy.shape or not y.requires_grad:
             return array_of(y), {}
         wanted = {role: leaf for role, leaf in leaves.items() if leaf.requires_grad}
-        upstream = tensor_of(dy).to(y.dtype)
+        upstream = tensor_of(dy).to(y)
         # The values as they are now: a backward pass may work in the memory of y.
         value = array_of(y)
         if later is not None:
-            call(leaf_of(later, way[0]).clone())
+            call(leaf_of(later, way[0], True, way[3]).clone())
         found = torch.autograd.grad(y, list(wanted.values()), upstream, allow_unused=True)
     pairs = [(role, hooked(wanted[role], g)) for role, g in zip(wanted, found) if g is not None]
     reached = {role: array_of(g) for role, g in pairs}
@@ -96,19 +97,19 @@ def carry_hooks(tensor, twin, memo):
             twin.requires_grad_(before)
 
 
-def higher_gradients(call, leaves, dy, along):
+def higher_gradients(call, leaves, dy, along, device=""):
     """Return the last of the gradients by the leaves and dy; empty without a graph."""
     import torch
 
-    with alike(1):
+    with alike(1, 0, device):
         y, x = first_of(call(leaves["x"].clone())), leaves["x"]
-        upstream = tensor_of(dy).to(y.dtype).requires_grad_()
+        upstream = tensor_of(dy).to(y).requires_grad_()
         slope, weights = y, upstream
         for direction in along:
             (slope,) = torch.autograd.grad(slope, x, weights, create_graph=True, allow_unused=True)
             if slope is None or not slope.requires_grad:
                 return {}
-            weights = tensor_of(direction).to(slope.dtype)
+            weights = tensor_of(direction).to(slope)
         wanted = dict(leaves, dy=upstream)
         for leaf in wanted.values():
             leaf.grad = None
@@ -118,7 +119,7 @@ def higher_gradients(call, leaves, dy, along):
     return {role: array_of(leaf.grad) for role, leaf in wanted.items() if leaf.grad is not None}
 
 
-def observed(call, leaves, dy):
+def observed(call, leaves, dy, device=""):
     """Return what a call leaves behind: arrays that it overwrites, and whether it seeds numbers.
 
     "random" says whether the call draws random numbers, which `alike` holds fixed.
@@ -130,17 +131,17 @@ def observed(call, leaves, dy):
 
     states, names, random = [], [], False
     for seed in (1, 2):
-        with alike(1, seed):
-            begin = torch.default_generator.get_state()
+        with alike(1, seed, device):
+            begin = _random_state(device)
             x = leaves["x"].clone()
             y = first_of(call(x))
             names = [] if _in_place(x, y) else _overwritten({"x": (x, leaves["x"])})
             if isinstance(y, torch.Tensor) and y.requires_grad and tuple(y.shape) == dy.shape:
-                upstream = tensor_of(dy).to(y.dtype).contiguous()
+                upstream = tensor_of(dy).to(y).contiguous()
                 wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
                 torch.autograd.grad(y, wanted, upstream, allow_unused=True)
-                names += _overwritten({"dy": (upstream, tensor_of(dy).to(y.dtype))})
-            states.append(torch.default_generator.get_state())
+                names += _overwritten({"dy": (upstream, tensor_of(dy).to(y))})
+            states.append(_random_state(device))
             random = random or not torch.equal(begin, states[-1])
     seeds = torch.equal(*states)
     changed = ["the random state of PyTorch"] if seeds else []
@@ -171,11 +172,12 @@ def tensor_of(array):
     return torch.from_numpy(np.array(array[first], order="K")).expand(array.shape)
 
 
-def leaf_of(array, dtype="", needs_gradient=True):
+def leaf_of(array, dtype="", needs_gradient=True, device=""):
     """Return a tensor that floats, and whose gradient may be asked for, in the dtype that is."""
     import torch
 
     tensor = tensor_of(array)
+    tensor = tensor.to(device) if device else tensor
     if not tensor.is_floating_point():
         return tensor
     return tensor.to(getattr(torch, dtype) if dtype else tensor.dtype).requires_grad_(
@@ -184,13 +186,16 @@ def leaf_of(array, dtype="", needs_gradient=True):
 
 
 @contextlib.contextmanager
-def alike(threads, seed=0):
+def alike(threads, seed=0, device=""):
     """Let calls be alike: the same random numbers, and so many threads; then restore both."""
     import torch
 
-    generator = torch.default_generator
+    generator, owner = torch.default_generator, _owner_of_numbers(device)
     state, before = generator.get_state(), torch.get_num_threads()
+    there = owner.get_rng_state(device) if owner else None
     generator.manual_seed(seed)
+    if owner:
+        owner.manual_seed(seed)
     torch.set_num_threads(threads)
     try:
         with torch.enable_grad():
@@ -198,6 +203,24 @@ def alike(threads, seed=0):
     finally:
         torch.set_num_threads(before)
         generator.set_state(state)
+        if owner:
+            owner.set_rng_state(there, device)
+
+
+def _random_state(device):
+    """Return the states of the generators of random numbers, of the CPU and of a device."""
+    import torch
+
+    owner, state = _owner_of_numbers(device), torch.default_generator.get_state()
+    return torch.cat([state, owner.get_rng_state(device)]) if owner else state
+
+
+def _owner_of_numbers(device):
+    """Return the module of PyTorch that has the random numbers of a device; None for the CPU's."""
+    import torch
+
+    kind = device.partition(":")[0]
+    return None if kind in ("", "cpu") else getattr(torch, kind)
 
 
 def array_of(tensor):
