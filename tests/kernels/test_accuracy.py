@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -104,3 +105,18 @@ def test_wide_parameters_are_not_narrowed(kernel: str, dtype: str) -> None:
     assert_within_budget(fwd.y, extended.forward(x, gamma, beta).y, channel_axis=1)
     assert_within_budget(np.asarray(g.dgamma), exact.dgamma)
     assert_within_budget(np.asarray(g.dbeta), exact.dbeta)
+
+
+@by_kernel
+@by_order
+@pytest.mark.parametrize("side", [1, 7, 14])
+def test_a_first_sample_unlike_the_others_costs_no_digits(
+    kernel: str, order: str, side: int
+) -> None:
+    """The sums are taken around the mean of the first values, or again where that is far off."""
+    batch = make((32, 5, side, side))
+    x = batch.x.copy()
+    x[0] += np.float32(50)
+    batch = replace(batch, x=x)
+    fwd = bn.batch_norm(batch.laid_out(order).x, kernel=kernel)
+    statistics(batch).judge(mean=fwd.mean, var=fwd.var, inv_std=fwd.inv_std)

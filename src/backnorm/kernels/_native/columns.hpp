@@ -36,13 +36,14 @@ inline void normalize_tile(const ForwardCall& call, const Tile& tile, int64_t be
     const TileResults<S, NormalizeChannel> results(
         tile, [&](int64_t c) { return NormalizeChannel(call, c); });
     const TileRows<const S> x(call.x, tile), residual(call.residual, tile);
+    const TileRows<S> y(call.y, tile);
     streaming = streaming && results.only_fast();
     with_activation(call.activation, [&](auto kind) {
-        results.each_row(TileRows<S>(call.y, tile), false, begin, end,
+        results.each_row(y, false, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool) {
             const auto at = each_normalize(k.of, call.exact);
             normalize_run<decltype(kind)::value>(x[row], residual[row], into, tile.count, at,
-                                                 call.slope, streaming, x[row + 2]);
+                                                 call.slope, streaming, x[row + 2], y.stored_ahead(tile));
         });
     });
     if (streaming) finish_stream();
@@ -56,8 +57,7 @@ inline void sum_tile(const ForwardCall& call, const Tile& tile, int64_t begin, i
         sums->run(begin, end, channels);
     } else {
         MomentTile<S> sums(tile, call.x);
-        sums.run(begin, end);
-        sums.add_to(channels, end - begin);
+        sums.run(begin, end, channels);
     }
 }
 
@@ -157,15 +157,16 @@ inline void gradient_tile(const BackwardCall& call, const Tile& tile, const Tile
         return GradientChannel(call, c, measures[c - tile.first_channel]);
     });
     const TileRows<const S> dy(call.dy, tile), x(call.x, tile);
-    const TileRows<S> dresidual(call.dresidual, tile);
+    const TileRows<S> dx(call.dx, tile), dresidual(call.dresidual, tile);
     const bool through = call.through_mean || call.through_variance;
     streaming = streaming && results.only_fast();
     output.with([&](auto kind, const auto& of_row) {
-        results.each_row(TileRows<S>(call.dx, tile), call.add_dx, begin, end,
+        results.each_row(dx, call.add_dx, begin, end,
                          [&](const auto& k, int64_t row, S* into, bool last) {
             const GradientRun<S> run{dy[row], x[row], into, last ? dresidual[row] : nullptr,
                                      tile.count, call.slope, call.inverse_slope, through, call.add_dx,
-                                     call.add_dresidual, streaming, call.exact, dy[row + 2], x[row + 2]};
+                                     call.add_dresidual, streaming, call.exact, dy[row + 2], x[row + 2],
+                                     dx.stored_ahead(tile)};
             gradient_run<decltype(kind)::value>(run, of_row(row), each_gradient(k.of, call.exact));
         });
     });

@@ -66,7 +66,7 @@ class ExactMomentLanes {
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k) {
-                fetch(plus(next, i + k * lanes));
+                fetch_from(next, i + k * lanes);
                 sizes.add(load<float>(x + i + k * lanes));
                 sums[k].add(load<double>(x + i + k * lanes));
             }
@@ -197,8 +197,8 @@ class ExactComomentLanes : ComomentChains<sides<kind>> {
         int64_t i = 0;
         for (; i + chain_count * lanes <= run.count; i += chain_count * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chain_count; ++k) {
-                fetch(plus(run.next_dy, i + k * lanes));
-                fetch(plus(run.next_x, i + k * lanes));
+                fetch_from(run.next_dy, i + k * lanes);
+                fetch_from(run.next_x, i + k * lanes);
                 add(k, run.dy + i + k * lanes, run.x + i + k * lanes, plus(run.y, i + k * lanes));
             }
         S tail[3][lanes];

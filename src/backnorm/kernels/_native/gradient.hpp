@@ -48,11 +48,10 @@ struct ComomentSums {
         if constexpr (!is_double<S>) square[k] = multiply_add(dz, dz, square[k]);
     }
 
-    // The memory that a run reads, and what is prefetched meanwhile; next_dy and next_x may be null.
+    // The memory that a run reads, and how far ahead it is prefetched.
     struct Run {
         const S *dy, *x;
-        int64_t count;
-        const S *next_dy = nullptr, *next_x = nullptr;
+        int64_t count, dy_ahead, x_ahead;
     };
 
     template <Activation kind, class Output>
@@ -61,8 +60,8 @@ struct ComomentSums {
         const Pack<double> around = Pack<double>::all(mean);
         ComomentSums sums = *this;  // in registers, as in MomentSums
         const auto full = [&](int k, int64_t i) BACKNORM_LAMBDA {
-            fetch(plus(run.next_dy, i));
-            fetch(plus(run.next_x, i));
+            fetch(run.dy + i + run.dy_ahead);
+            fetch(run.x + i + run.x_ahead);
             const Pack<double> dy = load<double>(run.dy + i);
             const Pack<double> out = output.template of<double>(Whole{i});
             const Pack<double> x = undo_activation<kind>(load<double>(run.x + i), inverse_slope);
@@ -202,7 +201,10 @@ struct GradientRun {
     double slope, inverse_slope;  // see BackwardCall
     bool through, add_dx, add_dresidual, streaming;
     bool wide_residual;  // dresidual in float64, whatever the dtype of dx: then it is the same in every walk
-    const S *next_dy = nullptr, *next_x = nullptr;  // prefetched: what is read next
+    // What is read next is prefetched where this run is stored past the cache; where it is not, what is written next,
+    // which lies so far from dx.
+    const S *next_dy = nullptr, *next_x = nullptr;
+    int64_t next_dx = 0;
 };
 
 // Sixteen values of dresidual or fewer, in float64.
@@ -241,12 +243,11 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
         if (run.add_dx) d = d + load_part<T>(run.dx + i, some);
         store_part(run.dx + i, d, some);
     };
-    const auto dz_at = [&](int64_t i) BACKNORM_LAMBDA {
-        return grad_through_activation<kind>(load<T>(run.dy + i), output.template of<T>(Whole{i}), slope);
+    const S *const from_dy = run.dy, *const from_x = run.x;
+    const auto dz_at = [=](int64_t i) BACKNORM_LAMBDA {
+        return grad_through_activation<kind>(load<T>(from_dy + i), output.template of<T>(Whole{i}), slope);
     };
-    const auto x_at = [&](int64_t i) BACKNORM_LAMBDA {
-        return undo_activation<kind>(load<T>(run.x + i), inverse_slope);
-    };
+    const auto x_at = [=](int64_t i) BACKNORM_LAMBDA { return undo_activation<kind>(load<T>(from_x + i), inverse_slope); };
     const auto full = [&](int64_t i) BACKNORM_LAMBDA {
         const Pack<T> dz = dz_at(i);
         if (run.dresidual && wide) store_wide(i, lanes);
@@ -265,13 +266,20 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
     const int64_t end = run.count - lanes;
     if (streaming && run.through)
         for (; i <= end; i += lanes) {
-            fetch(plus(run.next_dy, i));
-            fetch(plus(run.next_x, i));
+            fetch_from(run.next_dy, i);
+            fetch_from(run.next_x, i);
             stream(run.dx + i, at(dz_at(i), x_at(i), i));
         }
     else if (streaming)
         for (; i <= end; i += lanes) stream(run.dx + i, at.direct(dz_at(i), i));
-    else
+    else if (run.dx && run.through && !run.dresidual && !run.add_dx) {
+        S* const dx = run.dx;
+        const int64_t next = run.next_dx;
+        for (; i <= end; i += lanes) {
+            fetch(dx + i + next);
+            store(dx + i, at(dz_at(i), x_at(i), i));
+        }
+    } else
         for (; i <= end; i += lanes) full(i);
     if (i < run.count && may_overlap) full(end);
     else if (i < run.count) part(i, int(run.count - i));

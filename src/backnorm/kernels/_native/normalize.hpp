@@ -120,7 +120,8 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
 // Coefficients are passed by value, and closures hold copies, so that they stay in registers: the compiler
 // loads what a reference points to again after every vector store, since that may alias anything. Arrays of
 // coefficients must be readable for sixteen values past the run's end. `next`, which may be null, is read
-// next: it is prefetched while this run is stored past the cache.
+// next: it is prefetched while this run is stored past the cache. Where it is not, the lines that are written next are
+// prefetched, which lie `next_y` from y: a store waits for its line, and few stores wait at a time.
 //
 // The end of a long run is a whole pack too, which overlaps its neighbour and stores the same values again.
 // Not past the cache, where a line that is written twice has to be read back; nor where y is x itself, whose
@@ -128,7 +129,7 @@ BACKNORM_INLINE int64_t until_aligned(const S* p, int64_t count, bool streaming)
 template <Activation kind, class S, class Coefficients>
 inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Coefficients at,
                           double slope, bool streaming,
-                          const S* next = nullptr) {
+                          const S* next = nullptr, int64_t next_y = 0) {
     using T = typename Coefficients::value;
     const auto value = [=](int64_t i, const Pack<T>& from, const Pack<T>& add) BACKNORM_LAMBDA {
         Pack<T> z = at(from, i);
@@ -146,11 +147,14 @@ inline void normalize_run(const S* x, const S* residual, S* y, int64_t count, Co
     if (i) part(0, int(i));
     if (streaming)
         for (; i + lanes <= count; i += lanes) {
-            fetch(plus(next, i));
+            fetch_from(next, i);
             stream(y + i, full(i));
         }
     else
-        for (; i + lanes <= count; i += lanes) store(y + i, full(i));
+        for (; i + lanes <= count; i += lanes) {
+            fetch(y + i + next_y);
+            store(y + i, full(i));
+        }
     if (i == count) return;
     if (streaming || count < lanes || x == y) part(i, int(count - i));
     else store(y + count - lanes, full(count - lanes));

@@ -107,10 +107,15 @@ BACKNORM_INLINE void stream(S* p, const Pack<T>& value) {
         stream_piece<T>(p + k * width<T>, value.part[k]);
 }
 
-// Prefetches memory that is read soon; null does nothing.
+// Prefetches memory that is read or written soon; it need not be there.
 template <class S>
 BACKNORM_INLINE void fetch(const S* p) {
-    if (p) __builtin_prefetch(p);
+    __builtin_prefetch(p);
+}
+// The same from a pointer that may be null.
+template <class S>
+BACKNORM_INLINE void fetch_from(const S* p, int64_t i) {
+    if (p) fetch(p + i);
 }
 template <class S>
 BACKNORM_INLINE const S* plus(const S* p, int64_t i) {

@@ -99,33 +99,44 @@ inline bool planar_worth_streaming(const Shape& shape) {
 // the processor has recognized it as a stream.
 inline int64_t samples_ahead(const Shape& shape) { return 1 + 1024 / shape.inner; }
 
-// The same run of sample o; null past the last sample.
+// How far ahead of a run of sample o that of sample o + samples lies; 0 past the last sample.
+inline int64_t values_ahead(const Operand& a, const Shape& shape, int64_t o, int64_t samples) {
+    return o + samples < shape.outer ? samples * a.outer_stride : 0;
+}
 template <class S>
-inline const S* run_ahead(const Operand& a, int64_t outer, int64_t o, int64_t c, int64_t i) {
-    return o < outer ? a.at<const S>(o, c) + i : nullptr;
+inline const S* run_ahead(const Operand& a, const Shape& shape, int64_t o, int64_t samples, int64_t c, int64_t i) {
+    return o + samples < shape.outer ? a.at<const S>(o + samples, c) + i : nullptr;
+}
+
+// The mean of the first values of some blocks.
+template <class S>
+inline double shift_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end, int64_t most) {
+    const int64_t ahead = samples_ahead(call.shape);
+    MomentSums sums;
+    int64_t count = 0;
+    each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+        const int64_t some = std::min(length, most - count);
+        sums.add_run(call.x.at<const S>(o, c) + i, some, 0.0, values_ahead(call.x, call.shape, o, ahead));
+        count += some;
+    });
+    return sums.total_first() / double(count);
 }
 
 template <class S>
 inline Moments moments_of(const ForwardCall& call, int64_t c, int64_t begin, int64_t end) {
     const int64_t ahead = samples_ahead(call.shape);
     int64_t count = 0;
-    const auto sums_around = [&](double shift, int64_t last) {
+    each_run(call.shape, begin, end, [&](int64_t, int64_t, int64_t length) { count += length; });
+    const auto around = [&](double shift) {
         MomentSums sums;
-        count = 0;
-        each_run(call.shape, begin, last, [&](int64_t o, int64_t i, int64_t length) {
-            sums.add_run(call.x.at<const S>(o, c) + i, length, shift,
-                         run_ahead<S>(call.x, call.shape.outer, o + ahead, c, i));
-            count += length;
+        each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
+            sums.add_run(call.x.at<const S>(o, c) + i, length, shift, values_ahead(call.x, call.shape, o, ahead));
         });
-        return sums;
+        return Moments{shift, sums.total_first(), sums.total_second(), count};
     };
-    Moments m;
-    m.reference = sums_around(0.0, is_double<S> ? end : begin + 1).total_first() / double(count);
-    const MomentSums sums = sums_around(m.reference, end);
-    m.first = sums.total_first();
-    m.second = sums.total_second();
-    m.count = count;
-    return m;
+    if constexpr (is_double<S>) return around(shift_of<S>(call, c, begin, end, count));
+    const Moments m = around(shift_of<S>(call, c, begin, begin + 1, values_of_shift(count)));
+    return is_far(m) ? around(m.reference + m.first / double(count)) : m;
 }
 
 // The same by integers: in the window of the first values, or where that does not hold all of them, one at a time.
@@ -137,7 +148,7 @@ inline ExactMoments exact_moments_of(const ForwardCall& call, int64_t c, int64_t
         first_magnitude(call.x.at<const S>(first.outer, c) + first.inner, first.length)));
     ExactMoments m;
     each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
-        lane.add_run(call.x.at<const S>(o, c) + i, length, run_ahead<S>(call.x, call.shape.outer, o + ahead, c, i));
+        lane.add_run(call.x.at<const S>(o, c) + i, length, run_ahead<S>(call.x, call.shape, o, ahead, c, i));
         m.count += length;
     });
     if (lane.add_to(m)) return m;
@@ -164,6 +175,9 @@ inline const S* next_channel(const Operand& a, const Shape& shape, int64_t o, in
     return fits && c + 1 < shape.channels ? a.at<const S>(o, c + 1) + i : nullptr;
 }
 
+// From a run of sample o to that of the sample before, whose result is stored next; 0 where there is none.
+inline int64_t sample_before(const Operand& a, int64_t o) { return o ? -a.outer_stride : 0; }
+
 template <class S>
 inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, int64_t end,
                              bool streaming) {
@@ -174,7 +188,7 @@ inline void normalize_blocks(const ForwardCall& call, int64_t c, int64_t begin, 
                 const S* residual = call.residual ? call.residual.at<const S>(o, c) + i : nullptr;
                 normalize_run<decltype(kind)::value>(
                     call.x.at<const S>(o, c) + i, residual, call.y.at<S>(o, c) + i, length, at,
-                    call.slope, streaming, next_channel<S>(call.x, call.shape, o, c, i));
+                    call.slope, streaming, next_channel<S>(call.x, call.shape, o, c, i), sample_before(call.y, o));
             });
         }); });
     });
@@ -230,14 +244,13 @@ inline void with_output(const BackwardCall& call, int64_t c, bool recompute, con
 template <class S>
 inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool recompute, int64_t begin,
                               int64_t end) {
-    const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
+    const int64_t ahead = samples_ahead(call.shape);
     ComomentSums<S> sums;
     with_output<S>(call, c, recompute, [&](auto kind, const auto& output) {
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
             sums.template add_run<decltype(kind)::value>(
                 {call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, length,
-                 run_ahead<S>(call.dy, outer, o + ahead, c, i),
-                 run_ahead<S>(call.x, outer, o + ahead, c, i)},
+                 values_ahead(call.dy, call.shape, o, ahead), values_ahead(call.x, call.shape, o, ahead)},
                 output(o, i), call.statistics.mean[c], call.slope, call.inverse_slope);
         });
     });
@@ -247,7 +260,7 @@ inline Comoments comoments_of(const BackwardCall& call, int64_t c, bool recomput
 // The same by integers, as exact_moments_of. The output is read: to compute it again is not worth its code here.
 template <class S>
 inline ExactComoments exact_comoments_of(const BackwardCall& call, int64_t c, int64_t begin, int64_t end) {
-    const int64_t ahead = samples_ahead(call.shape), outer = call.shape.outer;
+    const int64_t ahead = samples_ahead(call.shape);
     const Block first = Blocks(call.shape)[begin];
     const auto window = [&](const Operand& a) {
         return window_of<S>(first_magnitude(a.at<const S>(first.outer, c) + first.inner, first.length));
@@ -258,8 +271,8 @@ inline ExactComoments exact_comoments_of(const BackwardCall& call, int64_t c, in
         ExactComomentLanes<S, decltype(kind)::value> lane(window(call.dy), window(call.x));
         each_run(call.shape, begin, end, [&](int64_t o, int64_t i, int64_t length) {
             lane.add_run({call.dy.at<const S>(o, c) + i, call.x.at<const S>(o, c) + i, y(o, i), length,
-                          run_ahead<S>(call.dy, outer, o + ahead, c, i),
-                          run_ahead<S>(call.x, outer, o + ahead, c, i)});
+                          run_ahead<S>(call.dy, call.shape, o, ahead, c, i),
+                          run_ahead<S>(call.x, call.shape, o, ahead, c, i)});
         });
         if (lane.add_to(m)) return;
         ComomentBins bins;
@@ -293,7 +306,8 @@ inline void gradient_blocks(const BackwardCall& call, int64_t c, bool recompute,
                 const GradientRun<S> run{place(call.dy, o, i), place(call.x, o, i),
                                          place(call.dx, o, i), place(call.dresidual, o, i),
                                          length, call.slope, call.inverse_slope,
-                                         through, call.add_dx, call.add_dresidual, streaming, call.exact};
+                                         through, call.add_dx, call.add_dresidual, streaming, call.exact,
+                                         nullptr, nullptr, sample_before(call.dx, o)};
                 gradient_run<decltype(kind)::value>(run, output(o, i), at);
             });
         }); });

@@ -5,6 +5,7 @@
 // computed by an additional pass; for narrower dtypes the mean of the first values is close enough.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "call.hpp"
@@ -50,6 +51,16 @@ BACKNORM_INLINE Pack<double> joined(const Pack<double>* chain) {
     return chains == 1 ? chain[0] : chain[0] + chain[chains - 1];
 }
 
+// The mean of how many of n values serves as the shift: few, since they are read twice.
+inline int64_t values_of_shift(int64_t n) { return std::min<int64_t>(2048, std::max<int64_t>(16, n / 32)); }
+
+// Whether the shift was more than two standard deviations off the mean, since the first values were unlike the others:
+// then squares of the offset take digits from the variance, and the sums are taken again, around the mean.
+inline bool is_far(const Moments& m) {
+    const double squares = m.first * m.first;
+    return squares > 4.0 * (double(m.count) * m.second - squares);
+}
+
 // Sums lane by lane.
 struct MomentSums {
     Pack<double> first[chains], second[chains];
@@ -63,15 +74,15 @@ struct MomentSums {
         second[k] = multiply_add(d, d, second[k]);
     }
 
-    // `next`, which may be null, is prefetched.
+    // What lies `ahead` of each value is prefetched.
     template <class S>
-    BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift, const S* next = nullptr) {
+    BACKNORM_INLINE void add_run(const S* x, int64_t count, double shift, int64_t ahead = 0) {
         const Pack<double> around = Pack<double>::all(shift);
         MomentSums sums = *this;  // in registers: the compiler must assume that x points at *this
         int64_t i = 0;
         for (; i + chains * lanes <= count; i += chains * lanes)
             BACKNORM_UNROLL for (int k = 0; k < chains; ++k) {
-                fetch(plus(next, i + k * lanes));
+                fetch(x + i + k * lanes + ahead);
                 sums.add(k, load<double>(x + i + k * lanes) - around);
             }
         for (; i + lanes <= count; i += lanes) sums.add(0, load<double>(x + i) - around);
