@@ -176,6 +176,26 @@ def test_a_fault_in_a_chain_is_found(tmp_path: Path, fault: str) -> None:
     assert codes(record) == expected
 
 
+FOLDED = (
+    ("Sqrt", "raised", "root"),
+    ("Reciprocal", "root", "inv_std"),
+    ("Mul", "inv_std gamma", "factor"),
+    ("Mul", "x factor", "scaled"),
+    ("Mul", "mean factor", "shift"),
+    ("Sub", "beta shift", "offset"),
+    ("Add", "scaled offset", "y"),
+)
+"""How TensorFlow's graphs end: one factor and one term for each row."""
+
+
+def test_a_chain_with_a_folded_factor_is_whole(tmp_path: Path) -> None:
+    """gamma and beta are found where they enter the factor and the term."""
+    nodes = [*chain_of()[:5], *(node(*line) for line in FOLDED)]
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, constants(eps=1e-3)))
+    assert (record.kind, record.law) == ("layer", "biased variance, eps 0.001 inside the root")
+    assert codes(record) == []
+
+
 def test_statistics_in_float16_are_found(tmp_path: Path) -> None:
     """Casts around mean and variance round them: y follows the law of no statistics."""
     nodes = [node("Cast", "x", "half", to=10), node("ReduceMean", "half axes", "half_mean")]

@@ -32,8 +32,13 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "known": None,
         "control": False,
         "program": (),
+        "lists": False,
+        "place": None,
+        "python": "",
+        "model": False,
+        "environment": {},
     }
-    _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
+    _answer({**usual, **job}, said.append)
     return said
 
 

@@ -158,7 +158,7 @@ OPTIONS: Final = (
         type=click.IntRange(min=1),
         metavar="N",
         callback=_workers,
-        help="Processes that share the layers of a framework, each with 0.3 to 1 GB of memory.  "
+        help="Processes that share the layers of a framework, each with 0.3 GB of memory or more.  "
         "[default: 2, where there are 2 cores]",
     ),
 )

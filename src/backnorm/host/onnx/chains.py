@@ -154,42 +154,41 @@ class _Region:
 
 def _region(graph, inside, x, root):
     """Return the region from x to y; None if nothing of x's size is scaled by the root."""
-    full, after, gamma, beta, y = {x}, {root.output[0]}, None, None, None
+    full, after, found, y = {x}, {root.output[0]}, {"Mul": None, "Add": None}, None
     for node in inside:
         inputs = [one for one in node.input if one]
         is_full = node.op_type not in REDUCTIONS + SHAPES and any(one in full for one in inputs)
-        if is_full:
-            full.add(node.output[0])
+        full.update(node.output if is_full else ())
         if not any(one in after for one in inputs) or node.op_type in SHAPES:
             continue
-        constants = [n for n in inputs if graph.is_constant(n) and graph.value(n).size > 1]
-        scales, shifts = node.op_type == "Mul", node.op_type in ("Add", "Sub")
-        constants = constants if scales or shifts else []
-        if y is None:
-            after.add(node.output[0])
-            gamma = gamma or (constants[0] if scales and constants else None)
-            beta = beta or (constants[0] if shifts and constants else None)
-            y = node.output[0] if is_full else None
+        role = "Add" if node.op_type == "Sub" else node.op_type
+        wide = [n for n in inputs if graph.is_constant(n) and graph.value(n).size > 1]
+        constant = wide[0] if wide and role in found else None
+        if is_full and y is not None and not _goes_on(graph, node, y, after, found, constant):
             continue
-        if graph.reader(y) is not node and not _folds(graph, node, y, after):
-            continue
-        rest = [one for one in inputs if one != y]
-        if node.op_type == "Cast" or (rest and rest[0] in after and (scales or shifts)):
-            pass
-        elif constants and scales and gamma is None and beta is None:
-            gamma = constants[0]
-        elif constants and shifts and beta is None:
-            beta = constants[0]
-        else:
-            continue
-        y = node.output[0]
-        after.add(y)
-    return None if y is None else _Region(_needed(graph, inside, y), y, gamma, beta)
+        after.update(node.output)
+        if constant is not None and found[role] is None:
+            found[role] = constant
+        y = node.output[0] if is_full else y
+    return None if y is None else _Region(_needed(graph, inside, y), y, found["Mul"], found["Add"])
 
 
-def _folds(graph, node, y, after):
-    """Whether a node joins y and a term that follows from the root, and nothing else reads y."""
-    return y in node.input and graph.reader(y) is node and all(n in after for n in node.input)
+def _goes_on(graph, node, y, after, found, constant):
+    """Whether a node that alone reads y scales or shifts it, and does so for the first time.
+
+    It does so by gamma or beta, or by a term that follows from the root, where an exporter has made
+    one factor and one term of all.
+    """
+    if graph.reader(y) is not node:
+        return False
+    rest = [one for one in node.input if one and one != y]
+    if node.op_type == "Cast" or (
+        rest and node.op_type in ("Mul", "Add", "Sub") and rest[0] in after
+    ):
+        return True
+    if constant is None:
+        return False
+    return found["Add"] is None and (node.op_type != "Mul" or found["Mul"] is None)
 
 
 def _needed(graph, inside, y):
