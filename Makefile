@@ -140,7 +140,7 @@ programs: $(VENV)/.with-torch
 	$(python) tools/pages.py programs '$(PROGRAMS)'
 
 # The second table of that page: norms of Python packages that the audit has no adapter for, each in an environment in PACKAGES
-# (2 GB with torch and triton). It takes Python 3.9, 3.10 and 3.11, and 10 minutes, most of them for Triton's interpreter.
+# (2 GB with torch and triton). Each has its own version of Python (tools/_packages.py). It takes 10 minutes, most of them for Triton's interpreter.
 PACKAGES ?= build/packages
 packages: $(VENV)/.with-torch
 	$(python) tools/pages.py packages '$(PACKAGES)'

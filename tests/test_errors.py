@@ -1609,14 +1609,6 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
-        (
-            "norm did not answer `call train` within 5 s: no answer, after 90 answers in that time."
-            " It was stopped. Flush stdout after each answer, and write as many bytes as its line "
-            "announces; or raise --limit."
-        ),
-    ),
-    (
         ProgramError.out_of_step(
             "norm", "`hi`, where an answer begins with ok or error,", FailedRequest("hello 1")
         ),
@@ -1652,6 +1644,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
 """One of each constructor in errors.py, and its text."""
 
 MORE: list[tuple[BacknormError, str]] = [
+    (
+        ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
+        (
+            "norm did not answer `call train` within 5 s: no answer, after 90 answers in that time."
+            " It was stopped. Flush stdout after each answer, and write as many bytes as its line "
+            "announces; or raise --limit."
+        ),
+    ),
     (
         ArrayNameError.unmatched("k.h5", "t.h5", ["dw/kernel"], [], ["dw"]),
         (

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
-from backnorm.cli._worker import _answer
+from backnorm.cli import _worker
+from backnorm.cli._worker import _answer, _AtWork
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.host.versions import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def answers(**job: Any) -> list[dict[str, Any]]:
@@ -82,3 +83,25 @@ def test_the_child_tells_the_versions_of_what_its_targets_loaded(
     assert told["numpy"] == np.__version__
     assert (told["tinygrad"], told["caffe"]) == ("6.5", "7.7")
     assert not {"chainer", "flx"} & set(told)
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ({("process", 1)}, ""),
+        (
+            {("process", 1), ("process", 2)},
+            "It left 1 process running, which the audit ended.",
+        ),
+    ],
+)
+def test_what_ends_by_itself_was_not_left(
+    later: set[tuple[str, int]], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of a shell goes on for a moment after its last byte has been read."""
+    seen = iter([(7, {("process", 1)}), (7, {("process", 1), ("process", 2)}), (7, later)])
+    monkeypatch.setattr(_worker, "_running", lambda: next(seen))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    at_work = _AtWork()
+    at_work.begin()
+    assert at_work.left() == said

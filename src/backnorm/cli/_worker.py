@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.conduct import conduct_by_probes
 from backnorm.audit.findings import fault
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
 
 __all__ = ["main"]
+
+SETTLE: Final = 0.25
+"""Seconds in which a process may end that was at work in the last call."""
 
 HOSTS: list[Host] = []
 """The host at work, if any; at the end of this process it is ended too."""
@@ -164,6 +168,11 @@ class _AtWork:
     def left(self) -> str:
         """Say what has been left since; nothing of a process that was lost meanwhile."""
         process, found = _running()
+        if found - self.known:
+            # What is about to end, as a command of a shell that has just answered, is not left.
+            time.sleep(SETTLE)
+            process, later = _running()
+            found &= later
         left = Counter(what for what, _ in found - self.known) if process == self.process else None
         if not left:
             return ""
