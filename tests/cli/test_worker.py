@@ -33,6 +33,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "known": None,
         "control": False,
         "program": (),
+        "device": "",
     }
     _answer({**usual, "python": "", "model": False, "environment": {}, **job}, said.append)
     return said
