@@ -125,7 +125,8 @@ def test_installed_is_told_without_import() -> None:
 def test_a_framework_that_is_missing_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, it is a target that does not import, with what to install."""
 
-    def missing(framework: str, *_: object) -> None:
+    def missing(framework: str, *_: object, device: str) -> None:
+        del device
         raise NotInstalledError.package(framework, framework, f"backnorm.{framework}")
 
     monkeypatch.setattr("backnorm.cli._targets.layers_of", missing)

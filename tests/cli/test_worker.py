@@ -38,6 +38,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "python": "",
         "model": False,
         "environment": {},
+        "device": "",
     }
     _answer({**usual, **job}, said.append)
     return said
