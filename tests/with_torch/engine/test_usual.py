@@ -1,4 +1,4 @@
-"""Layers whose calls run in C++ alone: which calls these are, and that all others take the way through Python."""
+"""Layers whose calls run in C++ alone: which these are, and that others go through Python."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from backnorm.testing.cases import MODES  # noqa: E402
 from backnorm.torch import BatchNorm1d, BatchNorm2d  # noqa: E402
 from backnorm.torch.engine import usual  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
+    MEMORY,
     assert_like,
     drawn,
     leaves,
@@ -49,19 +50,16 @@ def inputs(**draw: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", ["contiguous", "channels last"])
 def test_a_usual_call_is_the_call_through_python(
-    mode: str, channels_last: bool, monkeypatch: pytest.MonkeyPatch
+    mode: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every bit: y, the gradients, the running statistics and the count."""
     results = []
     for function in (usual.layer, lambda *_: None):
         torch.manual_seed(0)
         own = layer().train(mode == "batch")
-        x = inputs()
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        (x,) = leaves(x)
+        (x,) = leaves(inputs().contiguous(memory_format=MEMORY[name][1]))
         with monkeypatch.context() as patch:
             calls: list[Any] = []
             patch.setattr(usual, "layer", lambda *a, f=function, c=calls: c.append(f(*a)) or c[-1])
@@ -101,9 +99,9 @@ def test_a_counter_of_another_dtype_is_counted() -> None:
 def test_a_wrong_shape_is_refused_before_anything_is_counted() -> None:
     """With PyTorch's message."""
     own = layer()
-    with pytest.raises(ValueError, match="^expected 4D input"):
+    with pytest.raises(ValueError, match=r"^expected 4D input"):
         own(torch.ones(4, 3))
-    with pytest.raises(ValueError, match="^expected 2D or 3D input"):
+    with pytest.raises(ValueError, match=r"^expected 2D or 3D input"):
         BatchNorm1d(3)(inputs())
     assert int(own.num_batches_tracked) == 0
 

@@ -102,7 +102,7 @@ node_forward: Final[Callable[..., Any]] = _NATIVE and _NATIVE.node_forward
 """The forward pass of `autograd`'s node with its arguments; None if the call is unusual."""
 
 node_backward: Final[Callable[..., Any]] = _NATIVE and _NATIVE.node_backward
-"""The gradients for the node, of dy, its saved tensors, its `SavedCall` and what is wanted; or None."""
+"""The gradients for the node, of dy, its saved tensors, its `SavedCall`, what is wanted."""
 
 use_framework: Final[Callable[..., None]] = _NATIVE and _NATIVE.use_framework
 """Give the three functions above what they need to know of PyTorch, see usual.py."""
