@@ -19,6 +19,7 @@ from audit.running_pairs import (
     small_weight,
     without_law,
 )
+from backnorm.audit.forward_only import laws_of
 from backnorm.audit.measure.gradient import measure
 from backnorm.audit.measure.running_law import fit_running_law
 from backnorm.audit.probes.examination import Examination
@@ -115,7 +116,8 @@ def examination_of(pair: Any, seed: int) -> Examination:
     """Judge the gradient of a pair."""
     subject = as_subject(pair)
     measurements = measure(subject, seed)
-    return Examination(subject, measurements, judge(subject, measurements), seed)
+    laws = laws_of(subject, measurements, seed)
+    return Examination(subject, measurements, judge(subject, measurements), seed, laws)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import backnorm as bn
+from backnorm.audit.forward_only import laws_of
 from backnorm.audit.measure.gradient import measure
 from backnorm.audit.probes.examination import Examination
 from backnorm.audit.probes.running import running_law
@@ -155,7 +156,8 @@ def law(subject: Subject) -> tuple[str, str]:
     # In one dtype: to compile for another takes JAX a minute.
     subject = replace(subject, dtypes=subject.dtypes[-1:])
     measurements = measure(subject, SEED)
-    examination = Examination(subject, measurements, judge(subject, measurements), SEED)
+    laws = laws_of(subject, measurements, SEED)
+    examination = Examination(subject, measurements, judge(subject, measurements), SEED, laws)
     return examination.record.law, running_law(examination).state
 
 
