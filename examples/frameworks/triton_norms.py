@@ -52,21 +52,9 @@ from liger_kernel.transformers.rms_norm import LigerRMSNorm
 for module in (group_norm, layer_norm, rms_norm):
     module.rsqrt = _rsqrt
 
-
-class GroupNormInFloat32(LigerGroupNorm):
-    """The same where x may be float64, which the kernel does not take: it has no such sum."""
-
-    def forward(self, x):
-        """Return y in the dtype of x."""
-        weights = self.weight.float(), self.bias.float()
-        shape = self.num_channels, self.num_groups, self.variance_epsilon
-        y = group_norm.LigerGroupNormFunction.apply(x.float(), *weights, *shape)
-        return y.to(x.dtype)
-
-
 NORMS = {
     "liger_kernel.LigerLayerNorm": LigerLayerNorm(CHANNELS),
-    "liger_kernel.LigerGroupNorm": GroupNormInFloat32(CHANNELS, GROUPS),
+    "liger_kernel.LigerGroupNorm": LigerGroupNorm(CHANNELS, GROUPS),
     "liger_kernel.LigerRMSNorm": LigerRMSNorm(CHANNELS),
     "fla.LayerNorm": LayerNorm(CHANNELS),
     "fla.GroupNorm": GroupNorm(GROUPS, CHANNELS),
