@@ -125,8 +125,7 @@ def test_installed_is_told_without_import() -> None:
 def test_a_framework_that_is_missing_cannot_be_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, it is a target that does not import, with what to install."""
 
-    def missing(framework: str, *_: object, device: str) -> None:
-        del device
+    def missing(framework: str, *_: object, **_options: object) -> None:
         raise NotInstalledError.package(framework, framework, f"backnorm.{framework}")
 
     monkeypatch.setattr("backnorm.cli._targets.layers_of", missing)

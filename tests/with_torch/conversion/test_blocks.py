@@ -105,4 +105,4 @@ def test_a_residual_of_another_shape(activations: list[str]) -> None:
         y = deferral.add(operator.add, deferral.defer(norm, x), residual)
         settled = deferral.settle(deferral.apply(torch.relu, y))
         assert_close({"y": settled}, {"y": torch.relu(norm(x) + residual)})
-    assert activations == ["add + relu", "", "", ""]
+    assert activations == ["add + relu"]  # all others are usual calls, which run in C++
