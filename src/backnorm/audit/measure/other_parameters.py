@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["errors_of_others"]
 
-BATCH: Final = 5
+BATCH: Final = 4
 
 DRAWS: Final = 2
 """How many directions and inputs must say that a gradient is wrong."""

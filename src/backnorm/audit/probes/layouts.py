@@ -77,7 +77,7 @@ def memory_layouts(examination: Examination) -> ProbeOutcome:
     errors: dict[str, float] = {}
     refused: list[str] = []
     for dtype in examination.subject.dtypes:
-        inputs = draw_inputs(examination.subject, examination.rng("layouts"), dtype, batch=5)
+        inputs = draw_inputs(examination.subject, examination.rng("layouts"), dtype, batch=4)
         for name, how in LAYOUTS.items():
             error = _unlike(examination, inputs, how)
             if isinstance(error, str):
@@ -97,7 +97,7 @@ def memory_layouts(examination: Examination) -> ProbeOutcome:
 
 def _in_layouts(examination: Examination) -> Iterator[Trial]:
     subject, dtype = examination.subject, examination.finest.dtype
-    inputs = draw_inputs(subject, examination.rng("layouts"), dtype, batch=5)
+    inputs = draw_inputs(subject, examination.rng("layouts"), dtype, batch=4)
     for name, how in LAYOUTS.items():
         yield Trial(name, subject, _rearranged(inputs, how), rearrange=how.get("x"))
 
@@ -146,7 +146,7 @@ def input_without_gradient(examination: Examination) -> ProbeOutcome:
     if "needs_dx" not in subject.runner.can:
         return impossible("its adapter cannot leave out the gradient of x")
     other = subject.runner.variant(needs_dx=False)
-    inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=5)
+    inputs = draw_inputs(subject, examination.rng("no dx"), examination.finest.dtype, batch=4)
     usual = inputs.run(subject)
     if not any(g is not None and np.any(g) for g in (usual.dgamma, usual.dbeta)):
         return skipped("y depends on neither gamma nor beta")

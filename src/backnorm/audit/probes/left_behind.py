@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["leaves_nothing_behind", "two_forward_passes"]
 
-BATCH = 5
+BATCH = 4
 
 
 def leaves_nothing_behind(examination: Examination) -> ProbeOutcome:

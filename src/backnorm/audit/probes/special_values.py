@@ -50,7 +50,7 @@ def gamma_zero(examination: Examination) -> ProbeOutcome:
     if not examination.record.sound:
         return skipped(UNSOUND)
     subject, rng = examination.subject, examination.rng("gamma zero")
-    inputs = draw_inputs(subject, rng, examination.finest.dtype, batch=5)
+    inputs = draw_inputs(subject, rng, examination.finest.dtype, batch=3)
     if inputs.gamma is None:
         return skipped("it has no gamma")
     gamma = inputs.gamma.copy()
@@ -65,8 +65,8 @@ def large_values(examination: Examination) -> ProbeOutcome:
     if examination.finest.comparison.resolution == "coarse":
         return skipped("rounding in its dtype is larger than the errors to be found")
     rng, subject = examination.rng("large values"), examination.subject
-    wide = draw_inputs(subject, rng, examination.finest.dtype, batch=5, scale=LARGE)
-    near = draw_inputs(subject, rng, examination.finest.dtype, batch=5)
+    wide = draw_inputs(subject, rng, examination.finest.dtype, batch=3, scale=LARGE)
+    near = draw_inputs(subject, rng, examination.finest.dtype, batch=3)
     far = replace(near, x=near.x + np.where(near.x > 0, FAR, -FAR).astype(near.x.dtype))
     trials = [
         Trial(f"a scale of {LARGE:.0e}", subject, wide, resolution="coarse"),
@@ -98,7 +98,7 @@ def _with_constant(examination: Examination, rng: np.random.Generator) -> Inputs
     rule = examination.finest.forward_law.variance_rule
     eps = rule.eps if rule else 0.0
     scale = 2.0 ** round(np.log2(eps) / 2) if eps > 0 else 1.0
-    inputs = draw_inputs(examination.subject, rng, examination.finest.dtype, batch=5, scale=scale)
+    inputs = draw_inputs(examination.subject, rng, examination.finest.dtype, batch=3, scale=scale)
     rows = inputs.geometry.rows(inputs.x)
     rows[0] = rows[0, 0] if has_mean(examination.subject.kind) else 0.0
     return replace(inputs, x=inputs.geometry.from_rows(rows).astype(inputs.x.dtype))
