@@ -22,7 +22,7 @@ def _unusual(*_: Any) -> None:
     return None
 
 
-layer: Final[Callable[..., Any]] = kernels.usual_layer or _unusual
+layer: Final[Callable[..., Any]] = kernels.usual_layer if kernels.available() else _unusual
 """y of a layer and of x; None, before anything was written, of an unusual call."""
 
 SPECIAL: Final = (
