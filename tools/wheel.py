@@ -115,10 +115,8 @@ def build(python: str) -> None:
     shutil.rmtree(plain, ignore_errors=True)
     inside = environment(python, "build")
     constraints = ("--build-constraint", "constraints.txt")
-    where = (
-        "-C",
-        f"build-dir=build/wheel-{tag_of(python)}",
-    )  # in the tree, where ccache finds what it has
+    # In the tree, where ccache finds what it has.
+    where = ("-C", f"build-dir=build/wheel-{tag_of(python)}")
     pip(inside, "wheel", "--no-deps", *constraints, *where, "--wheel-dir", plain, ".")
     (made,) = plain.glob("backnorm-*.whl")
     repair = (sys.executable, "-m", "auditwheel", "repair", made, "--wheel-dir", WHEELS)

@@ -10,6 +10,7 @@ import os
 import shlex
 import struct
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Process:
 
     def __init__(self, command: list[str]) -> None:
         """Start it, and read the names of its levels."""
+        self._lock = threading.Lock()  # for tests that call from several threads
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout
         assert self._process.stdout.readline().split() == [b"baseline"]
@@ -88,15 +90,17 @@ class Process:
         assert pipe
         assert answers
         parts = [span.memory.tobytes() for span in spans if span]
-        pipe.write(b"".join([message, *parts, *(a.tobytes() for a in numbers if a is not None)]))
-        pipe.flush()
-        writable = [a for a in outputs if a is not None]
-        for memory in [Span(a).memory if a.ndim > 2 else a for a in writable]:
-            answer = answers.read(memory.nbytes)
-            assert len(answer) == memory.nbytes, self._process.poll()
-            memory[...] = np.frombuffer(answer, memory.dtype).reshape(memory.shape)
-        if not backward and call.frozen:
-            answers.read(call.statistics.nbytes)
+        parts += [a.tobytes() for a in numbers if a is not None]
+        with self._lock:
+            pipe.write(b"".join([message, *parts]))
+            pipe.flush()
+            for output in [a for a in outputs if a is not None]:
+                memory = Span(output).memory if output.ndim > 2 else output
+                answer = answers.read(memory.nbytes)
+                assert len(answer) == memory.nbytes, self._process.poll()
+                memory[...] = np.frombuffer(answer, memory.dtype).reshape(memory.shape)
+            if not backward and call.frozen:
+                answers.read(call.statistics.nbytes)
 
 
 class Span:

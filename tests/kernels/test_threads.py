@@ -41,8 +41,8 @@ def test_the_pool_under_the_thread_sanitizer(tmp_path: Path) -> None:
         pytest.skip("the compiler has no ThreadSanitizer")
     done = subprocess.run(
         [program],
-        # Else callers work alone for a while if they have waited long, as on a busy machine.
-        # Two sanitizers in one process end it: `make sanitize` has set the other one.
+        # Else callers work alone for a while if they have waited long, as on a busy machine. Two
+        # sanitizers in one process end it: `make sanitize` has set the other one.
         env=os.environ | {"OMP_WAIT_POLICY": "active", "LD_PRELOAD": ""},
         capture_output=True,
         timeout=MOST_SECONDS,

@@ -260,8 +260,9 @@ class ExactComomentTile {
             std::fill_n(absolutes_[side].at, tile_.count + lanes, 0);
         }
     }
-    // Moves the sums of a block's columns to integers.
-    BACKNORM_APART void move(const ComomentLane* lane, int side_count, const LaneUnits& units, int64_t j) {
+    // Moves the sums of a block's columns to integers. Inline, since a block may have few rows.
+    template <int side_count>
+    BACKNORM_INLINE void move(const ComomentLane (&lane)[side_count], const LaneUnits& units, int64_t j) {
         Outside outside;
         for (int side = 0; side < side_count; ++side) {
             Integers plains, all, highs, lows;
@@ -299,7 +300,7 @@ class ExactComomentTile {
         }
         dz_sizes_.store(dz_sizes, j);
         x_sizes_.store(x_sizes, j);
-        move(lane, sides<kind>, units, j);
+        move(lane, units, j);
     }
     BACKNORM_APART void drain(int side_count, ExactComoments* channels) {
         const int64_t inner = tile_.grid.inner;

@@ -140,7 +140,7 @@ struct GradientChannel {
 
 template <class T>
 BACKNORM_INLINE Pack<T> gradient_of(const Pack<T>& dz, const Pack<T>& d, const Pack<T>& scale,
-                                    const Pack<T>& b, const Pack<T>& c, bool once) {
+                                    const Pack<T>& b, const Pack<T>& c, bool once = false) {
     if constexpr (std::is_same<T, float>::value) return multiply_add(dz, scale, multiply_add(d, c, b, once), once);
     else return ((dz - b) - d * c) * scale;
 }
@@ -154,6 +154,9 @@ struct SameGradient {
         : mean(Pack<T>::all(k.mean)), scale(Pack<T>::all(k.scale)),
           b(Pack<T>::all(k.b)), c(Pack<T>::all(k.c)), once(k.once) {}
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t) const {
+        return gradient_of(dz, x - mean, scale, b, c);
+    }
+    BACKNORM_INLINE Pack<T> by_law(const Pack<T>& dz, const Pack<T>& x, int64_t) const {
         return gradient_of(dz, x - mean, scale, b, c, once);
     }
     BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t) const { return dz * scale; }
@@ -166,8 +169,11 @@ struct EachGradient {
     int64_t mask = -1;  // as in EachNormalize
     BACKNORM_INLINE Pack<T> operator()(const Pack<T>& dz, const Pack<T>& x, int64_t i) const {
         if constexpr (is_double<T>) i &= mask;
-        return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i),
-                           load<T>(c + i), once);
+        return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i), load<T>(c + i));
+    }
+    BACKNORM_INLINE Pack<T> by_law(const Pack<T>& dz, const Pack<T>& x, int64_t i) const {
+        if constexpr (is_double<T>) i &= mask;
+        return gradient_of(dz, x - load<T>(mean + i), load<T>(scale + i), load<T>(b + i), load<T>(c + i), once);
     }
     BACKNORM_INLINE Pack<T> direct(const Pack<T>& dz, int64_t i) const {
         if constexpr (is_double<T>) i &= mask;
@@ -239,10 +245,11 @@ inline void gradient_run(const GradientRun<S>& run, Output output, Coefficients 
         }
         if (!run.dx) return;
         const auto x = [&] { return undo_activation<kind>(load_part<T>(run.x + i, some), inverse_slope); };
-        Pack<T> d = run.through ? at(dz, x(), i) : at.direct(dz, i);
+        Pack<T> d = run.through ? at.by_law(dz, x(), i) : at.direct(dz, i);
         if (run.add_dx) d = d + load_part<T>(run.dx + i, some);
         store_part(run.dx + i, d, some);
     };
+    if (emulates_fused(at)) return each_pack(run.count, part);
     const S *const from_dy = run.dy, *const from_x = run.x;
     const auto dz_at = [=](int64_t i) BACKNORM_LAMBDA {
         return grad_through_activation<kind>(load<T>(from_dy + i), output.template of<T>(Whole{i}), slope);

@@ -58,9 +58,7 @@ struct RecomputedOutput {
     Coefficients at;
     template <class T, class Place>
     BACKNORM_INLINE Pack<T> of(const Place& place) const {
-        Coefficients usual = at;
-        usual.once = false;
-        return converted<T>(usual(place.template read<typename Coefficients::value>(x), place.at));
+        return converted<T>(at(place.template read<typename Coefficients::value>(x), place.at));
     }
 };
 

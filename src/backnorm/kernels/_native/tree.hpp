@@ -140,8 +140,8 @@ inline void store_tree_moments(const ForwardCall& call) {
     });
 }
 
-// dz and dz*(x - mean) of sixteen values. A function, so that the trees are compiled once and not for each activation.
-BACKNORM_APART inline TreeTotals<2> tree_terms(const BackwardCall& call, const Pack<double>& dy, const Pack<double>& y,
+// dz and dz*(x - mean) of sixteen values. The choice is made here, so that the trees are compiled once and not for each activation.
+BACKNORM_INLINE TreeTotals<2> tree_terms(const BackwardCall& call, const Pack<double>& dy, const Pack<double>& y,
                                                const Pack<double>& x, const Pack<double>& mean) {
     TreeTotals<2> terms;
     with_activation(call.activation, [&](auto kind) {
