@@ -3,7 +3,6 @@
 Plain: see `backnorm.host.specs`.
 """
 
-import copy
 import functools
 
 import numpy as np
@@ -12,6 +11,7 @@ from .. import defaults
 from ..names import mode_arguments, role_of
 from ..runners import shaped_like
 from ..traces import World
+from .torch_copies import deep_copy
 from .torch_tensors import (
     PLAIN,
     VARIANTS,
@@ -216,7 +216,7 @@ def _copied_off(module):
 
 def _copied(module, memo):
     """Copy a module that holds no graph, except in what ``memo`` has the copies of."""
-    copied = copy.deepcopy(module, memo)
+    copied = deep_copy(module, memo)
     for parameter, twin in zip(module.parameters(), copied.parameters()):
         carry_hooks(parameter, twin, memo)
     return copied

@@ -5,6 +5,7 @@ Plain: see `backnorm.host.specs`.
 
 import contextlib
 import copy
+import functools
 
 import numpy as np
 
@@ -57,10 +58,34 @@ def gradients(call, leaves, dy, way, later=None):
         value = array_of(y)
         if later is not None:
             call(leaf_of(later, way[0], True, way[3]).clone())
-        found = torch.autograd.grad(y, list(wanted.values()), upstream, allow_unused=True)
+        end = _paired().apply(y, upstream)
+        found = torch.autograd.grad(end, list(wanted.values()), allow_unused=True)
     pairs = [(role, hooked(wanted[role], g)) for role, g in zip(wanted, found) if g is not None]
     reached = {role: array_of(g) for role, g in pairs}
     return value, reached if "x" in wanted else dict(reached, x=np.zeros_like(value))
+
+
+@functools.lru_cache(maxsize=1)
+def _paired():
+    """Return the function from y and dy to a number whose gradients by the two are dy and y.
+
+    Given a dy, `grad` loads the rules of symbolic shapes to compare it with y: half a second, which
+    is as long as many an audit takes.
+    """
+    import torch
+
+    class Paired(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, y, dy):
+            # A backward pass may work in the memory of y, which is kept where it is needed alone.
+            ctx.save_for_backward(dy, *[y][: ctx.needs_input_grad[1]])
+            return torch.zeros((), device=y.device)
+
+        @staticmethod
+        def backward(ctx, _):
+            return (*ctx.saved_tensors, None)[:2]
+
+    return Paired
 
 
 def hooked(leaf, gradient):
@@ -106,7 +131,8 @@ def higher_gradients(call, leaves, dy, along, device=""):
         upstream = tensor_of(dy).to(y).requires_grad_()
         slope, weights = y, upstream
         for direction in along:
-            (slope,) = torch.autograd.grad(slope, x, weights, create_graph=True, allow_unused=True)
+            end = _paired().apply(slope, weights)
+            (slope,) = torch.autograd.grad(end, x, create_graph=True, allow_unused=True)
             if slope is None or not slope.requires_grad:
                 return {}
             weights = tensor_of(direction).to(slope)
@@ -115,7 +141,7 @@ def higher_gradients(call, leaves, dy, along, device=""):
             leaf.grad = None
         # `grad` goes only where it must to reach the leaves: a function that refuses to be
         # differentiated twice lies elsewhere, and would not be heard.
-        torch.autograd.backward(slope, weights)
+        torch.autograd.backward(_paired().apply(slope, weights))
     return {role: array_of(leaf.grad) for role, leaf in wanted.items() if leaf.grad is not None}
 
 
@@ -139,7 +165,8 @@ def observed(call, leaves, dy, device=""):
             if isinstance(y, torch.Tensor) and y.requires_grad and tuple(y.shape) == dy.shape:
                 upstream = tensor_of(dy).to(y).contiguous()
                 wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
-                torch.autograd.grad(y, wanted, upstream, allow_unused=True)
+                end = _paired().apply(y, upstream)
+                torch.autograd.grad(end, wanted, allow_unused=True)
                 names += _overwritten({"dy": (upstream, tensor_of(dy).to(y))})
             states.append(_random_state(device))
             random = random or not torch.equal(begin, states[-1])
