@@ -1,7 +1,8 @@
 # Every target makes its own environment where that is missing or stale: there is nothing to install first.
 #
 #   make audit     which statistics the gradient goes through, for the engine and every layer of the installed PyTorch
-#   make test      all tests                    make test ARGS='tests/kernels -x'   some of them
+#   make test      the tests                    make test ARGS='tests/kernels -x'   some of them
+#   make test-all  the tests with every case of each, of which some take long and are of a kind
 #   make lint      ruff, mypy, import-linter    make format                         let ruff mend what it can
 #   make docs      the site, in site/           make bench                          everything timed, into out/
 #   make fuzz      damages model files, guided by coverage: make fuzz SECONDS=1200 TARGETS='npz torch'
@@ -38,7 +39,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages pictures programs recorded sanitize test test-architectures test-browser test-frameworks test-numpy test-upstream wheel
+.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -47,6 +48,10 @@ audit: $(VENV)/.with-torch
 # Threads that wait must not keep a core from the other processes: spinning takes three times as long.
 test: $(TEST_EXTRAS:%=$(VENV)/.with-%)
 	OMP_WAIT_POLICY=passive $(python) -m pytest -n $(WORKERS) $(ARGS)
+
+# Where a test has many cases that take long, `make test` runs some of each kind; see CONTRIBUTING.md.
+test-all:
+	$(MAKE) test ARGS='--thorough $(ARGS)'
 
 # mypy sees the types of torch, onnx, hypothesis and matplotlib: without those packages it would check less than it says.
 lint: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.with-torch $(VENV)/.with-files $(VENV)/.with-bench $(VENV)/.with-examples

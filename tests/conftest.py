@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from sampling import Sample
 
 # pytest-xdist tells its workers how wide its terminal is. Tables in tests have the width of a pipe.
 os.environ.pop("COLUMNS", None)
@@ -15,3 +18,19 @@ settings.register_profile(
     "backnorm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("backnorm")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer what `make test-all` asks for."""
+    parser.addoption("--thorough", action="store_true", help="run every case of every test")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the order is made random
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out cases that take long and are of a kind with others, unless all are asked for."""
+    if config.getoption("--thorough"):
+        return
+    sample = Sample()
+    taken = [sample.takes(item) for item in items]
+    config.hook.pytest_deselected(items=[i for i, its in zip(items, taken, strict=True) if not its])
+    items[:] = [item for item, its in zip(items, taken, strict=True) if its]

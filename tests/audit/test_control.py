@@ -148,6 +148,7 @@ def test_the_command_makes_controls(route: str) -> None:
     assert [target["through"] for target in json.loads(out)["targets"]] == WITH_MEAN
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_status_tells_a_control_that_fails(route: str) -> None:
     """1 where one did not come out, 2 where it could not be made."""

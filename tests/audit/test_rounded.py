@@ -43,6 +43,7 @@ class Behind:
         return self.pair.backward(dy, cache)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("pair", [Plain(), Frozen(), MeanCut()])
 @pytest.mark.parametrize("name", ROUNDINGS)
 def test_what_is_rounded_is_not_judged(name: str, pair: Any) -> None:
@@ -95,6 +96,7 @@ CLAMPS: dict[str, Callable[[AnyArray], AnyArray]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", CLAMPS)
 @pytest.mark.parametrize(("pair", "sound"), [(Plain(), True), (Frozen(), True), (MeanCut(), False)])

@@ -14,6 +14,7 @@ from backnorm.audit.thresholds import COEFFICIENT_LIMIT, RESIDUAL_LIMIT
 BY_NAME = {subject.name: subject for subject in specimen_subjects()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_specimen_gets_its_verdict(name: str, seed: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backnorm.audit.record import Record
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", WILD)
 def test_a_layer_in_the_wild_gets_its_verdict(name: str) -> None:
     """Soundness, path and findings in both modes, where the kind and the axes are not given."""

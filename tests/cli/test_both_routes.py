@@ -70,6 +70,7 @@ def test_pairs_are_the_same() -> None:
     assert_same(dict.fromkeys(QUICK, "both"), quick=True)
 
 
+@pytest.mark.thorough
 def test_pairs_are_the_same_in_full() -> None:
     """All findings, all probes, all numbers."""
     assert_same(IN_FULL, quick=False)
@@ -81,6 +82,7 @@ def test_layers_of_torch_are_the_same() -> None:
     assert_same(dict.fromkeys(QUICK_OF_TORCH, "train"), quick=True)
 
 
+@pytest.mark.thorough
 def test_layers_of_torch_are_the_same_in_full() -> None:
     """State, further derivatives, dtypes, threads, and the order of x and dy in memory."""
     if importlib.util.find_spec("torch") is None:

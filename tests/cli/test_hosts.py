@@ -84,6 +84,7 @@ LOST = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOST)
 def test_one_that_is_lost_is_reported_and_the_others_audited(name: str) -> None:
     """Its record says how it was lost; the ones before and after get their verdicts."""

@@ -42,6 +42,7 @@ def audited(name: str, route: str, seconds: float = SECONDS) -> tuple[Record, Re
 LEFT = {"Session": "1 process", "Orphan": "1 process", "Thread": "1 thread"}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", LEFT)
 def test_what_is_left_is_said_and_no_fault(name: str, route: str, pids: Path) -> None:
@@ -63,6 +64,7 @@ ENDED = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", ENDED)
 def test_what_ends_is_ended_at_once(name: str, route: str) -> None:
@@ -79,6 +81,7 @@ def test_what_ends_is_ended_at_once(name: str, route: str) -> None:
     assert after.clean
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("route", ROUTES)
 def test_what_a_hung_target_left_is_ended_too(route: str, pids: Path) -> None:
     """In whatever session it is; the finding says so."""

@@ -37,6 +37,7 @@ def audited(name: str, route: str, *, quick: bool = False) -> list[Record]:
     return list(audit_jobs(jobs, seconds=SECONDS if name in ("Hangs", "Everywhere") else 60.0))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", LOST)
 def test_a_probe_that_loses_the_process_is_a_finding(name: str, route: str) -> None:
@@ -55,6 +56,7 @@ def test_a_probe_that_loses_the_process_is_a_finding(name: str, route: str) -> N
     assert after.clean
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("route", ROUTES)
 def test_several_probes_may_lose_the_process(route: str) -> None:
     """Each is a finding, and what comes after them is measured."""
@@ -66,6 +68,7 @@ def test_several_probes_may_lose_the_process(route: str) -> None:
     assert record.probes[-2].result == "pass"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("route", ROUTES)
 def test_what_hangs_in_every_probe_is_given_up(route: str) -> None:
     """After two of them the others are skipped, or an audit would take half an hour."""

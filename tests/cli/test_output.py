@@ -28,6 +28,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("how", [">/dev/full", ">&-", "| true"])
 def test_a_result_that_cannot_be_printed_is_a_failure(

@@ -169,6 +169,7 @@ SLOW = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", SLOW)
 def test_one_that_does_not_answer_in_time_is_told_with_what_came(fault: str) -> None:
     """Of an answer that is too short, how much of it is there."""
@@ -177,6 +178,7 @@ def test_one_that_does_not_answer_in_time_is_told_with_what_came(fault: str) -> 
     assert record.findings[0].got.startswith(SLOW[fault])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fault", ["closes stdout", "closes stdout later"])
 def test_one_that_closes_stdout_is_told(fault: str) -> None:
     """It is ended, though it goes on, and though hundreds of requests are on their way to it."""

@@ -81,6 +81,7 @@ def examples(name: str) -> int:
     return 8 if FORMATS[models.FILES[name].format].library == "h5py" else 150
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "file"), CASES)
 def test_damaged_bytes_give_an_error_of_ours(
     name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +98,7 @@ def test_damaged_bytes_give_an_error_of_ours(
     run()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "file"), CASES)
 def test_damaged_parts_give_an_error_of_ours(
     name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

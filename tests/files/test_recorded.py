@@ -28,6 +28,7 @@ def test_what_was_read_computes_what_was_recorded(name: str) -> None:
     assert parts(formulas.output(models.read(name), x), y) <= FILE_OUTPUT
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("format_", models.NEW)
 @pytest.mark.parametrize("name", models.RECORDED)
 def test_a_converted_file_computes_what_was_recorded(
@@ -124,6 +125,7 @@ def test_bfloat16_is_carried_bit_by_bit(tmp_path: Path) -> None:
     assert back.tobytes() == model.others["dense.weight"].tobytes()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("other", NPZ.dialects)
 @pytest.mark.parametrize("name", models.RECORDED)
 def test_there_and_back_is_the_same(name: str, other: str, tmp_path: Path) -> None:

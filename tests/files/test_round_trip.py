@@ -106,6 +106,7 @@ def refused(model: files.ModelFile) -> str:
     return ""
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("format_", models.NEW)
 def test_what_is_written_is_read(format_: str, tmp_path: Path) -> None:
     """Or refused; and the file that was read is written back bitwise identical."""

@@ -109,6 +109,7 @@ def test_outputs_are_those_of_the_reference(kernel: str, activation: Any, dtype:
     assert y.tolist() == want.tolist()
 
 
+@pytest.mark.sampled(2)
 @by_level
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [*SHAPES.values(), *BORDERS.values()], ids=str)
@@ -117,6 +118,7 @@ def test_levels_have_the_bits_of_numpy(level: str, dtype: str, shape: Any) -> No
     compare_with_numpy(make(shape, dtype), level, "leaky_relu")
 
 
+@pytest.mark.sampled(2)
 @by_level
 @by_activation
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -30,6 +30,7 @@ def audited(name: str, python: str) -> list[Record]:
     return list(audit_jobs([job], seconds=120))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_what_is_found_is_the_same(name: str) -> None:
     """The running law, its dialects, the findings, and what came of each probe of them."""

@@ -52,6 +52,7 @@ def test_all_layers_are_known() -> None:
     assert [subject.name for subject in layers_of("torch", "both")] == list(VERDICTS)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_layer_gets_its_verdict(name: str) -> None:
     """Through both statistics, or frozen; the coefficients are 0 or 1, further orders known."""

@@ -129,6 +129,7 @@ def by_modes(candidate: Any, modes: Any) -> set[str]:
     return {code for subject in subjects for code in codes(subject, "S")}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("candidate", "found"),
     [

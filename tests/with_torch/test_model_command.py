@@ -55,6 +55,7 @@ WRONG = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_found_in_its_place(name: str) -> None:
     """One layer has the finding and no other has any; status 1."""
@@ -89,6 +90,7 @@ RUNS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RUNS)
 def test_a_model_gets_the_input_that_it_takes(name: str) -> None:
     """All layers are audited, and all are sound."""
@@ -123,6 +125,7 @@ LOST = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOST)
 def test_what_cannot_be_audited_says_why(name: str) -> None:
     """By the code of its finding, and what was got in place of a model that runs; status 2."""

@@ -22,6 +22,7 @@ from with_torch.recognized import LAYOUTS, NAMES, Over, made, three  # noqa: E40
 CUTS = {"": "both", "mean": "variance", "variance": "mean", "mean and variance": "none"}
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
@@ -225,6 +226,7 @@ LOST = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOST)
 def test_a_layer_that_is_lost_costs_its_own_row(name: str) -> None:
     """The rows of the other layers are kept, as far as the model came; status 2."""

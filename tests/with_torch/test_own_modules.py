@@ -41,6 +41,7 @@ CUTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", CUTS)
 def test_a_cut_is_found_to_three_digits(name: str, seed: int) -> None:
@@ -98,6 +99,7 @@ BESIDE = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", BESIDE)
 def test_what_is_wrong_beside_a_right_gradient_is_found(name: str, seed: int) -> None:

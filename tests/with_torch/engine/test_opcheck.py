@@ -74,6 +74,7 @@ def options(choices: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.sampled(3)
 @by_case
 def test_the_forward_operator(case: str) -> None:
     """Every check of opcheck, those of AOT with shapes that may change included."""
@@ -88,6 +89,7 @@ def test_the_forward_operator(case: str) -> None:
     assert_checked(FORWARD, arguments)
 
 
+@pytest.mark.sampled(3)
 @by_case
 def test_the_backward_operator(case: str) -> None:
     """The same for the gradient, which is an operator with derivatives of its own."""
