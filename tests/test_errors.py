@@ -21,6 +21,7 @@ from backnorm.errors import (
     KernelError,
     NotInstalledError,
     NotSupportedError,
+    OtherRankError,
     ProgramError,
     RangeError,
     SettingsError,
@@ -156,6 +157,45 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "eps must be a finite number, 0 or greater, got -1.0. It is added to the "
             "variance, and has its unit. Pass for example eps=1e-5."
+        ),
+    ),
+    (
+        RangeError.no_batch(),
+        (
+            "loader must yield at least one batch, got none. The statistics are those of its "
+            "batches. Pass a list or a DataLoader; a generator that was read before yields nothing "
+            "more."
+        ),
+    ),
+    (
+        RangeError.read_once(2),
+        (
+            "loader must be read as often as there are layers, got an iterator, which is read "
+            "once, for 2 layers. Each layer is measured when those before it have their "
+            "statistics. Pass a DataLoader or list(loader), or variance='within', which takes one "
+            "pass."
+        ),
+    ),
+    (
+        RangeError.no_variance("stem.bn", 1, 1),
+        (
+            "loader must have more values in each channel than batches, and two or more, got 1 in "
+            "1 for stem.bn. One value has no variance. Pass more data, or larger batches."
+        ),
+    ),
+    (
+        RangeError.micro_batches(0),
+        (
+            "k must be a whole number, 1 or greater, or None, got 0. After so many forward passes "
+            "of the model its running statistics are updated. Pass the number of micro-batches in "
+            "an optimizer step."
+        ),
+    ),
+    (
+        OtherRankError.failed([1]),
+        (
+            "The process group has no result: rank 1 failed. A result needs the data of all "
+            "ranks, so it is an error on each of them. Read the exception of rank 1."
         ),
     ),
     (
@@ -2082,6 +2122,7 @@ BASES = {
     FoldError: ValueError,
     WriteError: ValueError,
     SubjectError: RuntimeError,
+    OtherRankError: RuntimeError,
     ProgramError: RuntimeError,
     BenchmarkError: RuntimeError,
     SettingsError: ValueError,

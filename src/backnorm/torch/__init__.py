@@ -26,6 +26,7 @@ from backnorm.torch.engine.modules import (  # noqa: E402
     FrozenBatchNorm2d,
 )
 from backnorm.torch.model.audit import audit_model  # noqa: E402
+from backnorm.torch.recalibration import accumulate, update_bn  # noqa: E402
 
 __all__ = [
     "BatchNorm1d",
@@ -35,10 +36,12 @@ __all__ = [
     "BatchNormAct2d",
     "BatchNormAct3d",
     "FrozenBatchNorm2d",
+    "accumulate",
     "audit_model",
     "batch_norm",
     "conversion_report",
     "convert",
     "revert",
     "unfused",
+    "update_bn",
 ]
