@@ -199,6 +199,35 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.virtual_batch_size(0),
+        (
+            "virtual_batch_size must be a whole number, 1 or greater, got 0. It is the number of "
+            "samples that share statistics. Pass for example 32."
+        ),
+    ),
+    (
+        RangeError.renorm_bound("rmax", 1.0, 0.5),
+        (
+            "rmax must be a finite number, 1 or greater, got 0.5. The warm-up begins with rmax=1, "
+            "which is batch normalization. Pass rmax=1 for no correction."
+        ),
+    ),
+    (
+        RangeError.renorm_steps("rmax_steps", 5000, 10),
+        (
+            "rmax_steps must be a whole number, 5000 or greater, got 10. It is a number of "
+            "batches; no bound is reached before warmup_steps. Pass 5000 for a bound that holds "
+            "from there."
+        ),
+    ),
+    (
+        RangeError.renorm_without_statistics(),
+        (
+            "track_running_stats must be True, got False. Batch renormalization corrects by "
+            "running statistics. Leave it out, or build a BatchNorm layer."
+        ),
+    ),
+    (
         RangeError.equal_values(3),
         (
             "x must have two different values if eps is 0, got 3 equal values. "

@@ -93,6 +93,50 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def virtual_batch_size(cls, got: object) -> RangeError:
+        """Return the error of a size of groups that is not a positive integer."""
+        return cls(
+            "virtual_batch_size",
+            "be a whole number, 1 or greater",
+            shown(got),
+            "It is the number of samples that share statistics.",
+            "Pass for example 32.",
+        )
+
+    @classmethod
+    def renorm_bound(cls, name: str, least: float, got: object) -> RangeError:
+        """Return the error of a bound of a correction that the warm-up cannot grow to."""
+        return cls(
+            name,
+            f"be a finite number, {least:g} or greater",
+            shown(got),
+            f"The warm-up begins with {name}={least:g}, which is batch normalization.",
+            f"Pass {name}={least:g} for no correction.",
+        )
+
+    @classmethod
+    def renorm_steps(cls, name: str, least: int, got: object) -> RangeError:
+        """Return the error of an end of the warm-up that is before its begin."""
+        return cls(
+            name,
+            f"be a whole number, {least} or greater",
+            shown(got),
+            "It is a number of batches; no bound is reached before warmup_steps.",
+            f"Pass {least} for a bound that holds from there.",
+        )
+
+    @classmethod
+    def renorm_without_statistics(cls) -> RangeError:
+        """Return the error of a batch renormalization without running statistics."""
+        return cls(
+            "track_running_stats",
+            "be True",
+            "False",
+            "Batch renormalization corrects by running statistics.",
+            "Leave it out, or build a BatchNorm layer.",
+        )
+
+    @classmethod
     def equal_values(cls, n: int) -> RangeError:
         """Return the error of a channel whose inv_std would be infinite."""
         return cls(

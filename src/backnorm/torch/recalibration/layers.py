@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from backnorm.torch.engine import modules
+from backnorm.torch.engine import layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ __all__ = ["move_towards", "restored", "trained_layers", "unchanged", "unwrapped
 WRAPPERS = (DistributedDataParallel, nn.DataParallel, AveragedModel)
 """They hold a model as `module`, and call it."""
 
-BATCH_NORMS = (_BatchNorm, *modules.LAYERS)
+BATCH_NORMS = (_BatchNorm, *layers.LAYERS)
 
 
 class _Kept(NamedTuple):

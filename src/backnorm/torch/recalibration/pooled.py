@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,12 +10,9 @@ import torch
 from backnorm.moments import Moments
 
 if TYPE_CHECKING:
-    from backnorm._types import Float64Array
+    from backnorm._types import Float64Array, Variance
 
-__all__ = ["PooledStatistics", "Variance"]
-
-Variance = Literal["total", "within"]
-"""Of all values around their mean, or of the values of each call around the mean of that call."""
+__all__ = ["PooledStatistics"]
 
 
 class PooledStatistics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +19,6 @@ from backnorm.torch.recalibration.layers import (
     unwrapped,
 )
 from backnorm.torch.recalibration.passes import run_pass
-from backnorm.torch.recalibration.pooled import Variance
 from backnorm.torch.recalibration.ranks import is_first, on_all_ranks
 
 if TYPE_CHECKING:
@@ -28,12 +27,11 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.distributed import ProcessGroup
 
+    from backnorm._types import Variance
     from backnorm.torch.recalibration.passes import Device
     from backnorm.torch.recalibration.ranks import Found
 
 __all__ = ["update_bn"]
-
-VARIANCES: Final[tuple[str, ...]] = get_args(Variance)
 
 
 def update_bn(
@@ -100,7 +98,7 @@ def update_bn(
     >>> model.running_mean.item(), round(model.running_var.item(), 4)
     (4.0, 13.3333)
     """
-    _check.name_of("variance", variance, VARIANCES)
+    _check.name_of("variance", variance, _check.VARIANCES)
     model = unwrapped(model)
     layers = trained_layers(model)
     if not layers:
