@@ -21,6 +21,7 @@ from backnorm import reference  # noqa: E402
 from backnorm.errors import NotSupportedError, RangeError, UnknownNameError  # noqa: E402
 from backnorm.testing.cases import DTYPES, make  # noqa: E402
 from backnorm.torch import GhostBatchNorm1d, GhostBatchNorm2d  # noqa: E402
+from backnorm.torch.engine import grouped  # noqa: E402
 from backnorm.torch.engine.ghost import group_sizes  # noqa: E402
 from kernels.expected import Options, expected  # noqa: E402
 from with_torch.engine.tensors import (  # noqa: E402
@@ -95,6 +96,52 @@ def test_the_derivatives_are_those_of_the_function(memory: str, size: int) -> No
 
     assert gradcheck(call, (x, *parameters))
     assert gradgradcheck(call, (x, *parameters))
+
+
+@pytest.mark.parametrize(
+    "layout", ["contiguous", "channels last", "every other channel", "transposed"]
+)
+@pytest.mark.parametrize("wanted", ["x", "parameters", "all"])
+def test_one_node_computes_what_separate_calls_do(
+    layout: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit in y, dx and running statistics, for every layout and kind of gradient."""
+    given = drawn(SHAPE, "float32", layout)
+    found = []
+    for plain in (True, False):
+        if not plain:
+            monkeypatch.setattr(grouped, "_is_plain", lambda *_: False)
+        layer = GhostBatchNorm2d(5, virtual_batch_size=3)
+        layer.requires_grad_(wanted != "x")
+        x = given.x.detach().requires_grad_(wanted != "parameters")
+        y = layer(x)
+        for dy in (given.dy, torch.ones(()).expand(SHAPE)):
+            y.backward(dy, retain_graph=True)
+        found.append((y, x.grad, layer.weight.grad, layer.bias.grad, layer.state_dict()))
+    (y, dx, dweight, dbias, state), (y2, dx2, dweight2, dbias2, state2) = found
+    assert torch.equal(y, y2)
+    assert all(torch.equal(value, state2[name]) for name, value in state.items())
+    assert (dx is None) is (wanted == "parameters")
+    assert dx is None or torch.equal(dx, dx2)
+    assert (dweight is None) is (wanted == "x")
+    if dweight is not None:
+        assert_like(dweight, dweight2)
+        assert_like(dbias, dbias2)
+
+
+def test_the_output_may_be_overwritten() -> None:
+    """As PyTorch's may; the input may not, as anywhere."""
+    layer = GhostBatchNorm2d(5, virtual_batch_size=3)
+    given = drawn(SHAPE, "float32")
+    first, second = leaves(given.x, given.x)
+    layer(first).relu_().backward(given.dy)
+    layer(second).relu().backward(given.dy)
+    assert torch.equal(first.grad, second.grad)
+    x = given.x.clone()
+    y = layer(x)
+    x.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
 
 
 def exact_running(x: torch.Tensor, groups: tuple[slice, ...]) -> dict[str, list[Fraction]]:

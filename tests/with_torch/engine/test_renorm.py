@@ -54,7 +54,7 @@ def layer_of(dims: int = 2, channels: int = 5, **options: Any) -> Any:
     return layer
 
 
-def law(x: torch.Tensor, weight: Any, bias: Any, layer: Any, rmax: float, dmax: float) -> Any:
+def law(x: torch.Tensor, weight: Any, bias: Any, layer: Any, *, rmax: float, dmax: float) -> Any:
     """Return y by algorithm 1 of the paper, with running statistics as they are."""
     axes = [axis for axis in range(x.dim()) if axis != 1]
     spread = (1, -1) + (1,) * (x.dim() - 2)
@@ -139,7 +139,9 @@ def test_it_is_as_accurate_far_from_zero(offset: float) -> None:
     x = drawn(SHAPE, "float32").x + offset
     layer = BatchRenorm2d(5, **NOW)
     layer.running_mean.fill_(offset)
-    want = law(x.double(), layer.weight, layer.bias, copy.deepcopy(layer).double(), 3.0, 5.0)
+    want = law(
+        x.double(), layer.weight, layer.bias, copy.deepcopy(layer).double(), rmax=3.0, dmax=5.0
+    )
     assert_like(layer(x), want.float())
 
 
@@ -175,7 +177,7 @@ def test_the_warm_up_ends(counted: int, rmax: float, dmax: float) -> None:
     layer.running_mean.fill_(-100.0)  # all of d is clipped
     layer.running_var.fill_(1e-4)  # and all of r
     x = drawn(SHAPE).x
-    want = law(x, layer.weight, layer.bias, copy.deepcopy(layer), rmax, dmax)
+    want = law(x, layer.weight, layer.bias, copy.deepcopy(layer), rmax=rmax, dmax=dmax)
     assert_like(layer(x), want)
     assert layer.num_batches_tracked.item() == counted + 1
 
@@ -202,7 +204,7 @@ def test_without_parameters_r_and_d_are_all() -> None:
     )
     layer.bias = None
     zero = torch.zeros(5, dtype=x.dtype)
-    want = law(x, zero + 1, zero, copy.deepcopy(plain), 1.5, 0.5)
+    want = law(x, zero + 1, zero, copy.deepcopy(plain), rmax=1.5, dmax=0.5)
     assert_like(plain(x), want)
     assert_like(layer(x), want * layer.weight.view(1, -1, 1, 1))
 

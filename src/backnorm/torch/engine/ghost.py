@@ -10,14 +10,15 @@ from torch import nn
 from backnorm import _check
 from backnorm.errors import RangeError
 from backnorm.torch.engine import tools
-from backnorm.torch.engine.measured import move_running, normalize_measured, training_options
+from backnorm.torch.engine.grouped import normalize_groups
+from backnorm.torch.engine.measured import move_running, training_options
 from backnorm.torch.engine.modules import _Engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backnorm._types import Variance
-    from backnorm.torch.engine.measured import MeasuredCall
+    from backnorm.torch.engine.measured import MeasuredStatistics
 
 __all__ = ["GhostBatchNorm1d", "GhostBatchNorm2d", "GhostBatchNorm3d"]
 
@@ -49,14 +50,12 @@ class _Ghost(_Engine):
 
     def _in_groups(self, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
         options = training_options(self.eps, self.through, self.sums)
-        groups = [
-            normalize_measured(part, self.weight, self.bias, options) for part in x.split(sizes)
-        ]
+        y, groups = normalize_groups(x, sizes, self.weight, self.bias, options)
         if self.track_running_stats:
             with torch.no_grad():
                 mean, var = pooled(groups, self.variance)
             move_running(self, mean, var, self._count(self.momentum))
-        return torch.cat([group.y for group in groups])
+        return y
 
     def extra_repr(self) -> str:
         """Return the arguments of the constructor."""
@@ -75,7 +74,9 @@ def group_sizes(n: int, size: int) -> list[int]:
     return sizes
 
 
-def pooled(groups: Sequence[MeasuredCall], variance: Variance) -> tuple[torch.Tensor, torch.Tensor]:
+def pooled(
+    groups: Sequence[MeasuredStatistics], variance: Variance
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean of all groups and their unbiased variance, in no order of the groups."""
     means, variances = (torch.stack([getattr(g, name) for g in groups]) for name in ("mean", "var"))
     counts = torch.tensor([[group.n] for group in groups], dtype=means.dtype, device=means.device)
@@ -121,7 +122,7 @@ class GhostBatchNorm2d(_Ghost):
     moves them once, and the order of the groups does not count.
     State: that of torch.nn.BatchNorm2d. It is not a subclass of it.
     Accuracy: as `batch_norm`, for each group.
-    Cost: as `batch_norm`; y is copied once more.
+    Cost: as `batch_norm`.
 
     Examples
     --------

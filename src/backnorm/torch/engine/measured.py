@@ -16,24 +16,26 @@ if TYPE_CHECKING:
     from backnorm._types import SumLaw, Through
     from backnorm.torch.engine.schema import Maybe
 
-__all__ = ["MeasuredCall", "move_running", "normalize_measured", "training_options"]
+__all__ = [
+    "MeasuredStatistics",
+    "move_running",
+    "normalize_measured",
+    "statistics_of",
+    "training_options",
+]
 
 
-class MeasuredCall(NamedTuple):
-    """What a call in training computed.
+class MeasuredStatistics(NamedTuple):
+    """Mean and variance of the values of a call; constants to autograd.
 
     Attributes
     ----------
-    y
-        The output.
     mean, var
-        Those of the batch, shape (C,), float64 if the engine computed it; the variance is biased.
-        They are constants. [x], [x]^2
+        Shape (C,), float64 if the engine computed them; the variance is biased. [x], [x]^2
     n
         How many values each channel has.
     """
 
-    y: torch.Tensor
     mean: torch.Tensor
     var: torch.Tensor
     n: int
@@ -46,22 +48,25 @@ def training_options(eps: float, through: Through, sums: SumLaw) -> kernels.Call
 
 def normalize_measured(
     x: torch.Tensor, weight: Maybe, bias: Maybe, options: kernels.CallOptions
-) -> MeasuredCall:
-    """Normalize x by its statistics, and return them; no running statistics change."""
-    n = x.numel() // x.shape[1]
+) -> tuple[torch.Tensor, MeasuredStatistics]:
+    """Normalize x by its statistics; return y and them. No running statistics change."""
     known = kernels.available() and options.eps > 0.0 and not is_exported()
     if known and takes(x, (weight, bias, None, None), training=True):
-        y, statistics = schema.FORWARD(
+        y, rows = schema.FORWARD(
             x, weight, bias, None, None, None, *schema.in_schema_order(options)
         )
-        statistics = statistics.detach()
-        mean = statistics[StatisticsRow.MEAN] + statistics[StatisticsRow.MEAN_LOW]
-        return MeasuredCall(y, mean, statistics[StatisticsRow.VAR], n)
+        return y, statistics_of(x, rows.detach())
     y = stock.batch_norm(x, weight, bias, None, None, None, options)
     wide = x.detach() if x.dtype == torch.float64 else x.detach().float()
     axes = [axis for axis in range(x.dim()) if axis != 1]
     var, mean = torch.var_mean(wide, axes, correction=0)
-    return MeasuredCall(y, mean, var, n)
+    return y, MeasuredStatistics(mean, var, x.numel() // x.shape[1])
+
+
+def statistics_of(x: torch.Tensor, rows: torch.Tensor) -> MeasuredStatistics:
+    """Return the statistics of x that a kernel has returned as rows."""
+    mean = rows[StatisticsRow.MEAN] + rows[StatisticsRow.MEAN_LOW]
+    return MeasuredStatistics(mean, rows[StatisticsRow.VAR], x.numel() // x.shape[1])
 
 
 def move_running(

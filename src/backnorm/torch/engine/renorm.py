@@ -55,7 +55,7 @@ class _Renorm(_Engine):
         self._check_input_dim(input)
         with torch.no_grad():
             options = training_options(self.eps, self.through, self.sums)
-            _, mean, var, n = normalize_measured(input.detach(), None, None, options)
+            _, (mean, var, n) = normalize_measured(input.detach(), None, None, options)
             r, d = self._corrections(mean, var)
         weight, bias = self._corrected(r, d)
         y = batch_norm(
