@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch import nn  # noqa: E402
 from torch.optim import swa_utils  # noqa: E402
+from torch.utils.data import DataLoader, IterableDataset  # noqa: E402
 
 import backnorm.torch as ours  # noqa: E402
 from backnorm.errors import RangeError, UnknownNameError  # noqa: E402
@@ -247,6 +248,49 @@ def test_averaged_and_wrapped_models() -> None:
     update_bn(batches(DATA, 10), plain)
     for name, value in statistics(plain).items():
         assert torch.equal(averaged.module.state_dict()[name], value)
+
+
+class Block(nn.Module):
+    """A residual block, whose forward a conversion rewrites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the activation of a sum."""
+        y = self.norm(self.conv(x))
+        y += x
+        return self.act(y)  # type: ignore[no-any-return] # a module returns anything
+
+
+@pytest.mark.parametrize("variance", ["total", "within"])
+def test_a_converted_model_has_the_statistics_of_the_stock_one(variance: Any) -> None:
+    """A fused forward calls a layer that is measured by itself."""
+    torch.manual_seed(0)
+    stock = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), Block()).double()
+    own = ours.convert(copy.deepcopy(stock))
+    assert ours.conversion_report(own).fused == 2
+    x = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for model in (stock, own):
+        update_bn(batches(x, 4), model, variance=variance)
+    for name, value in statistics(stock).items():
+        assert (value != 0.0).all()
+        torch.testing.assert_close(statistics(own)[name], value, rtol=1e-12, atol=1e-12)
+
+
+def test_a_data_loader_of_unknown_length() -> None:
+    """It has no length, and is read for each layer."""
+
+    class Stream(IterableDataset[torch.Tensor]):
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            yield from DATA
+
+    one, other = network(), network()
+    update_bn(DataLoader(Stream(), batch_size=9), one, "cpu")
+    update_bn(batches(DATA, 9), other)
+    for name, value in statistics(one).items():
+        assert torch.equal(statistics(other)[name], value)
 
 
 def test_a_layer_that_is_called_twice_pools_both_calls() -> None:
