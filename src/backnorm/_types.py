@@ -7,7 +7,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Activation", "AnyArray", "Float64Array", "Request", "Shape", "SumLaw", "Through"]
+__all__ = [
+    "Activation",
+    "AnyArray",
+    "Float64Array",
+    "Request",
+    "Shape",
+    "SumLaw",
+    "Through",
+    "Variance",
+]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
@@ -17,3 +26,4 @@ Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]
 Request: TypeAlias = Literal["write", "add", "null"]
 SumLaw: TypeAlias = Literal["float64", "exact"]
 Through: TypeAlias = Literal["both", "mean", "variance", "none"]
+Variance: TypeAlias = Literal["total", "within"]
