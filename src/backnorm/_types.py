@@ -7,10 +7,20 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Activation", "AnyArray", "Float64Array", "Request", "Shape", "SumLaw", "Through"]
+__all__ = [
+    "Activation",
+    "AnyArray",
+    "Float64Array",
+    "Int64Array",
+    "Request",
+    "Shape",
+    "SumLaw",
+    "Through",
+]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
+Int64Array: TypeAlias = npt.NDArray[np.int64]
 Shape: TypeAlias = tuple[int, ...]
 
 Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]
