@@ -16,6 +16,7 @@ from backnorm.errors.kernels import KernelError
 from backnorm.errors.names import ArrayNameError
 from backnorm.errors.programs import ProgramError
 from backnorm.errors.ranges import RangeError
+from backnorm.errors.ranks import RankError
 from backnorm.errors.settings import SettingsError
 from backnorm.errors.subjects import SubjectError
 from backnorm.errors.support import (
@@ -41,6 +42,7 @@ __all__ = [
     "NothingConvertedWarning",
     "ProgramError",
     "RangeError",
+    "RankError",
     "SettingsError",
     "ShapeError",
     "SmallWeightWarning",

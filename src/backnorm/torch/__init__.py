@@ -15,6 +15,7 @@ from backnorm.torch.conversion import (  # noqa: E402 - only when torch is there
     revert,
     unfused,
 )
+from backnorm.torch.distributed.modules import SyncBatchNorm  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.modules import (  # noqa: E402
     BatchNorm1d,
@@ -35,6 +36,7 @@ __all__ = [
     "BatchNormAct2d",
     "BatchNormAct3d",
     "FrozenBatchNorm2d",
+    "SyncBatchNorm",
     "audit_model",
     "batch_norm",
     "conversion_report",

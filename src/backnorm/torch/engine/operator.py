@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
     from backnorm.torch.engine.schema import Maybe
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "move"]
 
 
 def batch_norm(
@@ -37,12 +37,12 @@ def batch_norm(
     if options.training and running_mean is not None and running_var is not None:
         n: Any = x.numel() // x.shape[1]
         n = n.double() if isinstance(n, torch.Tensor) else n  # torch.jit.trace counts in tensors
-        _move(running_mean, statistics[StatisticsRow.MEAN], options.momentum)
-        _move(running_var, statistics[StatisticsRow.VAR] * (n / (n - 1)), options.momentum)
+        move(running_mean, statistics[StatisticsRow.MEAN], options.momentum)
+        move(running_var, statistics[StatisticsRow.VAR] * (n / (n - 1)), options.momentum)
     return y
 
 
-def _move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
+def move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
     """Move running statistics towards those of the batch, bitwise identical to the kernels."""
     guard: Any = contextlib.nullcontext
     if not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running)):
