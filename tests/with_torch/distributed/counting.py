@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import _world
 
 __all__ = ["Counting", "counting_group"]
 
@@ -21,6 +22,10 @@ class Counting(distributed.ProcessGroup):
         """Count, and add."""
         self.sizes += [tensor.nbytes for tensor in tensors]
         return distributed.group.WORLD.allreduce(tensors, options)  # type: ignore[union-attr]
+
+    def getGroupName(self) -> str:  # noqa: N802 - the name in PyTorch
+        """Return the name by which PyTorch finds the group."""
+        return _world.pg_names[self]
 
     def getBackendName(self) -> str:  # noqa: N802 - the name in PyTorch
         """Return a name."""

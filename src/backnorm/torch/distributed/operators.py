@@ -168,10 +168,6 @@ def _gradients(ctx: Any, dy: Maybe, _: Any) -> tuple[Any, ...]:
     return (*given, *(None,) * 7)
 
 
-def _no_context(*_: Any) -> None:
-    """Keep nothing: `_no_second` needs nothing."""
-
-
 def _no_second(*_: Any) -> None:
     raise NotSupportedError.second_synchronized()
 
@@ -180,7 +176,7 @@ schema.LIBRARY.impl("sync_batch_norm", _forward, "CPU")
 schema.LIBRARY.impl("sync_batch_norm_backward", _backward, "CPU")
 for name, shapes, gradient, keep in (
     ("backnorm::sync_batch_norm", _forward_shapes, _gradients, _keep),
-    ("backnorm::sync_batch_norm_backward", _backward_shapes, _no_second, _no_context),
+    ("backnorm::sync_batch_norm_backward", _backward_shapes, _no_second, None),
 ):
     torch.library.register_fake(name, shapes, lib=schema.LIBRARY)
     torch.library.register_autograd(name, gradient, setup_context=keep, lib=schema.LIBRARY)

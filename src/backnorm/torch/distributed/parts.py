@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -29,6 +30,13 @@ __all__ = [
 
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 """Of which exact sums are integers."""
+
+# bfloat16 as its bits, for which the native kernel takes them.
+NUMPY: Final[dict[torch.dtype, np.dtype[Any]]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float16: np.dtype(np.float16),
+    torch.bfloat16: np.dtype(np.uint16),
+}
 
 
 class Law(NamedTuple):
@@ -225,17 +233,24 @@ def _is_converted(tensor: torch.Tensor) -> bool:
 
 
 def _array(tensor: torch.Tensor) -> AnyArray:
-    """Return a tensor as an array: of its memory, where the kernel knows the dtype."""
+    """Return a tensor as an array: of its memory, where the kernel knows the dtype.
+
+    Not by tensor.numpy(), after which PyTorch cannot free the memory early, as FSDP does.
+    """
     tensor = memory.as_read(tensor.detach())
     if _is_converted(tensor):
         return tensor.float().numpy()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.uint16).numpy()  # for which the native kernel takes it
-    return tensor.numpy()
+    width = tensor.element_size()
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    held: Any = (ctypes.c_char * (width * (last + 1))).from_address(tensor.data_ptr())
+    strides = [width * step for step in tensor.stride()]
+    array: AnyArray = np.ndarray(tensor.shape, NUMPY[tensor.dtype], held, 0, strides)
+    return array
 
 
 def _wide(parameter: torch.Tensor | None) -> Float64Array | None:
     """Return values of shape (C,) as contiguous float64."""
     if parameter is None:
         return None
-    return np.ascontiguousarray(memory.as_read(parameter.detach()).double().numpy())
+    copy = memory.as_read(parameter.detach()).to(torch.float64, copy=True)
+    return np.ascontiguousarray(copy.numpy())
