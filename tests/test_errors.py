@@ -2149,6 +2149,7 @@ BASES = {
     UnknownNameError: ValueError,
     NotInstalledError: ImportError,
     NotSupportedError: RuntimeError,
+    RankError: RuntimeError,
     ArrayNameError: ValueError,
     KernelError: ValueError,
     ConversionError: ValueError,

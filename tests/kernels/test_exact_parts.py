@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from backnorm._types import Activation, AnyArray, Float64Array, Int64Array
 
 EPS, SLOPE = 1e-5, 0.3
-KERNELS = kernels.available()
+KERNELS = [name for name in kernels.available() if name != "native-emulated"]
+"""The program behind the emulated kernel takes no limbs."""
 CUTS = ((), (3,), (0, 1), (1, 2, 5), (6, 6, 2))
 """Where seven samples are cut into parts: one of them may be empty."""
 

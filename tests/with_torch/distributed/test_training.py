@@ -53,3 +53,10 @@ def test_a_group_of_one_rank(trained: list[dict[str, Any]]) -> None:
     for rank in trained:
         assert rank["own group"] == rank["alone"]
         assert rank["own group"] != rank["plain"]
+
+
+def test_opcheck(trained: list[dict[str, Any]]) -> None:
+    """PyTorch's own checks of a registered operator pass."""
+    for rank in trained:
+        assert set(rank["checked"].values()) == {"SUCCESS"}
+        assert len(rank["checked"]) >= 4

@@ -10,8 +10,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from backnorm.torch import BatchNorm2d, BatchNormAct2d, SyncBatchNorm
+from backnorm.torch.distributed import operators
 
-__all__ = ["images", "layer_results", "network", "trains"]
+__all__ = ["checked", "images", "layer_results", "network", "trains"]
 
 STEPS, SAMPLES = 3, 6
 CUT = (4, 6)
@@ -52,6 +53,18 @@ def layer_results(call: Any, layer: SyncBatchNorm, rank: int) -> list[Any]:
     return [t.tolist() for t in (y, *grads, layer.running_mean, layer.running_var)]
 
 
+def checked(rank: int) -> dict[str, str]:
+    """Return what PyTorch says of the operator; all ranks take the same collectives."""
+    rng = torch.Generator().manual_seed(rank)
+    x = torch.randn(3 + rank, 4, 5, generator=rng).requires_grad_()
+    weight, bias = torch.ones(4).requires_grad_(), torch.zeros(4).requires_grad_()
+    group = distributed.group.WORLD
+    assert group is not None
+    arguments = (x, weight, bias, None, 4, False, group.group_name, 1e-5, "relu", 0.01, "both")
+    found: dict[str, str] = torch.library.opcheck(operators.FORWARD, arguments)
+    return found
+
+
 def trains(rank: int) -> dict[str, Any]:
     """Return weights after some steps, and the results of a layer in each way to call it."""
     model = SyncBatchNorm.convert_sync_batchnorm(network())
@@ -76,5 +89,6 @@ def trains(rank: int) -> dict[str, Any]:
     results["own group"] = layer_results(layer, layer, rank)
     plain = BatchNorm2d(4, sums="exact")
     results["alone"] = layer_results(lambda x: plain(x[..., None])[..., 0], plain, rank)  # type: ignore[arg-type]
+    results["checked"] = checked(rank)
     del ddp
     return results
