@@ -21,9 +21,9 @@ from backnorm.errors import (
     KernelError,
     NotInstalledError,
     NotSupportedError,
-    OtherRankError,
     ProgramError,
     RangeError,
+    RankError,
     SettingsError,
     ShapeError,
     SmallWeightWarning,
@@ -39,6 +39,79 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MESSAGES: list[tuple[BacknormError, str]] = [
+    (
+        RankError.failed_elsewhere(1),
+        (
+            "1 other rank of the group could not compute this pass. Statistics are those of all "
+            "ranks, so that no rank can go on without the others. Read the error of the other "
+            "ranks."
+        ),
+    ),
+    (
+        RankError.channels(5, 4, 5),
+        (
+            "num_features must be the same on every rank, got 5 here, and from 4 to 5 in the "
+            "group. Statistics of each channel are those of all ranks. Build the same model on "
+            "every rank."
+        ),
+    ),
+    (
+        RangeError.one_value_on_all_ranks(1),
+        (
+            "input must have two values a channel or more, on all ranks together, got 1. The "
+            "unbiased variance of the running statistics divides by n - 1. Use a larger batch; "
+            "one rank may have an empty one."
+        ),
+    ),
+    (
+        NotSupportedError.second_synchronized(),
+        (
+            "SyncBatchNorm has no second derivative on several ranks. Its second derivative would "
+            "need sums over all ranks that it does not take. Differentiate once, or use a layer of "
+            "one process."
+        ),
+    ),
+    (
+        NotSupportedError.unknown_forward("Own"),
+        (
+            "Own cannot become a SyncBatchNorm: it has a forward of its own. What its forward "
+            "computes would be lost. Put a SyncBatchNorm in its place by hand."
+        ),
+    ),
+    (
+        NotSupportedError.parametrized("BatchNorm2d"),
+        (
+            "BatchNorm2d cannot become a SyncBatchNorm: its parameters are parametrized. PyTorch "
+            "gives such a layer a class of its own, which would be lost. Convert the model first, "
+            "and parametrize its layers then."
+        ),
+    ),
+    (
+        NotSupportedError.lazy("LazyBatchNorm2d"),
+        (
+            "LazyBatchNorm2d cannot become a SyncBatchNorm: it has no parameters yet. A "
+            "SyncBatchNorm needs the number of channels. Call the model once, and convert it then."
+        ),
+    ),
+    (
+        NotSupportedError.other_device("meta"),
+        (
+            "SyncBatchNorm of backnorm.torch cannot synchronize an input on meta. The engine "
+            "computes on the CPU. Use torch.nn.SyncBatchNorm there."
+        ),
+    ),
+    (
+        ShapeError.axes_of_batch((2,), 8),
+        "input must have 2 to 8 axes, got shape (2,). It is a batch (N, C, ...). Reshape it.",
+    ),
+    (
+        DtypeError.not_synchronized("torch.float64", ["torch.float16", "torch.float32"]),
+        (
+            "input must have one of the dtypes torch.float16, torch.float32 on several ranks, got "
+            "torch.float64. Their exact sums are integers, which do not depend on the order of "
+            "ranks. Convert it, for example input.float()."
+        ),
+    ),
     (
         ShapeError.per_channel("gamma", (32,), 64, 1),
         (
@@ -192,7 +265,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        OtherRankError.failed([1]),
+        RankError.failed([1]),
         (
             "The process group has no result: rank 1 failed. A result needs the data of all "
             "ranks, so it is an error on each of them. Read the exception of rank 1."
@@ -2151,7 +2224,7 @@ BASES = {
     FoldError: ValueError,
     WriteError: ValueError,
     SubjectError: RuntimeError,
-    OtherRankError: RuntimeError,
+    RankError: RuntimeError,
     ProgramError: RuntimeError,
     BenchmarkError: RuntimeError,
     SettingsError: ValueError,

@@ -11,6 +11,7 @@ __all__ = [
     "Activation",
     "AnyArray",
     "Float64Array",
+    "Int64Array",
     "Request",
     "Shape",
     "SumLaw",
@@ -20,6 +21,7 @@ __all__ = [
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
+Int64Array: TypeAlias = npt.NDArray[np.int64]
 Shape: TypeAlias = tuple[int, ...]
 
 Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]

@@ -16,7 +16,7 @@ from backnorm.errors.kernels import KernelError
 from backnorm.errors.names import ArrayNameError
 from backnorm.errors.programs import ProgramError
 from backnorm.errors.ranges import RangeError
-from backnorm.errors.ranks import OtherRankError
+from backnorm.errors.ranks import RankError
 from backnorm.errors.settings import SettingsError
 from backnorm.errors.subjects import SubjectError
 from backnorm.errors.support import (
@@ -40,9 +40,9 @@ __all__ = [
     "NotInstalledError",
     "NotSupportedError",
     "NothingConvertedWarning",
-    "OtherRankError",
     "ProgramError",
     "RangeError",
+    "RankError",
     "SettingsError",
     "ShapeError",
     "SmallWeightWarning",

@@ -60,6 +60,17 @@ class ShapeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def axes_of_batch(cls, got: Sequence[int], most: int) -> ShapeError:
+        """Return the error of a tensor that has too few axes, or too many."""
+        return cls(
+            "input",
+            f"have 2 to {most} axes",
+            f"shape {as_tuple(got)}",
+            "It is a batch (N, C, ...).",
+            "Reshape it.",
+        )
+
+    @classmethod
     def features(cls, got: int, features: int, axis: int) -> ShapeError:
         """Return the error of an x that has another number of channels than the layer."""
         return cls(
@@ -116,6 +127,17 @@ class DtypeError(BacknormError, TypeError):
             str(got),
             "Normalization needs fractions, and the kernels are written for these dtypes.",
             f"Convert it, for example {name}.astype(numpy.float32).",
+        )
+
+    @classmethod
+    def not_synchronized(cls, got: str, supported: Iterable[str]) -> DtypeError:
+        """Return the error of a dtype of which no exact sums are taken over several ranks."""
+        return cls(
+            "input",
+            f"have one of the dtypes {', '.join(supported)} on several ranks",
+            got,
+            "Their exact sums are integers, which do not depend on the order of ranks.",
+            "Convert it, for example input.float().",
         )
 
     @classmethod

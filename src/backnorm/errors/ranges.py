@@ -337,6 +337,17 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def one_value_on_all_ranks(cls, n: int) -> RangeError:
+        """Return the error of a batch that has fewer than two values a channel on all ranks."""
+        return cls(
+            "input",
+            "have two values a channel or more, on all ranks together",
+            str(n),
+            "The unbiased variance of the running statistics divides by n - 1.",
+            "Use a larger batch; one rank may have an empty one.",
+        )
+
+    @classmethod
     def no_derivative_in_place(cls) -> RangeError:
         """Return the error of differentiating a gradient after x was overwritten."""
         return cls(

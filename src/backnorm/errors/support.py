@@ -182,6 +182,66 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def second_synchronized(cls) -> NotSupportedError:
+        """Return the error of differentiating the gradient of a layer on several ranks."""
+        return cls(
+            "SyncBatchNorm",
+            "first derivatives",
+            "a second derivative",
+            "Its second derivative would need sums over all ranks that it does not take.",
+            "Differentiate once, or use a layer of one process.",
+            problem="SyncBatchNorm has no second derivative on several ranks.",
+        )
+
+    @classmethod
+    def unknown_forward(cls, name: str) -> NotSupportedError:
+        """Return the error of a normalization that computes more than its base class."""
+        return cls(
+            name,
+            "a layer of torch.nn or backnorm.torch",
+            "a class with a forward of its own",
+            "What its forward computes would be lost.",
+            "Put a SyncBatchNorm in its place by hand.",
+            problem=f"{name} cannot become a SyncBatchNorm: it has a forward of its own.",
+        )
+
+    @classmethod
+    def parametrized(cls, name: str) -> NotSupportedError:
+        """Return the error of a normalization whose parameters are computed from others."""
+        return cls(
+            name,
+            "parameters that are tensors",
+            "parametrizations",
+            "PyTorch gives such a layer a class of its own, which would be lost.",
+            "Convert the model first, and parametrize its layers then.",
+            problem=f"{name} cannot become a SyncBatchNorm: its parameters are parametrized.",
+        )
+
+    @classmethod
+    def lazy(cls, name: str) -> NotSupportedError:
+        """Return the error of a normalization that has no parameters yet."""
+        return cls(
+            name,
+            "parameters",
+            "a layer before its first call",
+            "A SyncBatchNorm needs the number of channels.",
+            "Call the model once, and convert it then.",
+            problem=f"{name} cannot become a SyncBatchNorm: it has no parameters yet.",
+        )
+
+    @classmethod
+    def other_device(cls, device: str) -> NotSupportedError:
+        """Return the error of an input that is not on the CPU."""
+        return cls(
+            "SyncBatchNorm",
+            "an input on the CPU",
+            device,
+            "The engine computes on the CPU.",
+            "Use torch.nn.SyncBatchNorm there.",
+            problem=f"SyncBatchNorm of backnorm.torch cannot synchronize an input on {device}.",
+        )
+
+    @classmethod
     def script(cls, name: str) -> NotSupportedError:
         """Return the error of torch.jit.script on a layer of the engine."""
         return cls(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
+    from backnorm._types import Activation, AnyArray, Float64Array, Int64Array, SumLaw
 
 __all__ = ["BackwardCall", "ForwardCall", "Kernel", "SecondCall", "TangentCall"]
 
@@ -28,6 +28,10 @@ class ForwardCall(NamedTuple):
 
     Frozen statistics are given with all four rows. law says how sums are taken, and with "exact"
     every bit of the results too (docs/numerics.md).
+
+    The batch may be one part of a larger one. Then frozen statistics are those of total values a
+    channel. With limbs, an array of `exact_limbs.for_moments`, the exact sums of x are written
+    there and nothing else; y is not used. threads is how many a framework lends, 0 for none.
     """
 
     x: AnyArray
@@ -41,6 +45,9 @@ class ForwardCall(NamedTuple):
     activation: Activation
     negative_slope: float
     law: SumLaw
+    total: int = 0
+    limbs: Int64Array | None = None
+    threads: int = 0
 
 
 class BackwardCall(NamedTuple):
@@ -48,6 +55,10 @@ class BackwardCall(NamedTuple):
 
     y is needed for the activation's derivative only, and None for identity. With add_dx and
     add_dresidual the result is added to the values in the output.
+
+    The batch may be one part of a larger one. With limbs, an array of `exact_limbs.for_comoments`,
+    there are neither dx nor dresidual, and the exact sums are written there and nothing else. With
+    measures the sums are given, those of total values a channel; measures are the sums of abs(dz).
     """
 
     dy: AnyArray
@@ -66,6 +77,10 @@ class BackwardCall(NamedTuple):
     activation: Activation
     negative_slope: float
     law: SumLaw
+    total: int = 0
+    limbs: Int64Array | None = None
+    measures: Float64Array | None = None
+    threads: int = 0
 
 
 class TangentCall(NamedTuple):

@@ -6,13 +6,14 @@ What is computed from the sums, and y and dx, takes fixed operations in float64 
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from backnorm.kernels._exact_results import Comoments, store_comoments, store_moments
 from backnorm.kernels._fused import fused
-from backnorm.kernels._integers import UNIT, IntegerSum, products, quotient, values
+from backnorm.kernels._integers import products, values
+from backnorm.kernels._limbs import write_comoments, write_moments
 from backnorm.kernels._tree import tree_sum
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.results import StatisticsRow
@@ -31,12 +32,14 @@ SMALLEST: Final = 2.0**-126
 LEAST_SHARE: Final = 0.5
 LEAST_MEAN_SIZE: Final = 2.0**-118
 
-DENOMINATOR: Final = 1 << UNIT
-
 
 def forward_channels(call: ForwardCall, channels: slice) -> None:
     """Compute y and the statistics of some channels."""
     x = call.x[:, channels]
+    if call.limbs is not None:
+        single = x.astype(np.float32)
+        write_moments(values(single), products(single, single), call.limbs[channels])
+        return
     if not call.frozen:
         store = _store_tree_statistics if x.dtype == np.float64 else _store_statistics
         store(x, call.statistics[:, channels], call.eps)
@@ -56,16 +59,7 @@ def _store_statistics(x: AnyArray, rows: Float64Array, eps: float) -> None:
     n = x.shape[0] * x.shape[2]
     single = x.astype(np.float32)
     sums = zip(values(single), products(single, single), strict=True)
-    for c, (first, second) in enumerate(sums):
-        if not (first.is_finite and second.is_finite):
-            rows[:3, c] = first.rounded() / n, 0.0, np.nan
-            continue
-        mean = quotient(first.integer, n * DENOMINATOR)
-        p, q = mean.as_integer_ratio()
-        low = quotient(first.integer * q - p * n * DENOMINATOR, q * n * DENOMINATOR)
-        square = n * second.integer * DENOMINATOR - first.integer * first.integer
-        rows[:3, c] = mean, low, quotient(square, n * n * DENOMINATOR * DENOMINATOR)
-    rows[StatisticsRow.INV_STD] = 1.0 / np.sqrt(rows[StatisticsRow.VAR] + eps)
+    store_moments(sums, n, eps, rows)
 
 
 def _store_tree_statistics(x: AnyArray, rows: Float64Array, eps: float) -> None:
@@ -98,8 +92,8 @@ class _Normalize(NamedTuple):
         scale = (1.0 if call.gamma is None else call.gamma[channels]) * inv_std
         moved = np.where(low == 0.0, 0.0, low * scale)
         shift = (0.0 if call.beta is None else call.beta[channels]) - moved
-        n = float(call.x.shape[0] * call.x.shape[2])
-        squares = 0.0 if call.frozen else var * n
+        n = float(call.total or call.x.shape[0] * call.x.shape[2])
+        squares = 0.0 if call.frozen and not call.total else var * n
         k = cls(mean, scale, shift, np.zeros(mean.shape, bool))
         fits = (np.abs(mean) <= LARGEST_MEAN) & _in_range(scale)
         fits &= _in_range(np.asarray(call.negative_slope)) & _stays_small(scale, squares)
@@ -119,7 +113,13 @@ def backward_channels(call: BackwardCall, channels: slice) -> None:
     """Compute dx, dresidual and the sums of some channels."""
     double = call.x.dtype == np.float64
     sums = call.sums[:, channels]
-    sizes = _tree_sums(call, channels) if double else _integer_sums(call, channels)
+    if call.limbs is not None:
+        write_comoments(_sides_sums(call, channels), call.limbs[channels])
+        return
+    if call.measures is not None:
+        sizes = call.measures[channels]
+    else:
+        sizes = _tree_sums(call, channels) if double else _integer_sums(call, channels)
     _store_residual(call, channels)
     if call.dx is None:
         return
@@ -156,25 +156,31 @@ def _tree_sums(call: BackwardCall, channels: slice) -> Float64Array:
 
 def _integer_sums(call: BackwardCall, channels: slice) -> Float64Array:
     """Store dgamma and dbeta; return the sum of abs(dz)."""
+    rows = np.empty((3, call.sums[:, channels].shape[1]))
+    store_comoments(
+        _sides_sums(call, channels), call.statistics[:, channels], call.negative_slope, rows
+    )
+    call.sums[:, channels] = rows[:2]
+    sizes: Float64Array = rows[2]
+    return sizes
+
+
+def _sides_sums(call: BackwardCall, channels: slice) -> list[Comoments]:
+    """Return the sums of dz, abs(dz) and dz*x, for both sides of an activation with a slope."""
     outside, inside, above = _sides(call, channels)
     x = call.x[:, channels].astype(np.float32)
     # An infinite x counts on its own side only.
     below = x[:0] if above is None else np.where(above, np.float32(0), x)
     x = x if above is None else np.where(above, x, np.float32(0))
-    slope = call.negative_slope
-    plain, size, product = (
-        [_Combined(a, b, slope) for a, b in zip(of_inside, of_outside, strict=True)]
-        for of_inside, of_outside in (
-            (values(inside), values(outside)),
-            (values(np.abs(inside)), values(np.abs(outside))),
-            (products(inside, x), products(outside, below)),
+    return [
+        Comoments(*sides)
+        for sides in zip(
+            zip(values(inside), values(outside), strict=True),
+            zip(values(np.abs(inside)), values(np.abs(outside)), strict=True),
+            zip(products(inside, x), products(outside, below), strict=True),
+            strict=True,
         )
-    )
-    for c, (first, second) in enumerate(zip(plain, product, strict=True)):
-        mean, low, _, inv_std = call.statistics[:, channels][:, c]
-        call.sums[0, channels][c] = _centred(first, second, float(mean), float(low)) * inv_std
-        call.sums[1, channels][c] = first.rounded()
-    return np.array([s.rounded() for s in size])
+    ]
 
 
 def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray, AnyArray | None]:
@@ -191,39 +197,6 @@ def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray, Any
         return np.zeros((0, *dy.shape[1:]), np.float32), dz, None
     inside = y > 0
     return np.where(inside, np.float32(0), dy), np.where(inside, dy, np.float32(0)), inside
-
-
-class _Combined(NamedTuple):
-    """inside + slope*outside, exactly."""
-
-    inside: IntegerSum
-    outside: IntegerSum
-    slope: float
-
-    def exact(self) -> Fraction | None:
-        """Return the value; None if it is not finite."""
-        if not (self.inside.is_finite and self.outside.is_finite):
-            return None
-        whole = Fraction(self.inside.integer) + Fraction(self.outside.integer) * Fraction(
-            self.slope
-        )
-        return whole / DENOMINATOR
-
-    def rounded(self) -> float:
-        """Return the nearest float64."""
-        exact = self.exact()
-        if exact is None:
-            return self.inside.special + self.slope * self.outside.special
-        return quotient(exact.numerator, exact.denominator)
-
-
-def _centred(plain: _Combined, product: _Combined, mean: float, low: float) -> float:
-    """Return product - plain*(mean + low), rounded once; in float64 if anything is not finite."""
-    s, p = plain.exact(), product.exact()
-    if s is None or p is None or not (np.isfinite(mean) and np.isfinite(low)):
-        return float(np.float64(product.rounded()) - np.float64(mean) * plain.rounded())
-    exact = p - s * (Fraction(mean) + Fraction(low))
-    return quotient(exact.numerator, exact.denominator)
 
 
 class _Gradient(NamedTuple):
@@ -244,7 +217,7 @@ class _Gradient(NamedTuple):
         size is the sum of abs(dz), of which size*size/n is a bound of the squares from below.
         """
         mean, low, var, inv_std = call.statistics[:, channels]
-        n = float(call.x.shape[0] * call.x.shape[2])
+        n = float(call.total or call.x.shape[0] * call.x.shape[2])
         none = np.zeros_like(mean)
         dgamma = sums[0] if call.through_variance else none
         dbeta = sums[1] if call.through_mean else none

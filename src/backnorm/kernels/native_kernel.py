@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from backnorm._types import AnyArray, Float64Array
+    from backnorm._types import AnyArray, Float64Array, Int64Array
     from backnorm.kernels._contract import BackwardCall, ForwardCall
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "empty_cache",
     "least_move",
     "levels",
+    "limb_statistics",
+    "limb_sums",
     "memory_usage",
     "moment_bins",
     "set_cache_limit",
@@ -159,6 +161,24 @@ def moment_bins(x: AnyArray) -> tuple[int, npt.NDArray[np.int64], Float64Array] 
     return low, bins, special
 
 
+def limb_statistics(limbs: Int64Array, n: int, eps: float, statistics: Float64Array) -> bool:
+    """Do what `exact_limbs.statistics_of` says; False if the C++ part is not built."""
+    if _native is None:
+        return False
+    _native.limb_statistics(limbs, n, eps, statistics)
+    return True
+
+
+def limb_sums(
+    limbs: Int64Array, statistics: Float64Array, slope: float, sums: Float64Array
+) -> bool:
+    """Do what `exact_limbs.sums_of` says; False if the C++ part is not built."""
+    if _native is None:
+        return False
+    _native.limb_sums(limbs, statistics, slope, sums)
+    return True
+
+
 def copy(target: AnyArray, source: AnyArray, *, streaming: bool) -> None:
     """Copy contiguous bytes with the threads of a call; the benchmark compares kernels with it."""
     if _native is None:
@@ -201,7 +221,7 @@ def _forward(level: int, call: ForwardCall) -> None:
         level,
         dtype,
         as_bits(call.x),
-        as_bits(call.y),
+        None if call.limbs is not None else as_bits(call.y),
         as_bits(call.residual),
         call.gamma,
         call.beta,
@@ -211,6 +231,9 @@ def _forward(level: int, call: ForwardCall) -> None:
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
         call.law == "exact",
+        call.total,
+        call.limbs,
+        call.threads,
     )
 
 
@@ -235,6 +258,10 @@ def _backward(level: int, call: BackwardCall) -> None:
         ACTIVATIONS[call.activation].code,
         call.negative_slope,
         call.law == "exact",
+        call.total,
+        call.limbs,
+        call.measures,
+        call.threads,
     )
 
 

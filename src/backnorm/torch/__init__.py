@@ -15,6 +15,7 @@ from backnorm.torch.conversion import (  # noqa: E402 - only when torch is there
     revert,
     unfused,
 )
+from backnorm.torch.distributed.modules import SyncBatchNorm  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.layers import (  # noqa: E402
     BatchNorm1d,
@@ -48,6 +49,7 @@ __all__ = [
     "GhostBatchNorm1d",
     "GhostBatchNorm2d",
     "GhostBatchNorm3d",
+    "SyncBatchNorm",
     "accumulate",
     "audit_model",
     "batch_norm",

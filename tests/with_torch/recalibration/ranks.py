@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from backnorm.errors import OtherRankError
+from backnorm.errors import RankError
 from backnorm.torch import update_bn
 
 DATA = torch.randn(37, 3, generator=torch.Generator().manual_seed(3)) + torch.arange(37)[:, None]
@@ -54,7 +54,7 @@ def main(rank: int, ranks: int, meeting: str, result: str) -> None:
     try:
         data = [DATA[:, :1]] if rank == ranks - 1 else [DATA]  # of one channel in place of three
         update_bn(data, model, process_group=distributed.group.WORLD)
-    except OtherRankError as error:
+    except RankError as error:
         found["error"] = str(error)
     except RuntimeError as error:
         found["error"] = type(error).__name__

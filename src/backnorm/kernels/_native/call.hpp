@@ -52,7 +52,8 @@ struct Statistics {
     double *mean, *mean_low, *var, *inv_std;
 };
 
-// y may be x itself: then x's memory becomes y.
+// y may be x itself: then x's memory becomes y. With `limbs` the exact sums of x are written there, and nothing else: neither
+// statistics nor y, which is absent.
 struct ForwardCall {
     Shape shape;
     Dtype dtype;
@@ -65,8 +66,15 @@ struct ForwardCall {
     double slope;
     int threads;
     bool exact;  // the law of exact sums, see docs/numerics.md
+    // Of how many values of a channel the frozen statistics are, if they are those of a batch of which x is a part; else 0.
+    int64_t total = 0;
+    int64_t* limbs = nullptr;  // see exact_limbs.hpp
+
+    int64_t values() const { return total ? total : shape.per_channel(); }
 };
 
+// With `limbs` the exact sums are written there, and nothing else: dx and dresidual are absent. With `measures` the sums
+// dgamma and dbeta are given, and these are the sums of |dz|.
 struct BackwardCall {
     Shape shape;
     Dtype dtype;
@@ -84,6 +92,11 @@ struct BackwardCall {
     double inverse_slope;  // 1/slope where x holds the activation's output, else 1: see undo_activation
     int threads;
     bool exact;
+    int64_t total = 0;  // of how many values of a channel the sums are, if x is a part of a batch; else 0
+    int64_t* limbs = nullptr;
+    const double* measures = nullptr;
+
+    int64_t values() const { return total ? total : shape.per_channel(); }
 };
 
 struct Level {

@@ -69,7 +69,7 @@ inline void columns_forward(const ForwardCall& call) {
     const bool known = call.frozen || by_tree<S, law>;
     const Grid grid = Grid::of(call, {&call.x, &call.y, &call.residual});
     const int64_t parts = grid.parts(), tiles = grid.tiles();
-    const bool streaming = columns_worth_streaming<S>(call.shape, grid, call.y);
+    const bool streaming = call.y && columns_worth_streaming<S>(call.shape, grid, call.y);
     // Both passes over a tile before the next one.
     if (parts == 1) {
         const int threads = threads_for(call.threads, call.shape.size(), tiles);
@@ -80,9 +80,9 @@ inline void columns_forward(const ForwardCall& call) {
                 std::vector<Sums> channels(size_t(tile.channels));
                 sum_tile<S>(call, tile, 0, grid.rows, channels.data());
                 for (int64_t c = first; c < last; ++c)
-                    store_moments(channels[size_t(c - first)], call.eps, call.statistics, c);
+                    store_moments(channels[size_t(c - first)], call, c);
             }
-            normalize_tile<S>(call, tile, 0, grid.rows, streaming);
+            if (call.y) normalize_tile<S>(call, tile, 0, grid.rows, streaming);
         });
         return;
     }
@@ -101,9 +101,10 @@ inline void columns_forward(const ForwardCall& call) {
         parallel_for(grid.channels, threads, [&](int64_t c) {
             Sums all;
             for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
-            store_moments(all, call.eps, call.statistics, c);
+            store_moments(all, call, c);
         });
     }
+    if (!call.y) return;
     // Second pass: a share of the rows for each thread, the last tile first.
     parallel_for(threads, threads, [&](int64_t share) {
         const RowPart rows(grid, share, threads);
@@ -181,6 +182,7 @@ inline void columns_backward(const BackwardCall& call) {
     const int64_t parts = grid.parts(), tiles = grid.tiles();
     const bool streaming = call.dx && columns_worth_streaming<S>(call.shape, grid, call.dx);
     const bool results = call.dx || call.dresidual, recompute = recomputes<S>(call);
+    const bool known = by_tree<S, law> || call.measures;
     // With `recompute` each tile prepares the coefficients of the forward pass too, and y is not read at all:
     // an array less in both passes.
     const auto sum_rows = [&](const Tile& tile, const TileOutput<S>& output, int64_t begin, int64_t end,
@@ -206,7 +208,8 @@ inline void columns_backward(const BackwardCall& call) {
             const int64_t first = tile.first_channel, last = first + tile.channels;
             const TileOutput<S> output(call, tile, recompute);
             std::vector<double> measures(size_t(tile.channels), 0.0);
-            if (!by_tree<S, law>) {
+            if (call.measures) std::copy_n(call.measures + first, tile.channels, measures.data());
+            if (!known) {
                 std::vector<Sums> channels(size_t(tile.channels));
                 sum_rows(tile, output, 0, grid.rows, channels.data());
                 for (int64_t c = first; c < last; ++c)
@@ -219,8 +222,9 @@ inline void columns_backward(const BackwardCall& call) {
     // First pass: the sums of each part of the rows. Parts are combined in their order.
     const int threads = threads_for(call.threads, call.shape.size(), parts);
     std::vector<double> measures(size_t(grid.channels), 0.0);
-    std::vector<Sums> pieces(by_tree<S, law> ? 0 : size_t(parts * grid.channels));
-    if (!by_tree<S, law>) parallel_for(parts, threads, [&](int64_t part) {
+    if (call.measures) std::copy_n(call.measures, grid.channels, measures.data());
+    std::vector<Sums> pieces(known ? 0 : size_t(parts * grid.channels));
+    if (!known) parallel_for(parts, threads, [&](int64_t part) {
         const RowPart rows(grid, part, parts);
         for (int64_t index = 0; index < tiles; ++index) {
             const Tile tile(grid, index);
@@ -228,7 +232,7 @@ inline void columns_backward(const BackwardCall& call) {
                      &pieces[size_t(part * grid.channels + tile.first_channel)]);
         }
     });
-    if (!by_tree<S, law>) parallel_for(grid.channels, threads, [&](int64_t c) {
+    if (!known) parallel_for(grid.channels, threads, [&](int64_t c) {
         Sums all;
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(part * grid.channels + c)]);
         measures[size_t(c)] = store_sums(all, call, c);

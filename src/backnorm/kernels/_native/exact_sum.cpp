@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "dtypes.hpp"
+#include "exact_limbs.hpp"
 
 namespace backnorm {
 namespace {
@@ -340,6 +341,19 @@ void ExactSum::add_words(const ExactSum& other) {
     }
 }
 
+void ExactSum::write(int exponent, int bits, int count, int64_t* out) const {
+    ExactSum wide;
+    wide.add(*this);
+    if (!wide.many_) wide.spread();
+    const uint64_t sign = int64_t(wide.word_[words - 1]) < 0 ? ~uint64_t(0) : 0;
+    for (int k = 0; k < count; ++k) {
+        const int from = exponent - unit + bits * k, word = from / 64, shift = from % 64;
+        const uint64_t above = word + 1 < words ? wide.word_[word + 1] : sign;
+        const uint64_t all = shift ? wide.word_[word] >> shift | above << (64 - shift) : wide.word_[word];
+        out[k] = int64_t(k + 1 < count ? all & ((uint64_t(1) << bits) - 1) : all);
+    }
+}
+
 void store_moments(const ExactMoments& m, double eps, const Statistics& out, int64_t channel) {
     const uint64_t n = uint64_t(m.count);
     if (m.first.finite() && m.second.finite()) {
@@ -356,7 +370,17 @@ void store_moments(const ExactMoments& m, double eps, const Statistics& out, int
     out.inv_std[channel] = 1.0 / std::sqrt(out.var[channel] + eps);
 }
 
+void store_moments(const ExactMoments& m, const ForwardCall& call, int64_t channel) {
+    if (call.limbs) write_limbs(m, call.limbs + channel * moment_limbs);
+    else store_moments(m, call.eps, call.statistics, channel);
+}
+
 double store_sums(const ExactComoments& m, const BackwardCall& call, int64_t channel) {
+    if (call.limbs) {
+        const int sides = sides_of(call.activation);
+        write_limbs(m, sides, call.limbs + channel * sides * comoment_limbs);
+        return 0.0;
+    }
     const double mean = call.statistics.mean[channel], low = call.statistics.mean_low[channel];
     const Combined plain(m.plain, call.slope), product(m.product, call.slope, call.inverse_slope);
     double centred;

@@ -33,6 +33,8 @@ class ExactSum {
     const uint64_t* begin() const { return word_; }
     Wide value() const { return value_; }
     int exponent() const { return exponent_; }
+    // Writes `count` integers of `bits` bits each, of which the last one has the sign; the first counts 2^exponent.
+    void write(int exponent, int bits, int count, int64_t* out) const;
 
   private:
     void set(Wide value, int exponent) {
@@ -68,8 +70,10 @@ struct ExactComoments {
 
 // Writes one channel's row of the statistics: mean, its low part and var, each rounded once.
 void store_moments(const ExactMoments& m, double eps, const Statistics& out, int64_t channel);
+// The same for a call; or writes its limbs.
+void store_moments(const ExactMoments& m, const ForwardCall& call, int64_t channel);
 
-// Writes dgamma and dbeta of a channel, and returns the sum of |dz|.
+// Writes dgamma and dbeta of a channel, and returns the sum of |dz|; or writes the limbs.
 double store_sums(const ExactComoments& m, const BackwardCall& call, int64_t channel);
 
 // Sums of any values, one at a time: integers by exponent. For channels whose values no window holds.

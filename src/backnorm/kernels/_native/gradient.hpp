@@ -99,7 +99,7 @@ struct GradientChannel {
     // and bounds the squares from below: n*sum(dz^2) >= sum(|dz|)^2.
     GradientChannel(const BackwardCall& call, int64_t channel, double measure) {
         const Statistics& s = call.statistics;
-        const double n = double(call.shape.per_channel());
+        const double n = double(call.values());
         const double dbeta = call.through_mean ? call.dbeta[channel] : 0.0;
         const double dgamma = call.through_variance ? call.dgamma[channel] : 0.0;
         mean = s.mean[channel];

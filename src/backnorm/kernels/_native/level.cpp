@@ -45,7 +45,8 @@ void forward(const ForwardCall& call) {
 }
 
 bool backward(const BackwardCall& call) {
-    for (int64_t c = 0; c < call.shape.channels; ++c) call.dgamma[c] = call.dbeta[c] = 0.0;
+    if (!call.measures && !call.limbs)
+        for (int64_t c = 0; c < call.shape.channels; ++c) call.dgamma[c] = call.dbeta[c] = 0.0;
     if (call.shape.size() == 0) return true;
     bool computed = true;
     const std::initializer_list<const Operand*> operands{&call.dy, &call.x, &call.y, &call.dx,

@@ -8,6 +8,7 @@
 
 #include "call.hpp"
 #include "copy.hpp"
+#include "exact_limbs.hpp"
 #include "gil.hpp"
 #include "levels.hpp"
 #include "memory.hpp"
@@ -45,6 +46,7 @@ class Buffer {
     void* data() const { return view_.buf; }
     int64_t bytes() const { return view_.len; }
     double* numbers() const { return held_ ? static_cast<double*>(view_.buf) : nullptr; }
+    int64_t* integers() const { return held_ ? static_cast<int64_t*>(view_.buf) : nullptr; }
 
     Operand operand() const {
         if (!held_) return {};
@@ -63,30 +65,72 @@ Statistics statistics_of(const Buffer& rows) {
     return {p, p + c, p + 2 * c, p + 3 * c};
 }
 
+// Runs body(threads) without the lock: in our own threads, or in up to so many of a framework's.
+template <class Body>
+auto computed(int of_framework, const Body& body) {
+    return without_gil([&] {
+        if (of_framework == 0) return body(thread_count());
+        const FrameworksThreads in_its_threads;
+        return body(threads_of_framework(of_framework));
+    });
+}
+
 void forward(int level, int dtype, nb::handle x, nb::handle y, nb::handle residual,
              nb::handle gamma, nb::handle beta, nb::handle statistics, bool frozen, double eps,
-             int activation, double slope, bool exact) {
+             int activation, double slope, bool exact, int64_t total, nb::handle limbs, int of_framework) {
     const Buffer x_(x), y_(y, true), residual_(residual), gamma_(gamma), beta_(beta);
-    const Buffer statistics_(statistics, !frozen);
-    const ForwardCall call{x_.shape(), Dtype(dtype), x_.operand(), y_.operand(),
+    const Buffer statistics_(statistics, !frozen), limbs_(limbs, true);
+    ForwardCall call{x_.shape(), Dtype(dtype), x_.operand(), y_.operand(),
                            residual_.operand(), gamma_.numbers(), beta_.numbers(),
                            statistics_of(statistics_), frozen, eps, activation_of(activation), slope,
-                           thread_count(), exact};
-    without_gil([&] { levels()[level]->forward(call); });
+                           0, exact, total, limbs_.integers()};
+    computed(of_framework, [&](int threads) {
+        call.threads = threads;
+        levels()[level]->forward(call);
+    });
 }
 
 void backward(int level, int dtype, nb::handle dy, nb::handle x, nb::handle y, nb::handle dx,
               nb::handle dresidual, nb::handle sums, nb::handle gamma, nb::handle statistics,
               bool frozen, bool through_mean, bool through_variance, bool add_dx,
-              bool add_dresidual, int activation, double slope, bool exact) {
+              bool add_dresidual, int activation, double slope, bool exact, int64_t total, nb::handle limbs,
+              nb::handle measures, int of_framework) {
     const Buffer dy_(dy), x_(x), y_(y), dx_(dx, true), dresidual_(dresidual, true);
-    const Buffer sums_(sums, true), gamma_(gamma), statistics_(statistics);
-    const BackwardCall call{x_.shape(), Dtype(dtype), dy_.operand(), x_.operand(), y_.operand(),
+    const Buffer sums_(sums, true), gamma_(gamma), statistics_(statistics), limbs_(limbs, true), measures_(measures);
+    BackwardCall call{x_.shape(), Dtype(dtype), dy_.operand(), x_.operand(), y_.operand(),
                             dx_.operand(), dresidual_.operand(), sums_.numbers(),
                             sums_.numbers() + sums_.extent(1), gamma_.numbers(),
                             nullptr, statistics_of(statistics_), false, frozen, through_mean, through_variance,
-                            add_dx, add_dresidual, activation_of(activation), slope, 1.0, thread_count(), exact};
-    if (!without_gil([&] { return levels()[level]->backward(call); })) throw std::invalid_argument("the output is missing");
+                            add_dx, add_dresidual, activation_of(activation), slope, 1.0, 0, exact, total,
+                            limbs_.integers(), measures_.numbers()};
+    const bool done = computed(of_framework, [&](int threads) {
+        call.threads = threads;
+        return levels()[level]->backward(call);
+    });
+    if (!done) throw std::invalid_argument("the output is missing");
+}
+
+// The statistics of n values a channel, from their limbs, shape (C, moment_limbs).
+void limb_statistics(nb::handle limbs, int64_t n, double eps, nb::handle statistics) {
+    const Buffer limbs_(limbs), statistics_(statistics, true);
+    const Statistics rows = statistics_of(statistics_);
+    for (int64_t c = 0; c < limbs_.extent(0); ++c)
+        store_moments(moments_of(limbs_.integers() + c * moment_limbs, n), eps, rows, c);
+}
+
+// dgamma, dbeta and the sum of |dz|, shape (3, C), from limbs of shape (C, sides, comoment_limbs).
+void limb_sums(nb::handle limbs, nb::handle statistics, double slope, nb::handle sums) {
+    const Buffer limbs_(limbs), statistics_(statistics), sums_(sums, true);
+    const int64_t channels = limbs_.extent(0), sides = limbs_.extent(1);
+    BackwardCall call{};
+    call.statistics = statistics_of(statistics_);
+    call.dgamma = sums_.numbers();
+    call.dbeta = call.dgamma + channels;
+    call.slope = slope;
+    call.inverse_slope = 1.0;
+    for (int64_t c = 0; c < channels; ++c)
+        call.dbeta[channels + c] =
+            store_sums(comoments_of(limbs_.integers() + c * sides * comoment_limbs, int(sides)), call, c);
 }
 
 // (low, high) of exponent_range.
@@ -183,11 +227,15 @@ NB_MODULE(_native_ext, m) {
     m.def("activations", &backnorm::activations);
     m.def("forward", &backnorm::forward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
-          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none());
     m.def("backward", &backnorm::backward, nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
-          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
+    m.def("limb_statistics", &backnorm::limb_statistics);
+    m.def("limb_sums", &backnorm::limb_sums);
     m.def("exponent_range", &backnorm::exponents);
     m.def("add_moments", &backnorm::moments);
     backnorm::define_tensor_calls(m);

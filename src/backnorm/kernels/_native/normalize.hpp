@@ -26,7 +26,7 @@ struct NormalizeChannel {
         shift = (call.beta ? call.beta[c] : 0.0) - low;
         slope = call.slope;
         once = call.exact;
-        squares = call.frozen ? 0.0 : s.var[c] * double(call.shape.per_channel());
+        squares = call.frozen && !call.total ? 0.0 : s.var[c] * double(call.values());
     }
 
     bool fits_float() const {

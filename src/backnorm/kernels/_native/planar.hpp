@@ -204,8 +204,8 @@ inline void planar_forward(const ForwardCall& call) {
     const bool streaming = planar_worth_streaming<S>(call.shape);
     if (parts == 1 || known) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            if (!known) store_moments(moments_in<S, law>(call, c, begin, end), call.eps, call.statistics, c);
-            normalize_blocks<S>(call, c, begin, end, streaming);
+            if (!known) store_moments(moments_in<S, law>(call, c, begin, end), call, c);
+            if (call.y) normalize_blocks<S>(call, c, begin, end, streaming);
         });
         return;
     }
@@ -217,8 +217,9 @@ inline void planar_forward(const ForwardCall& call) {
     for (int64_t c = 0; c < call.shape.channels; ++c) {
         Sums all;
         for (int64_t part = 0; part < parts; ++part) all.add(pieces[size_t(c * parts + part)]);
-        store_moments(all, call.eps, call.statistics, c);
+        store_moments(all, call, c);
     }
+    if (!call.y) return;
     each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
         normalize_blocks<S>(call, c, begin, end, streaming);
     });
@@ -322,10 +323,11 @@ inline void planar_backward(const BackwardCall& call) {
     const int threads = threads_for(call.threads, call.shape.size(), call.shape.channels * parts);
     const bool streaming = planar_worth_streaming<S>(call.shape);
     const bool results = call.dx || call.dresidual, recompute = recomputes<S>(call);
-    if (parts == 1 || by_tree<S, law>) {
+    const bool known = by_tree<S, law> || call.measures;
+    if (parts == 1 || known) {
         each_part(call.shape, parts, threads, [&](int64_t c, int64_t begin, int64_t end, int64_t) {
-            double measure = 0.0;
-            if (!by_tree<S, law>)
+            double measure = call.measures ? call.measures[c] : 0.0;
+            if (!known)
                 measure = store_sums(comoments_in<S, law>(call, c, recompute, begin, end), call, c);
             if (results) gradient_blocks<S>(call, c, recompute, measure, begin, end, streaming);
         });

@@ -42,6 +42,9 @@ inline void store_moments(const Moments& m, double eps, const Statistics& out, i
     out.var[channel] = var < 0.0 ? 0.0 : var;
     out.inv_std[channel] = 1.0 / std::sqrt(out.var[channel] + eps);
 }
+inline void store_moments(const Moments& m, const ForwardCall& call, int64_t channel) {
+    store_moments(m, call.eps, call.statistics, channel);
+}
 
 // How many packs are summed side by side: as many as hide the latency of the adders and still leave
 // the sums in registers.

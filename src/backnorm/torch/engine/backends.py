@@ -12,7 +12,7 @@ from backnorm.torch.engine import kernels, memory, schema
 if TYPE_CHECKING:
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__: list[str] = []
+__all__ = ["result_format"]
 
 
 def _forward(
@@ -74,7 +74,7 @@ def _read(array: Maybe) -> Maybe:
 
 
 def _forward_shapes(x: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    y = torch.empty_like(x, memory_format=_result_format(x))
+    y = torch.empty_like(x, memory_format=result_format(x))
     return y, x.new_empty((4, x.shape[1]), dtype=torch.float64)
 
 
@@ -87,7 +87,7 @@ def _backward_shapes(
     _statistics: Any,
     *scalars: Any,
 ) -> Tensors:
-    of_x, of_parameters = _result_format(x, dy), torch.preserve_format
+    of_x, of_parameters = result_format(x, dy), torch.preserve_format
     likes = ((x, of_x), (weight, of_parameters), (bias, of_parameters), (x, of_x))
     return tuple(
         x.new_empty(0)
@@ -97,7 +97,7 @@ def _backward_shapes(
     )
 
 
-def _result_format(x: torch.Tensor, dy: Maybe = None) -> torch.memory_format:
+def result_format(x: torch.Tensor, dy: Maybe = None) -> torch.memory_format:
     """Return the memory format of `kernels.empty_like`, of tensors that may have no memory."""
     suggested, packed = suggest_memory_format(x), _packed_format(x)
     if packed is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import distributed
 
-from backnorm.errors import OtherRankError
+from backnorm.errors import RankError
 from backnorm.torch.recalibration.pooled import PooledStatistics
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def on_all_ranks(group: ProcessGroup | None, run: Callable[[], Found]) -> Found:
         else:
             total.merge(found)
     if failed:
-        raise OtherRankError.failed(failed)
+        raise RankError.failed(failed)
     return total
 
 

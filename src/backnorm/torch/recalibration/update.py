@@ -72,7 +72,7 @@ def update_bn(
     RangeError
         The loader has no batch, can be read only once although it is read for each layer, or has
         too few values for a variance.
-    OtherRankError
+    RankError
         Another rank of process_group failed.
     UnknownNameError
         An unknown variance.

@@ -1,0 +1,68 @@
+#include "exact_limbs.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace backnorm {
+namespace {
+
+// How many parts had infinity, -infinity and NaN as the sum of what is not finite, in fields of 21 bits.
+constexpr int field_bits = 21;
+
+int64_t written(double special) {
+    if (special == 0.0) return 0;
+    return int64_t(1) << (std::isnan(special) ? 2 * field_bits : special > 0.0 ? 0 : field_bits);
+}
+
+double special_of(int64_t limb) {
+    constexpr int64_t mask = (int64_t(1) << field_bits) - 1;
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    const bool up = limb & mask, down = limb >> field_bits & mask, nan = limb >> (2 * field_bits);
+    if (nan || (up && down)) return std::numeric_limits<double>::quiet_NaN();
+    return up ? infinity : down ? -infinity : 0.0;
+}
+
+void read(ExactSum& sum, const int64_t* limbs, int count, int exponent, double special) {
+    for (int k = 0; k < count; ++k) sum.add(limbs[k], exponent + limb_bits * k);
+    sum.add_special(special);
+}
+
+}  // namespace
+
+void write_limbs(const ExactMoments& m, int64_t* out) {
+    m.first.write(value_exponent, limb_bits, value_limbs, out);
+    m.second.write(product_exponent, limb_bits, product_limbs, out + value_limbs);
+    out[moment_limbs - 1] = written(m.first.special());
+}
+
+ExactMoments moments_of(const int64_t* limbs, int64_t count) {
+    ExactMoments m;
+    m.count = count;
+    read(m.first, limbs, value_limbs, value_exponent, special_of(limbs[moment_limbs - 1]));
+    read(m.second, limbs + value_limbs, product_limbs, product_exponent, 0.0);
+    return m;
+}
+
+void write_limbs(const ExactComoments& m, int sides, int64_t* out) {
+    for (int side = 0; side < sides; ++side, out += comoment_limbs) {
+        m.plain[side].write(value_exponent, limb_bits, value_limbs, out);
+        m.size[side].write(value_exponent, limb_bits, value_limbs, out + value_limbs);
+        m.product[side].write(product_exponent, limb_bits, product_limbs, out + 2 * value_limbs);
+        out[comoment_limbs - 2] = written(m.plain[side].special());
+        out[comoment_limbs - 1] = written(m.product[side].special());
+    }
+}
+
+ExactComoments comoments_of(const int64_t* limbs, int sides) {
+    ExactComoments m;
+    for (int side = 0; side < sides; ++side, limbs += comoment_limbs) {
+        const double plain = special_of(limbs[comoment_limbs - 2]);
+        read(m.plain[side], limbs, value_limbs, value_exponent, plain);
+        read(m.size[side], limbs + value_limbs, value_limbs, value_exponent, std::fabs(plain));
+        read(m.product[side], limbs + 2 * value_limbs, product_limbs, product_exponent,
+             special_of(limbs[comoment_limbs - 1]));
+    }
+    return m;
+}
+
+}  // namespace backnorm

@@ -1,0 +1,53 @@
+"""Exact sums of parts of a batch, as limbs that are added, and what follows from their totals.
+
+The kernels write the limbs of a part (`_contract`). Limbs of all parts are added as integers, in
+any order and by anyone. From the totals follow the statistics and the sums of the whole batch, with
+the bits of one call on the whole batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backnorm.kernels import native_kernel
+from backnorm.kernels._exact_results import store_comoments, store_moments
+from backnorm.kernels._limbs import COMOMENT_LIMBS, MOMENT_LIMBS, read_comoments, read_moments
+from backnorm.kernels.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from backnorm._types import Activation, Float64Array, Int64Array
+
+__all__ = ["for_comoments", "for_moments", "statistics_of", "sums_of"]
+
+
+def for_moments(channels: int) -> Int64Array:
+    """Return limbs of no values, for the forward pass."""
+    return np.zeros((channels, MOMENT_LIMBS), np.int64)
+
+
+def for_comoments(channels: int, activation: Activation) -> Int64Array:
+    """Return limbs of no values, for the backward pass."""
+    sides = 2 if ACTIVATIONS[activation].has_slope else 1
+    return np.zeros((channels, sides, COMOMENT_LIMBS), np.int64)
+
+
+def statistics_of(limbs: Int64Array, n: int, eps: float, *, native: bool = True) -> Float64Array:
+    """Return the statistics of n values a channel, rows as in `StatisticsRow`."""
+    rows = np.empty((4, len(limbs)))
+    if not (native and native_kernel.limb_statistics(limbs, n, eps, rows)):
+        with np.errstate(all="ignore"):
+            store_moments(read_moments(limbs), n, eps, rows)
+    return rows
+
+
+def sums_of(
+    limbs: Int64Array, statistics: Float64Array, slope: float, *, native: bool = True
+) -> Float64Array:
+    """Return dgamma, dbeta and the sum of abs(dz), shape (3, C)."""
+    rows = np.empty((3, len(limbs)))
+    if not (native and native_kernel.limb_sums(limbs, statistics, slope, rows)):
+        with np.errstate(all="ignore"):
+            store_comoments(read_comoments(limbs), statistics, slope, rows)
+    return rows

@@ -1,0 +1,239 @@
+"""The module `SyncBatchNorm`: batch normalization over the ranks of a group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
+from torch.nn.utils.parametrize import is_parametrized
+
+from backnorm import _check
+from backnorm.errors import NotSupportedError
+from backnorm.kernels import activations
+from backnorm.results import StatisticsRow
+from backnorm.torch.distributed import exchange, operators
+from backnorm.torch.engine import modules, operator, tools
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    from backnorm._types import Activation
+
+__all__ = ["SyncBatchNorm"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+ACTING: Final = (modules.BatchNormAct1d, modules.BatchNormAct2d, modules.BatchNormAct3d)
+
+
+class SyncBatchNorm(modules._Engine, _BatchNorm):
+    """torch.nn.SyncBatchNorm by exact sums: the same bits for any number of ranks, on the CPU.
+
+    Sums are taken over the batches of all ranks as integers. So y, dx and the running statistics
+    are bitwise those of one process that has all samples, for any cut of them into ranks, empty
+    batches included.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats, process_group, device, dtype, bias
+        As in torch.nn.SyncBatchNorm.
+    activation, negative_slope
+        As in `BatchNormAct2d`, with "identity" for none.
+    reduce_parameters
+        Whether the gradients of weight and bias are those of all ranks, bitwise identical on every
+        one. If not, as in PyTorch, they are those of the samples of the rank, which
+        DistributedDataParallel averages.
+
+    Notes
+    -----
+    Source: docs/distributed.md. Input of float16, bfloat16 or float32; ranks may have different
+    ones, and different memory formats.
+    Cost: one all_reduce in the forward pass and one in the backward pass, of 240 and 328 bytes a
+    channel, and one of 16 bytes in the first pass of a layer. None in evaluation, or in a group of
+    one rank.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from backnorm.torch import SyncBatchNorm
+    >>> layer = SyncBatchNorm(2)
+    >>> layer(torch.tensor([[1.0, 2.0], [3.0, 6.0]])).round(decimals=3).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+
+    process_group: ProcessGroup | None
+    activation: Activation = "identity"
+    negative_slope: float = 0.01
+    reduce_parameters: bool = False
+    sums = "exact"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: ProcessGroup | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+        activation: Activation = "identity",
+        negative_slope: float = 0.01,
+        reduce_parameters: bool = False,
+    ) -> None:
+        factory = {"device": device, "dtype": dtype}
+        if not bias:
+            factory["bias"] = False  # which older layers of PyTorch do not have
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, sums="exact", **factory
+        )
+        _check.name_of("activation", activation, activations.NAMES)
+        self.process_group = process_group
+        self.activation = activation
+        self.negative_slope = _check.slope(negative_slope)
+        self.reduce_parameters = reduce_parameters
+
+    def forward(
+        self,
+        input: torch.Tensor,  # noqa: A002 - the name in torch.nn
+        residual: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return y, with the residual added before the activation."""
+        if tools.is_traced(input):
+            return tools.call_in_graph(self, input, residual)  # type: ignore[no-any-return]
+        group = self._group() if self.training else None
+        if group is None:
+            return self._normalize(
+                input,
+                activation=self.activation,
+                negative_slope=self.negative_slope,
+                residual=residual,
+            )
+        return self._synchronized(input, residual, group)
+
+    def _group(self) -> str | None:
+        """Return the name of the group; None if there is one rank only."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return None
+        group = distributed.group.WORLD if self.process_group is None else self.process_group
+        if group is None or distributed.get_world_size(group) == 1:
+            return None
+        return group.group_name
+
+    def _synchronized(
+        self, x: torch.Tensor, residual: torch.Tensor | None, group: str
+    ) -> torch.Tensor:
+        if not x.is_cpu:
+            raise NotSupportedError.other_device(str(x.device))
+        if not torch.compiler.is_compiling() and vars(self).get("_agreed") != group:
+            exchange.agree(self.num_features, group)
+            self._agreed = group
+        y: torch.Tensor
+        y, statistics = operators.FORWARD(
+            x,
+            self.weight,
+            self.bias,
+            residual,
+            self.num_features,
+            self.reduce_parameters,
+            group,
+            self.eps,
+            self.activation,
+            self.negative_slope,
+            self.through,
+        )
+        if self.track_running_stats:
+            momentum = self._count(self.momentum)
+            self._update(statistics, 0.0 if momentum is None else momentum)
+        return y
+
+    def _update(self, statistics: torch.Tensor, momentum: float) -> None:
+        """Move the running statistics, bitwise as the engine does in one process."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        n = statistics[operators.N_ROW]
+        operator.move(self.running_mean, statistics[StatisticsRow.MEAN], momentum)
+        unbiased = statistics[StatisticsRow.VAR] * (n / (n - 1))
+        operator.move(self.running_var, unbiased, momentum)
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - as in torch.nn
+        nn.SyncBatchNorm._check_input_dim(self, input)  # type: ignore[arg-type]
+
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor."""
+        shown: str = super().extra_repr()
+        if self.activation != "identity":
+            shown += f", activation={self.activation}"
+            if activations.ACTIVATIONS[self.activation].has_slope:
+                shown += f", negative_slope={self.negative_slope}"
+        if self.through != "both":
+            shown += f", through={self.through}"
+        return shown + ", reduce_parameters=True" * self.reduce_parameters
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles keep: not that the ranks of this group have agreed."""
+        state: dict[str, Any] = dict(vars(self))
+        state.pop("_agreed", None)
+        return state
+
+    @classmethod
+    def convert_sync_batchnorm(
+        cls, module: Module, process_group: ProcessGroup | None = None
+    ) -> Module:
+        """Turn every batch normalization of a module into a SyncBatchNorm.
+
+        The layers stay the same objects: parameters in an optimizer, hooks and references stay
+        valid. An activation and a cut gradient (`through`) of the engine's layers are kept.
+
+        Parameters
+        ----------
+        module
+            A model, which is changed; or a layer.
+        process_group
+            The group of all layers; None is the default group.
+
+        Returns
+        -------
+        torch.nn.Module
+            The module.
+
+        Raises
+        ------
+        NotSupportedError
+            If a layer has no parameters yet, has parametrizations, or has a forward of its own.
+            Nothing is changed then.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> from backnorm.torch import SyncBatchNorm
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> type(SyncBatchNorm.convert_sync_batchnorm(model)[1]).__name__
+        'SyncBatchNorm'
+        """
+        layers = [m for m in module.modules() if isinstance(m, (_BatchNorm, *ACTING))]
+        for layer in layers:
+            _check_class(layer, cls)
+        for layer in layers:
+            held = vars(layer)
+            for name in ("sums", "inplace", tools.MARK):
+                held.pop(name, None)
+            layer.__class__ = cls
+            held["process_group"] = process_group
+        return module
+
+
+def _check_class(layer: nn.Module, own: type) -> None:
+    cls = type(layer)
+    if isinstance(layer, _LazyNormBase):
+        raise NotSupportedError.lazy(cls.__name__)
+    if is_parametrized(layer):
+        raise NotSupportedError.parametrized(cls.__name__)
+    stock = (_BatchNorm.forward, nn.SyncBatchNorm.forward, modules.BatchNorm2d.forward)
+    known = cls.forward in stock or cls in ACTING or issubclass(cls, own)
+    if not known or "forward" in vars(layer):
+        raise NotSupportedError.unknown_forward(cls.__name__)

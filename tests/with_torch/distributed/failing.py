@@ -1,0 +1,136 @@
+"""Passes that cannot be computed, on two ranks; and one that can, after them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from backnorm.torch import SyncBatchNorm
+from with_torch.distributed.counting import counting_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CASES", "leaves_alone", "refuses"]
+
+
+def batch(rank: int, channels: int = 3, **options: Any) -> torch.Tensor:
+    """Return some samples."""
+    rng = torch.Generator().manual_seed(rank)
+    return torch.randn(4, channels, 5, generator=rng).to(**options)
+
+
+def freed(tensor: torch.Tensor) -> torch.Tensor:
+    """Free the memory of a tensor."""
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def other_channels(rank: int) -> None:
+    """The layers have different numbers of channels."""
+    SyncBatchNorm(3 + rank)(batch(rank, 3 + rank))
+
+
+def wrong_input(rank: int) -> None:
+    """One rank has an input for another layer."""
+    SyncBatchNorm(3)(batch(rank, 3 + rank))
+
+
+def wrong_axes(rank: int) -> None:
+    """One rank has an input without channels."""
+    SyncBatchNorm(3)(batch(rank).flatten() if rank else batch(rank))
+
+
+def float64(rank: int) -> None:
+    """One rank has float64."""
+    SyncBatchNorm(3)(batch(rank, dtype=(torch.float32, torch.float64)[rank]))
+
+
+def other_residual(rank: int) -> None:
+    """One rank has a residual of another shape."""
+    x = batch(rank)
+    SyncBatchNorm(3, activation="relu")(x, x[: 4 - rank])
+
+
+def lost_input(rank: int) -> None:
+    """The memory of one rank's input was freed."""
+    SyncBatchNorm(3)(freed(batch(rank)) if rank else batch(rank))
+
+
+def lost_before_backward(rank: int) -> None:
+    """The memory of one rank's input was freed after the forward pass."""
+    x = batch(rank).requires_grad_()
+    y = SyncBatchNorm(3)(x)
+    if rank:
+        freed(x.detach())
+    y.sum().backward()
+
+
+def one_value(rank: int) -> None:
+    """There is one value a channel, on one of the ranks."""
+    SyncBatchNorm(3)(batch(rank)[: 1 - rank, :, :1])
+
+
+def no_value(rank: int) -> None:
+    """All batches are empty."""
+    SyncBatchNorm(3)(batch(rank)[:0])
+
+
+def second_derivative(rank: int) -> None:
+    """A gradient is differentiated again."""
+    x = batch(rank).requires_grad_()
+    y = SyncBatchNorm(3)(x)
+    (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    dx.sum().backward()
+
+
+def other_device(_rank: int) -> None:
+    """The input is not on the CPU."""
+    SyncBatchNorm(3)(torch.empty(4, 3, device="meta"))
+
+
+CASES: tuple[Callable[[int], None], ...] = (
+    other_channels,
+    wrong_input,
+    wrong_axes,
+    float64,
+    other_residual,
+    lost_input,
+    lost_before_backward,
+    one_value,
+    no_value,
+    second_derivative,
+    other_device,
+)
+
+
+def refuses(rank: int) -> tuple[list[str], list[int], int]:
+    """Return the error of each case, and then the bytes of the collectives of passes."""
+    said = []
+    for case in CASES:
+        try:
+            case(rank)
+        except Exception as error:  # noqa: BLE001 - what a test compares
+            said.append(f"{type(error).__name__}: {error}")
+        else:
+            said.append("")
+    group = counting_group()
+    layer = SyncBatchNorm(3, process_group=group)
+    for _ in range(2):
+        layer(batch(rank).requires_grad_()).sum().backward()
+    trained = len(group.sizes)
+    layer.eval()(batch(rank).requires_grad_()).sum().backward()
+    return said, group.sizes, trained
+
+
+def leaves_alone(rank: int) -> str:
+    """Call a layer that evaluates on one rank; return what happens."""
+    layer = SyncBatchNorm(3)
+    if rank:
+        layer.eval()
+    try:
+        y = layer(batch(rank))
+    except RuntimeError as error:
+        return type(error).__name__
+    return "right" if torch.allclose(y, batch(rank), atol=1e-4) else "wrong"
