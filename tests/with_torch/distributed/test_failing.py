@@ -67,6 +67,15 @@ def test_collectives(refused: list[Any]) -> None:
         assert trained == len(sizes)
 
 
+def test_sums_that_do_not_fit(tmp_path: Path) -> None:
+    """All ranks send them again, whichever rank they are of; the result is right every time."""
+    once, again = [32 + 3 * 48], [32 + 3 * 48, 3 * 240]
+    want = [again, once, again, again, once, again, once, again, again, once]
+    for rank in together(failing.repeats, 2, tmp_path):
+        assert [sizes for sizes, _ in rank] == want
+        assert all(right for _, right in rank)
+
+
 def test_a_rank_in_evaluation(tmp_path: Path) -> None:
     """It has the right result, and the other one an error within the group's timeout."""
     said = together(failing.leaves_alone, 2, tmp_path, timeout=2.0)
