@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import distributed
 
+from backnorm import kernels
+from backnorm.kernels import native_kernel
 from backnorm.torch import SyncBatchNorm, batch_norm
 
-__all__ = ["CASES", "Case", "alone", "run"]
+__all__ = ["CASES", "Case", "alone", "run", "run_mixed"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -116,6 +118,16 @@ def run(rank: int) -> list[Tensors | None]:
     """Return the part of a rank in each case for so many ranks as there are."""
     ranks = distributed.get_world_size()
     return [part(case, rank) if len(case.cuts) == ranks else None for case in CASES]
+
+
+def run_mixed(rank: int) -> list[Tensors | None]:
+    """Return the same where odd ranks have no C++ part."""
+    if rank % 2:
+        native_kernel._native = None
+        kernels.available.cache_clear()
+        kernels.get.cache_clear()
+    assert (kernels.get().name == "numpy") is bool(rank % 2)
+    return run(rank)
 
 
 def part(case: Case, rank: int) -> Tensors:
