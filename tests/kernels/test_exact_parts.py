@@ -195,6 +195,14 @@ def test_activations(kernel: str, dtype: Any, activation: Activation) -> None:
     assert_same(in_parts(b, (2, 3), (kernel,)), in_one(b, kernel))
 
 
+@by_kernel
+def test_outputs_near_the_largest_float32(kernel: str) -> None:
+    """The dtype of the computation is that of the whole batch, of which sums overflow float32."""
+    b = batch("mean/std 1e6", "identity")
+    b = b._replace(gamma=np.full(5, 2.0**124))
+    assert_same(in_parts(b, (1, 2), (kernel,)), in_one(b, kernel))
+
+
 def test_parts_by_different_kernels() -> None:
     """Each part may be computed by another kernel."""
     b = batch("mean/std 1e6", "leaky_relu")

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from backnorm._types import Int64Array
 
 __all__ = [
+    "BITS",
     "COMOMENT_LIMBS",
     "MOMENT_LIMBS",
+    "PRODUCT_LIMBS",
+    "VALUE_LIMBS",
+    "VALUE_UNIT",
     "read_comoments",
     "read_moments",
     "write_comoments",

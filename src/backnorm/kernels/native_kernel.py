@@ -33,12 +33,14 @@ __all__ = [
     "limb_sums",
     "memory_usage",
     "moment_bins",
+    "narrow_limbs",
     "set_cache_limit",
     "set_thread_count",
     "tensor_calls",
     "thread_count",
     "usual_calls",
     "usual_fields",
+    "wide_limbs",
 ]
 
 
@@ -176,6 +178,21 @@ def limb_sums(
     if _native is None:
         return False
     _native.limb_sums(limbs, statistics, slope, sums)
+    return True
+
+
+def narrow_limbs(
+    limbs: Int64Array, places: Int64Array, low: Int64Array, out: Int64Array
+) -> bool | None:
+    """Do what `exact_windows.narrowed` says: whether all fit; None if the C++ part is not built."""
+    return None if _native is None else bool(_native.narrow_limbs(limbs, places, low, out))
+
+
+def wide_limbs(narrow: Int64Array, places: Int64Array, low: Int64Array, limbs: Int64Array) -> bool:
+    """Do what `exact_windows.widened` says; False if the C++ part is not built."""
+    if _native is None:
+        return False
+    _native.wide_limbs(narrow, places, low, limbs)
     return True
 
 

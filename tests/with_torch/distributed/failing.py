@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backnorm.torch import SyncBatchNorm
+from backnorm.torch import SyncBatchNorm, batch_norm
+from backnorm.torch.distributed.windows import remember, windows_of
 from with_torch.distributed.counting import counting_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CASES", "leaves_alone", "refuses"]
+__all__ = ["CASES", "leaves_alone", "refuses", "repeats"]
 
 
 def batch(rank: int, channels: int = 3, **options: Any) -> torch.Tensor:
@@ -122,6 +123,49 @@ def refuses(rank: int) -> tuple[list[str], list[int], int]:
     trained = len(group.sizes)
     layer.eval()(batch(rank).requires_grad_()).sum().backward()
     return said, group.sizes, trained
+
+
+def another(_: SyncBatchNorm) -> SyncBatchNorm:
+    """Return a layer that has not been called."""
+    return SyncBatchNorm(3)
+
+
+def other_window(layer: SyncBatchNorm) -> SyncBatchNorm:
+    """Have a rank remember other windows than the other one."""
+    window = windows_of(layer._layer, "forward")
+    assert window is not None
+    remember(layer._layer, "forward", window._replace(low=window.low + 1))
+    return layer
+
+
+def repeats(rank: int) -> list[tuple[list[int], bool]]:
+    """Return, for passes after the first, the bytes of their collectives, and if y is right."""
+    group = counting_group()
+    layer = SyncBatchNorm(3, process_group=group)
+    said = []
+    for scales, change in (
+        ((1.0, 1.0), None),
+        ((1.0, 1.0), None),
+        ((1.0, 1e30), None),  # one rank has values for which no window is
+        ((1.0, 1.0), None),  # now the windows are those of 1e30
+        ((1.0, 1.0), None),
+        ((1.0, float("inf")), None),  # after it windows are those of 1
+        ((1.0, 1.0), None),
+        ((1.0, 1.0), another),  # a rank without windows
+        ((1.0, 1.0), other_window),
+        ((1.0, 1.0), None),
+    ):
+        group.sizes.clear()
+        if change is not None and rank:
+            layer = change(layer)
+            layer.process_group = group
+        layer._agreed = group.group_name
+        x = [batch(k) * scales[k] for k in range(2)]
+        y = layer(x[rank])
+        whole = batch_norm(torch.cat(x), None, None, training=True, sums="exact")
+        right = torch.equal(y.nan_to_num(), whole.chunk(2)[rank].nan_to_num())
+        said.append((list(group.sizes), right))
+    return said
 
 
 def leaves_alone(rank: int) -> str:

@@ -60,11 +60,20 @@ def test_all_cases_are_there() -> None:
 
 
 def test_collectives(refused: list[Any]) -> None:
-    """The group works on: one collective a pass, one more in the first, none in evaluation."""
-    forward, backward = 16 + 3 * 240, 16 + 3 * 328
+    """The group works on: one collective a pass, more in the first one, none in evaluation."""
+    first = [16, 32 + 3 * 48, 3 * 240, 32 + 3 * 64, 3 * 328]
     for _, sizes, trained in refused:
-        assert sizes == [16, forward, backward, forward, backward]
+        assert sizes == [*first, 32 + 3 * 48, 32 + 3 * 64]
         assert trained == len(sizes)
+
+
+def test_sums_that_do_not_fit(tmp_path: Path) -> None:
+    """All ranks send them again, whichever rank they are of; the result is right every time."""
+    once, again = [32 + 3 * 48], [32 + 3 * 48, 3 * 240]
+    want = [again, once, again, again, once, again, once, again, again, once]
+    for rank in together(failing.repeats, 2, tmp_path):
+        assert [sizes for sizes, _ in rank] == want
+        assert all(right for _, right in rank)
 
 
 def test_a_rank_in_evaluation(tmp_path: Path) -> None:

@@ -45,20 +45,36 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The same of two ranks, of which one computes by NumPy."""
+    return together(same_bits.run_mixed, 2, tmp_path_factory.mktemp("mixed"))
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_bits_are_those_of_one_process(parts: dict[int, list[Any]], case: Case) -> None:
     """For any cut, layout, dtype and activation, with empty ranks and ranks of one sample."""
+    assert_same(case, [rank[CASES.index(case)] for rank in parts[len(case.cuts)]])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if len(case.cuts) == 2], ids=str)
+def test_kernels_may_be_different(mixed: list[Any], case: Case) -> None:
+    """A rank without the C++ part has the same bits."""
+    assert_same(case, [rank[CASES.index(case)] for rank in mixed])
+
+
+def assert_same(case: Case, got: list[Any]) -> None:
+    """The results of ranks are those of one process."""
     want = same_bits.alone(case)
-    got = [rank[CASES.index(case)] for rank in parts[len(case.cuts)]]
     for name in SHARED:
         for rank in got:
             assert same(rank[name], want[name]), name
-    mixed = not isinstance(case.dtype, torch.dtype)
+    converts = not isinstance(case.dtype, torch.dtype)
     for name in CUT:
         if name == "dresidual" and not case.residual:
             continue
         # A rank with another dtype rounds to that one.
-        pieces = [rank[name].to(want[name].dtype) if mixed else rank[name] for rank in got]
+        pieces = [rank[name].to(want[name].dtype) if converts else rank[name] for rank in got]
         assert same(torch.cat(pieces).float(), want[name].float()), name
 
 

@@ -60,7 +60,20 @@ def checked(rank: int) -> dict[str, str]:
     weight, bias = torch.ones(4).requires_grad_(), torch.zeros(4).requires_grad_()
     group = distributed.group.WORLD
     assert group is not None
-    arguments = (x, weight, bias, None, 4, False, group.group_name, 1e-5, "relu", 0.01, "both")
+    arguments = (
+        x,
+        weight,
+        bias,
+        None,
+        torch.tensor(0),
+        4,
+        False,
+        group.group_name,
+        1e-5,
+        "relu",
+        0.01,
+        "both",
+    )
     found: dict[str, str] = torch.library.opcheck(operators.FORWARD, arguments)
     return found
 

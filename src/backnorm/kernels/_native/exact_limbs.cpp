@@ -1,5 +1,6 @@
 #include "exact_limbs.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -63,6 +64,41 @@ ExactComoments comoments_of(const int64_t* limbs, int sides) {
              special_of(limbs[comoment_limbs - 1]));
     }
     return m;
+}
+
+bool to_window(const int64_t* limbs, const SumPlace& place, int low, int64_t* out) {
+    // In halves of 64 bits; above the last limb there is its sign.
+    const int64_t last = limbs[place.begin + place.count - 1];
+    const auto bits_from = [&](int from) {  // 32 bits
+        const int k = from / limb_bits, shift = from % limb_bits;
+        const auto at = [&](int i) {
+            if (i < place.count - 1) return uint64_t(limbs[place.begin + i]);
+            const int above = limb_bits * (i - place.count + 1);
+            return uint64_t(above < 64 ? last >> above : last >> 63) & 0xffffffff;
+        };
+        return (at(k) | at(k + 1) << limb_bits) >> shift & 0xffffffff;
+    };
+    const int shift = low - place.exponent, size = limb_bits * place.count + 64;
+    for (int from = 0; from < shift; from += limb_bits) {
+        const uint64_t mask = (uint64_t(1) << std::min(limb_bits, shift - from)) - 1;
+        if (bits_from(from) & mask) return false;
+    }
+    const uint64_t sign = last < 0 ? 0xffffffff : 0;
+    // The last bit of the window and all above it are the sign.
+    for (int from = shift + window_bits * place.narrow - 1; from < size; from += limb_bits)
+        if (bits_from(from) != sign) return false;
+    for (int k = 0; k < place.narrow; ++k) {
+        const int from = shift + window_bits * k;
+        const uint64_t all = bits_from(from) | bits_from(from + limb_bits) << limb_bits;
+        out[k] = int64_t(k + 1 < place.narrow ? all & ((uint64_t(1) << window_bits) - 1) : all);
+    }
+    return true;
+}
+
+void from_window(const int64_t* narrow, const SumPlace& place, int low, int64_t* limbs) {
+    ExactSum sum;
+    for (int k = 0; k < place.narrow; ++k) sum.add(narrow[k], low + window_bits * k);
+    sum.write(place.exponent, limb_bits, place.count, limbs + place.begin);
 }
 
 }  // namespace backnorm

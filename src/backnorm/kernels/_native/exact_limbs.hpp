@@ -26,4 +26,14 @@ void write_limbs(const ExactComoments& m, int sides, int64_t* out);
 ExactMoments moments_of(const int64_t* limbs, int64_t count);
 ExactComoments comoments_of(const int64_t* limbs, int sides);
 
+// One sum among the limbs of a channel: where it begins, its limbs, what the first one counts, its limbs in a window.
+struct SumPlace {
+    int begin, count, exponent, narrow;
+};
+// The same sums in a window, for the usual values: a limb holds 46 bits, so that those of 2^17 parts can be added. A
+// window begins at 2^low. False if a sum, or what is not finite, does not fit.
+constexpr int window_bits = 46;
+bool to_window(const int64_t* limbs, const SumPlace& place, int low, int64_t* out);
+void from_window(const int64_t* narrow, const SumPlace& place, int low, int64_t* limbs);
+
 }  // namespace backnorm

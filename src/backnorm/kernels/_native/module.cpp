@@ -5,6 +5,7 @@
 #include <nanobind/nanobind.h>
 
 #include <memory>
+#include <vector>
 
 #include "call.hpp"
 #include "copy.hpp"
@@ -133,6 +134,41 @@ void limb_sums(nb::handle limbs, nb::handle statistics, double slope, nb::handle
             store_sums(comoments_of(limbs_.integers() + c * sides * comoment_limbs, int(sides)), call, c);
 }
 
+// The places of sums, shape (sums, 4), as in SumPlace.
+std::vector<SumPlace> places_of(const Buffer& places) {
+    std::vector<SumPlace> all;
+    for (int64_t k = 0; k < places.extent(0); ++k) {
+        const int64_t* at = places.integers() + 4 * k;
+        all.push_back({int(at[0]), int(at[1]), int(at[2]), int(at[3])});
+    }
+    return all;
+}
+
+// Limbs in windows; low has a number for each sum of each row. False if one does not fit.
+bool narrow_limbs(nb::handle limbs, nb::handle places, nb::handle low, nb::handle out) {
+    const Buffer limbs_(limbs), places_(places), low_(low), out_(out, true);
+    const std::vector<SumPlace> all = places_of(places_);
+    const int64_t* lows = low_.integers();
+    int64_t* narrow = out_.integers();
+    for (int64_t row = 0; row < limbs_.extent(0); ++row)
+        for (const SumPlace& place : all) {
+            if (!to_window(limbs_.integers() + row * limbs_.extent(1), place, int(*lows++), narrow)) return false;
+            narrow += place.narrow;
+        }
+    return true;
+}
+
+void wide_limbs(nb::handle narrow, nb::handle places, nb::handle low, nb::handle limbs) {
+    const Buffer narrow_(narrow), places_(places), low_(low), limbs_(limbs, true);
+    const std::vector<SumPlace> all = places_of(places_);
+    const int64_t *lows = low_.integers(), *from = narrow_.integers();
+    for (int64_t row = 0; row < limbs_.extent(0); ++row)
+        for (const SumPlace& place : all) {
+            from_window(from, place, int(*lows++), limbs_.integers() + row * limbs_.extent(1));
+            from += place.narrow;
+        }
+}
+
 // (low, high) of exponent_range.
 nb::tuple exponents(int dtype, nb::handle x) {
     const Buffer x_(x);
@@ -236,6 +272,8 @@ NB_MODULE(_native_ext, m) {
           nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     m.def("limb_statistics", &backnorm::limb_statistics);
     m.def("limb_sums", &backnorm::limb_sums);
+    m.def("narrow_limbs", &backnorm::narrow_limbs);
+    m.def("wide_limbs", &backnorm::wide_limbs);
     m.def("exponent_range", &backnorm::exponents);
     m.def("add_moments", &backnorm::moments);
     backnorm::define_tensor_calls(m);

@@ -1,7 +1,9 @@
 """The collective of a pass: exact sums are added over all ranks, as integers.
 
-A message begins with how many values a rank has and whether it has failed; the limbs follow. So an
-exception of one rank is known to all of them in the collective in which they wait for it anyway.
+A message begins with four numbers: how many values a rank has, whether it has failed or needs more
+space, and what tells whether all ranks have the same windows. Then come the limbs in their windows.
+So an exception of one rank is known to all of them in the collective in which they wait for it
+anyway. Where a sum does not fit its window all ranks repeat the collective with the whole limbs.
 """
 
 from __future__ import annotations
@@ -13,15 +15,19 @@ import torch
 from torch import distributed
 
 from backnorm.errors import RankError
+from backnorm.kernels import exact_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backnorm._types import Int64Array
+    from backnorm.kernels.exact_windows import Window
 
 __all__ = ["Total", "add_up", "agree"]
 
-HEAD: Final = 2
+HEAD: Final = 4
+FAILED: Final = 1 << 32
+"""In the second number; one rank that needs more space counts 1."""
 
 
 class Total(NamedTuple):
@@ -42,33 +48,68 @@ class Total(NamedTuple):
     n: int
 
 
-def add_up(own: Int64Array, write: Callable[[Int64Array], int], group: str) -> Total:
+def add_up(
+    own: Int64Array,
+    places: Int64Array,
+    window: Window | None,
+    write: Callable[[Int64Array], int],
+    group: str,
+) -> Total:
     """Add limbs over all ranks of a group.
 
     Parameters
     ----------
     own
         Limbs of no values.
+    places
+        Where the sums stand among them.
+    window
+        Where their windows are; None if that is not known.
     write
-        Writes those of this rank to its argument, and returns how many values a channel has. If it
-        raises an exception, every rank raises one.
+        Writes the limbs of this rank to its argument, and returns how many values a channel has. If
+        it raises an exception, every rank raises one.
     group
         The group's name.
     """
-    message = np.zeros(HEAD + own.size, np.int64)
+    rows = own.reshape(-1, own.shape[-1])
+    message = np.zeros(HEAD + len(rows) * exact_windows.size_of(places), np.int64)
     failure: Exception | None = None
     try:
         message[0] = write(own)
-        message[HEAD:] = own.ravel()
     except Exception as error:  # noqa: BLE001 - raised again when all ranks know of it
-        message[:HEAD] = 0, 1
-        failure = error
-    _all_reduce(torch.from_numpy(message), group)
+        message[1], failure = FAILED, error
+    else:
+        _fill(message, rows, window)
+    _all_reduce(message, group)
     if failure is not None:
         raise failure
-    if message[1]:
-        raise RankError.failed_elsewhere(int(message[1]))
-    return Total(own, message[HEAD:].reshape(own.shape), int(message[0]))
+    if message[1] >= FAILED:
+        raise RankError.failed_elsewhere(int(message[1]) // FAILED)
+    if window is not None and _fit(message, group):
+        narrow = message[HEAD:].reshape(len(rows), -1)
+        return Total(
+            own, exact_windows.widened(narrow, window, rows).reshape(own.shape), int(message[0])
+        )
+    limbs = own.copy()
+    _all_reduce(limbs, group)
+    return Total(own, limbs, int(message[0]))
+
+
+def _fill(message: Int64Array, rows: Int64Array, window: Window | None) -> None:
+    narrow = None if window is None else exact_windows.narrowed(rows, window)
+    if window is None or narrow is None:
+        message[1] = 1
+        return
+    # If the sum of squares of what all ranks send is as small as it can be, they send the same.
+    message[2], message[3] = window.digest, window.digest**2
+    message[HEAD:] = narrow.ravel()
+
+
+def _fit(message: Int64Array, group: str) -> bool:
+    """Whether all ranks have sent their sums, in the same windows: every rank finds the same."""
+    ranks = distributed.get_world_size(_group(group))
+    _, needs_space, first, second = map(int, message[:HEAD])
+    return needs_space == 0 and ranks * second == first * first
 
 
 def agree(channels: int, group: str) -> None:
@@ -76,15 +117,19 @@ def agree(channels: int, group: str) -> None:
 
     Their messages have different lengths otherwise, at which the gloo backend ends the process.
     """
-    bounds = torch.tensor([channels, -channels])
-    _all_reduce(bounds, group, distributed.ReduceOp.MAX)
+    bounds = np.array([channels, -channels])
+    _all_reduce(bounds, group, "MAX")
     most, least = int(bounds[0]), -int(bounds[1])
     if least != most:
         raise RankError.channels(channels, least, most)
 
 
-def _all_reduce(message: torch.Tensor, group: str, op: Any = None) -> None:
+def _all_reduce(message: Int64Array, group: str, operation: str = "SUM") -> None:
+    op = getattr(distributed.ReduceOp, operation)
+    distributed.all_reduce(torch.from_numpy(message), op=op, group=_group(group))
+
+
+def _group(name: str) -> Any:
     # Looked up when it is needed: not every PyTorch has torch.distributed.
     resolve: Any = vars(distributed.distributed_c10d)["_resolve_process_group"]
-    op = distributed.ReduceOp.SUM if op is None else op
-    distributed.all_reduce(message, op=op, group=resolve(group))
+    return resolve(name)

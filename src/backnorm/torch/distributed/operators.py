@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from backnorm.errors import DtypeError, NotSupportedError, RangeError, ShapeError
-from backnorm.kernels import exact_limbs
+from backnorm.kernels import exact_limbs, exact_windows
 from backnorm.torch.distributed import exchange, parts
 from backnorm.torch.distributed.parts import Law
+from backnorm.torch.distributed.windows import remember, windows_of
 from backnorm.torch.engine import backends, kernels, memory, schema
 from backnorm.torch.engine.functional import MOST_AXES
 
@@ -28,12 +29,12 @@ LAW: Final = "float eps, str activation, float negative_slope, str through"
 N_ROW: Final = 4
 
 schema.LIBRARY.define(
-    "sync_batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, int channels,"
-    f" bool reduce_parameters, str group, {LAW}) -> (Tensor, Tensor)"
+    "sync_batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, Tensor layer,"
+    f" int channels, bool reduce_parameters, str group, {LAW}) -> (Tensor, Tensor)"
 )
 schema.LIBRARY.define(
     "sync_batch_norm_backward(Tensor dy, Tensor x, Tensor? y, Tensor? weight, Tensor? bias,"
-    f" Tensor statistics, bool reduce_parameters, str group, {LAW}, bool[4] wanted)"
+    f" Tensor statistics, Tensor layer, bool reduce_parameters, str group, {LAW}, bool[4] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
@@ -46,6 +47,7 @@ def _forward(
     weight: Maybe,
     bias: Maybe,
     residual: Maybe,
+    layer: torch.Tensor,
     channels: int,
     reduce_parameters: bool,  # noqa: ARG001 - for the gradient
     group: str,
@@ -59,10 +61,13 @@ def _forward(
         parts.write_moments(x, limbs)
         return parts.count(x)
 
-    total = exchange.add_up(exact_limbs.for_moments(channels), write, group)
+    window = windows_of(layer, "forward")
+    own = exact_limbs.for_moments(channels)
+    total = exchange.add_up(own, exact_windows.MOMENTS, window, write, group)
     if total.n < 2:  # noqa: PLR2004 - of one value there is no unbiased variance
         raise RangeError.one_value_on_all_ranks(total.n)
     statistics = exact_limbs.statistics_of(total.limbs, total.n, law.eps)
+    remember(layer, "forward", exact_windows.for_moments(statistics, total.n))
     y = _empty_like(x)
     parts.normalize(x, y, residual, (weight, bias), statistics, total.n, law)
     rows = np.concatenate([statistics, np.full((1, channels), float(total.n))])
@@ -89,6 +94,7 @@ def _backward(
     weight: Maybe,
     bias: Maybe,
     statistics: torch.Tensor,
+    layer: torch.Tensor,
     reduce_parameters: bool,
     group: str,
     *scalars: Any,
@@ -103,8 +109,11 @@ def _backward(
         parts.write_comoments(dy, x, y, limbs, law)
         return 0
 
-    total = exchange.add_up(exact_limbs.for_comoments(channels, law.activation), write, group)
+    limbs = exact_limbs.for_comoments(channels, law.activation)
+    window = windows_of(layer, "backward")
+    total = exchange.add_up(limbs, exact_windows.COMOMENTS, window, write, group)
     sums = exact_limbs.sums_of(total.limbs, rows, law.negative_slope)
+    remember(layer, "backward", exact_windows.for_comoments(rows, sums, n, limbs.shape[1]))
     own = sums
     if not reduce_parameters:
         own = exact_limbs.sums_of(total.own, rows, law.negative_slope)
@@ -127,7 +136,13 @@ def _shape_like(x: torch.Tensor, dy: Maybe = None) -> torch.Tensor:
 
 
 def _forward_shapes(
-    x: torch.Tensor, _weight: Any, _bias: Any, _residual: Any, channels: int, *_: Any
+    x: torch.Tensor,
+    _weight: Any,
+    _bias: Any,
+    _residual: Any,
+    _layer: Any,
+    channels: int,
+    *_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return _shape_like(x), x.new_empty((N_ROW + 1, channels), dtype=torch.float64)
 
@@ -150,22 +165,23 @@ def _backward_shapes(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, weight, bias, _, _, *ctx.scalars = inputs
+    x, weight, bias, _, layer, _, *ctx.scalars = inputs
     y, statistics = output
     law = Law(*ctx.scalars[2:])
     ctx.mark_non_differentiable(statistics)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, None if law.activation == "identity" else y, weight, bias, statistics)
+    kept = None if law.activation == "identity" else y
+    ctx.save_for_backward(x, kept, weight, bias, statistics, layer)
 
 
 def _gradients(ctx: Any, dy: Maybe, _: Any) -> tuple[Any, ...]:
     if dy is None:
-        return (None,) * 11
+        return (None,) * 12
     needs = ctx.needs_input_grad
     wanted = [needs[0], needs[1], needs[2], needs[3]]
     gradients = BACKWARD(dy, *ctx.saved_tensors, *ctx.scalars, wanted)
     given = [g if asked else None for g, asked in zip(gradients, wanted, strict=True)]
-    return (*given, *(None,) * 7)
+    return (*given, *(None,) * 8)
 
 
 def _no_second(*_: Any) -> None:
