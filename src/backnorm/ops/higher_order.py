@@ -192,8 +192,9 @@ def batch_norm_double_backward(
             ddresidual=gather_like(residual_step, fwd),
             kernel=kernel,
         )
-        x, for_dy = spread_like(of_counted.x, fwd), spread_like(of_counted.dy, fwd)
-        return SecondGradients(x, for_dy, of_counted.gamma)
+        return SecondGradients(
+            spread_like(of_counted.x, fwd), spread_like(of_counted.dy, fwd), of_counted.gamma
+        )
 
     layout = layout_of(saved.x, saved.channel_axis)
     for_x = Target(empty_like(saved.x), layout)
