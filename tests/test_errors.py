@@ -166,6 +166,14 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ShapeError.nothing_counts((2, 3, 4)),
+        (
+            "mask must let at least one position count, got False everywhere, for an x of shape "
+            "(2, 3, 4). The mean of no values is undefined. Skip empty batches, or pass "
+            "running_mean and running_var."
+        ),
+    ),
+    (
         ShapeError.stored("torch", "running_mean", (3,), (64,)),
         (
             "state['running_mean'] must have shape (64,), got (3,). torch keeps an array of "

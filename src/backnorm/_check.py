@@ -161,14 +161,21 @@ def running_statistics(
     return means, variances
 
 
-def mask(value: npt.ArrayLike, x: AnyArray, channel_axis: int) -> npt.NDArray[np.bool_]:
-    """Return value as a bool array with the shape of x without its channels."""
+def mask(
+    value: npt.ArrayLike, x: AnyArray, channel_axis: int, *, allow_none: bool = True
+) -> npt.NDArray[np.bool_]:
+    """Return value as a bool array with the shape of x without its channels.
+
+    Without allow_none a position must count.
+    """
     checked = np.asarray(value)
     if checked.dtype != np.bool_:
         raise DtypeError.not_a_mask(checked.dtype)
     want = _without(x.shape, channel_axis)
     if checked.shape != want:
         raise ShapeError.mask(checked.shape, want, x.shape)
+    if not allow_none and not checked.any():
+        raise ShapeError.nothing_counts(x.shape)
     return checked
 
 

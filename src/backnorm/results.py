@@ -84,6 +84,22 @@ class Forward(Displayed):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MaskedForward(Forward):
+    """The result of `batch_norm` with a mask: n, mean and var are those of what counts.
+
+    Attributes
+    ----------
+    mask
+        A copy of the mask; bool, shape of x without its channels.
+    gathered
+        The result for the values that count, shape (n, C).
+    """
+
+    mask: AnyArray = field(repr=False)
+    gathered: Forward = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Gradients(Displayed):
     """Gradients of the loss, or buffers for them; None for a gradient that is not computed.
 

@@ -71,6 +71,17 @@ class ShapeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def nothing_counts(cls, x: Sequence[int]) -> ShapeError:
+        """Return the error of a mask that is False everywhere: n = 0."""
+        return cls(
+            "mask",
+            "let at least one position count",
+            f"False everywhere, for an x of shape {as_tuple(x)}",
+            "The mean of no values is undefined.",
+            "Skip empty batches, or pass running_mean and running_var.",
+        )
+
+    @classmethod
     def features(cls, got: int, features: int, axis: int) -> ShapeError:
         """Return the error of an x that has another number of channels than the layer."""
         return cls(

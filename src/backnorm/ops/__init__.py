@@ -21,7 +21,9 @@ __all__ = [
 
 
 def _arguments(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    """Return what the C++ part is given: all but the mask, with which no call is usual."""
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return tuple(name for name in names if name != "mask")
 
 
 compare({f.__name__: _arguments(f.__code__) for f in (batch_norm, batch_norm_backward)})

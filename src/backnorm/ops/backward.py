@@ -11,9 +11,10 @@ from backnorm._layout import arrange, layout_of
 from backnorm.kernels._contract import BackwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
+from backnorm.ops._masked import gather, gather_like, spread_like
 from backnorm.ops._requests import NOTHING, buffers
 from backnorm.ops._usual import usual_backward
-from backnorm.results import Gradients
+from backnorm.results import Gradients, MaskedForward
 
 if TYPE_CHECKING:
     from backnorm._layout import Layout
@@ -103,6 +104,8 @@ def batch_norm_backward(
     requests = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta, "dresidual": dresidual}
     into = buffers(NOTHING if into is None else into, requests, fwd, dy)
     chosen = kernels.get(kernel)
+    if isinstance(fwd, MaskedForward):
+        return _of_masked(dy, fwd, requests, into, through=through, kernel=kernel)
 
     layout = layout_of(saved.x, saved.channel_axis)
     dx_target = requested(dx, into.dx, saved.x, layout)
@@ -136,6 +139,43 @@ def batch_norm_backward(
             reduced(dbeta, sums[1], into.dbeta, saved.beta),
             dresidual_target.finish() if dresidual_target else None,
         )
+
+
+def _of_masked(
+    dy: AnyArray,
+    fwd: MaskedForward,
+    requests: dict[str, Request],
+    into: Gradients,
+    *,
+    through: Through,
+    kernel: str,
+) -> Gradients:
+    """Return the gradients of what counts, and 0 elsewhere; "add" leaves the buffer there."""
+    adds = {name: request == "add" for name, request in requests.items()}
+    of_counted = batch_norm_backward(
+        gather(dy, fwd.mask, fwd.saved.channel_axis),
+        fwd.gathered,
+        through=through,
+        dx=requests["dx"],
+        dgamma=requests["dgamma"],
+        dbeta=requests["dbeta"],
+        dresidual=requests["dresidual"],
+        into=Gradients(
+            gather_like(into.dx, fwd) if adds["dx"] else None,
+            into.dgamma,
+            into.dbeta,
+            gather_like(into.dresidual, fwd) if adds["dresidual"] else None,
+        ),
+        kernel=kernel,
+    )
+    spreads = {
+        name: None if found is None else spread_like(found, fwd, buffer, add=adds[name])
+        for name, found, buffer in (
+            ("dx", of_counted.dx, into.dx),
+            ("dresidual", of_counted.dresidual, into.dresidual),
+        )
+    }
+    return Gradients(spreads["dx"], of_counted.dgamma, of_counted.dbeta, spreads["dresidual"])
 
 
 def requested(

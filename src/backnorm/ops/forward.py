@@ -12,6 +12,7 @@ from backnorm.kernels import activations
 from backnorm.kernels._contract import ForwardCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, wide
+from backnorm.ops._masked import gather, masked_forward
 from backnorm.ops._usual import usual_forward
 from backnorm.results import Forward, Saved
 
@@ -40,6 +41,7 @@ def batch_norm(
     out: AnyArray | None = None,
     sums: SumLaw = "float64",
     kernel: str = "auto",
+    mask: npt.ArrayLike | None = None,
 ) -> Forward:
     """Normalize each channel of x over all other axes: y = act(gamma*x_hat + beta + residual).
 
@@ -77,6 +79,11 @@ def batch_norm(
         float64 the bits do not depend on threads and kernels.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
+    mask
+        Which positions count, for example in padded sequences: bool, shape of x without its
+        channels. Statistics and all derivatives are those of the values that count, bitwise as if
+        they were gathered into an array of shape (n, C). y and the gradients are 0 elsewhere,
+        whatever x holds there.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def batch_norm(
     Raises
     ------
     ShapeError
-        Shapes that do not fit; or channels without values, unless statistics are frozen.
+        Shapes that do not fit; or channels without values that count, unless statistics are frozen.
     DtypeError
         A dtype that is not supported, or a parameter narrower than x.
     RangeError
@@ -101,7 +108,7 @@ def batch_norm(
     Accuracy: that of float64 arithmetic rounded once, plus 2 units in the last place of the
     channel's largest value, for abs(mean)/std up to 1e6 (tests/kernels/test_accuracy.py).
     Cost: one read of x, one write of y; layouts that are neither outer x C x inner nor channels
-    last in memory are copied first.
+    last in memory are copied first. With a mask the values that count are copied, and kept.
 
     Examples
     --------
@@ -113,23 +120,24 @@ def batch_norm(
     >>> float(fwd.mean[0]), float(fwd.var[0]), fwd.n
     (2.0, 1.0, 2)
     """
-    usual: Forward | None = usual_forward(
-        x,
-        gamma,
-        beta,
-        channel_axis,
-        eps,
-        running_mean,
-        running_var,
-        activation,
-        negative_slope,
-        residual,
-        out,
-        sums,
-        kernel,
-    )
-    if usual is not None:
-        return usual
+    if mask is None:
+        usual: Forward | None = usual_forward(
+            x,
+            gamma,
+            beta,
+            channel_axis,
+            eps,
+            running_mean,
+            running_var,
+            activation,
+            negative_slope,
+            residual,
+            out,
+            sums,
+            kernel,
+        )
+        if usual is not None:
+            return usual
     x = _check.array("x", x)
     frozen = running_mean is not None or running_var is not None
     axis = _check.axis(x, channel_axis, allow_empty=frozen)
@@ -140,6 +148,7 @@ def batch_norm(
     _check.name_of("activation", activation, activations.NAMES)
     negative_slope = _check.slope(negative_slope)
     _check.name_of("sums", sums, _check.SUMS)
+    counted = None if mask is None else _check.mask(mask, x, axis, allow_none=frozen).copy()
     if residual is not None:
         residual = _check.like("residual", residual, "x", x)
     if out is not None:
@@ -147,6 +156,21 @@ def batch_norm(
         inputs = {"x": x, "residual": residual, "gamma": scale, "beta": shift}
         _check.no_overlap({"out": out}, inputs)
     chosen = kernels.get(kernel)
+    if counted is not None:
+        gathered = batch_norm(
+            gather(x, counted, axis),
+            scale,
+            shift,
+            eps=eps,
+            running_mean=running_mean,
+            running_var=running_var,
+            activation=activation,
+            negative_slope=negative_slope,
+            residual=None if residual is None else gather(residual, counted, axis),
+            sums=sums,
+            kernel=kernel,
+        )
+        return masked_forward(gathered, x, counted, axis, out)
 
     layout = layout_of(x, axis)
     statistics = frozen_rows(running, eps) if running else np.empty((4, x.shape[axis]))

@@ -12,7 +12,8 @@ from backnorm.errors import RangeError
 from backnorm.kernels._contract import SecondCall, TangentCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
-from backnorm.results import SecondGradients
+from backnorm.ops._masked import gather, gather_like, spread_like
+from backnorm.results import MaskedForward, SecondGradients
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,6 +84,17 @@ def batch_norm_jvp(
     beta_step = per_channel_step("beta_tangent", beta_tangent, "beta", saved.beta, saved)
     residual_step = residual_step_of("residual_tangent", residual_tangent, saved)
     chosen = kernels.get(kernel)
+    if isinstance(fwd, MaskedForward):
+        tangent = batch_norm_jvp(
+            gather(x_tangent, fwd.mask, saved.channel_axis),
+            fwd.gathered,
+            gamma_tangent=gamma_step,
+            beta_tangent=beta_step,
+            residual_tangent=gather_like(residual_step, fwd),
+            through=through,
+            kernel=kernel,
+        )
+        return spread_like(tangent, fwd)
 
     layout = layout_of(saved.x, saved.channel_axis)
     target = Target(empty_like(saved.x), layout)
@@ -170,6 +182,19 @@ def batch_norm_double_backward(
     beta_step = per_channel_step("ddbeta", ddbeta, "beta", saved.beta, saved)
     residual_step = residual_step_of("ddresidual", ddresidual, saved)
     chosen = kernels.get(kernel)
+    if isinstance(fwd, MaskedForward):
+        of_counted = batch_norm_double_backward(
+            gather_like(ddx, fwd),
+            gather(dy, fwd.mask, saved.channel_axis),
+            fwd.gathered,
+            ddgamma=gamma_step,
+            ddbeta=beta_step,
+            ddresidual=gather_like(residual_step, fwd),
+            kernel=kernel,
+        )
+        return SecondGradients(
+            spread_like(of_counted.x, fwd), spread_like(of_counted.dy, fwd), of_counted.gamma
+        )
 
     layout = layout_of(saved.x, saved.channel_axis)
     for_x = Target(empty_like(saved.x), layout)

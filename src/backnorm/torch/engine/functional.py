@@ -11,7 +11,7 @@ import torch
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
-from backnorm.torch.engine import kernels, operator, stock
+from backnorm.torch.engine import kernels, masked, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
 from backnorm.torch.engine.memory import is_lazy, plain
@@ -39,6 +39,7 @@ def batch_norm(
     through: Through = "both",
     inplace: bool = False,
     sums: SumLaw = "float64",
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Normalize each channel: y = act(weight*x_hat + bias + residual).
 
@@ -78,6 +79,11 @@ def batch_norm(
         How sums are taken, in the gradient too: with "exact" no bit depends on the layout, the
         order of samples, the threads or the instruction set; see `backnorm.batch_norm`. PyTorch's
         own kernels, which compute what the engine does not support, have no such sums.
+    mask
+        Which positions count: bool, shape of input without its channels, (N, ...). Statistics,
+        running statistics and all derivatives are bitwise those of a call on the values that
+        count, gathered into (count, C). y and the gradients are 0 elsewhere, whatever input holds
+        there. y has separate memory, also with inplace.
 
     Returns
     -------
@@ -89,7 +95,8 @@ def batch_norm(
     ValueError, RuntimeError
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
-        The residual is not a tensor with the shape and dtype of input.
+        The residual is not a tensor with the shape and dtype of input, or the mask is not a bool
+        tensor of its shape.
     StorageError
         The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
@@ -117,11 +124,31 @@ def batch_norm(
         extras = {"activation": activation, "negative_slope": negative_slope}
         others: dict[str, object] = {"residual": residual, "through": through, "inplace": inplace}
         others["sums"] = sums
+        if mask is not None:
+            others["mask"] = mask
         return call_function_in_graph(batch_norm, given, {**extras, **others})  # type: ignore[no-any-return]
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     if sums != "float64":
         _check.name_of("sums", sums, _check.SUMS)
+    if mask is not None:
+        masked.check(mask, input)
+        y = batch_norm(
+            masked.gather(input, mask),
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            training,
+            momentum,
+            eps,
+            activation=activation,
+            negative_slope=negative_slope,
+            residual=None if residual is None else masked.gather(residual, mask),
+            through=through,
+            sums=sums,
+        )
+        return masked.spread(y, input, mask)
     options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
     parameters = (weight, bias, running_mean, running_var)
     # PyTorch's kernels raise PyTorch's errors for an eps out of range.

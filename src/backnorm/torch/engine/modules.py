@@ -58,7 +58,9 @@ class _Engine(_NormBase):
 
     def _normalize(self, x: torch.Tensor, **extras: Any) -> torch.Tensor:
         if tools.is_traced(x):
-            return tools.call_in_graph(self, x, extras.get("residual"))  # type: ignore[no-any-return]
+            return tools.call_in_graph(  # type: ignore[no-any-return]
+                self, x, extras.get("residual"), extras.get("mask")
+            )
         if tools.is_program_made():
             tools.name_as_stock(self)
         self._check_input_dim(x)
@@ -106,8 +108,15 @@ def _held(module: nn.Module, where: str, name: str) -> Any:
 class _Plain(_Engine):
     """Without an activation."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
-        """Return y."""
+    def forward(
+        self,
+        input: torch.Tensor,  # noqa: A002 - the name in torch.nn
+        residual: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return y of what counts, with the residual added."""
+        if residual is not None or mask is not None:
+            return self._normalize(input, residual=residual, mask=mask)
         if not _is_compiling():
             y: torch.Tensor | None = usual.layer(self, input)
             if y is not None:
@@ -147,14 +156,16 @@ class _Act(_Engine):
         self,
         input: torch.Tensor,  # noqa: A002 - the name in torch.nn
         residual: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return y, with the residual added before the activation."""
+        """Return y of what counts, with the residual added before the activation."""
         return self._normalize(
             input,
             activation=self.activation,
             negative_slope=self.negative_slope,
             residual=residual,
             inplace=self.inplace and residual is None,
+            mask=mask,
         )
 
     def extra_repr(self) -> str:

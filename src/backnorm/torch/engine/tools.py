@@ -41,7 +41,7 @@ def is_traced(x: object) -> bool:
     return isinstance(x, fx.Proxy)
 
 
-def call_in_graph(module: nn.Module, x: Any, residual: Any = None) -> Any:
+def call_in_graph(module: nn.Module, x: Any, residual: Any = None, mask: Any = None) -> Any:
     """Record one call of a module in the graph that torch.fx makes of a model.
 
     torch.fx does the same for the modules of torch.nn. A graph of a layer's parts would hold the
@@ -52,8 +52,8 @@ def call_in_graph(module: nn.Module, x: Any, residual: Any = None) -> Any:
     ----------
     module
         A layer of the engine.
-    x, residual
-        What it is called with, a torch.fx.Proxy; None without a residual.
+    x, residual, mask
+        What it is called with, a torch.fx.Proxy; None without a residual or without a mask.
 
     Returns
     -------
@@ -72,7 +72,8 @@ def call_in_graph(module: nn.Module, x: Any, residual: Any = None) -> Any:
     if isinstance(tracer, QuantizationTracer):
         to_stock(module)
     given = (x,) if residual is None else (x, residual)
-    return tracer.create_proxy("call_module", name, given, {})
+    keywords = {} if mask is None else {"mask": mask}
+    return tracer.create_proxy("call_module", name, given, keywords)
 
 
 def call_function_in_graph(
