@@ -100,9 +100,11 @@ dialects-verified: $(hosted:%=.venv-dialects-%/.made)
 	@$(@D)/bin/python -m pip -qq --disable-pip-version-check install -r $<
 	@touch $@
 
+ARCHITECTURES_VENV ?= .venv-architectures
+
 # Models of torchvision and timm, and PyTorch's tools on them. ARCHITECTURES=short trains six models in place of all.
 test-architectures:
-	BACKNORM_ARCHITECTURES=$(or $(ARCHITECTURES),all) $(MAKE) test VENV=.venv-architectures \
+	BACKNORM_ARCHITECTURES=$(or $(ARCHITECTURES),all) $(MAKE) test VENV=$(ARCHITECTURES_VENV) \
 	    TEST_EXTRAS='test torch files architectures' \
 	    ARGS='$(or $(ARGS),tests/with_torch/architectures tests/with_torch/conversion/test_tools.py)'
 
@@ -173,7 +175,8 @@ frameworks:
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.
-# Left out: what counts page faults and memory would count those of the sanitizers.
+# Left out: what counts page faults and memory would count those of the sanitizers. Of a test's cases every fourth runs; with
+# ARGS='tests/kernels --thorough' all do.
 in_gcc = $(shell $(CXX) -print-file-name=$(1))
 sanitize:
 	BACKNORM_REQUIRE_NATIVE=1 $(MAKE) .venv-sanitize/.with-test VENV=.venv-sanitize \
@@ -181,7 +184,7 @@ sanitize:
 	LD_PRELOAD='$(call in_gcc,libasan.so) $(call in_gcc,libubsan.so) $(call in_gcc,libstdc++.so)' \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    OMP_WAIT_POLICY=passive .venv-sanitize/bin/python -m pytest -n $(WORKERS) --capture=sys \
-	    $(or $(ARGS),tests/kernels --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
+	    $(or $(ARGS),tests/kernels --every 4 --deselect tests/kernels/test_memory.py::test_second_call_touches_no_fresh_page \
 	    --deselect tests/kernels/test_processes.py::test_a_call_takes_its_result_and_little_more)
 
 # The wheels of the lowest and the highest Python, as they are shipped: made portable by auditwheel, which finds nothing to add, and

@@ -21,8 +21,9 @@ settings.load_profile("backnorm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer what `make test-all` asks for."""
+    """Offer what `make test-all` and `make sanitize` ask for."""
     parser.addoption("--thorough", action="store_true", help="run every case of every test")
+    parser.addoption("--every", type=int, default=1, help="run every n-th case of every test")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the order is made random
@@ -30,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out cases that take long and are of a kind with others, unless all are asked for."""
     if config.getoption("--thorough"):
         return
-    sample = Sample()
+    sample = Sample(config.getoption("--every"))
     taken = [sample.takes(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, its in zip(items, taken, strict=True) if not its])
     items[:] = [item for item, its in zip(items, taken, strict=True) if its]

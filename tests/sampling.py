@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 
 class Sample:
-    """Of a test marked ``sampled(n)`` every n-th case, from the first on; none of ``thorough``."""
+    """Of a test marked ``sampled(n)`` every n-th case, from the first on; none of ``thorough``.
 
-    def __init__(self) -> None:
+    Of any other test every ``every``-th case.
+    """
+
+    def __init__(self, every: int = 1) -> None:
         """Begin before the first case."""
+        self.every = every
         self.seen: Counter[str] = Counter()
 
     def takes(self, item: pytest.Item) -> bool:
@@ -24,4 +28,4 @@ class Sample:
         sampled = item.get_closest_marker("sampled")
         if item.get_closest_marker("thorough"):
             return False
-        return sampled is None or number % sampled.args[0] == 0
+        return number % max(self.every, sampled.args[0] if sampled else 1) == 0

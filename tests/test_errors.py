@@ -233,6 +233,74 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.no_batch(),
+        (
+            "loader must yield at least one batch, got none. The statistics are those of its "
+            "batches. Pass a list or a DataLoader; a generator that was read before yields nothing "
+            "more."
+        ),
+    ),
+    (
+        RangeError.read_once(2),
+        (
+            "loader must be read as often as there are layers, got an iterator, which is read "
+            "once, for 2 layers. Each layer is measured when those before it have their "
+            "statistics. Pass a DataLoader or list(loader), or variance='within', which takes one "
+            "pass."
+        ),
+    ),
+    (
+        RangeError.no_variance("stem.bn", 1, 1),
+        (
+            "loader must have more values in each channel than batches, and two or more, got 1 in "
+            "1 for stem.bn. One value has no variance. Pass more data, or larger batches."
+        ),
+    ),
+    (
+        RangeError.micro_batches(0),
+        (
+            "k must be a whole number, 1 or greater, or None, got 0. After so many forward passes "
+            "of the model its running statistics are updated. Pass the number of micro-batches in "
+            "an optimizer step."
+        ),
+    ),
+    (
+        RankError.failed([1]),
+        (
+            "The process group has no result: rank 1 failed. A result needs the data of all "
+            "ranks, so it is an error on each of them. Read the exception of rank 1."
+        ),
+    ),
+    (
+        RangeError.virtual_batch_size(0),
+        (
+            "virtual_batch_size must be a whole number, 1 or greater, got 0. It is the number of "
+            "samples that share statistics. Pass for example 32."
+        ),
+    ),
+    (
+        RangeError.renorm_bound("rmax", 1.0, 0.5),
+        (
+            "rmax must be a finite number, 1 or greater, got 0.5. The warm-up begins with rmax=1, "
+            "which is batch normalization. Pass rmax=1 for no correction."
+        ),
+    ),
+    (
+        RangeError.renorm_steps("rmax_steps", 5000, 10),
+        (
+            "rmax_steps must be a whole number, 5000 or greater, got 10. It is a number of "
+            "batches; no bound is reached before warmup_steps. Pass 5000 for a bound that holds "
+            "from there."
+        ),
+    ),
+    (
+        RangeError.renorm_without_statistics(),
+        (
+            "track_running_stats must be True, got False. Batch renormalization corrects by "
+            "running statistics. Leave it out, or build a BatchNorm layer."
+        ),
+    ),
+    (
         RangeError.equal_values(3),
         (
             "x must have two different values if eps is 0, got 3 equal values. "
@@ -2149,7 +2217,6 @@ BASES = {
     UnknownNameError: ValueError,
     NotInstalledError: ImportError,
     NotSupportedError: RuntimeError,
-    RankError: RuntimeError,
     ArrayNameError: ValueError,
     KernelError: ValueError,
     ConversionError: ValueError,
@@ -2157,6 +2224,7 @@ BASES = {
     FoldError: ValueError,
     WriteError: ValueError,
     SubjectError: RuntimeError,
+    RankError: RuntimeError,
     ProgramError: RuntimeError,
     BenchmarkError: RuntimeError,
     SettingsError: ValueError,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from sampling import Sample
+
+if TYPE_CHECKING:
+    import pytest
 
 pytest_plugins = ["pytester"]
 
@@ -43,6 +45,14 @@ def test_every_nth_case_runs(pytester: pytest.Pytester) -> None:
         "test_all[0]",
         "test_all[1]",
     ]
+
+
+def test_of_every_test_some_cases_may_run(pytester: pytest.Pytester) -> None:
+    """As under the sanitizers, where all take ten times as long."""
+    pytester.makeini("[pytest]\nmarkers =\n    sampled(n): x\n    thorough: x\n")
+    sample = Sample(every=2)
+    names = [item.name for item in pytester.getitems(MARKED) if sample.takes(item)]
+    assert names == ["test_some[0]", "test_some[3]", "test_some[6]", "test_all[0]"]
 
 
 def test_a_file_with_a_thorough_test_has_others() -> None:

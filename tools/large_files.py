@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backnorm.cli._meter import metered
+from backnorm._meter import metered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,7 +28,7 @@ import numpy as np
 from _network_list import NETWORKS, Network
 from _network_packages import fetched
 from _network_readers import read
-from backnorm.cli._meter import metered
+from backnorm._meter import metered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -41,7 +41,7 @@ import _packages
 import _peers
 import _performance
 import _programs
-from backnorm.cli._meter import metered
+from backnorm._meter import metered
 from backnorm.cli._targets import is_installed
 from backnorm.host.calls import FRAMEWORKS
 from backnorm.report.dialects import to_page

@@ -20,11 +20,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from backnorm import ops
+from backnorm._meter import metered
 from backnorm.bench.engine import data
 from backnorm.bench.suites import SUITES, BenchCase, cases
 from backnorm.bench.summary import CACHED_BYTES, LARGE_BYTES
 from backnorm.bench.timing import quartiles, sampled
-from backnorm.cli._meter import metered
 from backnorm.kernels import available
 from backnorm.kernels.threads import get_num_threads
 from backnorm.results import Gradients

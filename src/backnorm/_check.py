@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 
-from backnorm._types import AnyArray, Request, SumLaw, Through
+from backnorm._types import AnyArray, Request, SumLaw, Through, Variance
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "REQUESTS",
     "SUMS",
     "THROUGHS",
+    "VARIANCES",
     "array",
     "at_most",
     "axis",
@@ -48,6 +49,7 @@ T = TypeVar("T")
 REQUESTS: tuple[str, ...] = get_args(Request)
 SUMS: tuple[str, ...] = get_args(SumLaw)
 THROUGHS: tuple[str, ...] = get_args(Through)
+VARIANCES: tuple[str, ...] = get_args(Variance)
 
 # Each dtype with its rank: a parameter may have x's dtype or one of a higher rank. The two 16-bit
 # dtypes share a rank, because neither can represent all values of the other.

@@ -16,6 +16,7 @@ __all__ = [
     "Shape",
     "SumLaw",
     "Through",
+    "Variance",
 ]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
@@ -27,3 +28,4 @@ Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]
 Request: TypeAlias = Literal["write", "add", "null"]
 SumLaw: TypeAlias = Literal["float64", "exact"]
 Through: TypeAlias = Literal["both", "mean", "variance", "none"]
+Variance: TypeAlias = Literal["total", "within"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from backnorm.cli import _meter as meters
+from backnorm import _meter as meters
+from backnorm._meter import metered
 from backnorm.cli import main
 from backnorm.cli._jobs import Stage
-from backnorm.cli._meter import metered
 from backnorm.cli._progress import AuditJob, ModelProgress
 
 SAMPLE = Path(__file__).parents[1] / "files" / "samples" / "torch.pt"

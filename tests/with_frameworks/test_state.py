@@ -52,6 +52,7 @@ def results(record: Record) -> dict[str, str]:
     return {p.code: p.result for p in record.probes if p.code in FOLLOWED}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("framework", "name"), STATES)
 def test_running_statistics_and_higher_derivatives_are_in_order(framework: str, name: str) -> None:
     """The law with the dialects that have it; all orders are right, and so are later calls."""

@@ -40,6 +40,10 @@ VERDICTS = {
     "backnorm.torch.BatchNormAct2d": ("batch", "batch", "both"),
     "backnorm.torch.BatchNormAct2d (eval)": ("batch", "frozen", "none"),
     "backnorm.torch.FrozenBatchNorm2d": ("batch", "frozen", "none"),
+    "backnorm.torch.GhostBatchNorm2d": ("batch", "batch", "both"),
+    "backnorm.torch.GhostBatchNorm2d (eval)": ("batch", "frozen", "none"),
+    "backnorm.torch.BatchRenorm2d": ("batch", "batch", "both"),
+    "backnorm.torch.BatchRenorm2d (eval)": ("batch", "frozen", "none"),
 }
 
 
@@ -81,6 +85,27 @@ def check_further_orders(name: str, record: Record) -> None:
     assert not (name.startswith("backnorm") and "D03" in codes)
 
 
+def test_groups_of_a_batch_are_sound() -> None:
+    """Their paths are not those of a kind that the audit knows; the gradient is the derivative."""
+    import backnorm.torch  # noqa: PLC0415 - it needs PyTorch
+
+    record = audit(backnorm.torch.GhostBatchNorm2d(4, virtual_batch_size=4))
+    assert (record.mode, record.through, record.sound) == ("other", "unexplained", True)
+    assert record.findings == ()
+
+
+def test_batch_renormalization_after_its_warm_up_is_named() -> None:
+    """Its gradient is not the derivative of y, by design: a note says so beside the finding."""
+    import backnorm.torch  # noqa: PLC0415 - it needs PyTorch
+
+    layer = backnorm.torch.BatchRenorm2d(4)
+    layer.num_batches_tracked.fill_(layer.rmax_steps)
+    record = audit(layer)
+    assert (record.mode, record.sound) == ("other", False)
+    assert [finding.code for finding in record.findings] == ["G11"]
+    assert any("as batch renormalization does by design" in note for note in record.notes)
+
+
 def test_a_layer_without_parameters_has_its_orders() -> None:
     """affine=False, in both packages' modules."""
     import backnorm.torch  # noqa: PLC0415 - it needs PyTorch
@@ -94,7 +119,7 @@ def test_a_layer_without_parameters_has_its_orders() -> None:
 def test_a_mode_can_be_chosen() -> None:
     """Asked for evaluation only, nothing is named after it."""
     names = [s.name for s in layers_of("torch", "eval")]
-    assert len(names) == 14
+    assert len(names) == 16
     assert {s.call for s in layers_of("torch", "eval")} == {"eval"}
 
 

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import click
+
+from backnorm._meter import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,12 +52,6 @@ def show(text: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a stream that was closed
         _give_up_stdout()
         _end(f"{type(error).__name__}: {error}")
-
-
-def say(text: str) -> None:
-    """Print a line to stderr; where stderr does not take it, the result and the status remain."""
-    with suppress(OSError, ValueError):
-        click.echo(text, err=True)
 
 
 def _end(why: str) -> NoReturn:

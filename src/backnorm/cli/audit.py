@@ -221,9 +221,9 @@ def _with_progress(
     jobs: Sequence[AuditJob], seconds: float | None, elsewhere: dict[str, str], workers: int
 ) -> Iterator[Record]:
     """Audit all jobs, and show on stderr which layer and probe are running."""
+    from backnorm._meter import metered
     from backnorm.audit.thresholds import HANG_SECONDS
     from backnorm.cli._jobs import audit_jobs
-    from backnorm.cli._meter import metered
 
     with metered("audit") as meter:
 

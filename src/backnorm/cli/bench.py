@@ -249,10 +249,10 @@ def _train(
     *,
     inplace: bool,
 ) -> None:
+    from backnorm._meter import metered
     from backnorm.bench.table import losses_line, training_table
     from backnorm.bench.training import Setup, forms, result, run, total
     from backnorm.cli._files import write_atomically
-    from backnorm.cli._meter import metered
 
     setups = [Setup(model, layout, *of, inplace) for layout in layouts for of in amounts]
     rows: list[dict[str, Any]] = []
@@ -268,12 +268,12 @@ def _train(
 
 
 def _measure(options: BenchOptions, against: Path | None) -> list[BenchRow]:
+    from backnorm._meter import metered
     from backnorm.bench import run
     from backnorm.bench.regressions import compared
     from backnorm.bench.suites import cases
     from backnorm.bench.summary import by_suite
     from backnorm.bench.table import errors_line, idle_table, rows_table, summary_table
-    from backnorm.cli._meter import metered
 
     total = len(cases(options.suite)) * len(options.layouts) * len(options.operations)
     with metered("bench", total) as meter:

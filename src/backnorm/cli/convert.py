@@ -117,7 +117,7 @@ def convert(
 
     Exit status: 0 converted, 2 wrong use or failure. OUT is written completely or not at all.
     """
-    from backnorm.cli._meter import metered
+    from backnorm._meter import metered
     from backnorm.convert import files
     from backnorm.errors import BacknormError
 

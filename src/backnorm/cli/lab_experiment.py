@@ -127,7 +127,7 @@ def _refuse_beside_recorded(context: click.Context) -> None:
 
 
 def _train(grid: Grid, path: Path, processes: int) -> Recording:
-    from backnorm.cli._meter import metered
+    from backnorm._meter import metered
     from backnorm.lab.experiment import run
 
     with ended_by_signals(), metered("lab experiment", len(grid.trainings())) as meter:

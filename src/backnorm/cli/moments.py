@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backnorm.cli._meter import metered
+from backnorm._meter import metered
 from backnorm.cli._output import paper, say, show
 
 if TYPE_CHECKING:

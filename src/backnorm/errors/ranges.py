@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backnorm.errors.base import BacknormError, as_tuple, shown
+from backnorm.errors.base import BacknormError, as_tuple, name_in, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,94 @@ class RangeError(BacknormError, ValueError):
             f"bytes that {reason}",
             "Other bytes would give a wrong mean without notice.",
             "Write them again, as binary, with to_bytes() of this version of backnorm.",
+        )
+
+    @classmethod
+    def no_batch(cls) -> RangeError:
+        """Return the error of a loader that yields nothing, on any rank."""
+        return cls(
+            "loader",
+            "yield at least one batch",
+            "none",
+            "The statistics are those of its batches.",
+            "Pass a list or a DataLoader; a generator that was read before yields nothing more.",
+        )
+
+    @classmethod
+    def read_once(cls, layers: int) -> RangeError:
+        """Return the error of an iterator where each layer needs another pass."""
+        return cls(
+            "loader",
+            "be read as often as there are layers",
+            f"an iterator, which is read once, for {layers} layers",
+            "Each layer is measured when those before it have their statistics.",
+            "Pass a DataLoader or list(loader), or variance='within', which takes one pass.",
+        )
+
+    @classmethod
+    def no_variance(cls, layer: str, n: int, batches: int) -> RangeError:
+        """Return the error of statistics of too few values."""
+        return cls(
+            "loader",
+            "have more values in each channel than batches, and two or more",
+            f"{n} in {batches} for {name_in(layer)}",
+            "One value has no variance.",
+            "Pass more data, or larger batches.",
+        )
+
+    @classmethod
+    def micro_batches(cls, got: object) -> RangeError:
+        """Return the error of a number of micro-batches that is not a positive integer."""
+        return cls(
+            "k",
+            "be a whole number, 1 or greater, or None",
+            shown(got),
+            "After so many forward passes of the model its running statistics are updated.",
+            "Pass the number of micro-batches in an optimizer step.",
+        )
+
+    @classmethod
+    def virtual_batch_size(cls, got: object) -> RangeError:
+        """Return the error of a size of groups that is not a positive integer."""
+        return cls(
+            "virtual_batch_size",
+            "be a whole number, 1 or greater",
+            shown(got),
+            "It is the number of samples that share statistics.",
+            "Pass for example 32.",
+        )
+
+    @classmethod
+    def renorm_bound(cls, name: str, least: float, got: object) -> RangeError:
+        """Return the error of a bound of a correction that the warm-up cannot grow to."""
+        return cls(
+            name,
+            f"be a finite number, {least:g} or greater",
+            shown(got),
+            f"The warm-up begins with {name}={least:g}, which is batch normalization.",
+            f"Pass {name}={least:g} for no correction.",
+        )
+
+    @classmethod
+    def renorm_steps(cls, name: str, least: int, got: object) -> RangeError:
+        """Return the error of an end of the warm-up that is before its begin."""
+        return cls(
+            name,
+            f"be a whole number, {least} or greater",
+            shown(got),
+            "It is a number of batches; no bound is reached before warmup_steps.",
+            f"Pass {least} for a bound that holds from there.",
+        )
+
+    @classmethod
+    def renorm_without_statistics(cls) -> RangeError:
+        """Return the error of a batch renormalization without running statistics."""
+        return cls(
+            "track_running_stats",
+            "be True",
+            "False",
+            "Batch renormalization corrects by running statistics.",
+            "Leave it out, or build a BatchNorm layer.",
         )
 
     @classmethod

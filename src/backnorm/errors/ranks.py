@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backnorm.errors.base import BacknormError, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["RankError"]
 
 
 class RankError(BacknormError, RuntimeError):
     """The processes of a group do not fit together, or another one has failed."""
+
+    @classmethod
+    def failed(cls, ranks: Sequence[int]) -> RankError:
+        """Return the error of this rank where others, which are known, have failed."""
+        named = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
+        return cls(
+            named,
+            "a result",
+            "an exception",
+            "A result needs the data of all ranks, so it is an error on each of them.",
+            f"Read the exception of {named}.",
+            problem=f"The process group has no result: {named} failed.",
+        )
 
     @classmethod
     def failed_elsewhere(cls, failed: int) -> RankError:

@@ -17,16 +17,23 @@ from backnorm.torch.conversion import (  # noqa: E402 - only when torch is there
 )
 from backnorm.torch.distributed.modules import SyncBatchNorm  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
-from backnorm.torch.engine.modules import (  # noqa: E402
+from backnorm.torch.engine.layers import (  # noqa: E402
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
     BatchNormAct1d,
     BatchNormAct2d,
     BatchNormAct3d,
+    BatchRenorm1d,
+    BatchRenorm2d,
+    BatchRenorm3d,
     FrozenBatchNorm2d,
+    GhostBatchNorm1d,
+    GhostBatchNorm2d,
+    GhostBatchNorm3d,
 )
 from backnorm.torch.model.audit import audit_model  # noqa: E402
+from backnorm.torch.recalibration import accumulate, update_bn  # noqa: E402
 
 __all__ = [
     "BatchNorm1d",
@@ -35,12 +42,20 @@ __all__ = [
     "BatchNormAct1d",
     "BatchNormAct2d",
     "BatchNormAct3d",
+    "BatchRenorm1d",
+    "BatchRenorm2d",
+    "BatchRenorm3d",
     "FrozenBatchNorm2d",
+    "GhostBatchNorm1d",
+    "GhostBatchNorm2d",
+    "GhostBatchNorm3d",
     "SyncBatchNorm",
+    "accumulate",
     "audit_model",
     "batch_norm",
     "conversion_report",
     "convert",
     "revert",
     "unfused",
+    "update_bn",
 ]

@@ -15,6 +15,7 @@ from with_torch.architectures import catalog  # noqa: E402
 from with_torch.architectures.comparison import difference, images  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 pytestmark = [
@@ -37,6 +38,17 @@ FOLDED = {
 """How many norms follow a convolution. 62 others of DenseNet follow a concatenation or a pool."""
 
 STATES = tuple(FOLDED)[:4]
+
+LARGE = "torchvision vgg11_bn"
+"""Has 0.5 GB of parameters."""
+
+
+def some(names: Iterable[str]) -> list[object]:
+    """Leave the largest network to `make test-all` and its like."""
+    return [
+        pytest.param(name, marks=pytest.mark.thorough) if name == LARGE else name for name in names
+    ]
+
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 """Relative to the largest output: the rounding of some fifty layers."""
@@ -105,10 +117,10 @@ def differences(model: nn.Module, x: torch.Tensor, folder: Path) -> tuple[int, i
     return done, len(folded.layers), difference(*outputs)
 
 
-@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize("name", some(FOLDED))
 def test_onnxruntime_computes_the_same_with_and_without(name: str, tmp_path: Path) -> None:
     """Each norm after a convolution is folded, and no other."""
-    side = 224 if name.endswith("vgg11_bn") else 64
+    side = 224 if name == LARGE else 64
     x = images(9, torch.float32, side)
     done, left, apart = differences(network(name, torch.float32), x, tmp_path)
     assert (done, left) == (FOLDED[name], 62 if name.endswith("densenet121") else 0)
@@ -126,7 +138,7 @@ def test_onnxruntime_computes_the_same_of_transposed_and_dense_layers(tmp_path: 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", some(STATES))
 def test_a_twin_without_norms_loads_the_folded_state(
     name: str, suffix: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:

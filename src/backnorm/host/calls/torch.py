@@ -62,7 +62,7 @@ LAYERS = (
 """Names, kinds and arguments. SyncBatchNorm runs on several GPUs only, and the local response
 normalizations divide by sums over neighbours: they do not belong to the five kinds."""
 
-OWN = ("backnorm.torch", "backnorm.torch.engine.modules")
+OWN = ("backnorm.torch", "backnorm.torch.engine.layers")
 """Layers that come with the audit: what reports call the package, and where they are. They are
 listed where an interpreter has that package, and nothing else here needs it."""
 
@@ -72,6 +72,8 @@ OWN_LAYERS = (
     ("BatchNorm3d", "batch", {"num_features": 4}),
     ("BatchNormAct2d", "batch", {"num_features": 4, "activation": "identity", "inplace": True}),
     ("FrozenBatchNorm2d", "batch", {"num_features": 4}),
+    ("GhostBatchNorm2d", "batch", {"num_features": 4, "virtual_batch_size": 1 << 20}),
+    ("BatchRenorm2d", "batch", {"num_features": 4}),
 )
 """Names in backnorm.torch, and arguments: only layers that normalize and nothing else."""
 

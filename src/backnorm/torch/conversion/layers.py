@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 from torch.nn.utils.parametrize import is_parametrized
 
 from backnorm.torch.conversion import generated, known
-from backnorm.torch.engine import modules, tools
+from backnorm.torch.engine import layers, modules, tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ PLAIN: Final = frozenset(OURS.values())
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a batch normalization of any class."""
-    return isinstance(module, (_BatchNorm, *modules.LAYERS)) or known.is_known(module)
+    return isinstance(module, (_BatchNorm, *layers.LAYERS)) or known.is_known(module)
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Sequential]:

@@ -27,6 +27,7 @@ __all__ = [
     "only_default_device",
     "only_runs",
     "overwrite",
+    "runs_backward",
     "transforms_active",
 ]
 
@@ -53,6 +54,11 @@ def only_runs() -> bool:
         or forward_ad._current_level >= 0
         or _tracing_state() is not None
     )
+
+
+def runs_backward() -> bool:
+    """Whether a backward pass runs, which repeats forward passes that were checkpointed."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def transforms_active() -> bool:

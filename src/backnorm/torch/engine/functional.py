@@ -20,7 +20,7 @@ from backnorm.torch.engine.tools import call_function_in_graph, is_exported, is_
 if TYPE_CHECKING:
     from backnorm._types import Activation, SumLaw, Through
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "takes"]
 
 
 def batch_norm(
@@ -134,7 +134,7 @@ def batch_norm(
         _runs(input, residual, parameters)
         and kernels.accepts(input, weight, bias, running_mean, running_var, training)
     ):
-        fits = not is_exported() and _fits(input, parameters, training=training)
+        fits = not is_exported() and takes(input, parameters, training=training)
         function = operator.batch_norm if fits else stock.batch_norm
         return function(input, *parameters, residual, options)
     if inplace and _may_overwrite(input, weight, bias, options):
@@ -192,7 +192,7 @@ NARROW: Final = DTYPES[:2]
 MOST_AXES: Final = 8
 
 
-def _fits(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
+def takes(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
     """Whether the engine can compute this: `kernels.accepts` for tensors without memory.
 
     Strides do not count, since the operator makes parameters contiguous.

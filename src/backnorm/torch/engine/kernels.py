@@ -181,6 +181,7 @@ def backward(
     *,
     recomputable: bool = False,
     from_output: bool = False,
+    out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor | None, ...]:
     """Return dx, dweight, dbias and dresidual; None for those that are not wanted.
 
@@ -201,6 +202,8 @@ def backward(
         which is faster than reading it and bitwise identical, or where it is None.
     from_output
         Whether x holds y.
+    out
+        Memory for dx.
 
     Raises
     ------
@@ -210,9 +213,9 @@ def backward(
     if _function_modes():
         flags = {"recomputable": recomputable, "from_output": from_output}
         with torch._C.DisableTorchFunction():  # as in forward
-            return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags)
+            return backward(dy, x, y, weight, bias, statistics, options, wanted, **flags, out=out)
     training, _, _, activation, slope, through, sums = options
-    dx = empty_like(x, dy) if wanted[0] else None
+    dx = (empty_like(x, dy) if out is None else out) if wanted[0] else None
     dweight = torch.empty_like(weight) if wanted[1] and weight is not None else None
     dbias = torch.empty_like(bias) if wanted[2] and bias is not None else None
     dresidual = empty_like(x, dy) if wanted[3] else None

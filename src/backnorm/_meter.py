@@ -1,20 +1,21 @@
-"""How far a long command is, on stderr: a bar on a terminal, in a log a line now and then."""
+"""How far a long command or call is, on stderr: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from backnorm.cli._output import say
+import click
+
 from backnorm.errors.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Meter", "metered"]
+__all__ = ["Meter", "metered", "say"]
 
 LINES: Final = 10
 """A log has a line at each tenth of the work."""
@@ -71,6 +72,12 @@ class Meter:
     def counted(self) -> str:
         """Return how many parts are done, in words; nothing while it is not known."""
         return f"{self.done} of {self.total}" if self.total else ""
+
+
+def say(text: str) -> None:
+    """Print a line to stderr; where stderr does not take it, all else goes on."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
 
 
 @contextmanager
@@ -133,8 +140,13 @@ def _lasted(seconds: float) -> str:
 
 @contextmanager
 def _bar(command: str, total: int | None) -> Iterator[Callable[[Meter], object]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.console import Console  # noqa: PLC0415 - it takes long to load
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     text = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(20), text, TimeElapsedColumn())
