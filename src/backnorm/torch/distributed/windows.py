@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["UNNAMED", "name_for", "remember", "windows_of"]
 
-Pass = Literal["forward", "backward"]
+Direction = Literal["forward", "backward"]
 
 UNNAMED: Final = torch.tensor(0)
 """The name of a layer that has none."""
 
 _names: Final = itertools.count(1)
-_windows: Final[dict[tuple[int, Pass], Window]] = {}
+_windows: Final[dict[tuple[int, Direction], Window]] = {}
 
 
 def name_for(layer: object) -> torch.Tensor:
@@ -35,12 +35,12 @@ def name_for(layer: object) -> torch.Tensor:
     return torch.tensor(name)
 
 
-def windows_of(name: torch.Tensor, of_pass: Pass) -> Window | None:
+def windows_of(name: torch.Tensor, of_pass: Direction) -> Window | None:
     """Return the windows of a pass, or None before the first one."""
     return _windows.get((int(name), of_pass))
 
 
-def remember(name: torch.Tensor, of_pass: Pass, window: Window) -> None:
+def remember(name: torch.Tensor, of_pass: Direction, window: Window) -> None:
     """Keep the windows for the next pass of this kind."""
     if int(name):
         _windows[int(name), of_pass] = window
