@@ -150,8 +150,7 @@ def test_nothing_counts() -> None:
         assert same(layer.state_dict()[name], value), name
 
 
-# The graph breaks where values are gathered, and PyTorch looks at what goes on to the next one.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of Dynamo, where the graph breaks
 def test_transforms_and_graphs() -> None:
     """torch.func.grad, torch.fx and torch.compile give the bits of the plain call."""
     x, _, _, mask = batch(torch.float32, torch.contiguous_format)
