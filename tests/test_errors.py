@@ -74,15 +74,23 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         NotSupportedError.unknown_forward("Own"),
         (
-            "Own cannot become a SyncBatchNorm: it has a forward of its own. What its forward "
+            "Own cannot become a SyncBatchNorm: its class defines its forward. What its forward "
             "computes would be lost. Put a SyncBatchNorm in its place by hand."
+        ),
+    ),
+    (
+        NotSupportedError.synchronized("accumulate", "1"),
+        (
+            "accumulate does not know the samples of other ranks: 1 synchronizes. The statistics "
+            "of this rank would be taken for those of all ranks. Give its layers a process_group "
+            "of one rank."
         ),
     ),
     (
         NotSupportedError.parametrized("BatchNorm2d"),
         (
             "BatchNorm2d cannot become a SyncBatchNorm: its parameters are parametrized. PyTorch "
-            "gives such a layer a class of its own, which would be lost. Convert the model first, "
+            "gives such a layer another class, which would be lost. Convert the model first, "
             "and parametrize its layers then."
         ),
     ),

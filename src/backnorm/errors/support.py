@@ -199,10 +199,22 @@ class NotSupportedError(BacknormError, RuntimeError):
         return cls(
             name,
             "a layer of torch.nn or backnorm.torch",
-            "a class with a forward of its own",
+            "a class that defines its forward",
             "What its forward computes would be lost.",
             "Put a SyncBatchNorm in its place by hand.",
-            problem=f"{name} cannot become a SyncBatchNorm: it has a forward of its own.",
+            problem=f"{name} cannot become a SyncBatchNorm: its class defines its forward.",
+        )
+
+    @classmethod
+    def synchronized(cls, function: str, layer: str) -> NotSupportedError:
+        """Return the error of a function that would see what one rank has of a batch."""
+        return cls(
+            function,
+            "layers that normalize the samples of one process",
+            f"{layer}, which synchronizes",
+            "The statistics of this rank would be taken for those of all ranks.",
+            "Give its layers a process_group of one rank.",
+            problem=f"{function} does not know the samples of other ranks: {layer} synchronizes.",
         )
 
     @classmethod
@@ -212,7 +224,7 @@ class NotSupportedError(BacknormError, RuntimeError):
             name,
             "parameters that are tensors",
             "parametrizations",
-            "PyTorch gives such a layer a class of its own, which would be lost.",
+            "PyTorch gives such a layer another class, which would be lost.",
             "Convert the model first, and parametrize its layers then.",
             problem=f"{name} cannot become a SyncBatchNorm: its parameters are parametrized.",
         )

@@ -124,11 +124,16 @@ def test_conversion_of_a_layer_and_again() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (lambda: Own(2), "Own cannot become a SyncBatchNorm: it has a forward of its own"),
+        (lambda: Own(2), "Own cannot become a SyncBatchNorm: its class defines its forward"),
+        (
+            lambda: bt.GhostBatchNorm2d(2),
+            "GhostBatchNorm2d cannot become a SyncBatchNorm: its class defines its forward",
+        ),
+        (lambda: bt.BatchRenorm2d(2), "BatchRenorm2d cannot become a SyncBatchNorm"),
         (nn.LazyBatchNorm2d, "it has no parameters yet"),
         (lambda: parametrizations.weight_norm(nn.BatchNorm2d(2), dim=None), "are parametrized"),
     ],
-    ids=["own forward", "lazy", "parametrized"],
+    ids=["own forward", "ghost", "renorm", "lazy", "parametrized"],
 )
 def test_what_cannot_be_converted(layer: Any, message: str) -> None:
     """The model stays as it was."""

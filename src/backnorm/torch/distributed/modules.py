@@ -26,6 +26,7 @@ __all__ = ["SyncBatchNorm"]
 Module = TypeVar("Module", bound=nn.Module)
 
 ACTING: Final = (modules.BatchNormAct1d, modules.BatchNormAct2d, modules.BatchNormAct3d)
+NORMS: Final = (_BatchNorm, modules._Engine)
 
 
 class SyncBatchNorm(modules._Engine, _BatchNorm):
@@ -212,7 +213,8 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         Raises
         ------
         NotSupportedError
-            If a layer has no parameters yet, has parametrizations, or has a forward of its own.
+            If a layer has no parameters yet, has parametrizations, or defines its forward
+            itself, as GhostBatchNorm2d does.
             Nothing is changed then.
 
         Examples
@@ -223,7 +225,7 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         >>> type(SyncBatchNorm.convert_sync_batchnorm(model)[1]).__name__
         'SyncBatchNorm'
         """
-        layers = [m for m in module.modules() if isinstance(m, (_BatchNorm, *ACTING))]
+        layers = [m for m in module.modules() if isinstance(m, NORMS)]
         for layer in layers:
             _check_class(layer, cls)
         for layer in layers:

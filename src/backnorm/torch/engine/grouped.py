@@ -1,4 +1,4 @@
-"""Groups of samples, each of which is normalized as a batch of its own."""
+"""Groups of samples, each normalized as one batch."""
 
 from __future__ import annotations
 

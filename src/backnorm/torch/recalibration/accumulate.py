@@ -10,7 +10,12 @@ import torch
 from backnorm import _check
 from backnorm.errors import RangeError
 from backnorm.torch.engine.autograd import runs_backward
-from backnorm.torch.recalibration.layers import move_towards, trained_layers, unwrapped
+from backnorm.torch.recalibration.layers import (
+    check_alone,
+    move_towards,
+    trained_layers,
+    unwrapped,
+)
 from backnorm.torch.recalibration.pooled import PooledStatistics
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ def accumulate(model: nn.Module, k: int | None = None) -> Iterator[None]:
     ------
     RangeError
         k is not a whole number of at least 1.
+    NotSupportedError
+        A layer synchronizes with other ranks.
 
     Notes
     -----
@@ -71,8 +78,9 @@ def accumulate(model: nn.Module, k: int | None = None) -> Iterator[None]:
         k = _check.whole_number(k, 1, RangeError.micro_batches)
     model = unwrapped(model)
     layers = trained_layers(model)
+    check_alone(layers, "accumulate")
     pending = _Pending(k)
-    # A compiler of graphs would translate the sums into operations of its own.
+    # torch.compile would translate the sums into its own operations.
     note, count = map(torch.compiler.disable, (pending.note, pending.count))
     hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers.values()]
     hooks.append(model.register_forward_hook(count))

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from backnorm.errors import NotSupportedError
 from backnorm.torch.engine import layers
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Float64Array
 
-__all__ = ["move_towards", "restored", "trained_layers", "unchanged", "unwrapped"]
+__all__ = ["check_alone", "move_towards", "restored", "trained_layers", "unchanged", "unwrapped"]
 
 WRAPPERS = (DistributedDataParallel, nn.DataParallel, AveragedModel)
 """They hold a model as `module`, and call it."""
@@ -56,6 +57,16 @@ def trained_layers(model: nn.Module) -> dict[str, Any]:
         return {name: m for name, m in model.named_modules() if _changes(m)}
     finally:
         _set(modes)
+
+
+def check_alone(layers: dict[str, Any], function: str) -> None:
+    """Raise an error if a layer that trains would synchronize with other ranks."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    for name, layer in layers.items():
+        shares = hasattr(layer, "process_group")
+        if shares and distributed.get_world_size(layer.process_group) > 1:
+            raise NotSupportedError.synchronized(function, name)
 
 
 def _changes(module: Any) -> bool:

@@ -12,6 +12,7 @@ from backnorm import _check
 from backnorm._meter import Meter, metered
 from backnorm.errors import RangeError
 from backnorm.torch.recalibration.layers import (
+    check_alone,
     move_towards,
     restored,
     trained_layers,
@@ -72,6 +73,8 @@ def update_bn(
     RangeError
         The loader has no batch, can be read only once although it is read for each layer, or has
         too few values for a variance.
+    NotSupportedError
+        A layer synchronizes with other ranks, and variance is "within".
     RankError
         Another rank of process_group failed.
     UnknownNameError
@@ -103,6 +106,8 @@ def update_bn(
     layers = trained_layers(model)
     if not layers:
         return
+    if variance == "within":
+        check_alone(layers, 'update_bn with variance="within"')
     update = _Update(loader, model, device, layers, process_group, variance)
     batches = _length(loader)
     total = batches and batches * (len(layers) if variance == "total" else 1)
