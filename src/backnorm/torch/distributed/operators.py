@@ -121,8 +121,7 @@ def _backward(
     parts.store_gradients(dy, x, y, (dx, dresidual), weight, rows, sums, n, law)
     dweight = None if weight is None or not wanted[1] else torch.from_numpy(own[0]).to(weight.dtype)
     dbias = None if bias is None or not wanted[2] else torch.from_numpy(own[1]).to(bias.dtype)
-    # The schema promises tensors, so an empty one stands for None.
-    return tuple(x.new_empty(0) if g is None else g for g in (dx, dweight, dbias, dresidual))
+    return schema.as_promised((dx, dweight, dbias, dresidual), x)
 
 
 def _empty_like(x: torch.Tensor, dy: Maybe = None) -> torch.Tensor:

@@ -54,8 +54,7 @@ def _backward(
     gradients = kernels.backward(
         dy, x, y, weight, bias, rows, call, tuple(wanted), recomputable=y is None
     )
-    # The schema promises tensors, so an empty one stands for None.
-    return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
+    return schema.as_promised(gradients, x)
 
 
 def _dense(parameter: Maybe, name: str) -> Maybe:

@@ -22,6 +22,7 @@ __all__ = [
     "LIBRARY",
     "Maybe",
     "Tensors",
+    "as_promised",
     "gradients",
     "in_schema_order",
     "options",
@@ -82,3 +83,8 @@ def gradients(
     scalars = in_schema_order(options)
     all_four = BACKWARD(dy, x, y, weight, bias, statistics, *scalars, list(wanted))
     return tuple(g if asked else None for g, asked in zip(all_four, wanted, strict=True))
+
+
+def as_promised(gradients: Sequence[Maybe], x: torch.Tensor) -> Tensors:
+    """Return what the schemas promise, which is tensors: an empty one stands for None."""
+    return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
