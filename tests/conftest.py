@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from sampling import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # pytest-xdist tells its workers how wide its terminal is. Tables in tests have the width of a pipe.
 os.environ.pop("COLUMNS", None)
@@ -35,3 +40,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     taken = [sample.takes(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, its in zip(items, taken, strict=True) if not its])
     items[:] = [item for item, its in zip(items, taken, strict=True) if its]
+
+
+@pytest.fixture(autouse=True)
+def _pytorch_keeps_its_threads() -> Iterator[None]:
+    """Undo what a benchmark does for its process: PyTorch's own layers round by their threads."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)

@@ -19,6 +19,9 @@ DATA = torch.randn(37, 3, generator=torch.Generator().manual_seed(3)) + torch.ar
 CUTS = (0, 0, 5, 37)
 """Where the share of each of three ranks begins: the first has nothing."""
 
+THREADS = 1
+"""In every process: the sums of PyTorch's layers, which compute y, round by the threads."""
+
 
 def network() -> nn.Sequential:
     """Return two layers with nothing between them that rounds by the batch."""
@@ -34,6 +37,7 @@ def share(rank: int, ranks: int, size: int) -> list[torch.Tensor]:
 
 def main(rank: int, ranks: int, meeting: str, result: str) -> None:
     """Write the statistics of both laws, and what an exception on one rank is on the others."""
+    torch.set_num_threads(THREADS)
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{meeting}",

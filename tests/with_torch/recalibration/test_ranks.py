@@ -41,6 +41,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("variance", ["total", "within"])
 def test_ranks_have_the_bits_of_one_process(found: list[dict[str, Any]], variance: Any) -> None:
     """With other batches, one rank of which has none; within them, with the same batches."""
+    torch.set_num_threads(one_process.THREADS)
     model = one_process.network()
     shares = [one_process.share(rank, 3, 5) for rank in range(3)]
     update_bn([batch for share in shares for batch in share], model, variance=variance)
