@@ -89,7 +89,8 @@ environments := tests/with_frameworks/environments
 hosted := $(basename $(notdir $(wildcard $(environments)/*.txt)))
 
 dialects-verified: $(hosted:%=.venv-dialects-%/.made)
-	$(MAKE) test-frameworks ARGS='$(or $(ARGS),tests/with_frameworks/test_dialects.py tests/with_frameworks/test_onnx.py)'
+	$(MAKE) test-frameworks ARGS='$(or $(ARGS),tests/with_frameworks/test_dialects.py tests/with_frameworks/test_onnx.py \
+	    tests/with_frameworks/test_onnx_gradient.py)'
 
 .venv-dialects-%/.made: $(environments)/%.txt
 	@version=$$(sed -n '1s/^# Python //p' $<); \
