@@ -60,6 +60,7 @@ class BackwardCall(NamedTuple):
     The batch may be one part of a larger one. With limbs, an array of `exact_limbs.for_comoments`,
     there are neither dx nor dresidual, and the exact sums are written there and nothing else. With
     measures the sums are given, those of total values a channel; measures are the sums of abs(dz).
+    For float64 only the NumPy kernel takes given sums.
     """
 
     dy: AnyArray

@@ -63,10 +63,10 @@ def sums(rank: int, groups: Sequence[Any]) -> list[torch.Tensor]:
 def _pass(x: torch.Tensor, dy: torch.Tensor, layer: SyncBatchNorm, group: str) -> torch.Tensor:
     weight, bias = torch.ones(2, len(CHANNELS), dtype=torch.float64).requires_grad_().unbind()
     _, statistics = operators.FORWARD(
-        x, weight, bias, None, layer._layer, len(CHANNELS), GLOBAL, group, *LAW
+        x, weight, bias, None, None, layer._layer, len(CHANNELS), GLOBAL, group, *LAW
     )
     _, dgamma, dbeta, _ = operators.BACKWARD(
-        dy, x, None, weight, bias, statistics, layer._layer, GLOBAL, group, *LAW, [True] * 4
+        dy, x, None, weight, bias, None, statistics, layer._layer, GLOBAL, group, *LAW, [True] * 4
     )
     return torch.cat([statistics[:4], dgamma[None], dbeta[None]]).detach()
 
