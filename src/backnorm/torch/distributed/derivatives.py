@@ -8,15 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
 
 from backnorm.errors import NotSupportedError, RangeError
 from backnorm.torch.distributed import exchange, operators
 from backnorm.torch.distributed.parts import Law
 from backnorm.torch.distributed.second import SUMS, Part
 from backnorm.torch.engine import memory, schema
+from backnorm.torch.engine.derivatives import below_autograd
 from backnorm.torch.engine.formula import Steps, grad_through_activation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm.torch.engine.schema import Maybe, Tensors
 
 __all__: list[str] = []
@@ -122,13 +127,37 @@ def _of_second(*_: Any) -> None:
     raise NotSupportedError.third_synchronized()
 
 
+def _keep_nothing(ctx: Any, *_: Any) -> None:
+    ctx.set_materialize_grads(False)
+
+
+def _differentiable(operator: Any, keep: Any, gradient: Any) -> Callable[..., Any]:
+    """Return the operator as a node of autograd, which transforms of torch.func take too."""
+
+    class Node(_SingleLevelFunction):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            with below_autograd():
+                results = operator(*args)
+            keep(ctx, args, results)
+            return results
+
+        @staticmethod
+        def backward(ctx: Any, *outer: Maybe) -> Any:
+            return gradient(ctx, *outer)
+
+    def call(*args: Any) -> Any:
+        with enable_single_level_autograd_function():
+            return Node.apply(*args)  # type: ignore[attr-defined] # of its base in C++
+
+    return call
+
+
 schema.LIBRARY.impl("sync_batch_norm_second", _second, "CPU")
 torch.library.register_fake("backnorm::sync_batch_norm_second", _second_shapes, lib=schema.LIBRARY)
-for name, gradient, keep in (
-    ("sync_batch_norm", _of_forward, _keep_forward),
-    ("sync_batch_norm_backward", _of_backward, _keep_backward),
-    ("sync_batch_norm_second", _of_second, None),
+for name, operator, keep, gradient in (
+    ("sync_batch_norm", operators.FORWARD, _keep_forward, _of_forward),
+    ("sync_batch_norm_backward", operators.BACKWARD, _keep_backward, _of_backward),
+    ("sync_batch_norm_second", SECOND, _keep_nothing, _of_second),
 ):
-    torch.library.register_autograd(
-        f"backnorm::{name}", gradient, setup_context=keep, lib=schema.LIBRARY
-    )
+    schema.LIBRARY.impl(name, _differentiable(operator, keep, gradient), "Autograd")
