@@ -134,7 +134,7 @@ def _keep_nothing(ctx: Any, *_: Any) -> None:
 def _differentiable(operator: Any, keep: Any, gradient: Any) -> Callable[..., Any]:
     """Return the operator as a node of autograd, which transforms of torch.func take too."""
 
-    class Node(_SingleLevelFunction):
+    class _Synchronized(_SingleLevelFunction):
         @staticmethod
         def forward(ctx: Any, *args: Any) -> Any:
             with below_autograd():
@@ -148,7 +148,7 @@ def _differentiable(operator: Any, keep: Any, gradient: Any) -> Callable[..., An
 
     def call(*args: Any) -> Any:
         with enable_single_level_autograd_function():
-            return Node.apply(*args)  # type: ignore[attr-defined] # of its base in C++
+            return _Synchronized.apply(*args)  # type: ignore[attr-defined] # of its base in C++
 
     return call
 

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from backnorm.torch.engine.kernels import CallOptions
+    from backnorm.torch.engine.schema import Maybe
 
 __all__ = ["group_for", "move", "normalize", "of_function"]
-
-Maybe = torch.Tensor | None
 
 
 def group_for(x: torch.Tensor, group: ProcessGroup | None) -> str | None:
