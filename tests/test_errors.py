@@ -64,11 +64,11 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        NotSupportedError.second_synchronized(),
+        NotSupportedError.third_synchronized(),
         (
-            "SyncBatchNorm has no second derivative on several ranks. Its second derivative would "
-            "need sums over all ranks that it does not take. Differentiate once, or use a layer of "
-            "one process."
+            "SyncBatchNorm has no third derivative on several ranks. Its third derivative would "
+            "need sums over all ranks that it does not take. Differentiate twice, or use a layer "
+            "of one process."
         ),
     ),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -244,3 +245,56 @@ def test_many_parts() -> None:
     assert (mean == part.x[0, 0, 0]).all()
     assert not low.any()
     assert not var.any()
+
+
+def double_batch(name: str, activation: Activation) -> Whole:
+    """Values in float64 that no narrower dtype holds."""
+    b = batch("normal", activation, np.float64)
+    if name == "all scales":
+        rng = np.random.default_rng(8)
+        x, dy = (10.0 ** rng.uniform(-320, low, b.x.shape) for low in (150, 150))
+        return b._replace(x=np.copysign(x, b.x), dy=np.copysign(dy, b.dy))
+    return b._replace(x=b.x + 1e12)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
+@pytest.mark.parametrize("name", ["far from zero", "all scales"])
+def test_float64(name: str, activation: Activation) -> None:
+    """Sums of float64 are exact in their own limbs, for any cut."""
+    b = double_batch(name, activation)
+    want = correctly_rounded(b.x, b.dy)
+    rows = []
+    for cuts in ((), (2, 3)):
+        edges = (0, *cuts, len(b.x))
+        parts = [
+            Part(b, slice(*edge), "numpy", channels_last=False)
+            for edge in itertools.pairwise(edges)
+        ]
+        moments = exact_limbs.for_moments(5, double=True)
+        for part in parts:
+            part.add_moments(moments)
+        statistics = exact_limbs.statistics_of(moments, b.x.size // 5, EPS)
+        comoments = exact_limbs.for_comoments(5, activation, double=True)
+        for part in parts:
+            part.forward(statistics, b.x.size // 5)
+            limbs = np.zeros_like(comoments)
+            part.backward(statistics, b.x.size // 5, limbs=limbs)
+            comoments += limbs
+        rows.append([statistics, exact_limbs.sums_of(comoments, statistics, SLOPE)])
+    for got in zip(*rows, strict=True):
+        np.testing.assert_array_equal(*got)
+    np.testing.assert_array_equal(rows[0][0][0], want["mean"])
+    np.testing.assert_array_equal(rows[0][0][2], want["var"])
+    if activation == "identity":
+        np.testing.assert_array_equal(rows[0][1][1], want["dbeta"])
+        np.testing.assert_array_equal(rows[0][1][0], dgamma(b, statistics))
+
+
+def dgamma(b: Whole, statistics: Float64Array) -> list[float]:
+    """The gradient of each channel, of fractions."""
+    found = []
+    for c, (mean, low, _, inv_std) in enumerate(statistics.T.tolist()):
+        x, dy = ([Fraction(v) for v in a[:, c].ravel().tolist()] for a in (b.x, b.dy))
+        exact = Fraction(mean) + Fraction(low)
+        found.append(float(sum(g * (v - exact) for g, v in zip(dy, x, strict=True))) * inv_std)
+    return found

@@ -182,15 +182,15 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
-    def second_synchronized(cls) -> NotSupportedError:
-        """Return the error of differentiating the gradient of a layer on several ranks."""
+    def third_synchronized(cls) -> NotSupportedError:
+        """Return the error of differentiating a layer on several ranks three times."""
         return cls(
             "SyncBatchNorm",
-            "first derivatives",
-            "a second derivative",
-            "Its second derivative would need sums over all ranks that it does not take.",
-            "Differentiate once, or use a layer of one process.",
-            problem="SyncBatchNorm has no second derivative on several ranks.",
+            "first and second derivatives",
+            "a third derivative",
+            "Its third derivative would need sums over all ranks that it does not take.",
+            "Differentiate twice, or use a layer of one process.",
+            problem="SyncBatchNorm has no third derivative on several ranks.",
         )
 
     @classmethod

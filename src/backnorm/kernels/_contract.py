@@ -31,7 +31,8 @@ class ForwardCall(NamedTuple):
 
     The batch may be one part of a larger one. Then frozen statistics are those of total values a
     channel. With limbs, an array of `exact_limbs.for_moments`, the exact sums of x are written
-    there and nothing else; y is not used. threads is how many a framework lends, 0 for none.
+    there and nothing else; y is not used. Limbs of float64 are for the NumPy kernel only. threads
+    is how many a framework lends, 0 for none.
     """
 
     x: AnyArray
@@ -59,6 +60,7 @@ class BackwardCall(NamedTuple):
     The batch may be one part of a larger one. With limbs, an array of `exact_limbs.for_comoments`,
     there are neither dx nor dresidual, and the exact sums are written there and nothing else. With
     measures the sums are given, those of total values a channel; measures are the sums of abs(dz).
+    For float64 only the NumPy kernel takes given sums.
     """
 
     dy: AnyArray

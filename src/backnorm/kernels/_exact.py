@@ -12,15 +12,18 @@ import numpy as np
 
 from backnorm.kernels._exact_results import Comoments, store_comoments, store_moments
 from backnorm.kernels._fused import fused
-from backnorm.kernels._integers import products, values
-from backnorm.kernels._limbs import write_comoments, write_moments
+from backnorm.kernels._integers import products, values, wide_products, wide_values
+from backnorm.kernels._limbs import DOUBLE, scale_of, write_comoments, write_moments
 from backnorm.kernels._tree import tree_sum
 from backnorm.kernels.activations import ACTIVATIONS
 from backnorm.results import StatisticsRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backnorm._types import AnyArray, Float64Array
     from backnorm.kernels._contract import BackwardCall, ForwardCall
+    from backnorm.kernels._integers import IntegerSum
 
 __all__ = ["backward_channels", "forward_channels"]
 
@@ -37,8 +40,9 @@ def forward_channels(call: ForwardCall, channels: slice) -> None:
     """Compute y and the statistics of some channels."""
     x = call.x[:, channels]
     if call.limbs is not None:
-        single = x.astype(np.float32)
-        write_moments(values(single), products(single, single), call.limbs[channels])
+        add = _adder(call)
+        given = x.astype(add.dtype)
+        write_moments(add.values(given), add.products(given, given), call.limbs[channels])
         return
     if not call.frozen:
         store = _store_tree_statistics if x.dtype == np.float64 else _store_statistics
@@ -167,11 +171,13 @@ def _integer_sums(call: BackwardCall, channels: slice) -> Float64Array:
 
 def _sides_sums(call: BackwardCall, channels: slice) -> list[Comoments]:
     """Return the sums of dz, abs(dz) and dz*x, for both sides of an activation with a slope."""
-    outside, inside, above = _sides(call, channels)
-    x = call.x[:, channels].astype(np.float32)
+    dtype, values, products = _adder(call)
+    outside, inside, above = _sides(call, channels, dtype)
+    x = call.x[:, channels].astype(dtype)
+    none = np.zeros((), dtype)
     # An infinite x counts on its own side only.
-    below = x[:0] if above is None else np.where(above, np.float32(0), x)
-    x = x if above is None else np.where(above, x, np.float32(0))
+    below = x[:0] if above is None else np.where(above, none, x)
+    x = x if above is None else np.where(above, x, none)
     return [
         Comoments(*sides)
         for sides in zip(
@@ -183,20 +189,37 @@ def _sides_sums(call: BackwardCall, channels: slice) -> list[Comoments]:
     ]
 
 
-def _sides(call: BackwardCall, channels: slice) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+class _Adder(NamedTuple):
+    """How values of a dtype and their products are added as integers."""
+
+    dtype: Any
+    values: Callable[[AnyArray], list[IntegerSum]]
+    products: Callable[[AnyArray, AnyArray], list[IntegerSum]]
+
+
+def _adder(call: ForwardCall | BackwardCall) -> _Adder:
+    if call.limbs is not None and scale_of(call.limbs) is DOUBLE:
+        return _Adder(np.float64, wide_values, wide_products)
+    return _Adder(np.float32, values, products)
+
+
+def _sides(
+    call: BackwardCall, channels: slice, dtype: Any
+) -> tuple[AnyArray, AnyArray, AnyArray | None]:
     """Return dy where the activation's slope is negative_slope, and where it is 1; else 0.
 
     The third result tells where the slope is 1; None if the activation has no slope.
     """
-    dy = call.dy[:, channels].astype(np.float32)
+    dy = call.dy[:, channels].astype(dtype)
+    none = np.zeros((0, *dy.shape[1:]), dtype)
     if call.y is None:
-        return np.zeros((0, *dy.shape[1:]), np.float32), dy, None
+        return none, dy, None
     info, y = ACTIVATIONS[call.activation], call.y[:, channels]
     if not info.has_slope:
-        dz = info.grad_through(dy.astype(np.float64), y, 0.0).astype(np.float32)
-        return np.zeros((0, *dy.shape[1:]), np.float32), dz, None
-    inside = y > 0
-    return np.where(inside, np.float32(0), dy), np.where(inside, dy, np.float32(0)), inside
+        dz = info.grad_through(dy.astype(np.float64), y, 0.0).astype(dtype)
+        return none, dz, None
+    inside, zero = y > 0, np.zeros((), dtype)
+    return np.where(inside, zero, dy), np.where(inside, dy, zero), inside
 
 
 class _Gradient(NamedTuple):

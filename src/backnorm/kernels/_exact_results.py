@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from backnorm._types import Float64Array
 
 __all__ = ["Comoments", "store_comoments", "store_moments"]
-
-DENOMINATOR: Final = 1 << UNIT
 
 Sides = tuple[IntegerSum, IntegerSum]
 
@@ -35,27 +33,40 @@ class Comoments(NamedTuple):
 
 
 def store_moments(
-    sums: Iterable[tuple[IntegerSum, IntegerSum]], n: int, eps: float, rows: Float64Array
+    sums: Iterable[tuple[IntegerSum, IntegerSum]],
+    n: int,
+    eps: float,
+    rows: Float64Array,
+    unit: int = UNIT,
 ) -> None:
-    """Store the statistics of n values a channel, from the sums of x and of x*x."""
+    """Store the statistics of n values a channel, from the sums of x and of x*x.
+
+    The integers of the sums count 2^-unit.
+    """
+    one = 1 << unit
     for c, (first, second) in enumerate(sums):
         if not (first.is_finite and second.is_finite):
-            rows[:3, c] = first.rounded() / n, 0.0, np.nan
+            rows[:3, c] = first.rounded(one) / n, 0.0, np.nan
             continue
-        mean = quotient(first.integer, n * DENOMINATOR)
+        mean = quotient(first.integer, n * one)
         p, q = mean.as_integer_ratio()
-        low = quotient(first.integer * q - p * n * DENOMINATOR, q * n * DENOMINATOR)
-        square = n * second.integer * DENOMINATOR - first.integer * first.integer
-        rows[:3, c] = mean, low, quotient(square, n * n * DENOMINATOR * DENOMINATOR)
+        low = quotient(first.integer * q - p * n * one, q * n * one)
+        square = n * second.integer * one - first.integer * first.integer
+        rows[:3, c] = mean, low, quotient(square, n * n * one * one)
     rows[StatisticsRow.INV_STD] = 1.0 / np.sqrt(rows[StatisticsRow.VAR] + eps)
 
 
 def store_comoments(
-    sums: Iterable[Comoments], statistics: Float64Array, slope: float, rows: Float64Array
+    sums: Iterable[Comoments],
+    statistics: Float64Array,
+    slope: float,
+    rows: Float64Array,
+    unit: int = UNIT,
 ) -> None:
     """Store dgamma, dbeta and the sum of abs(dz), one row each."""
+    one = 1 << unit
     for c, channel in enumerate(sums):
-        plain, size, product = (_Combined(*sides, slope) for sides in channel)
+        plain, size, product = (_Combined(*sides, slope, one) for sides in channel)
         mean, low, _, inv_std = statistics[:, c]
         rows[0, c] = _centred(plain, product, float(mean), float(low)) * inv_std
         rows[1, c] = plain.rounded()
@@ -68,6 +79,7 @@ class _Combined(NamedTuple):
     inside: IntegerSum
     outside: IntegerSum
     slope: float
+    one: int
 
     def exact(self) -> Fraction | None:
         """Return the value; None if it is not finite."""
@@ -76,7 +88,7 @@ class _Combined(NamedTuple):
         whole = Fraction(self.inside.integer) + Fraction(self.outside.integer) * Fraction(
             self.slope
         )
-        return whole / DENOMINATOR
+        return whole / self.one
 
     def rounded(self) -> float:
         """Return the nearest float64."""

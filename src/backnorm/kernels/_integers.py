@@ -8,6 +8,7 @@ and its mantissa of 53 bits is added in two parts.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,13 +17,22 @@ import numpy as np
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
 
-__all__ = ["UNIT", "WIDE_UNIT", "IntegerSum", "products", "quotient", "values", "wide_moments"]
+__all__ = [
+    "UNIT",
+    "WIDE_UNIT",
+    "IntegerSum",
+    "products",
+    "quotient",
+    "values",
+    "wide_products",
+    "wide_values",
+]
 
 UNIT: Final = 298
 """An integer of `IntegerSum` counts 2^-298: the square of the smallest float32."""
 
 WIDE_UNIT: Final = 2148
-"""The integers of `wide_moments` count 2^-2148: the square of the smallest float64."""
+"""Integers of float64 values count 2^-2148: the square of the smallest float64."""
 
 SHIFT: Final = 149
 WIDE_SHIFT: Final = 1074
@@ -50,9 +60,9 @@ class IntegerSum(NamedTuple):
         """Whether all values were finite."""
         return self.special == 0.0
 
-    def rounded(self) -> float:
-        """Return the nearest float64."""
-        return quotient(self.integer, 1 << UNIT) if self.is_finite else self.special
+    def rounded(self, one: int = 1 << UNIT) -> float:
+        """Return the nearest float64, where 1 is an integer of `one`."""
+        return quotient(self.integer, one) if self.is_finite else self.special
 
 
 def values(x: AnyArray) -> list[IntegerSum]:
@@ -78,23 +88,31 @@ def products(x: AnyArray, y: AnyArray) -> list[IntegerSum]:
     return sums.totals()
 
 
-def wide_moments(x: AnyArray) -> list[tuple[IntegerSum, IntegerSum]]:
-    """Return the sums of x and of x*x of each channel, in units of 2^-WIDE_UNIT.
-
-    x has shape (outer, C, inner), float64. The second sum counts finite values only.
-    """
-    first, second = _Bins(x.shape[1], WIDE_SHIFT), _Bins(x.shape[1], 0)
-    none = np.zeros(1)
+def wide_values(x: AnyArray) -> list[IntegerSum]:
+    """Return the same as `values` of float64, in units of 2^-WIDE_UNIT."""
+    sums = _Bins(x.shape[1], WIDE_SHIFT)
     for part in _parts(x):
-        mantissa, exponent, special = _split_wide(part)
-        low, high = mantissa & ((1 << WIDE_HALF) - 1), mantissa >> WIDE_HALF
-        first.add(low, exponent, special)
-        first.add(high, exponent + WIDE_HALF, none)
-        for product, shift in ((low * low, 0), (2 * low * high, 27), (high * high, 54)):
-            rest = product & ((1 << HALF) - 1)
-            second.add(rest, 2 * exponent + shift, none)
-            second.add((product - rest) >> HALF, 2 * exponent + shift + HALF, none)
-    return list(zip(first.totals(), second.totals(), strict=True))
+        halves, exponent, special = _split_wide(part)
+        for half, up in halves:
+            sums.add(half, exponent + up, special)
+            special = np.zeros(1)
+    return sums.totals()
+
+
+def wide_products(x: AnyArray, y: AnyArray) -> list[IntegerSum]:
+    """Return the same as `products` of float64, in units of 2^-WIDE_UNIT."""
+    sums = _Bins(x.shape[1], 0)
+    none = np.zeros(1)
+    for a, b in zip(_parts(x), _parts(y), strict=True):
+        (of_a, e, special_a), (of_b, f, special_b) = _split_wide(a), _split_wide(b)
+        odd = (special_a != 0) | (special_b != 0)
+        sums.add(np.zeros_like(e), e, np.where(odd, a, 0.0) * np.where(odd, b, 0.0))
+        for (p, up_a), (q, up_b) in itertools.product(of_a, of_b):
+            product, exponent = np.where(odd, 0, p * q), e + f + up_a + up_b
+            low = product & ((1 << HALF) - 1)
+            sums.add(low, exponent, none)
+            sums.add((product - low) >> HALF, exponent + HALF, none)
+    return sums.totals()
 
 
 def quotient(numerator: int, denominator: int) -> float:
@@ -153,13 +171,16 @@ def _split(x: AnyArray) -> tuple[AnyArray, AnyArray, Float64Array]:
     return mantissa, np.where(finite, np.maximum(exponent, 1) - 1, 0), special
 
 
-def _split_wide(x: AnyArray) -> tuple[AnyArray, AnyArray, Float64Array]:
-    """Return the same of float64 values."""
+def _split_wide(
+    x: AnyArray,
+) -> tuple[list[tuple[AnyArray, int]], AnyArray, Float64Array]:
+    """Return the same of float64 values; a mantissa as two parts, each with its exponent."""
     bits = np.ascontiguousarray(x).view(np.uint64)
     exponent = ((bits >> np.uint64(52)) & np.uint64(2047)).astype(np.int64)
     fraction = (bits & np.uint64((1 << 52) - 1)).astype(np.int64)
     finite = exponent < 2047  # noqa: PLR2004 - the exponent of infinity and NaN
     mantissa = np.where(exponent > 0, fraction | (1 << 52), fraction)
     mantissa = np.where(finite, np.where(bits >> np.uint64(63), -mantissa, mantissa), 0)
+    halves = [(mantissa & ((1 << WIDE_HALF) - 1), 0), (mantissa >> WIDE_HALF, WIDE_HALF)]
     special = np.where(finite, 0.0, x)
-    return mantissa, np.where(finite, np.maximum(exponent, 1) - 1, 0), special
+    return halves, np.where(finite, np.maximum(exponent, 1) - 1, 0), special

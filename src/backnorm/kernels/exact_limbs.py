@@ -2,7 +2,8 @@
 
 The kernels write the limbs of a part (`_contract`). Limbs of all parts are added as integers, in
 any order and by anyone. From the totals follow the statistics and the sums of the whole batch, with
-the bits of one call on the whole batch.
+the bits of one call on the whole batch. Limbs of float64 are others, and many more; only the NumPy
+kernel writes them.
 """
 
 from __future__ import annotations
@@ -13,32 +14,38 @@ import numpy as np
 
 from backnorm.kernels import native_kernel
 from backnorm.kernels._exact_results import store_comoments, store_moments
-from backnorm.kernels._limbs import COMOMENT_LIMBS, MOMENT_LIMBS, read_comoments, read_moments
+from backnorm.kernels._limbs import DOUBLE, SINGLE, read_comoments, read_moments, scale_of
 from backnorm.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Float64Array, Int64Array
 
-__all__ = ["for_comoments", "for_moments", "statistics_of", "sums_of"]
+__all__ = ["are_double", "for_comoments", "for_moments", "statistics_of", "sums_of"]
 
 
-def for_moments(channels: int) -> Int64Array:
-    """Return limbs of no values, for the forward pass."""
-    return np.zeros((channels, MOMENT_LIMBS), np.int64)
+def for_moments(channels: int, *, double: bool = False) -> Int64Array:
+    """Return limbs of no values, for the forward pass; with double for those of float64."""
+    return np.zeros((channels, (DOUBLE if double else SINGLE).moment_limbs), np.int64)
 
 
-def for_comoments(channels: int, activation: Activation) -> Int64Array:
-    """Return limbs of no values, for the backward pass."""
+def for_comoments(channels: int, activation: Activation, *, double: bool = False) -> Int64Array:
+    """Return limbs of no values, for the backward pass; with double for those of float64."""
     sides = 2 if ACTIVATIONS[activation].has_slope else 1
-    return np.zeros((channels, sides, COMOMENT_LIMBS), np.int64)
+    return np.zeros((channels, sides, (DOUBLE if double else SINGLE).comoment_limbs), np.int64)
+
+
+def are_double(limbs: Int64Array) -> bool:
+    """Whether limbs are those of float64."""
+    return scale_of(limbs) is DOUBLE
 
 
 def statistics_of(limbs: Int64Array, n: int, eps: float, *, native: bool = True) -> Float64Array:
     """Return the statistics of n values a channel, rows as in `StatisticsRow`."""
     rows = np.empty((4, len(limbs)))
+    native = native and not are_double(limbs)
     if not (native and native_kernel.limb_statistics(limbs, n, eps, rows)):
         with np.errstate(all="ignore"):
-            store_moments(read_moments(limbs), n, eps, rows)
+            store_moments(read_moments(limbs), n, eps, rows, scale_of(limbs).unit)
     return rows
 
 
@@ -47,7 +54,8 @@ def sums_of(
 ) -> Float64Array:
     """Return dgamma, dbeta and the sum of abs(dz), shape (3, C)."""
     rows = np.empty((3, len(limbs)))
+    native = native and not are_double(limbs)
     if not (native and native_kernel.limb_sums(limbs, statistics, slope, rows)):
         with np.errstate(all="ignore"):
-            store_comoments(read_comoments(limbs), statistics, slope, rows)
+            store_comoments(read_comoments(limbs), statistics, slope, rows, scale_of(limbs).unit)
     return rows

@@ -14,7 +14,8 @@ from backnorm.kernels._integers import (
     products,
     quotient,
     values,
-    wide_moments,
+    wide_products,
+    wide_values,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def exact_moments(x: AnyArray, *, native: bool = True) -> list[ExactMoments]:
 def _summed(x: AnyArray) -> list[tuple[int, int, float]]:
     """Take the sums in NumPy."""
     if x.dtype == np.float64:
-        sums, up = wide_moments(x), 0
+        sums, up = list(zip(wide_values(x), wide_products(x, x), strict=True)), 0
     else:
         single = x.astype(np.float32)
         sums = list(zip(values(single), products(single, single), strict=True))

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from backnorm.kernels import native_kernel
-from backnorm.kernels._integers import UNIT
-from backnorm.kernels._limbs import BITS, PRODUCT_LIMBS, VALUE_LIMBS, VALUE_UNIT
+from backnorm.kernels._limbs import BITS, SINGLE
 
 if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array, Int64Array
@@ -38,8 +37,9 @@ ROOM: Final = 8
 """Bits above the number of usual values: batches vary. Twice as many of products."""
 MOST_EXPONENT: Final = 130
 
-_VALUES: Final = (VALUE_LIMBS, -VALUE_UNIT, NARROW[0])
-_PRODUCTS: Final = (PRODUCT_LIMBS, -UNIT, NARROW[1])
+VALUE_LIMBS: Final = SINGLE.value_limbs
+_VALUES: Final = (VALUE_LIMBS, -SINGLE.value_unit, NARROW[0])
+_PRODUCTS: Final = (SINGLE.product_limbs, -SINGLE.unit, NARROW[1])
 MOMENTS: Final = np.array([(0, *_VALUES), (VALUE_LIMBS, *_PRODUCTS)], np.int64)
 """Where the sums stand among the limbs, and in how many limbs of which unit; see SumPlace."""
 COMOMENTS: Final = np.array(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import distributed
 
 from backnorm.torch import SyncBatchNorm, batch_norm
-from backnorm.torch.distributed.windows import remember, windows_of
+from backnorm.torch.distributed.windows import remember, remember_agreement, windows_of
 from with_torch.distributed.counting import counting_group
 
 if TYPE_CHECKING:
@@ -43,9 +44,22 @@ def wrong_axes(rank: int) -> None:
     SyncBatchNorm(3)(batch(rank).flatten() if rank else batch(rank))
 
 
-def float64(rank: int) -> None:
-    """One rank has float64."""
-    SyncBatchNorm(3)(batch(rank, dtype=(torch.float32, torch.float64)[rank]))
+def integers(rank: int) -> None:
+    """One rank has integers."""
+    SyncBatchNorm(3)(batch(rank, dtype=(torch.float32, torch.int64)[rank]))
+
+
+def wrong_mask(rank: int) -> None:
+    """One rank has a mask of another shape."""
+    SyncBatchNorm(3)(batch(rank), mask=torch.ones(4, 5 - rank, dtype=torch.bool))
+
+
+def wrong_weight(rank: int) -> None:
+    """One rank has a weight for another number of channels."""
+    group, weight = distributed.group.WORLD, torch.ones(3 - rank)
+    batch_norm(
+        batch(rank), torch.zeros(3), torch.ones(3), weight, training=True, process_group=group
+    )
 
 
 def other_residual(rank: int) -> None:
@@ -78,12 +92,33 @@ def no_value(rank: int) -> None:
     SyncBatchNorm(3)(batch(rank)[:0])
 
 
-def second_derivative(rank: int) -> None:
-    """A gradient is differentiated again."""
+def lost_before_second(rank: int) -> None:
+    """The memory of one rank's input was freed before a gradient is differentiated again."""
     x = batch(rank).requires_grad_()
     y = SyncBatchNorm(3)(x)
     (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
-    dx.sum().backward()
+    if rank:
+        freed(x.detach())
+    dx.square().sum().backward()
+
+
+def third_derivative(rank: int) -> None:
+    """The gradient of a gradient is differentiated again."""
+    x = batch(rank).requires_grad_()
+    value = SyncBatchNorm(3)(x).square().sum()
+    for _ in range(2):
+        (dx,) = torch.autograd.grad(value, x, create_graph=True)
+        value = dx.square().sum()
+    value.backward()
+
+
+def cut_gradient(rank: int) -> None:
+    """A gradient through the mean alone is differentiated again."""
+    x = batch(rank).requires_grad_()
+    layer = SyncBatchNorm(3)
+    layer.through = "mean"
+    (dx,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    dx.square().sum().backward()
 
 
 def other_device(_rank: int) -> None:
@@ -95,13 +130,17 @@ CASES: tuple[Callable[[int], None], ...] = (
     other_channels,
     wrong_input,
     wrong_axes,
-    float64,
+    integers,
+    wrong_mask,
+    wrong_weight,
     other_residual,
     lost_input,
     lost_before_backward,
     one_value,
     no_value,
-    second_derivative,
+    lost_before_second,
+    third_derivative,
+    cut_gradient,
     other_device,
 )
 
@@ -159,7 +198,7 @@ def repeats(rank: int) -> list[tuple[list[int], bool]]:
         if change is not None and rank:
             layer = change(layer)
             layer.process_group = group
-        layer._agreed = group.group_name
+        remember_agreement(layer._layer, group.group_name)
         x = [batch(k) * scales[k] for k in range(2)]
         y = layer(x[rank])
         whole = batch_norm(torch.cat(x), None, None, training=True, sums="exact")

@@ -28,13 +28,18 @@ WANTED = {
     + ("RankError: num_features must be the same on every rank, got 4 here",),
     "wrong_input": (ELSEWHERE, "ShapeError: x must have 3 channels, got 4."),
     "wrong_axes": (ELSEWHERE, "ShapeError: input must have 2 to 8 axes, got shape (60,)."),
-    "float64": (ELSEWHERE, "DtypeError: input must have one of the dtypes torch.float16"),
+    "integers": (ELSEWHERE, "DtypeError: input must have one of the dtypes torch.float16"),
+    "wrong_mask": (ELSEWHERE, "ShapeError: mask must have shape (4, 5), that of x"),
+    "wrong_weight": (ELSEWHERE, "ShapeError: weight must have shape (3,), got (2,)."),
     "other_residual": (ELSEWHERE, "ShapeError: residual must have the shape of input"),
     "lost_input": (ELSEWHERE, "StorageError: "),
     "lost_before_backward": (ELSEWHERE, "StorageError: "),
     "one_value": ("RangeError: input must have two values a channel or more",) * 2,
     "no_value": ("RangeError: input must have two values a channel or more",) * 2,
-    "second_derivative": ("NotSupportedError: SyncBatchNorm has no second derivative",) * 2,
+    "lost_before_second": (ELSEWHERE, "StorageError: "),
+    "third_derivative": ("NotSupportedError: SyncBatchNorm has no third derivative",) * 2,
+    "cut_gradient": ("RangeError: through must be 'both' where the gradient is differentiated",)
+    * 2,
     "other_device": ("NotSupportedError: SyncBatchNorm of backnorm.torch cannot",) * 2,
 }
 """The error of each rank, in the order of ranks."""

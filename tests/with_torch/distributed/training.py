@@ -65,6 +65,7 @@ def checked(rank: int) -> dict[str, str]:
         weight,
         bias,
         None,
+        None,
         torch.tensor(0),
         4,
         False,

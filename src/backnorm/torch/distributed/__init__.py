@@ -1,6 +1,6 @@
 """Batch normalization over several processes, on torch.distributed: the same bits for any number.
 
-Nothing below knows this package.
+`engine.functional` and the module `SyncBatchNorm` call `passes`. Nothing below them knows it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A message begins with four numbers: how many values a rank has, whether it has failed or needs more
 space, and what tells whether all ranks have the same windows. Then come the limbs in their windows.
 So an exception of one rank is known to all of them in the collective in which they wait for it
-anyway. Where a sum does not fit its window all ranks repeat the collective with the whole limbs.
+anyway. Where a sum does not fit its window all ranks repeat the collective with the whole limbs;
+with those of float64 if one of them has float64.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from backnorm.kernels import exact_windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm._types import Int64Array
+    from backnorm._types import AnyArray, Int64Array
     from backnorm.kernels.exact_windows import Window
 
-__all__ = ["Total", "add_up", "agree"]
+__all__ = ["ALONE", "Total", "add_floats", "add_up", "agree"]
+
+ALONE: Final = ""
+"""The name of a group of this process only, in which there are no collectives."""
 
 HEAD: Final = 4
-FAILED: Final = 1 << 32
-"""In the second number; one rank that needs more space counts 1."""
+DOUBLE: Final = 1 << 20
+FAILED: Final = 1 << 40
+"""In the second number; one rank that needs more space counts 1, one with float64 DOUBLE more."""
 
 
 class Total(NamedTuple):
@@ -49,18 +54,20 @@ class Total(NamedTuple):
 
 
 def add_up(
-    own: Int64Array,
+    empty: Callable[[bool], Int64Array],
     places: Int64Array,
     window: Window | None,
     write: Callable[[Int64Array], int],
     group: str,
+    *,
+    double: bool,
 ) -> Total:
     """Add limbs over all ranks of a group.
 
     Parameters
     ----------
-    own
-        Limbs of no values.
+    empty
+        Returns limbs of no values, of float64 if its argument is True.
     places
         Where the sums stand among them.
     window
@@ -70,7 +77,10 @@ def add_up(
         it raises an exception, every rank raises one.
     group
         The group's name.
+    double
+        Whether this rank has float64.
     """
+    own = empty(double)
     rows = own.reshape(-1, own.shape[-1])
     message = np.zeros(HEAD + len(rows) * exact_windows.size_of(places), np.int64)
     failure: Exception | None = None
@@ -79,7 +89,10 @@ def add_up(
     except Exception as error:  # noqa: BLE001 - raised again when all ranks know of it
         message[1], failure = FAILED, error
     else:
-        _fill(message, rows, window)
+        if double:
+            message[1] = DOUBLE + 1
+        else:
+            _fill(message, rows, window)
     _all_reduce(message, group)
     if failure is not None:
         raise failure
@@ -90,6 +103,9 @@ def add_up(
         return Total(
             own, exact_windows.widened(narrow, window, rows).reshape(own.shape), int(message[0])
         )
+    if message[1] >= DOUBLE and not double:
+        own = empty(True)
+        write(own)
     limbs = own.copy()
     _all_reduce(limbs, group)
     return Total(own, limbs, int(message[0]))
@@ -107,9 +123,30 @@ def _fill(message: Int64Array, rows: Int64Array, window: Window | None) -> None:
 
 def _fit(message: Int64Array, group: str) -> bool:
     """Whether all ranks have sent their sums, in the same windows: every rank finds the same."""
-    ranks = distributed.get_world_size(_group(group))
+    ranks = 1 if group == ALONE else distributed.get_world_size(_group(group))
     _, needs_space, first, second = map(int, message[:HEAD])
     return needs_space == 0 and ranks * second == first * first
+
+
+def add_floats(
+    compute: Callable[[], torch.Tensor], shape: tuple[int, int], group: str
+) -> torch.Tensor:
+    """Return the sum over all ranks of what compute returns: float64 of that shape.
+
+    If it raises an exception, every rank raises one.
+    """
+    message = torch.zeros(1 + shape[0] * shape[1], dtype=torch.float64)
+    failure: Exception | None = None
+    try:
+        message[1:] = compute().reshape(-1)
+    except Exception as error:  # noqa: BLE001 - raised again when all ranks know of it
+        message[0], failure = 1.0, error
+    _all_reduce(message.numpy(), group)
+    if failure is not None:
+        raise failure
+    if message[0]:
+        raise RankError.failed_elsewhere(int(message[0]))
+    return message[1:].reshape(shape)
 
 
 def agree(channels: int, group: str) -> None:
@@ -124,7 +161,9 @@ def agree(channels: int, group: str) -> None:
         raise RankError.channels(channels, least, most)
 
 
-def _all_reduce(message: Int64Array, group: str, operation: str = "SUM") -> None:
+def _all_reduce(message: AnyArray, group: str, operation: str = "SUM") -> None:
+    if group == ALONE:
+        return
     op = getattr(distributed.ReduceOp, operation)
     distributed.all_reduce(torch.from_numpy(message), op=op, group=_group(group))
 

@@ -12,9 +12,9 @@ from torch.nn.utils.parametrize import is_parametrized
 from backnorm import _check
 from backnorm.errors import NotSupportedError
 from backnorm.kernels import activations
-from backnorm.results import StatisticsRow
-from backnorm.torch.distributed import exchange, operators, windows
-from backnorm.torch.engine import modules, operator, tools
+from backnorm.torch.distributed import passes, windows
+from backnorm.torch.distributed.parts import Law
+from backnorm.torch.engine import modules, tools
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -49,8 +49,8 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
 
     Notes
     -----
-    Source: docs/distributed.md. Input of float16, bfloat16 or float32; ranks may have different
-    ones, and different memory formats.
+    Source: docs/distributed.md. Input of float16, bfloat16, float32 or float64; ranks may have
+    different ones, and different memory formats. Sums of float64 take much longer.
     Cost: one all_reduce in the forward pass and one in the backward pass, of 48 and 64 bytes a
     channel; one more in the first pass, and for batches whose sums are far from those of the pass
     before. None in evaluation, or in a group of one rank.
@@ -103,65 +103,51 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         self,
         input: torch.Tensor,  # noqa: A002 - the name in torch.nn
         residual: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return y, with the residual added before the activation."""
+        """Return y of what counts, with the residual added before the activation."""
         if tools.is_traced(input):
-            return tools.call_in_graph(self, input, residual)  # type: ignore[no-any-return]
-        group = self._group() if self.training else None
+            return tools.call_in_graph(self, input, residual, mask)  # type: ignore[no-any-return]
+        group = passes.group_for(input, self._group()) if self.training else None
         if group is None:
             return self._normalize(
                 input,
                 activation=self.activation,
                 negative_slope=self.negative_slope,
                 residual=residual,
+                mask=mask,
             )
-        return self._synchronized(input, residual, group)
+        return self._synchronized(input, residual, mask, group)
 
-    def _group(self) -> str | None:
-        """Return the name of the group; None if there is one rank only."""
+    def _group(self) -> ProcessGroup | None:
         if not (distributed.is_available() and distributed.is_initialized()):
             return None
-        group = distributed.group.WORLD if self.process_group is None else self.process_group
-        if group is None or distributed.get_world_size(group) == 1:
-            return None
-        return group.group_name
+        return distributed.group.WORLD if self.process_group is None else self.process_group
 
     def _synchronized(
-        self, x: torch.Tensor, residual: torch.Tensor | None, group: str
+        self,
+        x: torch.Tensor,
+        residual: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        group: str,
     ) -> torch.Tensor:
-        if not x.is_cpu:
-            raise NotSupportedError.other_device(str(x.device))
-        if not torch.compiler.is_compiling() and vars(self).get("_agreed") != group:
-            exchange.agree(self.num_features, group)
-            self._agreed = group
-        y: torch.Tensor
-        y, statistics = operators.FORWARD(
+        y, statistics = passes.normalize(
             x,
-            self.weight,
-            self.bias,
+            (self.weight, self.bias),
             residual,
+            mask,
             self._layer,
             self.num_features,
-            self.reduce_parameters,
             group,
-            self.eps,
-            self.activation,
-            self.negative_slope,
-            self.through,
+            Law(self.eps, self.activation, self.negative_slope, self.through),
+            reduce_parameters=self.reduce_parameters,
         )
         if self.track_running_stats:
             momentum = self._count(self.momentum)
-            self._update(statistics, 0.0 if momentum is None else momentum)
+            if self.running_mean is not None and self.running_var is not None:
+                momentum = 0.0 if momentum is None else momentum
+                passes.move(self.running_mean, self.running_var, statistics, momentum)
         return y
-
-    def _update(self, statistics: torch.Tensor, momentum: float) -> None:
-        """Move the running statistics, bitwise as the engine does in one process."""
-        if self.running_mean is None or self.running_var is None:
-            return
-        n = statistics[operators.N_ROW]
-        operator.move(self.running_mean, statistics[StatisticsRow.MEAN], momentum)
-        unbiased = statistics[StatisticsRow.VAR] * (n / (n - 1))
-        operator.move(self.running_var, unbiased, momentum)
 
     def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - as in torch.nn
         nn.SyncBatchNorm._check_input_dim(self, input)  # type: ignore[arg-type]
@@ -180,8 +166,7 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: not what belongs to this process."""
         state: dict[str, Any] = dict(vars(self))
-        for name in ("_agreed", "_layer"):
-            state.pop(name, None)
+        state.pop("_layer", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

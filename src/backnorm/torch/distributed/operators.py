@@ -1,7 +1,8 @@
 """The registered operators backnorm::sync_batch_norm and its gradient, each with one collective.
 
 torch.compile, DDP and checkpointing see one functional operator a pass. The statistics that it
-returns have a fifth row: how many values each channel has on all ranks.
+returns have a fifth row: how many values each channel has on all ranks. A mask is applied inside,
+so that no shape depends on it.
 """
 
 from __future__ import annotations
@@ -11,31 +12,30 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from backnorm.errors import DtypeError, NotSupportedError, RangeError, ShapeError
+from backnorm.errors import DtypeError, RangeError, ShapeError
 from backnorm.kernels import exact_limbs, exact_windows
 from backnorm.torch.distributed import exchange, parts
 from backnorm.torch.distributed.parts import Law
 from backnorm.torch.distributed.windows import remember, windows_of
-from backnorm.torch.engine import backends, kernels, memory, schema
-from backnorm.torch.engine.functional import MOST_AXES
+from backnorm.torch.engine import backends, kernels, masked, memory, schema
 
 if TYPE_CHECKING:
     from backnorm._types import Int64Array
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__ = ["FORWARD", "N_ROW"]
+__all__ = ["BACKWARD", "FORWARD", "LAW", "N_ROW", "between_zeros", "counting"]
 
 LAW: Final = "float eps, str activation, float negative_slope, str through"
 N_ROW: Final = 4
 
 schema.LIBRARY.define(
-    "sync_batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, Tensor layer,"
-    f" int channels, bool reduce_parameters, str group, {LAW}) -> (Tensor, Tensor)"
+    "sync_batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, Tensor? mask,"
+    f" Tensor layer, int channels, bool reduce_parameters, str group, {LAW}) -> (Tensor, Tensor)"
 )
 schema.LIBRARY.define(
     "sync_batch_norm_backward(Tensor dy, Tensor x, Tensor? y, Tensor? weight, Tensor? bias,"
-    f" Tensor statistics, Tensor layer, bool reduce_parameters, str group, {LAW}, bool[4] wanted)"
-    " -> (Tensor, Tensor, Tensor, Tensor)"
+    " Tensor? mask, Tensor statistics, Tensor layer, bool reduce_parameters, str group,"
+    f" {LAW}, bool[4] wanted) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
 FORWARD: Final = torch.ops.backnorm.sync_batch_norm.default
@@ -47,6 +47,7 @@ def _forward(
     weight: Maybe,
     bias: Maybe,
     residual: Maybe,
+    mask: Maybe,
     layer: torch.Tensor,
     channels: int,
     reduce_parameters: bool,  # noqa: ARG001 - for the gradient
@@ -54,37 +55,55 @@ def _forward(
     *scalars: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     law = Law(*scalars)
+    own: list[Any] = []
 
     def write(limbs: Int64Array) -> int:
-        _check(x, residual, channels)
-        memory.check({"input": x, "weight": weight, "bias": bias, "residual": residual})
-        parts.write_moments(x, limbs)
-        return parts.count(x)
+        _check(x, residual, mask, channels)
+        _check_parameters(weight, bias, channels)
+        named = {"input": x, "weight": weight, "bias": bias, "residual": residual, "mask": mask}
+        memory.check(named)
+        given, _ = own[:] = counting((x, residual), mask)
+        parts.write_moments(given, limbs)
+        return parts.count(given)
 
-    window = windows_of(layer, "forward")
-    own = exact_limbs.for_moments(channels)
-    total = exchange.add_up(own, exact_windows.MOMENTS, window, write, group)
+    total = exchange.add_up(
+        lambda double: exact_limbs.for_moments(channels, double=double),
+        exact_windows.MOMENTS,
+        windows_of(layer, "forward"),
+        write,
+        group,
+        double=x.dtype == torch.float64,
+    )
     if total.n < 2:  # noqa: PLR2004 - of one value there is no unbiased variance
         raise RangeError.one_value_on_all_ranks(total.n)
     statistics = exact_limbs.statistics_of(total.limbs, total.n, law.eps)
     remember(layer, "forward", exact_windows.for_moments(statistics, total.n))
-    y = _empty_like(x)
-    parts.normalize(x, y, residual, (weight, bias), statistics, total.n, law)
+    given, added = own
+    y = _empty_like(given)
+    parts.normalize(given, y, added, (weight, bias), statistics, total.n, law)
     rows = np.concatenate([statistics, np.full((1, channels), float(total.n))])
-    return y, torch.from_numpy(rows)
+    return between_zeros(y, x, mask), torch.from_numpy(rows)
 
 
-def _check(x: torch.Tensor, residual: Maybe, channels: int) -> None:
+def _check(x: torch.Tensor, residual: Maybe, mask: Maybe, channels: int) -> None:
     if x.dtype not in parts.DTYPES:
         raise DtypeError.not_synchronized(str(x.dtype), [str(dtype) for dtype in parts.DTYPES])
-    if not 2 <= x.dim() <= MOST_AXES:  # noqa: PLR2004 - (N, C)
-        raise ShapeError.axes_of_batch(x.shape, MOST_AXES)
+    if not 2 <= x.dim() <= kernels.MOST_AXES:  # noqa: PLR2004 - (N, C)
+        raise ShapeError.axes_of_batch(x.shape, kernels.MOST_AXES)
     if x.shape[1] != channels:
         raise ShapeError.features(x.shape[1], channels, 1)
     if residual is not None and residual.shape != x.shape:
         raise ShapeError.same_as("residual", residual.shape, "input", x.shape)
     if residual is not None and residual.dtype != x.dtype:
         raise DtypeError.same_as("residual", residual.dtype, "input", x.dtype)
+    if mask is not None:
+        masked.check(mask, x)
+
+
+def _check_parameters(weight: Maybe, bias: Maybe, channels: int) -> None:
+    for name, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and parameter.shape != (channels,):
+            raise ShapeError.per_channel(name, parameter.shape, channels, 1)
 
 
 def _backward(
@@ -93,6 +112,7 @@ def _backward(
     y: Maybe,
     weight: Maybe,
     bias: Maybe,
+    mask: Maybe,
     statistics: torch.Tensor,
     layer: torch.Tensor,
     reduce_parameters: bool,
@@ -103,25 +123,49 @@ def _backward(
     law, rows = Law(*options), statistics.numpy()
     channels, n = rows.shape[1], int(rows[N_ROW, 0])
     rows = rows[:N_ROW]
+    own: list[Any] = []
 
     def write(limbs: Int64Array) -> int:
-        memory.check({"dy": dy, "input": x, "output": y, "weight": weight})
-        parts.write_comoments(dy, x, y, limbs, law)
+        memory.check({"dy": dy, "input": x, "output": y, "weight": weight, "mask": mask})
+        own_dy, own_x, own_y = own[:] = counting((dy, x, y), mask)
+        parts.write_comoments(own_dy, own_x, own_y, limbs, law)
         return 0
 
-    limbs = exact_limbs.for_comoments(channels, law.activation)
-    window = windows_of(layer, "backward")
-    total = exchange.add_up(limbs, exact_windows.COMOMENTS, window, write, group)
+    total = exchange.add_up(
+        lambda double: exact_limbs.for_comoments(channels, law.activation, double=double),
+        exact_windows.COMOMENTS,
+        windows_of(layer, "backward"),
+        write,
+        group,
+        double=x.dtype == torch.float64,
+    )
     sums = exact_limbs.sums_of(total.limbs, rows, law.negative_slope)
-    remember(layer, "backward", exact_windows.for_comoments(rows, sums, n, limbs.shape[1]))
-    own = sums
+    remember(layer, "backward", exact_windows.for_comoments(rows, sums, n, total.own.shape[1]))
+    of_rank = sums
     if not reduce_parameters:
-        own = exact_limbs.sums_of(total.own, rows, law.negative_slope)
-    dx, dresidual = (_empty_like(x, dy) if wanted[k] else None for k in (0, 3))
-    parts.store_gradients(dy, x, y, (dx, dresidual), weight, rows, sums, n, law)
-    dweight = None if weight is None or not wanted[1] else torch.from_numpy(own[0]).to(weight.dtype)
-    dbias = None if bias is None or not wanted[2] else torch.from_numpy(own[1]).to(bias.dtype)
+        of_rank = exact_limbs.sums_of(total.own, rows, law.negative_slope)
+    own_dy, own_x, own_y = own
+    of_x, of_residual = (_empty_like(own_x, own_dy) if wanted[k] else None for k in (0, 3))
+    results = (of_x, of_residual)
+    parts.store_gradients(own_dy, own_x, own_y, results, weight, rows, sums, n, law)
+    dx, dresidual = (None if g is None else between_zeros(g, x, mask, dy) for g in results)
+    dweight, dbias = (
+        None if like is None or not asked else torch.from_numpy(row).to(like.dtype)
+        for like, asked, row in zip((weight, bias), wanted[1:3], of_rank[:2], strict=True)
+    )
     return schema.as_promised((dx, dweight, dbias, dresidual), x)
+
+
+def counting(tensors: tuple[Maybe, ...], mask: Maybe) -> list[Any]:
+    """Return what counts of tensors: shape (count, C) with a mask."""
+    return [t if t is None or mask is None else masked.gather(t, mask) for t in tensors]
+
+
+def between_zeros(
+    values: torch.Tensor, x: torch.Tensor, mask: Maybe, dy: Maybe = None
+) -> torch.Tensor:
+    """Return results of what counts in the shape of x, and 0 elsewhere."""
+    return values if mask is None else masked.spread(values, _shape_like(x, dy), mask)
 
 
 def _empty_like(x: torch.Tensor, dy: Maybe = None) -> torch.Tensor:
@@ -139,6 +183,7 @@ def _forward_shapes(
     _weight: Any,
     _bias: Any,
     _residual: Any,
+    _mask: Any,
     _layer: Any,
     channels: int,
     *_: Any,
@@ -163,35 +208,9 @@ def _backward_shapes(
     return (of_x[0], *of_parameters, of_x[1])
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, weight, bias, _, layer, _, *ctx.scalars = inputs
-    y, statistics = output
-    law = Law(*ctx.scalars[2:])
-    ctx.mark_non_differentiable(statistics)
-    ctx.set_materialize_grads(False)
-    kept = None if law.activation == "identity" else y
-    ctx.save_for_backward(x, kept, weight, bias, statistics, layer)
-
-
-def _gradients(ctx: Any, dy: Maybe, _: Any) -> tuple[Any, ...]:
-    if dy is None:
-        return (None,) * 12
-    needs = ctx.needs_input_grad
-    wanted = [needs[0], needs[1], needs[2], needs[3]]
-    gradients = BACKWARD(dy, *ctx.saved_tensors, *ctx.scalars, wanted)
-    given = [g if asked else None for g, asked in zip(gradients, wanted, strict=True)]
-    return (*given, *(None,) * 8)
-
-
-def _no_second(*_: Any) -> None:
-    raise NotSupportedError.second_synchronized()
-
-
 schema.LIBRARY.impl("sync_batch_norm", _forward, "CPU")
 schema.LIBRARY.impl("sync_batch_norm_backward", _backward, "CPU")
-for name, shapes, gradient, keep in (
-    ("backnorm::sync_batch_norm", _forward_shapes, _gradients, _keep),
-    ("backnorm::sync_batch_norm_backward", _backward_shapes, _no_second, None),
-):
-    torch.library.register_fake(name, shapes, lib=schema.LIBRARY)
-    torch.library.register_autograd(name, gradient, setup_context=keep, lib=schema.LIBRARY)
+torch.library.register_fake("backnorm::sync_batch_norm", _forward_shapes, lib=schema.LIBRARY)
+torch.library.register_fake(
+    "backnorm::sync_batch_norm_backward", _backward_shapes, lib=schema.LIBRARY
+)

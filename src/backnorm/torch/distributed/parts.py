@@ -10,13 +10,15 @@ import torch
 
 from backnorm import kernels
 from backnorm._layout import arrange, layout_of
-from backnorm.kernels import native_kernel
+from backnorm.kernels import exact_limbs, native_kernel
 from backnorm.kernels._contract import BackwardCall, ForwardCall
 from backnorm.torch.engine import memory
 
 if TYPE_CHECKING:
     from backnorm._layout import Layout
     from backnorm._types import Activation, AnyArray, Float64Array, Int64Array, Through
+    from backnorm.kernels._contract import Kernel
+    from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = [
     "DTYPES",
@@ -28,11 +30,11 @@ __all__ = [
     "write_moments",
 ]
 
-DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
-"""Of which exact sums are integers."""
+DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # bfloat16 as its bits, for which the native kernel takes them.
 NUMPY: Final[dict[torch.dtype, np.dtype[Any]]] = {
+    torch.float64: np.dtype(np.float64),
     torch.float32: np.dtype(np.float32),
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: np.dtype(np.uint16),
@@ -57,6 +59,11 @@ class Law(NamedTuple):
     negative_slope: float
     through: Through
 
+    @classmethod
+    def of(cls, options: CallOptions) -> Law:
+        """Return what the options of a call say of it."""
+        return cls(options.eps, options.activation, options.negative_slope, options.through)
+
 
 def count(x: torch.Tensor) -> int:
     """Return how many values each channel of x has."""
@@ -67,6 +74,7 @@ def write_moments(x: torch.Tensor, limbs: Int64Array) -> None:
     """Write the exact sums of x and of x*x."""
     if x.numel() == 0:
         return
+    x = _in_dtype_of(limbs, x)
     given = _array(x)
     given = arrange(given, layout_of(given, 1))
     unused = np.empty((4, len(limbs)))
@@ -85,7 +93,7 @@ def write_moments(x: torch.Tensor, limbs: Int64Array) -> None:
         limbs=limbs,
         threads=torch.get_num_threads(),
     )
-    kernels.get().forward(call)
+    _writer(limbs).forward(call)
 
 
 def normalize(
@@ -127,17 +135,26 @@ def write_comoments(
     """Write the exact sums of dz, of abs(dz) and of dz*x."""
     if x.numel() == 0:
         return
-    given = _array(x)
-    layout = layout_of(given, 1)
+    tensors = [None if t is None else _in_dtype_of(limbs, t) for t in (dy, x, y)]
+    arrays = [None if t is None else _array(t) for t in tensors]
+    layout = layout_of(_array(x), 1)
     sums, statistics = np.empty((2, len(limbs))), np.empty((4, len(limbs)))
     call = _backward_call(
-        tuple(None if t is None else arrange(_array(t), layout) for t in (dy, x, y)),
+        tuple(None if a is None else arrange(a, layout) for a in arrays),
         None,
         sums,
         statistics,
         law,
     )
-    kernels.get().backward(call._replace(limbs=limbs))
+    _writer(limbs).backward(call._replace(limbs=limbs))
+
+
+def _in_dtype_of(limbs: Int64Array, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.double() if exact_limbs.are_double(limbs) else tensor
+
+
+def _writer(limbs: Int64Array) -> Kernel:
+    return kernels.get("numpy") if exact_limbs.are_double(limbs) else kernels.get()
 
 
 def store_gradients(
@@ -170,7 +187,8 @@ def store_gradients(
         total=n,
         measures=sums[2],
     )
-    kernels.get().backward(call)
+    # The native kernel would take the sums of float64 again, those of this part.
+    (kernels.get("numpy") if x.dtype == torch.float64 else kernels.get()).backward(call)
     for target in (dx, dresidual):
         if target is not None:
             target.finish()

@@ -1,6 +1,7 @@
-"""Where the sums of a layer lay in its last pass: the windows of the next one.
+"""What a layer keeps from pass to pass: where its sums lay, and whether all ranks agree on it.
 
-Windows change no result, only how many bytes a pass sends. So they are no part of a layer's state.
+The windows of the next pass are where the sums lay in the last one. They change no result, only how
+many bytes a pass sends. So none of this is part of a layer's state.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 if TYPE_CHECKING:
     from backnorm.kernels.exact_windows import Window
 
-__all__ = ["UNNAMED", "name_for", "remember", "windows_of"]
+__all__ = [
+    "UNNAMED",
+    "has_agreed",
+    "name_for",
+    "name_of",
+    "remember",
+    "remember_agreement",
+    "windows_of",
+]
 
 Direction = Literal["forward", "backward"]
 
@@ -23,6 +33,8 @@ UNNAMED: Final = torch.tensor(0)
 
 _names: Final = itertools.count(1)
 _windows: Final[dict[tuple[int, Direction], Window]] = {}
+_groups: Final[dict[int, str]] = {}
+_of_tensors = WeakIdKeyDictionary()
 
 
 def name_for(layer: object) -> torch.Tensor:
@@ -33,6 +45,16 @@ def name_for(layer: object) -> torch.Tensor:
     name = next(_names)
     weakref.finalize(layer, _forget, name)
     return torch.tensor(name)
+
+
+def name_of(state: torch.Tensor | None) -> torch.Tensor:
+    """Return the name of the layer to which a tensor belongs; always the same one."""
+    if state is None or torch.compiler.is_compiling():
+        return UNNAMED
+    name: torch.Tensor | None = _of_tensors.get(state)
+    if name is None:
+        name = _of_tensors[state] = name_for(state)
+    return name
 
 
 def windows_of(name: torch.Tensor, of_pass: Direction) -> Window | None:
@@ -46,6 +68,18 @@ def remember(name: torch.Tensor, of_pass: Direction, window: Window) -> None:
         _windows[int(name), of_pass] = window
 
 
+def has_agreed(name: torch.Tensor, group: str) -> bool:
+    """Whether the ranks of a group have agreed on the number of channels."""
+    return _groups.get(int(name)) == group
+
+
+def remember_agreement(name: torch.Tensor, group: str) -> None:
+    """Keep that they have."""
+    if int(name):
+        _groups[int(name)] = group
+
+
 def _forget(name: int) -> None:
+    _groups.pop(name, None)
     for of_pass in ("forward", "backward"):
         _windows.pop((name, of_pass), None)

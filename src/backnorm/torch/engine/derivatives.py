@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__: list[str] = []
+__all__ = ["below_autograd"]
 
 
 @contextlib.contextmanager
-def _below_autograd() -> Iterator[None]:
+def below_autograd() -> Iterator[None]:
     """Dispatch below autograd, with derivatives switched on.
 
     A node switches derivatives off while its forward runs, but enclosing transforms need theirs.
@@ -39,7 +39,7 @@ class _Forward(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the operator below autograd."""
-        with _below_autograd():
+        with below_autograd():
             y, statistics = schema.FORWARD(*args)
         x, weight, bias = args[:3]
         ctx.options = schema.options(*args[6:])
@@ -86,7 +86,7 @@ class _Backward(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensors:
         """Run the operator below autograd."""
-        with _below_autograd():
+        with below_autograd():
             gradients: Tensors = schema.BACKWARD(*args)
         dy, x, y, weight, bias, statistics, *options, wanted = args
         ctx.options = schema.options(*options)

@@ -7,7 +7,7 @@ docs/mathematics.md derives them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -16,9 +16,19 @@ from backnorm.torch.engine import memory
 from backnorm.torch.engine.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from backnorm._types import Activation
     from backnorm.torch.engine.kernels import CallOptions
 
 __all__ = ["Channels", "Steps", "gradient_tangent", "second", "tangent"]
+
+
+class Acting(Protocol):
+    """Options that name an activation."""
+
+    @property
+    def activation(self) -> Activation: ...
+    @property
+    def negative_slope(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +175,7 @@ def second(
 
 
 def grad_through_activation(
-    values: torch.Tensor, y: torch.Tensor | None, options: CallOptions
+    values: torch.Tensor, y: torch.Tensor | None, options: Acting
 ) -> torch.Tensor:
     """Return values times the activation's derivative, read from its output y."""
     if y is None:

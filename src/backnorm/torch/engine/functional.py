@@ -11,6 +11,7 @@ import torch
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
+from backnorm.torch.distributed import passes
 from backnorm.torch.engine import kernels, masked, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
@@ -18,6 +19,8 @@ from backnorm.torch.engine.memory import is_lazy, plain
 from backnorm.torch.engine.tools import call_function_in_graph, is_exported, is_traced
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from backnorm._types import Activation, SumLaw, Through
 
 __all__ = ["batch_norm", "takes"]
@@ -40,6 +43,8 @@ def batch_norm(
     inplace: bool = False,
     sums: SumLaw = "float64",
     mask: torch.Tensor | None = None,
+    process_group: ProcessGroup | None = None,
+    reduce_parameters: bool = False,
 ) -> torch.Tensor:
     """Normalize each channel: y = act(weight*x_hat + bias + residual).
 
@@ -84,6 +89,13 @@ def batch_norm(
         running statistics and all derivatives are bitwise those of a call on the values that
         count, gathered into (count, C). y and the gradients are 0 elsewhere, whatever input holds
         there. y has separate memory, also with inplace.
+    process_group
+        In training, the statistics and the gradient are those of the batches of all ranks of this
+        group of torch.distributed, by exact sums; see docs/distributed.md. y has separate memory,
+        also with inplace. torch.distributed.group.WORLD is the group of all ranks.
+    reduce_parameters
+        Whether the gradients of weight and bias are those of all ranks of the group, bitwise
+        identical on every one, or as in PyTorch those of this rank.
 
     Returns
     -------
@@ -124,33 +136,26 @@ def batch_norm(
         extras = {"activation": activation, "negative_slope": negative_slope}
         others: dict[str, object] = {"residual": residual, "through": through, "inplace": inplace}
         others["sums"] = sums
-        if mask is not None:
-            others["mask"] = mask
-        return call_function_in_graph(batch_norm, given, {**extras, **others})  # type: ignore[no-any-return]
+        rare = _given(mask=mask, process_group=process_group, reduce_parameters=reduce_parameters)
+        return call_function_in_graph(batch_norm, given, {**extras, **others, **rare})  # type: ignore[no-any-return]
     if activation != "identity" or residual is not None or through != "both" or inplace:
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     if sums != "float64":
         _check.name_of("sums", sums, _check.SUMS)
-    if mask is not None:
-        masked.check(mask, input)
-        y = batch_norm(
-            masked.gather(input, mask),
-            running_mean,
-            running_var,
-            weight,
-            bias,
-            training,
-            momentum,
-            eps,
-            activation=activation,
-            negative_slope=negative_slope,
-            residual=None if residual is None else masked.gather(residual, mask),
-            through=through,
-            sums=sums,
-        )
-        return masked.spread(y, input, mask)
-    options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
     parameters = (weight, bias, running_mean, running_var)
+    if mask is not None or process_group is not None:
+        options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
+        return _of_part(
+            input,
+            parameters,
+            residual,
+            mask,
+            process_group,
+            options,
+            inplace=inplace,
+            reduce_parameters=reduce_parameters,
+        )
+    options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
     # PyTorch's kernels raise PyTorch's errors for an eps out of range.
     eps_in_range = eps > 0.0 or (eps == 0.0 and not training)
     if not (eps_in_range and kernels.available()):
@@ -167,6 +172,56 @@ def batch_norm(
     if inplace and _may_overwrite(input, weight, bias, options):
         return overwrite(input, weight, bias, running_mean, running_var, options)
     return normalize(input, weight, bias, running_mean, running_var, residual, options)
+
+
+def _given(**arguments: object) -> dict[str, object]:
+    """Return the arguments that are not their defaults, None and False."""
+    return {name: value for name, value in arguments.items() if value not in (None, False)}
+
+
+def _of_part(
+    x: torch.Tensor,
+    parameters: Parameters,
+    residual: torch.Tensor | None,
+    mask: torch.Tensor | None,
+    group: ProcessGroup | None,
+    options: CallOptions,
+    *,
+    inplace: bool,
+    reduce_parameters: bool,
+) -> torch.Tensor:
+    """Return y of a batch of which a part counts, or which is a part of a larger one."""
+    if group is not None:
+        options = options._replace(sums="exact")
+        if options.training:
+            y = passes.of_function(
+                x, parameters, residual, mask, group, options, reduce=reduce_parameters
+            )
+            if y is not None:
+                return y
+    given = x
+    if mask is not None:
+        masked.check(mask, x)
+        given, inplace = masked.gather(x, mask), False
+        residual = None if residual is None else masked.gather(residual, mask)
+    weight, bias, running_mean, running_var = parameters
+    y = batch_norm(
+        given,
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        options.training,
+        options.momentum,
+        options.eps,
+        activation=options.activation,
+        negative_slope=options.negative_slope,
+        residual=residual,
+        through=options.through,
+        inplace=inplace,
+        sums=options.sums,
+    )
+    return y if mask is None else masked.spread(y, x, mask)
 
 
 def _check_extras(
@@ -216,7 +271,6 @@ def _runs(x: torch.Tensor, residual: torch.Tensor | None, parameters: Parameters
 
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NARROW: Final = DTYPES[:2]
-MOST_AXES: Final = 8
 
 
 def takes(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
@@ -226,7 +280,7 @@ def takes(x: torch.Tensor, parameters: Parameters, *, training: bool) -> bool:
     """
     if not (x.is_cpu and x.layout is torch.strided and x.dtype in DTYPES):
         return False
-    if not 2 <= x.dim() <= MOST_AXES or x.numel() == 0:  # noqa: PLR2004 - (N, C)
+    if not 2 <= x.dim() <= kernels.MOST_AXES or x.numel() == 0:  # noqa: PLR2004 - (N, C)
         return False
     given = [p for p in parameters if p is not None]
     if not all(p.is_cpu and p.shape == x.shape[1:2] for p in given):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNELS_LAST",
+    "MOST_AXES",
     "CallOptions",
     "accepts",
     "available",
@@ -29,6 +30,9 @@ __all__ = [
     "rows",
     "works_in_place",
 ]
+
+MOST_AXES: Final = 8
+"""That a batch may have."""
 
 BEST: Final = 0
 """Index of the fastest instruction-set level that this processor supports."""
