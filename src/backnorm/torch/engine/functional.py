@@ -11,7 +11,7 @@ import torch
 from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
-from backnorm.torch.engine import kernels, masked, operator, stock
+from backnorm.torch.engine import kernels, masked, masked_call, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
 from backnorm.torch.engine.memory import is_lazy, plain
@@ -83,7 +83,9 @@ def batch_norm(
         Which positions count: bool, shape of input without its channels, (N, ...). Statistics,
         running statistics and all derivatives are bitwise those of a call on the values that
         count, gathered into (count, C). y and the gradients are 0 elsewhere, whatever input holds
-        there. y has separate memory, also with inplace.
+        there. y has separate memory, also with inplace. Or how much they count: weights of 0 or
+        greater, in a float dtype, with a gradient of their own; see `backnorm.batch_norm`. With
+        weights running_var moves to the unbiased variance of numpy.cov(aweights=mask).
 
     Returns
     -------
@@ -96,11 +98,12 @@ def batch_norm(
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
         The residual is not a tensor with the shape and dtype of input, or the mask is not a bool
-        tensor of its shape.
+        or float tensor of its shape.
     StorageError
         The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
-        A slope out of range; inplace with a residual, or with an activation that has no inverse.
+        A slope or weight out of range; weights that differ with exact sums; inplace with a
+        residual, or with an activation that has no inverse.
     UnknownNameError
         An unknown activation, or an unknown value of through or sums.
 
@@ -131,29 +134,11 @@ def batch_norm(
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     if sums != "float64":
         _check.name_of("sums", sums, _check.SUMS)
-    if mask is not None:
-        masked.check(mask, input)
-        y = batch_norm(
-            masked.gather(input, mask),
-            running_mean,
-            running_var,
-            weight,
-            bias,
-            training,
-            momentum,
-            eps,
-            activation=activation,
-            negative_slope=negative_slope,
-            residual=None if residual is None else masked.gather(residual, mask),
-            through=through,
-            sums=sums,
-        )
-        return masked.spread(y, input, mask)
     options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
     parameters = (weight, bias, running_mean, running_var)
-    # PyTorch's kernels raise PyTorch's errors for an eps out of range.
-    eps_in_range = eps > 0.0 or (eps == 0.0 and not training)
-    if not (eps_in_range and kernels.available()):
+    if mask is not None:
+        return _of_counted(input, mask, parameters, residual, options)
+    if not (_in_range(options) and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
     if inplace and only_runs() and is_lazy(input):
         input.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
@@ -167,6 +152,37 @@ def batch_norm(
     if inplace and _may_overwrite(input, weight, bias, options):
         return overwrite(input, weight, bias, running_mean, running_var, options)
     return normalize(input, weight, bias, running_mean, running_var, residual, options)
+
+
+def _of_counted(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    parameters: Parameters,
+    residual: torch.Tensor | None,
+    options: CallOptions,
+) -> torch.Tensor:
+    masked.check(mask, x)
+    weight, bias, running_mean, running_var = parameters
+    if mask.dtype != torch.bool or not only_runs():
+        fits = _in_range(options) and kernels.available() and not is_exported()
+        fits = fits and takes(x, parameters, training=options.training)
+        given = (x, mask, weight, bias, running_mean, running_var, residual)
+        return masked_call.batch_norm(*given, options, fits=fits)
+    y = batch_norm(
+        masked.gather(x, mask),
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        residual=None if residual is None else masked.gather(residual, mask),
+        **options._asdict(),
+    )
+    return masked.spread(y, x, mask)
+
+
+def _in_range(options: CallOptions) -> bool:
+    """Whether eps is; PyTorch's kernels raise PyTorch's errors for another one."""
+    return options.eps > 0.0 or (options.eps == 0.0 and not options.training)
 
 
 def _check_extras(

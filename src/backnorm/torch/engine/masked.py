@@ -15,11 +15,11 @@ __all__ = ["check", "gather", "spread"]
 
 
 def check(mask: object, x: torch.Tensor) -> torch.Tensor:
-    """Return the mask if it is bool and has the shape of x without its channels."""
+    """Return the mask if it is bool or float and has the shape of x without its channels."""
     if not isinstance(mask, torch.Tensor):
         raise DtypeError.not_a_tensor("mask", mask)
-    if mask.dtype != torch.bool:
-        raise DtypeError.not_a_mask(mask.dtype)
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise DtypeError.no_weights(mask.dtype)
     want = (*x.shape[:1], *x.shape[2:])
     if mask.shape != want:
         raise ShapeError.mask(mask.shape, want, x.shape)
