@@ -199,7 +199,6 @@ def leaves() -> list[Any]:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
 def test_first_and_second_derivatives(way: str, activation: Any, training: Any) -> None:
     """By finite differences of x, the weights, weight, bias and residual, and forward mode."""
-    assert way
     if training:
         call = function(activation=activation)
     else:
@@ -209,8 +208,9 @@ def test_first_and_second_derivatives(way: str, activation: Any, training: Any) 
             given = {"eps": EPS, "residual": residual, "activation": activation, "mask": mask}
             return bt.batch_norm(x, *running, weight, bias, **given)
 
-    assert gradcheck(call, leaves(), check_forward_ad=True)
-    assert gradgradcheck(call, leaves())
+    fast = way == "PyTorch"  # whose derivatives of its own operations take a minute to compare
+    assert gradcheck(call, leaves(), check_forward_ad=True, fast_mode=fast)
+    assert gradgradcheck(call, leaves(), fast_mode=fast)
 
 
 @pytest.mark.parametrize("through", ["mean", "variance", "none"])
