@@ -79,6 +79,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        NotSupportedError.pooled_weights(),
+        (
+            "The inputs of a layer cannot be pooled with weights that differ. Statistics of all "
+            "batches are exact sums, which have no weights. Pass mask > 0."
+        ),
+    ),
+    (
         NotSupportedError.synchronized("accumulate", "1"),
         (
             "accumulate does not know the samples of other ranks: 1 synchronizes. The statistics "
