@@ -14,7 +14,7 @@ from torch.nn import functional
 from backnorm.errors import RangeError
 from backnorm.results import StatisticsRow
 from backnorm.torch.engine import backends, kernels, memory, schema, weighted
-from backnorm.torch.engine.masked import gather
+from backnorm.torch.engine.masked import chosen
 
 if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
@@ -86,7 +86,7 @@ def _forward(
     counts, weights = weights_of(mask, options)
     y = torch.zeros_like(x, memory_format=backends.result_format(x))
     rows = torch.zeros((ROWS, x.shape[1]), dtype=torch.float64)
-    values, residuals = gather(x, counts), None if residual is None else gather(residual, counts)
+    values, residuals = chosen(x, counts), None if residual is None else chosen(residual, counts)
     n = len(values)
     if n == 0:
         return y, rows
@@ -133,8 +133,8 @@ def _backward(
     options = schema.options(*laws)
     memory.check({"dy": dy, "input": x, "mask": mask, "output": y, "statistics": statistics})
     counts, weights = weights_of(mask, options)
-    given, values = gather(dy, counts), gather(x, counts)
-    outputs = None if y is None else gather(y, counts)
+    given, values = chosen(dy, counts), chosen(x, counts)
+    outputs = None if y is None else chosen(y, counts)
     of_mask = None
     if weights is not None or (wanted[4] and options.training):
         of_positions = mask[counts].double() if weights is None else weights
@@ -182,7 +182,7 @@ def _like(gradient: Maybe, tensor: Maybe) -> Maybe:
 
 
 def _placed(target: torch.Tensor, values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    target.movedim(1, -1).masked_scatter_(counts.unsqueeze(-1), values)
+    target.movedim(1, -1)[counts] = values
     return target
 
 
