@@ -79,6 +79,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        NotSupportedError.pooled_weights(),
+        (
+            "The inputs of a layer cannot be pooled with weights that differ. Statistics of all "
+            "batches are exact sums, which have no weights. Pass mask > 0."
+        ),
+    ),
+    (
         NotSupportedError.synchronized("accumulate", "1"),
         (
             "accumulate does not know the samples of other ranks: 1 synchronizes. The statistics "
@@ -176,8 +183,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         ShapeError.nothing_counts((2, 3, 4)),
         (
-            "mask must let at least one position count, got False everywhere, for an x of shape "
-            "(2, 3, 4). The mean of no values is undefined. Skip empty batches, or pass "
+            "mask must let at least one position count, got False or 0 everywhere, for an x of "
+            "shape (2, 3, 4). The mean of no values is undefined. Skip empty batches, or pass "
             "running_mean and running_var."
         ),
     ),
@@ -187,6 +194,29 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "state['running_mean'] must have shape (64,), got (3,). torch keeps an array of "
             "that shape for this layer. Check num_features, and the layer that the array comes "
             "from."
+        ),
+    ),
+    (
+        DtypeError.no_weights("int64"),
+        (
+            "mask must have dtype bool, or a float dtype for weights, got int64. It tells which "
+            "positions count, or how much. Pass a comparison, for example mask > 0."
+        ),
+    ),
+    (
+        RangeError.weight(-1.0),
+        (
+            "mask must hold weights of 0 or greater with a finite sum, got -1.0. They are shares "
+            "of the mean and of the variance. Clip them, and replace NaN by 0, which leaves a "
+            "position out."
+        ),
+    ),
+    (
+        RangeError.exact_weights(),
+        (
+            "mask must hold weights that are 0 or equal with sums='exact', got weights that "
+            "differ. Products of weights and values are not among the exact sums. Pass "
+            "sums='float64'."
         ),
     ),
     (

@@ -39,8 +39,10 @@ __all__ = [
     "numbers",
     "parameter",
     "per_channel",
+    "positions",
     "running_statistics",
     "slope",
+    "weights",
     "whole_number",
 ]
 
@@ -177,6 +179,39 @@ def mask(
     if not allow_none and not checked.any():
         raise ShapeError.nothing_counts(x.shape)
     return checked
+
+
+def weights(value: npt.ArrayLike, x: AnyArray, channel_axis: int) -> AnyArray | None:
+    """Return the weights of positions, with one of DTYPES; None if value is a mask of bool."""
+    given = np.asarray(value)
+    if given.dtype == np.bool_:
+        return None
+    if given.dtype.kind not in "fV":  # bfloat16 is of kind V
+        raise DtypeError.no_weights(given.dtype)
+    dtype_name("mask", given.dtype)
+    want = _without(x.shape, channel_axis)
+    if given.shape != want:
+        raise ShapeError.mask(given.shape, want, x.shape)
+    wide = given.astype(np.float64)
+    wrong = ~(wide >= 0)
+    if wrong.any():
+        raise RangeError.weight(float(wide[wrong][0]))
+    with np.errstate(over="ignore"):
+        total = float(wide.sum())
+    if not total < math.inf:
+        raise RangeError.weight(total)
+    return given
+
+
+def positions(
+    value: npt.ArrayLike | None, x: AnyArray, channel_axis: int, *, allow_none: bool
+) -> tuple[npt.NDArray[np.bool_], AnyArray | None] | None:
+    """Return copies of which positions count and of their weights, None without weights."""
+    if value is None:
+        return None
+    given = weights(value, x, channel_axis)
+    counted = mask(value if given is None else given > 0, x, channel_axis, allow_none=allow_none)
+    return counted.copy(), None if given is None else given.copy()
 
 
 def eps(value: float) -> float:

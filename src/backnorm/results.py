@@ -100,6 +100,29 @@ class MaskedForward(Forward):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WeightedForward(MaskedForward):
+    """The result of `batch_norm` with weights: mean and var are weighted.
+
+    Attributes
+    ----------
+    n
+        How many positions have a weight greater than 0; `mask` tells which.
+    weights
+        A copy of the weights; shape of x without its channels.
+    unbiased_var
+        Unbiased variance of each channel, for running statistics: var*k/(k - 1) with
+        k = sum(w)^2/sum(w^2), as numpy.cov(aweights=w); shape (C,), float64. NaN if n is 1. [x]^2
+    is_mask
+        Whether statistics are those of a mask: the weights that count are equal, or the statistics
+        are frozen.
+    """
+
+    weights: AnyArray = field(repr=False)
+    unbiased_var: Float64Array = field(repr=False)
+    is_mask: bool = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Gradients(Displayed):
     """Gradients of the loss, or buffers for them; None for a gradient that is not computed.
 
@@ -122,6 +145,19 @@ class Gradients(Displayed):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WeightedGradients(Gradients):
+    """Gradients of the loss, and the one with respect to the weights.
+
+    Attributes
+    ----------
+    dmask
+        With respect to the weights; their shape and dtype. 0 where a weight is 0.
+    """
+
+    dmask: AnyArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SecondGradients(Displayed):
     """Gradients of a function of (dx, dgamma, dbeta) with respect to the inputs of these.
 
@@ -138,3 +174,16 @@ class SecondGradients(Displayed):
     x: AnyArray
     dy: AnyArray
     gamma: AnyArray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WeightedSecondGradients(SecondGradients):
+    """Second derivatives, and the one with respect to the weights.
+
+    Attributes
+    ----------
+    mask
+        With respect to the weights; their shape and dtype. 0 where a weight is 0.
+    """
+
+    mask: AnyArray

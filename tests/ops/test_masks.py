@@ -148,7 +148,7 @@ def test_the_mask_is_kept_as_it_was() -> None:
 def test_nothing_counts() -> None:
     """As an empty batch: an error, or zeros with frozen statistics."""
     x, mask = np.full((2, C, 4), np.nan), np.zeros((2, 4), bool)
-    with pytest.raises(ShapeError, match="let at least one position count, got False everywhere"):
+    with pytest.raises(ShapeError, match="let at least one position count, got False or 0"):
         bn.batch_norm(x, mask=mask)
     fwd = bn.batch_norm(x, np.ones(C), mask=mask, running_mean=np.ones(C), running_var=np.ones(C))
     g: Any = bn.batch_norm_backward(x, fwd)
@@ -163,8 +163,8 @@ def test_refusals() -> None:
     x = np.ones((2, C, 4))
     with pytest.raises(ShapeError, match=r"mask must have shape \(2, 4\), that of x without"):
         bn.batch_norm(x, mask=np.ones((2, C, 4), bool))
-    with pytest.raises(DtypeError, match="mask must have dtype bool, got float64"):
-        bn.batch_norm(x, mask=np.ones((2, 4)))
+    with pytest.raises(DtypeError, match="mask must have dtype bool, or a float"):
+        bn.batch_norm(x, mask=np.ones((2, 4), int))
 
 
 def test_a_result_shows_itself() -> None:

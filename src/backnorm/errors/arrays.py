@@ -72,11 +72,11 @@ class ShapeError(BacknormError, ValueError):
 
     @classmethod
     def nothing_counts(cls, x: Sequence[int]) -> ShapeError:
-        """Return the error of a mask that is False everywhere: n = 0."""
+        """Return the error of a mask that is False or 0 everywhere: n = 0."""
         return cls(
             "mask",
             "let at least one position count",
-            f"False everywhere, for an x of shape {as_tuple(x)}",
+            f"False or 0 everywhere, for an x of shape {as_tuple(x)}",
             "The mean of no values is undefined.",
             "Skip empty batches, or pass running_mean and running_var.",
         )
@@ -192,6 +192,17 @@ class DtypeError(BacknormError, TypeError):
             "have dtype bool",
             str(got),
             "It tells which positions count; weights are not supported here.",
+            "Pass a comparison, for example mask > 0.",
+        )
+
+    @classmethod
+    def no_weights(cls, got: object) -> DtypeError:
+        """Return the error of a mask that is neither bool nor weights."""
+        return cls(
+            "mask",
+            "have dtype bool, or a float dtype for weights",
+            str(got),
+            "It tells which positions count, or how much.",
             "Pass a comparison, for example mask > 0.",
         )
 

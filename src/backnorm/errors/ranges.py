@@ -49,6 +49,28 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def weight(cls, got: float) -> RangeError:
+        """Return the error of a weight that is negative or NaN, or of an infinite sum."""
+        return cls(
+            "mask",
+            "hold weights of 0 or greater with a finite sum",
+            shown(got),
+            "They are shares of the mean and of the variance.",
+            "Clip them, and replace NaN by 0, which leaves a position out.",
+        )
+
+    @classmethod
+    def exact_weights(cls) -> RangeError:
+        """Return the error of weights where sums are exact."""
+        return cls(
+            "mask",
+            "hold weights that are 0 or equal with sums='exact'",
+            "weights that differ",
+            "Products of weights and values are not among the exact sums.",
+            "Pass sums='float64'.",
+        )
+
+    @classmethod
     def no_batch(cls) -> RangeError:
         """Return the error of a loader that yields nothing, on any rank."""
         return cls(

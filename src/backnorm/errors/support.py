@@ -206,6 +206,18 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def pooled_weights(cls) -> NotSupportedError:
+        """Return the error of a layer that is called with weights where inputs are pooled."""
+        return cls(
+            "mask",
+            "weights that are 0 or equal, or bool",
+            "weights that differ",
+            "Statistics of all batches are exact sums, which have no weights.",
+            "Pass mask > 0.",
+            problem="The inputs of a layer cannot be pooled with weights that differ.",
+        )
+
+    @classmethod
     def synchronized(cls, function: str, layer: str) -> NotSupportedError:
         """Return the error of a function that would see what one rank has of a batch."""
         return cls(

@@ -10,15 +10,17 @@ from backnorm import _check, kernels
 from backnorm._layout import arrange, layout_of
 from backnorm.kernels._contract import BackwardCall
 from backnorm.kernels.memory import empty_like
+from backnorm.kernels.weighted import gradients
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
 from backnorm.ops._masked import gather, gather_like, spread_like
 from backnorm.ops._requests import NOTHING, buffers
 from backnorm.ops._usual import usual_backward
-from backnorm.results import Gradients, MaskedForward
+from backnorm.ops._weighted import batch_of, by_weights
+from backnorm.results import Gradients, MaskedForward, WeightedForward, WeightedGradients
 
 if TYPE_CHECKING:
     from backnorm._layout import Layout
-    from backnorm._types import AnyArray, Request, Through
+    from backnorm._types import AnyArray, Float64Array, Request, Through
     from backnorm.results import Forward
 
 __all__ = ["batch_norm_backward"]
@@ -63,7 +65,7 @@ def batch_norm_backward(
     -------
     Gradients
         The arrays written or added to; None for "null", and for a gamma, beta or residual that the
-        forward pass did not have.
+        forward pass did not have. With weights also `dmask`, the gradient by them.
 
     Raises
     ------
@@ -104,8 +106,10 @@ def batch_norm_backward(
     requests = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta, "dresidual": dresidual}
     into = buffers(NOTHING if into is None else into, requests, fwd, dy)
     chosen = kernels.get(kernel)
+    if isinstance(fwd, WeightedForward):
+        return of_weighted(dy, fwd, requests, into, through=through, kernel=kernel)
     if isinstance(fwd, MaskedForward):
-        return _of_masked(dy, fwd, requests, into, through=through, kernel=kernel)
+        return of_masked(dy, fwd, requests, into, through=through, kernel=kernel)
 
     layout = layout_of(saved.x, saved.channel_axis)
     dx_target = requested(dx, into.dx, saved.x, layout)
@@ -141,7 +145,7 @@ def batch_norm_backward(
         )
 
 
-def _of_masked(
+def of_masked(
     dy: AnyArray,
     fwd: MaskedForward,
     requests: dict[str, Request],
@@ -176,6 +180,52 @@ def _of_masked(
         )
     }
     return Gradients(spreads["dx"], of_counted.dgamma, of_counted.dbeta, spreads["dresidual"])
+
+
+def of_weighted(
+    dy: AnyArray,
+    fwd: WeightedForward,
+    requests: dict[str, Request],
+    into: Gradients,
+    *,
+    through: Through,
+    kernel: str,
+) -> WeightedGradients:
+    """Return the gradients of what counts and by the weights, and 0 elsewhere."""
+    moves = {"mean": through in ("both", "mean"), "var": through in ("both", "variance")}
+    of_x, of_residual, sums, of_weights = gradients(
+        gather(dy, fwd.mask, fwd.saved.channel_axis),
+        batch_of(fwd),
+        through_mean=moves["mean"] and not fwd.saved.frozen,
+        through_variance=moves["var"] and not fwd.saved.frozen,
+    )
+    dmask = by_weights(of_weights, fwd)
+    if fwd.is_mask:
+        masked = of_masked(dy, fwd, requests, into, through=through, kernel=kernel)
+        return WeightedGradients(
+            masked.dx, masked.dgamma, masked.dbeta, masked.dresidual, dmask=dmask
+        )
+    wanted = {**requests, "dresidual": requests["dresidual"] if fwd.saved.has_residual else "null"}
+    with np.errstate(over="ignore"):
+        return WeightedGradients(
+            _placed(of_x, fwd, wanted["dx"], into.dx),
+            reduced(requests["dgamma"], sums[0], into.dgamma, fwd.saved.gamma),
+            reduced(requests["dbeta"], sums[1], into.dbeta, fwd.saved.beta),
+            _placed(of_residual, fwd, wanted["dresidual"], into.dresidual),
+            dmask=dmask,
+        )
+
+
+def _placed(
+    values: Float64Array, fwd: MaskedForward, request: Request, buffer: AnyArray | None
+) -> AnyArray | None:
+    """Return values of shape (count, C) in the shape of x, once rounded; None for "null"."""
+    if request == "null":
+        return None
+    adds = request == "add"
+    before = gather_like(buffer, fwd) if adds else None
+    total = values if before is None else values + before
+    return spread_like(total.astype(fwd.saved.x.dtype), fwd, buffer, add=adds)
 
 
 def requested(

@@ -14,6 +14,7 @@ from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, wide
 from backnorm.ops._masked import gather, masked_forward
 from backnorm.ops._usual import usual_forward
+from backnorm.ops._weighted import shares_of, weighted_forward, weighted_rows
 from backnorm.results import Forward, Saved
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from backnorm._types import Activation, AnyArray, Float64Array, SumLaw
+    from backnorm.kernels._contract import Kernel
 
 __all__ = ["batch_norm"]
 
@@ -83,13 +85,15 @@ def batch_norm(
         Which positions count, for example in padded sequences: bool, shape of x without its
         channels. Statistics and all derivatives are those of the values that count, bitwise as if
         they were gathered into an array of shape (n, C). y and the gradients are 0 elsewhere,
-        whatever x holds there.
+        whatever x holds there. Or how much they count: weights of 0 or greater, in a float dtype.
+        Statistics are weighted, and only the ratios of weights count. A weight of 0 is False, and
+        weights that are 0 or equal are that mask, bitwise.
 
     Returns
     -------
     Forward
-        y, and the statistics in float64. It refers to x, y and gamma without copying them: do not
-        change them in place before the backward pass.
+        y, and the statistics in float64; with weights the unbiased variance too. It refers to x, y
+        and gamma without copying them: do not change them in place before the backward pass.
 
     Raises
     ------
@@ -98,7 +102,8 @@ def batch_norm(
     DtypeError
         A dtype that is not supported, or a parameter narrower than x.
     RangeError
-        An eps, axis, slope, running variance or buffer out of range.
+        An eps, axis, slope, running variance, weight or buffer out of range; weights that differ
+        where sums are exact.
     UnknownNameError
         An unknown activation, law of sums or kernel.
 
@@ -108,7 +113,8 @@ def batch_norm(
     Accuracy: that of float64 arithmetic rounded once, plus 2 units in the last place of the
     channel's largest value, for abs(mean)/std up to 1e6 (tests/kernels/test_accuracy.py).
     Cost: one read of x, one write of y; layouts that are neither outer x C x inner nor channels
-    last in memory are copied first. With a mask the values that count are copied, and kept.
+    last in memory are copied first. With a mask the values that count are copied, and kept. Weights
+    that differ take three passes in float64 more, in NumPy.
 
     Examples
     --------
@@ -148,7 +154,7 @@ def batch_norm(
     _check.name_of("activation", activation, activations.NAMES)
     negative_slope = _check.slope(negative_slope)
     _check.name_of("sums", sums, _check.SUMS)
-    counted = None if mask is None else _check.mask(mask, x, axis, allow_none=frozen).copy()
+    positions = _check.positions(mask, x, axis, allow_none=frozen)
     if residual is not None:
         residual = _check.like("residual", residual, "x", x)
     if out is not None:
@@ -156,56 +162,53 @@ def batch_norm(
         inputs = {"x": x, "residual": residual, "gamma": scale, "beta": shift}
         _check.no_overlap({"out": out}, inputs)
     chosen = kernels.get(kernel)
-    if counted is not None:
-        gathered = batch_norm(
-            gather(x, counted, axis),
-            scale,
-            shift,
-            eps=eps,
-            running_mean=running_mean,
-            running_var=running_var,
-            activation=activation,
-            negative_slope=negative_slope,
-            residual=None if residual is None else gather(residual, counted, axis),
-            sums=sums,
-            kernel=kernel,
-        )
-        return masked_forward(gathered, x, counted, axis, out)
+    rows = frozen_rows(running, eps) if running else None
+    has_residual = residual is not None
+    laws = (eps, frozen, activation, negative_slope, sums)
+    if positions is None:
+        given = np.empty((4, x.shape[axis])) if rows is None else rows
+        saved = Saved(x, scale, shift, has_residual, given, axis, *laws)
+        return _run(saved, residual, out, chosen, given=rows is not None)
 
-    layout = layout_of(x, axis)
-    statistics = frozen_rows(running, eps) if running else np.empty((4, x.shape[axis]))
+    counted, weights = positions
+    gathered = gather(x, counted, axis)
+    shares = None if weights is None else shares_of(weights, counted)
+    if rows is None and shares is not None:
+        rows = weighted_rows(gathered, shares, eps, sums)
+    given = np.empty((4, x.shape[axis])) if rows is None else rows
+    saved = Saved(gathered, scale, shift, has_residual, given, 1, *laws)
+    of_residual = None if residual is None else gather(residual, counted, axis)
+    of_counted = _run(saved, of_residual, None, chosen, given=rows is not None)
+    masked = masked_forward(of_counted, x, counted, axis, out)
+    if weights is None or shares is None:
+        return masked
+    return weighted_forward(masked, weights, shares)
+
+
+def _run(
+    saved: Saved, residual: AnyArray | None, out: AnyArray | None, kernel: Kernel, *, given: bool
+) -> Forward:
+    """Have the kernel compute y, and the statistics unless they are given."""
+    x, layout = saved.x, layout_of(saved.x, saved.channel_axis)
     target = Target(empty_like(x) if out is None else out, layout)
-    chosen.forward(
+    kernel.forward(
         ForwardCall(
             arrange(x, layout),
             target.view,
             None if residual is None else arrange(residual, layout),
-            wide(scale),
-            wide(shift),
-            statistics,
-            frozen,
-            eps,
-            activation,
-            negative_slope,
-            sums,
+            wide(saved.gamma),
+            wide(saved.beta),
+            saved.statistics,
+            given,
+            saved.eps,
+            saved.activation,
+            saved.negative_slope,
+            saved.sums,
         )
     )
     y = target.finish()
-    has_residual = residual is not None
-    saved = Saved(
-        x,
-        scale,
-        shift,
-        has_residual,
-        statistics,
-        axis,
-        eps,
-        frozen,
-        activation,
-        negative_slope,
-        sums,
-    )
-    statistics.flags.writeable = False  # users see views of them, and the backward pass reads them
+    # Users see views of them, and the backward pass reads them.
+    saved.statistics.flags.writeable = False
     return Forward(y, layout.n, saved)
 
 

@@ -13,7 +13,13 @@ from backnorm.kernels._contract import SecondCall, TangentCall
 from backnorm.kernels.memory import empty_like
 from backnorm.ops._arrays import Target, activated, reduced, saved_of, wide
 from backnorm.ops._masked import gather, gather_like, spread_like
-from backnorm.results import MaskedForward, SecondGradients
+from backnorm.ops._weighted_steps import (
+    steps_of,
+    weighted_second,
+    weighted_tangent,
+    weights_step,
+)
+from backnorm.results import MaskedForward, SecondGradients, WeightedForward
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +37,7 @@ def batch_norm_jvp(
     gamma_tangent: npt.ArrayLike | None = None,
     beta_tangent: npt.ArrayLike | None = None,
     residual_tangent: AnyArray | None = None,
+    mask_tangent: npt.ArrayLike | None = None,
     through: Through = "both",
     kernel: str = "auto",
 ) -> AnyArray:
@@ -48,6 +55,8 @@ def batch_norm_jvp(
         Tangents of the parameters, shape (C,); None stands for 0. [gamma]
     residual_tangent
         Tangent of the residual, shape and dtype of x; None stands for 0. [gamma]
+    mask_tangent
+        Tangent of the weights, their shape; None stands for 0.
     through
         As in `batch_norm_backward`.
     kernel
@@ -83,7 +92,18 @@ def batch_norm_jvp(
     gamma_step = per_channel_step("gamma_tangent", gamma_tangent, "gamma", saved.gamma, saved)
     beta_step = per_channel_step("beta_tangent", beta_tangent, "beta", saved.beta, saved)
     residual_step = residual_step_of("residual_tangent", residual_tangent, saved)
+    of_weights = weights_step("mask_tangent", mask_tangent, fwd)
     chosen = kernels.get(kernel)
+    if isinstance(fwd, WeightedForward) and (of_weights is not None or not fwd.is_mask):
+        steps = steps_of(
+            fwd,
+            x=x_tangent,
+            residual=residual_step,
+            weights=of_weights,
+            gamma=gamma_step,
+            beta=beta_step,
+        )
+        return weighted_tangent(steps, fwd, through)
     if isinstance(fwd, MaskedForward):
         tangent = batch_norm_jvp(
             gather(x_tangent, fwd.mask, saved.channel_axis),
@@ -126,9 +146,12 @@ def batch_norm_double_backward(
     ddgamma: npt.ArrayLike | None = None,
     ddbeta: npt.ArrayLike | None = None,
     ddresidual: AnyArray | None = None,
+    ddmask: npt.ArrayLike | None = None,
     kernel: str = "auto",
 ) -> SecondGradients:
     """Return the gradient of sum(ddx*dx) + sum(ddgamma*dgamma) + sum(ddbeta*dbeta).
+
+    With weights also of sum(ddmask*dmask).
 
     dx, dgamma and dbeta are the exact gradients that `batch_norm_backward` computes for dy. The
     gradient is with respect to x, dy and gamma.
@@ -145,13 +168,15 @@ def batch_norm_double_backward(
         Gradients with respect to dgamma and dbeta, shape (C,); None stands for 0.
     ddresidual
         Gradient with respect to dresidual, shape and dtype of x; None stands for 0.
+    ddmask
+        Gradient with respect to dmask, shape of the weights; None stands for 0.
     kernel
         "auto", or one of `backnorm.kernels.available()`.
 
     Returns
     -------
     SecondGradients
-        x, dy, and gamma (None if the forward pass had no gamma).
+        x, dy, and gamma (None if the forward pass had no gamma). With weights also `mask`.
 
     Raises
     ------
@@ -181,6 +206,7 @@ def batch_norm_double_backward(
     gamma_step = per_channel_step("ddgamma", ddgamma, "gamma", saved.gamma, saved)
     beta_step = per_channel_step("ddbeta", ddbeta, "beta", saved.beta, saved)
     residual_step = residual_step_of("ddresidual", ddresidual, saved)
+    of_weights = weights_step("ddmask", ddmask, fwd)
     chosen = kernels.get(kernel)
     if isinstance(fwd, MaskedForward):
         of_counted = batch_norm_double_backward(
@@ -192,9 +218,15 @@ def batch_norm_double_backward(
             ddresidual=gather_like(residual_step, fwd),
             kernel=kernel,
         )
-        return SecondGradients(
+        of_mask = SecondGradients(
             spread_like(of_counted.x, fwd), spread_like(of_counted.dy, fwd), of_counted.gamma
         )
+        if not isinstance(fwd, WeightedForward):
+            return of_mask
+        steps = steps_of(
+            fwd, x=ddx, residual=residual_step, weights=of_weights, gamma=gamma_step, beta=beta_step
+        )
+        return weighted_second(steps, dy, fwd, of_mask)
 
     layout = layout_of(saved.x, saved.channel_axis)
     for_x = Target(empty_like(saved.x), layout)

@@ -20,6 +20,7 @@ from backnorm.reference._exact import exact_backward, exact_forward, exact_stati
 from backnorm.reference._forward import Normalized, forward
 from backnorm.reference._forward_mode import jvp
 from backnorm.reference._second import double_backward
+from backnorm.reference._weighted import weighted_backward, weighted_forward
 
 __all__ = [
     "GradientParts",
@@ -35,4 +36,6 @@ __all__ = [
     "exact_statistics",
     "forward",
     "jvp",
+    "weighted_backward",
+    "weighted_forward",
 ]

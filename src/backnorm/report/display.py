@@ -23,7 +23,13 @@ from backnorm.errors.printable import printable
 from backnorm.report._elements import element
 from backnorm.report._lines import Column, lines_of
 from backnorm.report.to_text import codes, summary, table_of
-from backnorm.results import Forward, Gradients, SecondGradients
+from backnorm.results import (
+    Forward,
+    Gradients,
+    SecondGradients,
+    WeightedGradients,
+    WeightedSecondGradients,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,12 +147,14 @@ def _(forward: Forward) -> Display:
 
 @display_of.register
 def _(gradients: Gradients) -> Display:
-    return _arrays(gradients, ("dx", "dgamma", "dbeta", "dresidual"))
+    of_weights = ("dmask",) if isinstance(gradients, WeightedGradients) else ()
+    return _arrays(gradients, ("dx", "dgamma", "dbeta", "dresidual", *of_weights))
 
 
 @display_of.register
 def _(gradients: SecondGradients) -> Display:
-    return _arrays(gradients, ("x", "dy", "gamma"))
+    of_weights = ("mask",) if isinstance(gradients, WeightedSecondGradients) else ()
+    return _arrays(gradients, ("x", "dy", "gamma", *of_weights))
 
 
 def _arrays(result: Gradients | SecondGradients, names: Iterable[str]) -> Display:

@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import backnorm.torch as ours  # noqa: E402
-from backnorm.errors import RangeError  # noqa: E402
+from backnorm.errors import NotSupportedError, RangeError  # noqa: E402
 from backnorm.torch import accumulate  # noqa: E402
 
 X = torch.randn(24, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -195,3 +195,19 @@ def test_another_k_is_refused(k: Any) -> None:
         accumulate(nn.BatchNorm2d(2), k),
     ):
         pass
+
+
+@pytest.mark.parametrize("by_place", [True, False])
+def test_a_mask_hides_values(by_place: Any) -> None:
+    """What counts of a masked call is pooled; weights that differ are refused."""
+    x = torch.tensor([[1.0], [3.0], [float("nan")], [11.0]])
+    mask = torch.tensor([True, True, False, True])
+    for counts in (mask, mask * 0.5):
+        layer = ours.BatchNorm1d(1, momentum=1.0)
+        with accumulate(layer):
+            _ = layer(x, None, counts) if by_place else layer(x, mask=counts)
+        assert layer.running_mean.item() == 5.0
+        assert layer.running_var.item() == 28.0
+    layer = ours.BatchNorm1d(1)
+    with pytest.raises(NotSupportedError, match="pooled with weights"), accumulate(layer):
+        layer(x, mask=torch.tensor([1.0, 2.0, 0.0, 1.0]))

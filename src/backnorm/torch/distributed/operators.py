@@ -98,6 +98,8 @@ def _check(x: torch.Tensor, residual: Maybe, mask: Maybe, channels: int) -> None
         raise DtypeError.same_as("residual", residual.dtype, "input", x.dtype)
     if mask is not None:
         masked.check(mask, x)
+        if mask.dtype != torch.bool:
+            raise DtypeError.not_a_mask(mask.dtype)
 
 
 def _check_parameters(weight: Maybe, bias: Maybe, channels: int) -> None:

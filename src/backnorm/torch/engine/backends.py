@@ -12,7 +12,7 @@ from backnorm.torch.engine import kernels, memory, schema
 if TYPE_CHECKING:
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__ = ["result_format"]
+__all__ = ["dense", "result_format"]
 
 
 def _forward(
@@ -28,9 +28,9 @@ def _forward(
     if options.training:  # they do not enter y, and `batch_norm` above updates them
         memory.check({"running_mean": running_mean, "running_var": running_var})
         running_mean = running_var = None
-    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
-    running_mean = _dense(running_mean, "running_mean")
-    running_var = _dense(running_var, "running_var")
+    weight, bias = dense(weight, "weight"), dense(bias, "bias")
+    running_mean = dense(running_mean, "running_mean")
+    running_var = dense(running_var, "running_var")
     x, residual = memory.as_read(x), _read(residual)
     y, statistics = kernels.forward(x, weight, bias, running_mean, running_var, residual, options)
     return y, kernels.rows(statistics)
@@ -46,7 +46,7 @@ def _backward(
     *scalars: Any,
 ) -> Tensors:
     *options, wanted = scalars
-    weight, bias = _dense(weight, "weight"), _dense(bias, "bias")
+    weight, bias = dense(weight, "weight"), dense(bias, "bias")
     memory.check({"statistics": statistics})
     rows = statistics.numpy(force=True).tobytes()
     dy, x, y = memory.as_read(dy), memory.as_read(x), _read(y)
@@ -57,7 +57,7 @@ def _backward(
     return schema.as_promised(gradients, x)
 
 
-def _dense(parameter: Maybe, name: str) -> Maybe:
+def dense(parameter: Maybe, name: str) -> Maybe:
     """Return a parameter contiguous, as the kernels take it: under vmap it may be a view."""
     if parameter is None:
         return None

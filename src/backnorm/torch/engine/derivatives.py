@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__ = ["below_autograd"]
+__all__ = ["below_autograd", "primals", "whole_gradient_only"]
 
 
 @contextlib.contextmanager
@@ -70,9 +70,9 @@ class _Forward(_SingleLevelFunction):
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[torch.Tensor, None]:
         """Return the step of y."""
-        _whole_gradient_only(ctx.options)
+        whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
-            x, weight, bias, statistics, y = _primals(ctx)
+            x, weight, bias, statistics, y = primals(ctx)
             y = _output(x, weight, bias, statistics, y, ctx.options)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[0], steps[1], steps[2], steps[5])
@@ -103,7 +103,7 @@ class _Backward(_SingleLevelFunction):
     def backward(ctx: Any, *outer: Maybe) -> tuple[Maybe, ...]:
         """Return the gradients of dy, x and the weight, and None for all else."""
         dy, x, y, weight, bias, statistics = ctx.saved_tensors
-        _whole_gradient_only(ctx.options)
+        whole_gradient_only(ctx.options)
         saved = {"dy": dy, "input": x, "output": y, "weight": weight, "statistics": statistics}
         memory.check(saved)
         steps = formula.Steps(*outer)
@@ -121,9 +121,9 @@ class _Backward(_SingleLevelFunction):
     @staticmethod
     def jvp(ctx: Any, *steps: Any) -> tuple[Maybe, ...]:
         """Return the steps of the gradients."""
-        _whole_gradient_only(ctx.options)
+        whole_gradient_only(ctx.options)
         with _set_fwd_grad_enabled(True):
-            dy, x, y, weight, bias, statistics = _primals(ctx)
+            dy, x, y, weight, bias, statistics = primals(ctx)
             y = _output(x, weight, bias, statistics, y, ctx.options)
             k = formula.Channels.of(x, weight, statistics, ctx.options)
             tensor_steps = formula.Steps(steps[1], steps[3])
@@ -137,7 +137,7 @@ class _Backward(_SingleLevelFunction):
         )
 
 
-def _primals(ctx: Any) -> Iterator[Any]:
+def primals(ctx: Any) -> Iterator[Any]:
     """Return the saved tensors without their steps at this level; enclosing levels keep theirs."""
     for saved in ctx.saved_tensors:
         yield None if saved is None else forward_ad.unpack_dual(saved, level=0).primal
@@ -157,7 +157,8 @@ def _output(
     return kernels.output(x, weight, bias, statistics, options).detach()
 
 
-def _whole_gradient_only(options: CallOptions) -> None:
+def whole_gradient_only(options: CallOptions) -> None:
+    """Raise if the gradient was cut: its derivative would depend on where."""
     if options.training and options.through != "both":
         raise RangeError.no_further_derivative(options.through)
 

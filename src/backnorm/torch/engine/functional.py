@@ -12,7 +12,7 @@ from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError, SmallWeightWarning
 from backnorm.kernels import activations
 from backnorm.torch.distributed import passes
-from backnorm.torch.engine import kernels, masked, operator, stock
+from backnorm.torch.engine import kernels, masked, masked_call, operator, stock
 from backnorm.torch.engine.autograd import normalize, only_runs, overwrite
 from backnorm.torch.engine.kernels import CallOptions
 from backnorm.torch.engine.memory import is_lazy, plain
@@ -88,7 +88,9 @@ def batch_norm(
         Which positions count: bool, shape of input without its channels, (N, ...). Statistics,
         running statistics and all derivatives are bitwise those of a call on the values that
         count, gathered into (count, C). y and the gradients are 0 elsewhere, whatever input holds
-        there. y has separate memory, also with inplace.
+        there. y has separate memory, also with inplace. Or how much they count: weights of 0 or
+        greater, in a float dtype, with a gradient of their own; see `backnorm.batch_norm`. With
+        weights running_var moves to the unbiased variance of numpy.cov(aweights=mask).
     process_group
         In training, the statistics and the gradient are those of the batches of all ranks of this
         group of torch.distributed, by exact sums; see docs/distributed.md. y has separate memory,
@@ -108,11 +110,12 @@ def batch_norm(
         What torch.nn.functional.batch_norm raises for the same input.
     ShapeError, DtypeError
         The residual is not a tensor with the shape and dtype of input, or the mask is not a bool
-        tensor of its shape.
+        or float tensor of its shape.
     StorageError
         The storage of a tensor was freed. It is a RuntimeError, as in PyTorch.
     RangeError
-        A slope out of range; inplace with a residual, or with an activation that has no inverse.
+        A slope or weight out of range; weights that differ with exact sums; inplace with a
+        residual, or with an activation that has no inverse.
     UnknownNameError
         An unknown activation, or an unknown value of through or sums.
 
@@ -142,23 +145,17 @@ def batch_norm(
         _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     if sums != "float64":
         _check.name_of("sums", sums, _check.SUMS)
-    parameters = (weight, bias, running_mean, running_var)
-    if mask is not None or process_group is not None:
-        options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
-        return _of_part(
-            input,
-            parameters,
-            residual,
-            mask,
-            process_group,
-            options,
-            inplace=inplace,
-            reduce_parameters=reduce_parameters,
-        )
     options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
-    # PyTorch's kernels raise PyTorch's errors for an eps out of range.
-    eps_in_range = eps > 0.0 or (eps == 0.0 and not training)
-    if not (eps_in_range and kernels.available()):
+    parameters = (weight, bias, running_mean, running_var)
+    if process_group is not None:
+        options = options._replace(sums="exact")
+        given = (input, parameters, residual, mask, process_group, options)
+        y = passes.of_function(*given, reduce=reduce_parameters) if training else None
+        if y is not None:
+            return y
+    if mask is not None:
+        return _of_counted(input, mask, parameters, residual, options)
+    if not (_in_range(options) and kernels.available()):
         return stock.batch_norm(input, *parameters, residual, options)
     if inplace and only_runs() and is_lazy(input):
         input.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
@@ -176,52 +173,39 @@ def batch_norm(
 
 def _given(**arguments: object) -> dict[str, object]:
     """Return the arguments that are not their defaults, None and False."""
-    return {name: value for name, value in arguments.items() if value not in (None, False)}
+    # By identity: a mask may be a torch.fx.Proxy, which does not compare.
+    return {k: v for k, v in arguments.items() if v is not None and v is not False}
 
 
-def _of_part(
+def _of_counted(
     x: torch.Tensor,
+    mask: torch.Tensor,
     parameters: Parameters,
     residual: torch.Tensor | None,
-    mask: torch.Tensor | None,
-    group: ProcessGroup | None,
     options: CallOptions,
-    *,
-    inplace: bool,
-    reduce_parameters: bool,
 ) -> torch.Tensor:
-    """Return y of a batch of which a part counts, or which is a part of a larger one."""
-    if group is not None:
-        options = options._replace(sums="exact")
-        if options.training:
-            y = passes.of_function(
-                x, parameters, residual, mask, group, options, reduce=reduce_parameters
-            )
-            if y is not None:
-                return y
-    given = x
-    if mask is not None:
-        masked.check(mask, x)
-        given, inplace = masked.gather(x, mask), False
-        residual = None if residual is None else masked.gather(residual, mask)
+    masked.check(mask, x)
     weight, bias, running_mean, running_var = parameters
+    if mask.dtype != torch.bool or not only_runs():
+        fits = _in_range(options) and kernels.available() and not is_exported()
+        fits = fits and takes(x, parameters, training=options.training)
+        given = (x, mask, weight, bias, running_mean, running_var, residual)
+        return masked_call.batch_norm(*given, options, fits=fits)
     y = batch_norm(
-        given,
+        masked.gather(x, mask),
         running_mean,
         running_var,
         weight,
         bias,
-        options.training,
-        options.momentum,
-        options.eps,
-        activation=options.activation,
-        negative_slope=options.negative_slope,
-        residual=residual,
-        through=options.through,
-        inplace=inplace,
-        sums=options.sums,
+        residual=None if residual is None else masked.gather(residual, mask),
+        **options._asdict(),
     )
-    return y if mask is None else masked.spread(y, x, mask)
+    return masked.spread(y, x, mask)
+
+
+def _in_range(options: CallOptions) -> bool:
+    """Whether eps is; PyTorch's kernels raise PyTorch's errors for another one."""
+    return options.eps > 0.0 or (options.eps == 0.0 and not options.training)
 
 
 def _check_extras(

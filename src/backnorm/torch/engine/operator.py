@@ -42,14 +42,29 @@ def batch_norm(
     return y
 
 
-def move(running: torch.Tensor, batch: torch.Tensor, momentum: float) -> None:
-    """Move running statistics towards those of the batch, bitwise identical to the kernels."""
+def move(
+    running: torch.Tensor,
+    batch: torch.Tensor,
+    momentum: float,
+    counted: torch.Tensor | None = None,
+) -> None:
+    """Move running statistics towards those of the batch, bitwise identical to the kernels.
+
+    Where counted is given, it is 1, or 0 where nothing moves.
+    """
     guard: Any = contextlib.nullcontext
     if not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(running)):
         # Transforms forbid writing to a tensor that they do not wrap. Running statistics do not
         # enter what the transforms compute, so they are written with the transforms switched off.
         guard = torch._C._DisableFuncTorch
-        while _functorch.is_gradtrackingtensor(batch):
-            batch = _functorch.get_unwrapped(batch)
+        batch = _unwrapped(batch)
+        counted = None if counted is None else _unwrapped(counted)
     with torch.no_grad(), guard():
-        running.copy_((1 - momentum) * running.double() + momentum * batch)
+        weight = momentum if counted is None else momentum * counted
+        running.copy_((1 - weight) * running.double() + weight * batch)
+
+
+def _unwrapped(tensor: torch.Tensor) -> torch.Tensor:
+    while _functorch.is_gradtrackingtensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
+from backnorm.errors import NotSupportedError
 from backnorm.moments import Moments
 
 if TYPE_CHECKING:
-    from backnorm._types import Float64Array, Variance
+    from collections.abc import Mapping
+
+    from backnorm._types import AnyArray, Float64Array, Variance
 
 __all__ = ["PooledStatistics"]
+
+
+MASK: Final = 2
+"""Where forward of the engine's layers has the mask; those of torch.nn take one argument."""
 
 
 class PooledStatistics:
@@ -37,12 +44,14 @@ class PooledStatistics:
         """How many calls there were."""
         return self.squares.n
 
-    def add(self, x: torch.Tensor) -> None:
-        """Add the input of one call, (N, C, ...)."""
+    def add(self, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """Add the input of one call of a layer, (N, C, ...): what counts of it."""
+        x: torch.Tensor = given[0] if given else named["input"]
+        mask = given[MASK] if len(given) > MASK else named.get("mask")
         values = x.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values  # NumPy has none
         call = Moments()
-        call.update(values.resolve_neg().numpy())
+        call.update(values.resolve_neg().numpy(), mask=None if mask is None else _counts(mask))
         if call.n:
             self.values.merge(call)
             self.squares.update((call.n * call.var)[np.newaxis])
@@ -65,3 +74,14 @@ class PooledStatistics:
         if variance == "total":
             return self.values.unbiased_var
         return self.squares.mean * (self.calls / self.degrees(variance))
+
+
+def _counts(mask: torch.Tensor) -> AnyArray:
+    """Return which positions count."""
+    if mask.dtype == torch.bool:
+        return mask.cpu().numpy()
+    weights = mask.detach().double().cpu()
+    chosen = weights[weights > 0]
+    if not bool((chosen == chosen[:1]).all()):
+        raise NotSupportedError.pooled_weights()
+    return (weights > 0).numpy()
