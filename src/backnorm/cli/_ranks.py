@@ -226,14 +226,14 @@ class Group:
     def _values(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Ask each rank for what must succeed; raise what went wrong otherwise."""
         values = []
-        for answer in self._answers(messages):
+        for answer in self._answers(messages, self.seconds):
             if answer is None:
-                raise SubjectError.hung(self.subject.name, float(RANKS_PATIENCE), 0)
+                raise SubjectError.hung(self.subject.name, self.seconds, 0)
             values.append(self.tongue.value(self.subject.name, answer))
         return values
 
     def _ask(self, messages: Sequence[Mapping[str, Any]]) -> list[RankAnswer]:
-        return [self._read(answer) for answer in self._answers(messages)]
+        return [self._read(answer) for answer in self._answers(messages, float(RANKS_PATIENCE))]
 
     def _read(self, answer: Mapping[str, Any] | None) -> RankAnswer:
         if answer is None:
@@ -244,13 +244,16 @@ class Group:
             name: value for name, value in answer["value"].items() if isinstance(value, np.ndarray)
         }
         moved = self.subject.runner.moved
-        for name in {"y", "dx"} & found.keys() if moved is not None else ():
-            found[name] = np.moveaxis(found[name], *reversed(moved))
+        if moved is not None:
+            for name in {"y", "dx"} & found.keys():
+                found[name] = np.moveaxis(found[name], *reversed(moved))
         y, dx, dgamma, dbeta = (found.get(name) for name in ("y", "dx", "dgamma", "dbeta"))
         return RankAnswer(y, dx, dgamma, dbeta)
 
-    def _answers(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
-        """Ask each rank; None for one that had not answered long after the others.
+    def _answers(
+        self, messages: Sequence[Mapping[str, Any]], patience: float
+    ) -> list[Mapping[str, Any] | None]:
+        """Ask each rank; None for one that had not answered so long after the others.
 
         Where a rank was lost or has raised, so that the others may be out of step, all are ended.
         """
@@ -258,13 +261,13 @@ class Group:
         for child, message in zip(self.children, messages, strict=True):
             child.post([message])
         answers: list[Mapping[str, Any] | None] = [None] * len(messages)
-        for rank, answer in self._as_they_come():
+        for rank, answer in self._as_they_come(patience):
             answers[rank] = answer
         if any(answer is None or "value" not in answer for answer in answers):
             self.end()
         return answers
 
-    def _as_they_come(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def _as_they_come(self, patience: float) -> Iterator[tuple[int, Mapping[str, Any]]]:
         waiting = dict(enumerate(self.children))
         until = time.monotonic() + self.seconds
         while waiting and time.monotonic() < until:
@@ -273,7 +276,7 @@ class Group:
                 if answer.get("lost") == "hung":
                     continue
                 del waiting[rank]
-                until = min(until, time.monotonic() + float(RANKS_PATIENCE))
+                until = min(until, time.monotonic() + patience)
                 if answer.get("lost") == "died":
                     answer = {"lost": child.end().how}
                 yield rank, answer

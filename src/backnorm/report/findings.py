@@ -172,8 +172,9 @@ def _paragraph(label: str, text: str, width: int) -> str:
 
 def _probes() -> list[tuple[str, str, str]]:
     """Return code and name of each probe, and how it measures."""
-    probes = sorted((*PROBES, FILE_PROBE, *RANK_PROBES), key=lambda probe: probe.code)
-    return [FIRST, *((one.code, one.name, _first_sentence(one.examine)) for one in probes)]
+    probes = [(one.code, one.name, _first_sentence(one.examine)) for one in (*PROBES, FILE_PROBE)]
+    probes += [(one.code, one.name, _first_sentence(one.examine)) for one in RANK_PROBES]
+    return [FIRST, *sorted(probes)]
 
 
 def to_method_tables() -> str:

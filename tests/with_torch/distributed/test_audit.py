@@ -33,6 +33,7 @@ def audited(target: str, folder: Path, options: Sequence[str] = ()) -> tuple[int
     return status, record
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("layer", "codes", "sound"),
     [

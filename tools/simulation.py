@@ -1,0 +1,415 @@
+"""Add the exact sums of many ranks in one process, over random trees of unreliable messages.
+
+    python tools/simulation.py [--ranks 1000 --ranks 10000 --ranks 100000] [--values 4]
+
+Each rank has a few values of each channel, and makes of them the message of SyncBatchNorm's forward
+pass. The ranks are the nodes of a random tree: each waits for its children, adds what they sent,
+sends the sum to its parent, and later hands the total down. Messages come late, twice, or not at
+all, in which case they are sent again; messages of a step may come in the next one. A message has
+the number of its step (its epoch) and its sender, so that a rank takes each of them once.
+
+The first table says whether mean and variance have the bits of one process, how many hops the
+longest way up and down has, and how many bytes a rank sends beside the model of
+docs/distributed.md. The second has the errors of other laws on the same values: that of
+torch.nn.SyncBatchNorm in float32, one rank after the other, and Chan's in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from backnorm._meter import metered
+from backnorm.kernels import exact_limbs, exact_windows
+from backnorm.torch.distributed import exchange, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHANNELS = 4
+STEPS = 3
+EPS = 1e-5
+
+TWICE, LOST, LATE = 0.003, 0.003, 0.05
+"""Shares of messages that arrive twice, never, and with a large delay."""
+
+DELAY, LARGE_DELAY, RETRY = 1.0, 50.0, 5.0
+"""Means of usual and of large delays, and when a message is sent again. All in hops."""
+
+
+class Faults(NamedTuple):
+    """Shares of messages; see `TWICE`, `LOST` and `LATE`."""
+
+    twice: float = TWICE
+    lost: float = LOST
+    late: float = LATE
+
+
+USUAL, NONE = Faults(), Faults(0, 0, 0)
+
+
+@dataclass
+class Tree:
+    """Who sends to whom.
+
+    Attributes
+    ----------
+    parent
+        Of each rank; -1 for the root.
+    children
+        Of each rank, how many.
+    depth
+        Hops of the longest way from a rank to the root.
+    """
+
+    parent: list[int]
+    children: list[int]
+    depth: int
+
+
+def random_tree(ranks: int, rng: np.random.Generator) -> Tree:
+    """Cut the ranks in two at random, so that no way is longer than ceil(log2(ranks))."""
+    order = rng.permutation(ranks).tolist()
+    parent, children, deepest = [-1] * ranks, [0] * ranks, 0
+    waiting = [(0, ranks, max(ranks - 1, 0).bit_length(), 0)]
+    while waiting:
+        begin, end, left, hops = waiting.pop()
+        deepest = max(deepest, hops)
+        if end - begin < 2:  # noqa: PLR2004 - one rank is no pair
+            continue
+        most = 1 << (left - 1)
+        cut = int(rng.integers(max(end - most, begin + 1), min(begin + most, end - 1) + 1))
+        # The first rank of the second half sends to the first rank of the first half.
+        parent[order[cut]] = order[begin]
+        children[order[begin]] += 1
+        waiting += [(begin, cut, left - 1, hops), (cut, end, left - 1, hops + 1)]
+    return Tree(parent, children, deepest)
+
+
+@dataclass
+class Traffic:
+    """What was sent.
+
+    Attributes
+    ----------
+    messages
+        How many, those that were sent again included.
+    ignored
+        How many arrived that were known, or of another step.
+    """
+
+    messages: int = 0
+    ignored: int = 0
+
+
+@dataclass
+class Network:
+    """Messages under way, in the order in which they arrive.
+
+    Attributes
+    ----------
+    rng, faults
+        What happens to them.
+    traffic
+        What was sent.
+    queue
+        Time, number, receiver, sender, step, content.
+    """
+
+    rng: np.random.Generator
+    faults: Faults
+    traffic: Traffic = field(default_factory=Traffic)
+    queue: list[tuple[float, int, int, int, int, Any]] = field(default_factory=list)
+
+    def send(self, now: float, receiver: int, sender: int, step: int, content: Any) -> None:
+        """Send a message until it has not been lost, and sometimes twice."""
+        while self.rng.random() < self.faults.lost:
+            self.traffic.messages += 1
+            now += RETRY
+        copies = 2 if self.rng.random() < self.faults.twice else 1
+        for copy in range(copies):
+            # The second of two may come long after the step is over.
+            late = copy > 0 or self.rng.random() < self.faults.late
+            delay = self.rng.exponential(LARGE_DELAY if late else DELAY)
+            self.traffic.messages += 1
+            entry = (now + delay, self.traffic.messages, receiver, sender, step, content)
+            heapq.heappush(self.queue, entry)
+
+
+class Adding:
+    """One step: rows are added up a tree, and the total is handed down.
+
+    Without `told_apart` a rank takes whatever it is sent.
+    """
+
+    def __init__(
+        self, tree: Tree, own: np.ndarray, step: int, network: Network, *, told_apart: bool = True
+    ) -> None:
+        self.tree, self.step, self.network, self.told_apart = tree, step, network, told_apart
+        self.sums, self.missing = own.copy(), list(tree.children)
+        self.taken: set[tuple[int, int]] = set()
+        self.below: list[list[int]] = [[] for _ in own]
+        for rank, parent in enumerate(tree.parent):
+            if parent >= 0:
+                self.below[parent].append(rank)
+        self.root, self.informed = tree.parent.index(-1), 0
+
+    def total(self) -> np.ndarray:
+        """Let all ranks send until each has the total, and return it.
+
+        Messages of earlier steps that are still under way arrive now.
+        """
+        for rank, missing in enumerate(self.tree.children):
+            if missing == 0:
+                self._finish(rank, 0.0)
+        queue = self.network.queue
+        while self.informed < len(self.sums) and queue:
+            now, _, receiver, sender, of_step, content = heapq.heappop(queue)
+            if self.told_apart and (of_step != self.step or (receiver, sender) in self.taken):
+                self.network.traffic.ignored += 1
+            else:
+                self.taken.add((receiver, sender))
+                self._receive(receiver, content, now)
+        # What is still under way belongs to the past when the next step begins.
+        self.network.queue = [(0.0, *entry[1:]) for entry in queue]
+        heapq.heapify(self.network.queue)
+        return self.sums[self.root]
+
+    def _receive(self, rank: int, content: np.ndarray | None, now: float) -> None:
+        if content is None:
+            self._inform(rank, now)
+            return
+        self.sums[rank] += content
+        self.missing[rank] -= 1
+        if self.missing[rank] == 0:
+            self._finish(rank, now)
+
+    def _finish(self, rank: int, now: float) -> None:
+        """Send the sum up, once all children have sent theirs."""
+        if rank == self.root:
+            self._inform(rank, now)
+        else:
+            content = self.sums[rank].copy()
+            self.network.send(now, self.tree.parent[rank], rank, self.step, content)
+
+    def _inform(self, rank: int, now: float) -> None:
+        """Hand the total down, of which no value is needed here."""
+        self.informed += 1
+        for child in self.below[rank]:
+            self.network.send(now, child, rank, self.step, None)
+
+
+def limbs_of(x: np.ndarray) -> np.ndarray:
+    """Return the limbs of each rank's values; x has shape (ranks, values, C)."""
+    made = [exact_limbs.for_moments(x.shape[2]) for _ in x]
+    for each, limbs in zip(torch.from_numpy(x), made, strict=True):
+        parts.write_moments(each, limbs)
+    return np.stack(made)
+
+
+def messages_of(limbs: np.ndarray, n: int, window: exact_windows.Window | None) -> np.ndarray:
+    """Return the message of each rank: that of `exchange`, or the whole limbs."""
+    if window is None:
+        return limbs.reshape(len(limbs), -1)
+    size = exact_windows.size_of(exact_windows.MOMENTS)
+    made = np.zeros((len(limbs), exchange.HEAD + size * limbs.shape[1]), np.int64)
+    for message, rows in zip(made, limbs, strict=True):
+        message[0], message[2], message[3] = n, window.digest, window.digest**2
+        narrow = exact_windows.narrowed(rows, window)
+        assert narrow is not None  # noqa: S101 - the values of all steps are alike
+        message[exchange.HEAD :] = narrow.ravel()
+    return made
+
+
+class Simulated(NamedTuple):
+    """What the ranks have found.
+
+    Attributes
+    ----------
+    same_bits
+        Whether mean and variance of each step are those of one process.
+    hops
+        Up and down, of the longest of all ways.
+    sent, model
+        Bytes that a rank has sent on average in a step with windows, and those of the model.
+    ignored
+        Messages that came twice or too late.
+    """
+
+    same_bits: bool
+    hops: int
+    sent: float
+    model: float
+    ignored: int
+
+
+def batches(ranks: int, values: int, offset: float) -> Iterator[np.ndarray]:
+    """Yield what the ranks have in each step."""
+    rng = np.random.default_rng([ranks, values, int(offset)])
+    for _ in range(STEPS):
+        yield (rng.standard_normal((ranks, values, CHANNELS)) + offset).astype(np.float32)
+
+
+def simulated(ranks: int, values: int, offset: float = 0.0, faults: Faults = USUAL) -> Simulated:
+    """Let so many ranks add up what they have, over another tree in each step."""
+    rng = np.random.default_rng(ranks)
+    network = Network(rng, faults)
+    window: exact_windows.Window | None = None
+    same, hops, sent = True, 0, 0.0
+    for step, x in enumerate(batches(ranks, values, offset)):
+        limbs, n = limbs_of(x), ranks * values
+        tree = random_tree(ranks, rng)
+        hops = max(hops, 2 * tree.depth)
+        before = network.traffic.messages
+        messages = messages_of(limbs, values, window)
+        added = Adding(tree, messages, step, network).total()
+        total = (
+            added.reshape(limbs[0].shape) if window is None else widened(added, window, limbs[0])
+        )
+        found = exact_limbs.statistics_of(total, n, EPS)
+        one = exact_limbs.statistics_of(limbs_of(x.reshape(1, -1, CHANNELS))[0], n, EPS)
+        same &= found.tobytes() == one.tobytes()
+        if window is not None:
+            sent = (network.traffic.messages - before) * messages[0].nbytes / ranks
+        window = exact_windows.for_moments(one, n)
+    return Simulated(same, hops, sent, model(ranks, CHANNELS, faults), network.traffic.ignored)
+
+
+def widened(added: np.ndarray, window: exact_windows.Window, like: np.ndarray) -> np.ndarray:
+    """Return the total of messages as limbs."""
+    narrow = added[exchange.HEAD :].reshape(len(like), -1)
+    return exact_windows.widened(narrow, window, like)
+
+
+def model(ranks: int, channels: int, faults: Faults = NONE) -> float:
+    """Return how many bytes a rank sends in a forward pass, on average."""
+    again = 1 / (1 - faults.lost) + faults.twice
+    return 2 * (ranks - 1) / ranks * (32 + 48 * channels) * again
+
+
+# --- other laws ----------------------------------------------------------------------------------
+
+
+def exact(x: np.ndarray) -> list[tuple[Fraction, Fraction]]:
+    """Return mean and variance of each channel as fractions."""
+    found = []
+    for channel in x.reshape(-1, x.shape[2]).T:
+        # Every float32 is a multiple of 2^-149.
+        integers = [int(value) for value in np.ldexp(channel.astype(np.float64), 149).tolist()]
+        n, first = len(integers), sum(integers)
+        second = sum(value * value for value in integers)
+        unit = 1 << 149
+        found.append(
+            (Fraction(first, n * unit), Fraction(n * second - first * first, (n * unit) ** 2))
+        )
+    return found
+
+
+def by_torch(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance by the law of torch.nn.SyncBatchNorm: float32, rank after rank."""
+    f32 = np.float32
+    k, means = f32(x.shape[1]), x.mean(1, dtype=f32)
+    eps = f32(EPS)
+    inverses = f32(1) / np.sqrt(((x - means[:, None]) ** 2).mean(1, dtype=f32) + eps)
+    mean, squares, n = np.zeros(x.shape[2], f32), np.zeros(x.shape[2], f32), f32(0)
+    for own, inverse in zip(means, inverses, strict=True):
+        of_rank = (f32(1) / inverse) ** 2 - eps
+        factor = f32(1) / (n + k)
+        squares = squares + of_rank * k + (mean - own) ** 2 * n * k * factor
+        mean = n * factor * mean + k * factor * own
+        n += k
+    return mean, squares / n
+
+
+def by_chan(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance by Chan's law: float64, rank after rank."""
+    wide = x.astype(np.float64)
+    k, means = x.shape[1], wide.mean(1)
+    each = ((wide - means[:, None]) ** 2).sum(1)
+    mean, squares, n = np.zeros(x.shape[2]), np.zeros(x.shape[2]), 0
+    for own, of_rank in zip(means, each, strict=True):
+        difference = own - mean
+        mean = mean + difference * k / (n + k)
+        squares = squares + of_rank + difference**2 * n * k / (n + k)
+        n += k
+    return mean, squares / n
+
+
+def by_limbs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance by exact sums."""
+    rows = exact_limbs.statistics_of(limbs_of(x).sum(0), x.shape[0] * x.shape[1], EPS)
+    return rows[0], rows[2]
+
+
+LAWS = {"torch, float32": by_torch, "Chan, float64": by_chan, "exact sums": by_limbs}
+
+
+def errors(ranks: int, values: int, offset: float) -> dict[str, tuple[float, float]]:
+    """Return of each law the largest error of the mean, over std, and that of the variance."""
+    x = next(batches(ranks, values, offset))
+    right = exact(x)
+    found = {}
+    for name, law in LAWS.items():
+        off = [
+            (
+                abs(Fraction(float(m)) - mean) / Fraction(math.sqrt(var)),
+                abs(Fraction(float(v)) / var - 1),
+            )
+            for m, v, (mean, var) in zip(*law(x), right, strict=True)
+        ]
+        found[name] = tuple(float(max(each)) for each in zip(*off, strict=True))
+    return found  # type: ignore[return-value]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Simulate each number of ranks, and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", type=int, action="append")
+    parser.add_argument("--values", type=int, default=4)
+    options = parser.parse_args()
+    numbers, offsets = options.ranks or [1000, 10000, 100000], (0.0, 1e3, 1e5)
+    simulations, laws = [], []
+    with metered("simulation") as meter:
+        total = len(numbers) * (1 + len(offsets))
+        for done, ranks in enumerate(numbers):
+            meter.at(f"{ranks} ranks", done * (1 + len(offsets)), total)
+            found = simulated(ranks, options.values)
+            most = 2 * max(ranks - 1, 0).bit_length()
+            simulations.append(
+                [
+                    f"{ranks:,}",
+                    "yes" if found.same_bits else "NO",
+                    f"{found.hops} of {most}",
+                    f"{found.sent:.1f}",
+                    f"{found.model:.1f}",
+                    f"{found.sent / found.model - 1:+.2%}",
+                    str(found.ignored),
+                ]
+            )
+            for place, offset in enumerate(offsets):
+                meter.at(f"{ranks} ranks, laws", done * (1 + len(offsets)) + 1 + place, total)
+                for name, (mean, var) in errors(ranks, options.values, offset).items():
+                    laws.append([f"{ranks:,}", f"{offset:g}", name, f"{mean:.1e}", f"{var:.1e}"])
+    head = ["ranks", "bits of one process", "hops", "bytes a rank", "model", "difference"]
+    print(table([*head, "ignored messages"], simulations))
+    print()
+    print(
+        table(["ranks", "mean/std", "law", "error of the mean, over std", "of the variance"], laws)
+    )
+
+
+if __name__ == "__main__":
+    main()
