@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from _simulated_laws import by_chan, by_torch, errors_of, exact
 from backnorm._meter import metered
 from backnorm.kernels import exact_limbs, exact_windows
 from backnorm.torch.distributed import exchange, parts
@@ -294,54 +293,6 @@ def model(ranks: int, channels: int, faults: Faults = NONE) -> float:
     return 2 * (ranks - 1) / ranks * (32 + 48 * channels) * again
 
 
-# --- other laws ----------------------------------------------------------------------------------
-
-
-def exact(x: np.ndarray) -> list[tuple[Fraction, Fraction]]:
-    """Return mean and variance of each channel as fractions."""
-    found = []
-    for channel in x.reshape(-1, x.shape[2]).T:
-        # Every float32 is a multiple of 2^-149.
-        integers = [int(value) for value in np.ldexp(channel.astype(np.float64), 149).tolist()]
-        n, first = len(integers), sum(integers)
-        second = sum(value * value for value in integers)
-        unit = 1 << 149
-        found.append(
-            (Fraction(first, n * unit), Fraction(n * second - first * first, (n * unit) ** 2))
-        )
-    return found
-
-
-def by_torch(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance by the law of torch.nn.SyncBatchNorm: float32, rank after rank."""
-    f32 = np.float32
-    k, means = f32(x.shape[1]), x.mean(1, dtype=f32)
-    eps = f32(EPS)
-    inverses = f32(1) / np.sqrt(((x - means[:, None]) ** 2).mean(1, dtype=f32) + eps)
-    mean, squares, n = np.zeros(x.shape[2], f32), np.zeros(x.shape[2], f32), f32(0)
-    for own, inverse in zip(means, inverses, strict=True):
-        of_rank = (f32(1) / inverse) ** 2 - eps
-        factor = f32(1) / (n + k)
-        squares = squares + of_rank * k + (mean - own) ** 2 * n * k * factor
-        mean = n * factor * mean + k * factor * own
-        n += k
-    return mean, squares / n
-
-
-def by_chan(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance by Chan's law: float64, rank after rank."""
-    wide = x.astype(np.float64)
-    k, means = x.shape[1], wide.mean(1)
-    each = ((wide - means[:, None]) ** 2).sum(1)
-    mean, squares, n = np.zeros(x.shape[2]), np.zeros(x.shape[2]), 0
-    for own, of_rank in zip(means, each, strict=True):
-        difference = own - mean
-        mean = mean + difference * k / (n + k)
-        squares = squares + of_rank + difference**2 * n * k / (n + k)
-        n += k
-    return mean, squares / n
-
-
 def by_limbs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance by exact sums."""
     rows = exact_limbs.statistics_of(limbs_of(x).sum(0), x.shape[0] * x.shape[1], EPS)
@@ -352,20 +303,10 @@ LAWS = {"torch, float32": by_torch, "Chan, float64": by_chan, "exact sums": by_l
 
 
 def errors(ranks: int, values: int, offset: float) -> dict[str, tuple[float, float]]:
-    """Return of each law the largest error of the mean, over std, and that of the variance."""
+    """Return the errors of each law on what the ranks have in the first step."""
     x = next(batches(ranks, values, offset))
     right = exact(x)
-    found = {}
-    for name, law in LAWS.items():
-        off = [
-            (
-                abs(Fraction(float(m)) - mean) / Fraction(math.sqrt(var)),
-                abs(Fraction(float(v)) / var - 1),
-            )
-            for m, v, (mean, var) in zip(*law(x), right, strict=True)
-        ]
-        found[name] = tuple(float(max(each)) for each in zip(*off, strict=True))
-    return found  # type: ignore[return-value]
+    return {name: errors_of(law, x, right) for name, law in LAWS.items()}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

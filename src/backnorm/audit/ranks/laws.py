@@ -15,10 +15,19 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.ranks.world import RankAnswer, RankCall
 
-__all__ = ["Statistics", "agrees", "counted", "differing", "extra_of", "law_of", "mixtures", "used"]
+__all__ = [
+    "RankStatistics",
+    "agrees",
+    "counted",
+    "differing",
+    "extra_of",
+    "law_of",
+    "mixtures",
+    "used",
+]
 
 
-class Statistics(NamedTuple):
+class RankStatistics(NamedTuple):
     """Mean and variance of each channel; shape (C,)."""
 
     mean: Float64Array
@@ -35,7 +44,7 @@ def agrees(value: AnyArray, expected: AnyArray) -> bool:
     return bool(difference.max() <= RANKS_LIMIT * max(float(np.abs(expected).max()), 1e-30))
 
 
-def used(call: RankCall, y: AnyArray) -> Statistics | None:
+def used(call: RankCall, y: AnyArray) -> RankStatistics | None:
     """Return the mean and (variance + eps) that y was normalized with, None if by no such."""
     x, values = _rows(call.x), _rows(y)
     keep = _kept(call)
@@ -47,23 +56,23 @@ def used(call: RankCall, y: AnyArray) -> Statistics | None:
     fitted = fit_between(x[:, keep], values[:, keep], gamma, beta)
     if fitted.residual > RANKS_LIMIT or (fitted.slope == 0).any():
         return None
-    return Statistics(fitted.centre[:, 0], fitted.slope[:, 0] ** -2)
+    return RankStatistics(fitted.centre[:, 0], fitted.slope[:, 0] ** -2)
 
 
-def counted(call: RankCall) -> Statistics:
+def counted(call: RankCall) -> RankStatistics:
     """Return the statistics of what counts of a part; 0 where nothing does."""
     rows = _rows(call.x)[:, _kept(call)]
     if not rows.size:
-        return Statistics(np.zeros(len(rows)), np.zeros(len(rows)))
-    return Statistics(rows.mean(1), rows.var(1))
+        return RankStatistics(np.zeros(len(rows)), np.zeros(len(rows)))
+    return RankStatistics(rows.mean(1), rows.var(1))
 
 
-def extra_of(whole: Statistics, call: RankCall) -> Float64Array:
+def extra_of(whole: RankStatistics, call: RankCall) -> Float64Array:
     """Return what a layer adds to the variance of a batch that one rank has."""
     return whole.var - counted(call).var
 
 
-def mixtures(parts: Sequence[RankCall], extra: Float64Array) -> Mapping[str, Statistics]:
+def mixtures(parts: Sequence[RankCall], extra: Float64Array) -> Mapping[str, RankStatistics]:
     """Return the wrong statistics of several ranks that are known, by what is wrong."""
     each = [counted(part) for part in parts]
     counts = np.array([_kept(part).sum() for part in parts], np.float64)
@@ -73,9 +82,9 @@ def mixtures(parts: Sequence[RankCall], extra: Float64Array) -> Mapping[str, Sta
     squares = (variances + means**2).mean(0) - plain**2
     whole = shares @ means
     return {
-        "equal": Statistics(plain, squares + extra),
-        "within": Statistics(whole, shares @ variances + extra),
-        "equal, within": Statistics(plain, variances.mean(0) + extra),
+        "equal": RankStatistics(plain, squares + extra),
+        "within": RankStatistics(whole, shares @ variances + extra),
+        "equal, within": RankStatistics(plain, variances.mean(0) + extra),
     }
 
 
@@ -84,7 +93,7 @@ def law_of(
     answers: Sequence[RankAnswer],
     whole: Sequence[AnyArray],
     alone: Sequence[AnyArray | None],
-    known: Mapping[str, Statistics],
+    known: Mapping[str, RankStatistics],
 ) -> str:
     """Name the statistics that several ranks have used.
 
@@ -129,7 +138,7 @@ def _all_agree(
     return all(y is not None and one is not None and agrees(y, one) for y, one in pairs)
 
 
-def differing(found: Statistics, expected: Statistics) -> list[str]:
+def differing(found: RankStatistics, expected: RankStatistics) -> list[str]:
     """Name those of the two statistics that are others than expected."""
     std = np.sqrt(expected.var)
     off = {

@@ -11,7 +11,7 @@ from backnorm.audit.findings import finding
 from backnorm.audit.probes.examination import ProbeOutcome, failed, passed, skipped
 from backnorm.audit.ranks import cuts
 from backnorm.audit.ranks.laws import (
-    Statistics,
+    RankStatistics,
     agrees,
     counted,
     differing,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backnorm._types import AnyArray, Float64Array
-    from backnorm.audit.ranks.world import RankAnswer, RankCall, World
+    from backnorm.audit.ranks.world import RankAnswer, RankCall, RankGroup
     from backnorm.audit.subject import Subject
 
 __all__ = ["RANK_PROBES", "RankExamination", "RankProbe"]
@@ -65,8 +65,8 @@ class RankExamination:
 
     subject: Subject
     ranks: int
-    one: World
-    several: World
+    one: RankGroup
+    several: RankGroup
     seed: int
     form: str = field(default="", init=False)
     law: str = field(default="", init=False)
@@ -243,7 +243,7 @@ def masks(examination: RankExamination) -> ProbeOutcome:
     if before is None or now is None:
         return skipped("y is no straight line in x, so that its statistics are not known")
     extra = extra_of(before, unmasked)
-    hidden = differing(Statistics(now.mean, now.var - extra), counted(one))
+    hidden = differing(RankStatistics(now.mean, now.var - extra), counted(one))
     if hidden:
         text = f"another {' and another '.join(hidden)} than that of what counts"
         return failed(text, finding("W02", text))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
 
-__all__ = ["FORMS", "RankAnswer", "RankCall", "World"]
+__all__ = ["FORMS", "RankAnswer", "RankCall", "RankGroup"]
 
 FORMS: Final = ("(N, *S)", "(N, 1, *S)", "the shape of x")
 """The shapes in which layers take a mask, in the order in which they are tried."""
@@ -64,7 +64,7 @@ class RankAnswer(NamedTuple):
         return self.hung or bool(self.raised) or self.y is None
 
 
-class World(Protocol):
+class RankGroup(Protocol):
     """A group of processes."""
 
     def call(self, parts: Sequence[RankCall], form: str = "") -> list[RankAnswer]:
