@@ -1556,6 +1556,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.no_ranks("norms:Norm", "of kind layer"),
+        (
+            "norms:Norm is of kind layer, so that --ranks cannot run it. --ranks runs a target in "
+            "a group of torch.distributed. Leave --ranks out to audit it in one process."
+        ),
+    ),
+    (
         SubjectError.no_model("net:Net", 3),
         (
             "net:Net gave an object of type int, not a model. --model audits the layers of "

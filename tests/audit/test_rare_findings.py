@@ -35,6 +35,7 @@ ELSEWHERE = {
     **{f"M0{number}": "with_torch/test_model_audit.py" for number in range(1, 9)},
     **dict.fromkeys(("M09", "M10", "M11", "M12"), "with_torch/test_model_faults.py"),
     **{f"L0{number}": "audit/test_onnx.py" for number in range(1, 7)},
+    **{f"W0{number}": "with_torch/distributed/test_audit.py" for number in range(1, 8)},
     **dict.fromkeys(("Z01", "Z02"), "with_torch/test_model_faults.py"),
 }
 """Findings that a NumPy pair cannot get, or about objects that are not pairs: the test of each."""

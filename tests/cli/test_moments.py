@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,67 @@ def test_arrays_of_one_name_belong_together(tmp_path: Path) -> None:
     assert u["mean"] == moments(VALUES).mean.tolist()
     assert (v["name"], v["channels"]) == ("v", 2)
     assert arrays(*both, "--array", "u") == [u]
+
+
+def test_columns_of_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column is a channel, lists are rows; what is null or no number is left out."""
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    parquet = importlib.import_module("pyarrow.parquet")
+    source = importlib.import_module("backnorm.moments.sources.parquet")
+    monkeypatch.setattr(source, "BYTES", 1000)
+    rows = VALUES[:, :, 0]
+    flat = pa.array(rows.ravel())
+    table = pa.table(
+        {
+            "one": pa.array([None, *rows[1:, 0].tolist()], pa.float32()),
+            "lists": pa.FixedSizeListArray.from_arrays(flat, 3),
+            "text": pa.array(["a"] * len(rows)),
+        }
+    )
+    parquet.write_table(table.slice(0, 20), tmp_path / "a.parquet")
+    parquet.write_table(table.slice(20), tmp_path / "b.parquet")
+    one, lists = arrays(tmp_path / "b.parquet", tmp_path / "a.parquet")
+    assert (one["name"], one["n"], one["channels"]) == ("one", 59, 1)
+    assert one["mean"] == moments(rows[1:, :1]).mean.tolist()
+    assert (lists["name"], lists["mean"], lists["var"]) == (
+        "lists",
+        moments(rows).mean.tolist(),
+        moments(rows).var.tolist(),
+    )
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
+    """With what pyarrow says of it."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    result = run(tmp_path / "a.parquet")
+    assert result.exit_code == 2
+    assert "a.parquet" in result.stderr
+
+
+def test_arrays_in_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group holds named arrays, in chunks that do not matter; a folder may be one array."""
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
+    monkeypatch.setattr(piece, "BYTES", 500)
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    made = group.create_group("inner").create_array(
+        "u", shape=VALUES.shape, chunks=(7, 2, 5), dtype="float32"
+    )
+    made[:] = VALUES
+    (got,) = arrays(tmp_path / "a.zarr", "--axis", 2)
+    assert (got["name"], got["mean"]) == ("inner/u", moments(VALUES, 2).mean.tolist())
+    zarr.save_array(str(tmp_path / "b.zarr"), VALUES)
+    (got,) = arrays(tmp_path / "b.zarr")
+    assert (got["name"], got["mean"]) == ("", moments(VALUES).mean.tolist())
+
+
+def test_a_folder_that_is_no_zarr_is_refused(tmp_path: Path) -> None:
+    """With what zarr says of it."""
+    pytest.importorskip("zarr", reason="zarr is not installed")
+    (tmp_path / "a.zarr").mkdir()
+    result = run(tmp_path / "a.zarr")
+    assert result.exit_code == 2
+    assert "a.zarr" in result.stderr
 
 
 def test_safetensors_are_read_by_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def answers(**job: Any) -> list[dict[str, Any]]:
         "model": False,
         "environment": {},
         "device": "",
+        "ranks": 0,
     }
     _answer({**usual, **job}, said.append)
     return said

@@ -33,6 +33,8 @@ __all__ = [
     "LOST_DIGITS",
     "MEAN_ALLOWANCE",
     "PREFERENCE",
+    "RANKS_LIMIT",
+    "RANKS_PATIENCE",
     "REPEAT_LIMIT",
     "RESIDUAL_LIMIT",
     "ROUGH_LIMIT",
@@ -222,6 +224,19 @@ SCALED_EPS: Final = Threshold(
 HANG_SECONDS: Final = Threshold(
     120.0,
     "A gradient, or a probe, that takes longer is given up. A full audit takes 1 to 20 s.",
+)
+
+RANKS_LIMIT: Final = Threshold(
+    1e-3,
+    "y, dx and running statistics of several ranks are those of one process, relative to the "
+    "largest value; and y is a straight line in x. Right layers show 1e-5 at most. The parts of "
+    "the batch differ by 3 standard deviations, so that other statistics make 1e-1 and more.",
+)
+
+RANKS_PATIENCE: Final = Threshold(
+    15.0,
+    "A rank that has not answered so many seconds after all others have answered waits for ever. "
+    "Ranks that wait for each other answer within milliseconds.",
 )
 
 HUNG_PROBES: Final = Threshold(

@@ -57,7 +57,7 @@ class Crew:
             return
         child = self.children[0]
         child.send({**asdict(job), **resumed, "seconds": seconds})
-        hosted = job.python or job.environment or job.program
+        hosted = job.python or job.environment or job.program or job.ranks
         for message in child.receive(seconds + MARGIN if hosted else seconds):
             self.told.update(message.get("environment", {}))
             if "lost" in message:

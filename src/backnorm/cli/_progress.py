@@ -61,6 +61,8 @@ class AuditJob:
         Which layer of a framework's list is meant, and its name; None and empty for all of them.
     device
         Where its arrays are made, such as cuda; empty for where its framework makes them.
+    ranks
+        In how many processes the target is run, too; 0 for one alone.
     """
 
     target: str
@@ -79,6 +81,7 @@ class AuditJob:
     place: int | None = None
     part: str = ""
     device: str = ""
+    ranks: int = 0
 
     @property
     def name(self) -> str:
@@ -182,7 +185,7 @@ class SubjectProgress:
             return None
         name, kind = self._at_work()
         error = lost_error(name, message["lost"], message["ending"], self.seconds)
-        if self.known is None:
+        if self.known is None or self.job.ranks:
             return self._done(Record(name, kind, findings=(fault(error),), audited=False))
         if self.probe in ("", GRADIENT):
             why = f"the gradient could not be measured again: {error.problem}"

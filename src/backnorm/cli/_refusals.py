@@ -19,6 +19,7 @@ __all__ = [
     "refuse_twice",
     "refuse_with_files",
     "refuse_with_programs",
+    "refuse_with_ranks",
 ]
 
 
@@ -64,6 +65,36 @@ def refuse_with_files(targets: Sequence[str], given: Mapping[str, object]) -> No
     option = next((f"--{option}" for option, value in given.items() if value), "")
     if name and option:
         message = f"{option} cannot be used with {name}; audit the file in another run"
+        raise click.UsageError(message)
+
+
+def refuse_with_ranks(
+    ranks: int,
+    targets: Sequence[str],
+    programs: Sequence[object],
+    others: Mapping[str, object],
+    *,
+    model: bool,
+) -> None:
+    """Raise UsageError if --ranks misses a layer, or comes with options that it cannot use."""
+    from backnorm.cli._targets import TARGETS
+    from backnorm.host.model_file import file_in
+
+    if not ranks:
+        return
+    given = next((f"--{name}" for name in ("mode", "control", "device") if others.get(name)), "")
+    given = "--model" if model else given
+    given = "--program and --library" if programs else given
+    lists = next((name for name in targets if name in TARGETS or file_in(name)), "")
+    message = ""
+    if not targets and not programs:
+        message = "--ranks needs a target, such as path/to/layers.py:MySyncBatchNorm"
+    elif lists:
+        message = f"--ranks needs one layer of PyTorch, not {lists}; name a layer, such as "
+        message += "torch.nn.BatchNorm2d"
+    elif given:
+        message = f"--ranks cannot be used with {given}; audit it in another run"
+    if message:
         raise click.UsageError(message)
 
 

@@ -145,6 +145,14 @@ OPTIONS: Final = (
         help="Audit a C function in a shared library, such as ./libnorm.so:norm.",
     ),
     click.option(
+        "--ranks",
+        type=click.IntRange(2, 64),
+        callback=lambda _, __, count: count or 0,
+        metavar="N",
+        help="Run a layer of PyTorch in N processes too, each with a part of the batch, and "
+        "compare it with one process.",
+    ),
+    click.option(
         "--limit",
         "seconds",
         type=click.FloatRange(min=0.0, min_open=True),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.audit.conduct import conduct_by_probes
+from backnorm.audit.conduct import conduct_by_probes, faulty
 from backnorm.audit.findings import fault
 from backnorm.audit.record import Record
 from backnorm.audit.specimens.control import Control, controls_of
@@ -23,6 +25,7 @@ from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli._hosts import Host
 from backnorm.cli._models import audit_target
 from backnorm.cli._programs import Program
+from backnorm.cli._ranks import Group, OneRank, record_over_ranks, refused
 from backnorm.cli._remote import Interpreter
 from backnorm.cli._targets import TARGETS, as_asked, asked_of, find_subjects, place_of
 from backnorm.host.calls import FRAMEWORKS
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backnorm.audit.subject import Subject
+    from backnorm.cli._hosts import Tongue
 
 __all__ = ["main"]
 
@@ -61,6 +65,14 @@ def _dismiss() -> None:
 
 
 def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+    if not job["ranks"]:
+        _answer_job(job, say)
+        return
+    with tempfile.TemporaryDirectory(prefix="backnorm-ranks-") as folder:
+        _answer_job({**job, "folder": folder}, say)
+
+
+def _answer_job(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     begin()
     if job["lists"]:
         say({"listed": names_of_layers(job["target"]), "done": True})
@@ -100,7 +112,7 @@ def _answer(job: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         known = Record.from_dict(job["known"]) if job["known"] else None
         for one in asked[job["skip"] :]:
             starting(one.name)
-            record = _audited(one, known, say, quick=job["quick"])
+            record = _audited(job, request, one, known, say)
             _say_record(_with_notes(record), known_at_work.left(), say)
             known = None
     told = _environment()
@@ -127,7 +139,7 @@ def _with_controls(subjects: Sequence[Subject]) -> tuple[Control, ...]:
     return tuple(control for subject in subjects for control in controls_of(subject))
 
 
-def _audited(
+def _audited_alone(
     subject: Subject | Control,
     known: Record | None,
     say: Callable[[dict[str, Any]], None],
@@ -150,6 +162,33 @@ def _audited(
             say({"so_far": record.to_dict()})
     assert record is not None  # noqa: S101 - there is one for the gradient
     return record
+
+
+def _audited(
+    job: dict[str, Any],
+    request: AuditRequest,
+    subject: Any,
+    known: Record | None,
+    say: Callable[[dict[str, Any]], None],
+) -> Record:
+    """Audit a subject: in one process, and in several where that is asked for."""
+    error = refused(subject) if job["ranks"] else None
+    if error is not None:
+        return faulty(subject, error)
+    record = _audited_alone(subject, known, say, quick=job["quick"])
+    if not job["ranks"] or not record.audited:
+        return record
+    interpreter, place = _interpreter(job, request), place_of(job["target"])
+
+    def group(ranks: int, begin: Callable[[], object]) -> Group:
+        return Group(ranks, interpreter, place, subject, job["seconds"], job["folder"], begin)
+
+    at_work = partial(_say_probing, say)
+    return record_over_ranks(subject, record, job["ranks"], group, at_work)
+
+
+def _say_probing(say: Callable[[dict[str, Any]], None], probe: str) -> None:
+    say({"probing": probe})
 
 
 @dataclass(slots=True)
@@ -214,15 +253,19 @@ def _subjects(
     """Find the subjects of a job: here, or in another interpreter or environment."""
     target = job["target"]
     if job["program"]:
-        tongue = Program(tuple(job["program"]), asked_of("", request))
-        return as_asked("", request, _hosted(Host(tongue, target, job["seconds"]), starting))
-    if not job["python"] and not job["environment"]:
+        program = Program(tuple(job["program"]), asked_of("", request))
+        return as_asked("", request, _hosted(Host(program, target, job["seconds"]), starting))
+    if not job["python"] and not job["environment"] and not job["ranks"]:
         return find_subjects(target, request, trying)
-    python, asked = job["python"] or sys.executable, asked_of(target, request)
-    host = Host(
-        Interpreter(python, job["environment"], asked, TARGETS), place_of(target), job["seconds"]
-    )
+    interpreter = _interpreter(job, request)
+    tongue: Tongue = OneRank(interpreter, job["folder"]) if job["ranks"] else interpreter
+    host = Host(tongue, place_of(target), job["seconds"])
     return as_asked(target, request, _hosted(host, starting))
+
+
+def _interpreter(job: dict[str, Any], request: AuditRequest) -> Interpreter:
+    python, asked = job["python"] or sys.executable, asked_of(job["target"], request)
+    return Interpreter(python, job["environment"], asked, TARGETS)
 
 
 def _hosted(host: Host, starting: Callable[[str], None]) -> tuple[Subject, ...]:

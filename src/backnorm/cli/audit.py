@@ -17,6 +17,7 @@ from backnorm.cli._refusals import (
     refuse_twice,
     refuse_with_files,
     refuse_with_programs,
+    refuse_with_ranks,
 )
 from backnorm.cli._settings import (
     PARAMETERS,
@@ -126,6 +127,7 @@ def audit(
     libraries: tuple[ProgramCommand, ...],
     seconds: float | None,
     workers: int,
+    ranks: int,
     form: str,
     quick: bool,
     control: bool,
@@ -174,12 +176,13 @@ def audit(
     refuse_with_files(
         targets, {name: is_given(ctx, PARAMETERS.get(name, name)) for name in python_only}
     )
+    refuse_with_ranks(ranks, targets, commands, given, model=model)
     settings = settings_of(ctx)
     asked = AuditJob(
         "",
         kind,
         arguments,
-        mode,
+        "train" if ranks else mode,
         python,
         model,
         inputs,
@@ -187,6 +190,7 @@ def audit(
         axes=axes,
         control=control,
         device=device,
+        ranks=ranks,
     )
     chosen = targets or (() if commands else named_in(settings) or _defaults())
     jobs = [*jobs_of(ctx, chosen, asked), *command_jobs(commands, asked)]

@@ -53,9 +53,10 @@ def moments(
 ) -> None:
     """Compute mean and variance of each channel of the arrays in all FILEs together.
 
-    FILE is .npy, .npz, .safetensors, or .moments of an earlier call. Arrays of one name are parts
-    of one data set. The sums are exact: no digit depends on how the data were cut into files, on
-    their order, or on the machines that computed the parts.
+    FILE is .npy, .npz, .safetensors, .parquet (each column of numbers is an array), a folder .zarr,
+    or .moments of an earlier call. Arrays of one name are parts of one data set. The sums are
+    exact: no digit depends on how the data were cut into files, on their order, or on the machines
+    that computed the parts.
 
     Exit status: 0 done, 2 wrong use or failure; then nothing is written.
     """
@@ -76,7 +77,7 @@ def _total(files: Sequence[Path], axis: int, names: Sequence[str]) -> dict[str, 
     from backnorm.moments.sources import pieces
 
     total: dict[str, Moments] = {}
-    sizes = [file.stat().st_size if file.is_file() else 0 for file in files]
+    sizes = [_size(file) for file in files]
     with metered("moments", sum(sizes)) as meter:
         done = 0
         for file, size in zip(files, sizes, strict=True):
@@ -91,6 +92,12 @@ def _total(files: Sequence[Path], axis: int, names: Sequence[str]) -> dict[str, 
     if missing:
         raise FileError.no_array(missing[0], [file.name for file in files])
     return total
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 of what is not there."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _write(arrays: dict[str, Moments], json_file: str | None, out_file: Path | None) -> None:

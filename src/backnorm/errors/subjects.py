@@ -454,6 +454,20 @@ class SubjectError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def no_ranks(cls, name: str, what: str) -> SubjectError:
+        """Return the error of a target of --ranks that several processes do not run together."""
+        return cls(
+            name,
+            "a batch normalization of PyTorch",
+            what,
+            "--ranks runs a target in a group of torch.distributed.",
+            "Leave --ranks out to audit it in one process.",
+            problem=f"{name} is {what}, so that --ranks cannot run it.",
+            code="G26",
+            causes=("it is another kind of layer",),
+        )
+
+    @classmethod
     def no_model(cls, name: str, got: object) -> SubjectError:
         """Return the error of a target of --model that is not a model and does not build one."""
         return cls(

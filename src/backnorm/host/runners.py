@@ -20,6 +20,7 @@ It has
 - "others": ``others(x, gamma, beta, dy, moved)``, y, where the parameters beside gamma and beta are
   moved by the arrays in ``moved``, by name; "values", what each is then, and "gradients", of
   sum(y*dy) by those that it reaches, none without a dy;
+- "mask": ``masked(x, gamma, beta, dy, mask)``, y and dx where a mask says what counts of x;
 - "float16", "bfloat16", "threads", "needs_dx": ``variant(dtype, threads, needs_dx)``, a runner that
   computes in that dtype, on that many threads, and where x needs a gradient or not.
 

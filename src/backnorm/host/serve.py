@@ -258,6 +258,11 @@ class _Host:
             return len(self.runners) - 1
         return found
 
+    def on_meet(self, message):
+        """Become one rank of a group of processes of PyTorch."""
+        place = (message["rank"], message["ranks"], message["place"], message["seconds"])
+        self.calls.calls_of("torch").meet(*place)
+
     def on_running(self, message):
         """Tell which processes and threads are at work here."""
         return sorted(self.watch.running())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from backnorm.audit import thresholds
 from backnorm.audit.findings import FAMILIES
 from backnorm.audit.probes import FILE_PROBE, PROBES
+from backnorm.audit.ranks.probes import RANK_PROBES
 from backnorm.audit.thresholds import Threshold
 from backnorm.errors import UnknownNameError
 
@@ -171,8 +172,9 @@ def _paragraph(label: str, text: str, width: int) -> str:
 
 def _probes() -> list[tuple[str, str, str]]:
     """Return code and name of each probe, and how it measures."""
-    probes = sorted((*PROBES, FILE_PROBE), key=lambda probe: probe.code)
-    return [FIRST, *((one.code, one.name, _first_sentence(one.examine)) for one in probes)]
+    probes = [(one.code, one.name, _first_sentence(one.examine)) for one in (*PROBES, FILE_PROBE)]
+    probes += [(one.code, one.name, _first_sentence(one.examine)) for one in RANK_PROBES]
+    return [FIRST, *sorted(probes)]
 
 
 def to_method_tables() -> str:

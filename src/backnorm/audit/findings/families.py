@@ -13,6 +13,7 @@ from backnorm.audit.findings.law import LAW
 from backnorm.audit.findings.orders import ORDERS
 from backnorm.audit.findings.place import PLACE
 from backnorm.audit.findings.precision import PRECISION
+from backnorm.audit.findings.ranks import RANKS
 from backnorm.audit.findings.repeated import REPEATED
 from backnorm.audit.findings.state import STATE
 from backnorm.audit.findings.zeros import ZEROS
@@ -116,6 +117,14 @@ FAMILIES: Final = (
         "the layer are no longer 0. These are notes: the layer is judged in a second call with "
         "other values, and the exit status does not change.",
         ZEROS,
+    ),
+    Family(
+        "Several ranks differ from one process",
+        "With `--ranks` each process has a part of a batch, and y, dx and running statistics are "
+        "compared with those of one process that has all values; see "
+        "[several ranks](audit.md#several-ranks). W07 makes a subject unsound; a subject that does "
+        "not synchronize is not judged.",
+        RANKS,
     ),
 )
 """All families, in the order in which a page shows them."""

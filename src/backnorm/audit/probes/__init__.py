@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from backnorm.audit.subject import Subject
     from backnorm.errors import SubjectError
 
-__all__ = ["FILE_PROBE", "PROBES", "run_probes", "with_lost", "without_the_others"]
+__all__ = ["FILE_PROBE", "PROBES", "run_probes", "with_lost", "with_outcome", "without_the_others"]
 
 PROBES: Final = (
     Probe("P10", "later calls", later_calls),
@@ -189,9 +189,15 @@ def _lost(probe: Probe, error: SubjectError) -> ProbeOutcome:
 
 
 def _with(record: Record, probe: Probe, outcome: ProbeOutcome, seconds: float) -> Record:
-    """Add the outcome of a probe to the record."""
+    return with_outcome(record, probe.code, probe.name, outcome, seconds)
+
+
+def with_outcome(
+    record: Record, code: str, name: str, outcome: ProbeOutcome, seconds: float
+) -> Record:
+    """Add the outcome of the probe of a code and a name to a record."""
     base = outcome.verdict or record
-    result = ProbeResult(probe.code, probe.name, outcome.result, outcome.what, round(seconds, 4))
+    result = ProbeResult(code, name, outcome.result, outcome.what, round(seconds, 4))
     return replace(
         base,
         findings=(*base.findings, *outcome.findings),

@@ -40,6 +40,7 @@ __all__ = [
     "layer",
     "layer_classes",
     "layers",
+    "meet",
     "name_of",
     "observed",
     "overlapped",
@@ -107,6 +108,19 @@ def name_of(candidate):
     """Return a name: torch.nn.modules.batchnorm.BatchNorm2d is known as torch.nn.BatchNorm2d."""
     module, _, last = full_name_of(candidate).rpartition(".")
     return ("torch.nn" if module.startswith("torch.nn.modules") else module) + "." + last
+
+
+def meet(rank, ranks, place, seconds):
+    """Make a process group of gloo with other processes, which meet in a file."""
+    from datetime import timedelta
+
+    from torch import distributed
+
+    wait = timedelta(seconds=seconds)
+    where = "file://" + place
+    distributed.init_process_group(
+        "gloo", init_method=where, rank=rank, world_size=ranks, timeout=wait
+    )
 
 
 def dtypes_on(device):

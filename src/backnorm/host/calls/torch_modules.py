@@ -4,6 +4,7 @@ Plain: see `backnorm.host.specs`.
 """
 
 import functools
+import inspect
 
 import numpy as np
 
@@ -46,6 +47,8 @@ class ModuleRunner:
     def __init__(self, module, named, held=(), way=PLAIN, origin=None):
         self.module, self.named, self.held, self.way = module, named, held, way
         self.origin = module if origin is None else origin
+        if _takes_mask(type(module)):
+            self.can = self.can + ("mask",)
 
     def forward(self, x, gamma, beta):
         """Return y."""
@@ -63,6 +66,16 @@ class ModuleRunner:
         dgamma, dbeta = found.get("gamma"), found.get("beta")
         shaped = {"dgamma": shaped_like(gamma, dgamma), "dbeta": shaped_like(beta, dbeta)}
         return dict(shaped, y=y, dx=found.get("x"))
+
+    def masked(self, x, gamma, beta, dy, mask):
+        """Return y and the gradients where a mask says what counts."""
+        import torch
+
+        module = self._fresh(x)
+        leaves = self._fill(module, x, gamma, beta)
+        call = functools.partial(_callable(module), mask=torch.from_numpy(mask))
+        y, found = gradients(call, leaves, dy, self.way)
+        return {"y": y, "dx": found.get("x")}
 
     def others(self, x, gamma, beta, dy, moved):
         """Return y, and the values and gradients of the parameters beside gamma and beta."""
@@ -171,6 +184,11 @@ def _callable(module):
     """Return a function of x alone."""
     modes = _modes(type(module), module.training)
     return functools.partial(module, **modes) if modes else module
+
+
+@functools.lru_cache(maxsize=64)
+def _takes_mask(cls):
+    return "mask" in inspect.signature(cls.forward).parameters
 
 
 @functools.lru_cache(maxsize=64)

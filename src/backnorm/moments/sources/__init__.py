@@ -19,9 +19,18 @@ SOURCES: Final = {
     ".npy": "npy",
     ".npz": "npz",
     ".safetensors": "safetensors",
+    ".parquet": "parquet",
+    ".zarr": "zarr",
     ".moments": "saved",
 }
 """The module of each suffix, which is loaded when such a file is read."""
+
+NEEDED: Final = {
+    "safetensors": ("safetensors", "files"),
+    "parquet": ("pyarrow", "data"),
+    "zarr": ("zarr", "data"),
+}
+"""What a module needs beside NumPy, and the extra that brings it."""
 
 
 def pieces(path: Path, channel_axis: int) -> Iterator[Piece]:
@@ -38,7 +47,7 @@ def pieces(path: Path, channel_axis: int) -> Iterator[Piece]:
     try:
         source = import_module(f"{__name__}.{name}")
     except ImportError as error:
-        raise NotInstalledError.package(name, "files", "Reading such a file") from error
+        raise NotInstalledError.package(*NEEDED[name], f"Reading {path.name}") from error
     try:
         yield from source.pieces(path, channel_axis)
     except OSError as error:
