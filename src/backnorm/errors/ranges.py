@@ -194,9 +194,7 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def channel_axis(
-        cls, got: object, ndim: int, *, argument: str = "channel_axis"
-    ) -> RangeError:
+    def channel_axis(cls, got: object, ndim: int, *, argument: str = "channel_axis") -> RangeError:
         """Return the error of an axis that x does not have."""
         return cls(
             argument,
@@ -251,14 +249,14 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def exact_in_parts(cls, because: str) -> RangeError:
+    def exact_in_parts(cls, because: str = "an array that is not on one CPU") -> RangeError:
         """Return the error of exact sums that backnorm.jax does not take."""
         return cls(
             "sums",
             f'be "float64" with {because}',
             "'exact'",
             "The kernels take exact sums of whole arrays only.",
-            f'Pass sums="float64", or no {because}.',
+            'Pass sums="float64", or leave it out.',
         )
 
     @classmethod

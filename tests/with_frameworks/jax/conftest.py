@@ -29,8 +29,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 def x64() -> Iterator[None]:
     """Switch float64 on."""
     pytest.importorskip("jax")
-    from backnorm.host.calls.jax import double  # noqa: PLC0415 - imports JAX
     import numpy as np  # noqa: PLC0415 - beside it
+
+    from backnorm.host.calls.jax import double  # noqa: PLC0415 - imports JAX
 
     with double([np.zeros(1)]):
         yield

@@ -102,7 +102,8 @@ def batch_norm(
     DtypeError
         A dtype that is not supported.
     RangeError
-        An eps, axis or slope out of range; exact sums with a mask, an axis_name or a traced eps.
+        An eps, axis or slope out of range; exact sums with a mask, an axis_name, a traced eps, or
+        an array that is not on one CPU.
     UnknownNameError
         An unknown activation, law of sums or statistic.
     NotInstalledError
@@ -142,7 +143,9 @@ def batch_norm(
     _check.name_of("through", through, _check.THROUGHS)
     _check.name_of("sums", sums, _check.SUMS)
     if sums == "exact":
-        _check_exact({"a mask": mask is not None, "an axis_name": bool(parts), "a traced eps": traced})
+        _check_exact(
+            {"a mask": mask is not None, "an axis_name": bool(parts), "a traced eps": traced}
+        )
     whole = not given and mask is None and parts is None and not traced
     options = CallOptions(
         axis=axis,

@@ -9,7 +9,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import mlir
 
-from backnorm.errors import NotInstalledError
+from backnorm.errors import RangeError
 from backnorm.jax.engine import formula
 from backnorm.jax.engine.moments import batch_moments, count
 from backnorm.jax.engine.primitives import FORWARD, GRADIENT, TANGENT, fixed_parts, steps_of
@@ -33,7 +33,7 @@ def has_kernels() -> bool:
 
 def _forward(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
     if options.exact:
-        raise NotInstalledError.native_kernel()
+        raise RangeError.exact_in_parts()
     x, scale, bias, *rest = operands
     residual = rest.pop(0) if options.has_residual else None
     if options.frozen:
@@ -89,16 +89,38 @@ def _gradient_on_cpu(dy: jax.Array, *fixed: jax.Array, options: CallOptions) -> 
     return _call("gradient", like, [dy, x, scale, rows] + [y] * options.needs_output, options)
 
 
-def _lower(primitive: Any, function: Callable[..., Any], platform: str | None = None) -> None:
-    rule = mlir.lower_fun(function, multiple_results=True)
-    mlir.register_lowering(primitive, rule, platform=platform)
+def _lowered(function: Callable[..., list[jax.Array]]) -> Callable[..., Any]:
+    rule: Callable[..., Any] = mlir.lower_fun(function, multiple_results=True)
+    return rule
+
+
+def _on_one_device(kernel: Callable[..., Any], formulas: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the rule of a kernel, which computes whole arrays only.
+
+    XLA would gather an array that jit has spread over devices for a kernel. It cuts formulas by
+    itself, and sums over devices. Within shard_map a kernel gets the part of one device.
+    """
+
+    def rule(context: Any, *operands: Any, **parameters: Any) -> Any:
+        axes = context.module_context.axis_context
+        several = getattr(axes, "num_devices", 1) > 1
+        if hasattr(axes, "manual_axes"):
+            several = set(axes.manual_axes) != set(axes.mesh.axis_names)
+        return (formulas if several else kernel)(context, *operands, **parameters)
+
+    return rule
 
 
 def register(handlers: dict[str, Any]) -> None:
     """Tell JAX who computes the primitives: the handlers on the CPU, formulas without them."""
-    for primitive, function in ((FORWARD, _forward), (TANGENT, _tangent), (GRADIENT, _gradient)):
-        _lower(primitive, function)
     for name, handler in handlers.items():
         jax.ffi.register_ffi_target(f"backnorm_{name}", handler, platform="cpu")
-    _lower(FORWARD, _forward_on_cpu if handlers else _forward, "cpu")
-    _lower(GRADIENT, _gradient_on_cpu if handlers else _gradient, "cpu")
+    mlir.register_lowering(TANGENT, _lowered(_tangent))
+    for primitive, on_cpu, formulas in (
+        (FORWARD, _forward_on_cpu, _forward),
+        (GRADIENT, _gradient_on_cpu, _gradient),
+    ):
+        anywhere = _lowered(formulas)
+        on_one = _on_one_device(_lowered(on_cpu), anywhere) if handlers else anywhere
+        mlir.register_lowering(primitive, anywhere)
+        mlir.register_lowering(primitive, on_one, platform="cpu")

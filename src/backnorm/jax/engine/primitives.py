@@ -107,8 +107,8 @@ def _forward_jvp(
     found = FORWARD.bind(*primals, options=options)
     if all(map(_is_zero, tangents)):
         return found, list(map(_zero, found))
-    y, mean, low, var, inv_std, rows = found
-    x, scale, bias = primals[:3]
+    y, mean, low, _, inv_std, rows = found
+    x, scale = primals[:2]
     steps = [_whole(step, value) for step, value in zip(tangents, primals, strict=True)]
     if options.frozen:
         of_statistics = steps[-3:]
