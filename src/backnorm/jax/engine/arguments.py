@@ -41,7 +41,7 @@ def axis_of(x: jax.Array, axis: SupportsIndex, *, allow_empty: bool) -> int:
     if x.ndim == 0:
         raise ShapeError.axes("x", x.shape)
     try:
-        index = operator.index(axis)
+        index: int = operator.index(axis)
     except TypeError:
         raise RangeError.channel_axis(axis, x.ndim, argument="axis") from None
     if not -x.ndim <= index < x.ndim:
@@ -92,6 +92,7 @@ def eps_of(value: ArrayLike) -> float | jax.Array:
 
 def aligned(*arrays: jax.Array) -> list[jax.Array]:
     """Mark all arrays as different on the devices on which one is, within `jax.shard_map`."""
+    names: list[frozenset[str]]
     names = [getattr(jax.typeof(array_), "vma", frozenset()) for array_ in arrays]
     every = frozenset().union(*names)
     if not every:

@@ -64,15 +64,15 @@ def normalize(
 
 def tangent(
     steps: Sequence[jax.Array],
-    x: jax.Array,
-    scale: jax.Array,
-    mean: jax.Array,
-    low: jax.Array,
-    inv_std: jax.Array,
+    moving: Sequence[jax.Array],
     y: jax.Array | None,
     options: CallOptions,
 ) -> list[jax.Array]:
-    """Return the step of y, of the steps of x, scale, bias and the residual."""
+    """Return the step of y, of the steps of x, scale, bias and the residual.
+
+    moving is x, scale, mean, low and inv_std, on which it depends as well.
+    """
+    x, scale, mean, low, inv_std = moving
     axis, ndim = options.axis, x.ndim
     x_step, scale_step, bias_step, *residual_step = steps
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
@@ -86,16 +86,10 @@ def tangent(
 
 
 def gradient(
-    dy: jax.Array,
-    x: jax.Array,
-    scale: jax.Array,
-    mean: jax.Array,
-    low: jax.Array,
-    inv_std: jax.Array,
-    y: jax.Array | None,
-    options: CallOptions,
+    dy: jax.Array, moving: Sequence[jax.Array], y: jax.Array | None, options: CallOptions
 ) -> list[jax.Array]:
     """Return dx, dscale, dbias and dresidual: `tangent`, transposed."""
+    x, scale, mean, low, inv_std = moving
     axis, ndim = options.axis, x.ndim
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
     dz = _grad_through_activation(dy.astype(mean.dtype), y, options)

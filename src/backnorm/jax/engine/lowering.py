@@ -50,12 +50,12 @@ def _forward(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
 def _tangent(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
     linear = steps_of(options)
     moving, _, y = fixed_parts(operands[linear:])
-    return formula.tangent(operands[:linear], *moving, y, options)
+    return formula.tangent(operands[:linear], moving, y, options)
 
 
 def _gradient(dy: jax.Array, *fixed: jax.Array, options: CallOptions) -> list[jax.Array]:
     moving, _, y = fixed_parts(fixed)
-    return formula.gradient(dy, *moving, y, options)
+    return formula.gradient(dy, moving, y, options)
 
 
 def _call(

@@ -23,6 +23,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
+from jax.sharding import PartitionSpec
 
 from backnorm.jax.engine import formula
 from backnorm.jax.engine.sums import average
@@ -63,15 +64,20 @@ def fixed_parts(fixed: Sequence[Any]) -> tuple[list[Any], Any, Any]:
     return [x, scale, mean, low, inv_std], rows, y[0] if y else None
 
 
-def _like(aval: Any, shape: Sequence[int] | None = None, dtype: Any = None) -> Any:
-    shape = aval.shape if shape is None else tuple(shape)
-    return aval.update(shape=shape, dtype=dtype or aval.dtype, weak_type=False)
-
-
 def _forward_shapes(x: Any, scale: Any, *_: Any, options: CallOptions) -> list[Any]:
-    channels = (x.shape[options.axis],)
-    statistics = [_like(x, channels, scale.dtype)] * 4
-    return [_like(x), *statistics, _like(x, (4, *channels, 2), jnp.dtype("uint32"))]
+    del options
+    rows = _other(x, (4, *scale.shape, 2), jnp.dtype("uint32"))
+    return [_like(x), *[_other(x, scale.shape, scale.dtype)] * 4, rows]
+
+
+def _like(x: Any) -> Any:
+    return x.update(weak_type=False)
+
+
+def _other(x: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return what is known of an array of channels, which is whole on each device of x."""
+    whole = x.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return x.update(shape=shape, dtype=dtype, weak_type=False, sharding=whole)
 
 
 def _tangent_shapes(*operands: Any, options: CallOptions) -> list[Any]:
@@ -79,7 +85,7 @@ def _tangent_shapes(*operands: Any, options: CallOptions) -> list[Any]:
 
 
 def _gradient_shapes(_: Any, x: Any, scale: Any, *__: Any, options: CallOptions) -> list[Any]:
-    parameter = _like(x, scale.shape, scale.dtype)
+    parameter = _other(x, scale.shape, scale.dtype)
     return [_like(x), parameter, parameter] + [_like(x)] * options.has_residual
 
 
@@ -165,7 +171,7 @@ def _linear_jvp(
         if not all(map(_is_zero, moving_steps)):
 
             def of_moving(*now: Any) -> list[Any]:
-                return computed(values, *now, y, options)
+                return computed(values, now, y, options)
 
             parts.append(jax.jvp(of_moving, moving, list(map(_whole, moving_steps, moving)))[1])
         if not parts:
@@ -175,12 +181,11 @@ def _linear_jvp(
     return rule
 
 
-def _tangent_computed(values: Sequence[Any], *rest: Any) -> list[Any]:
-    return formula.tangent(values, *rest)
-
-
-def _gradient_computed(values: Sequence[Any], *rest: Any) -> list[Any]:
-    return formula.gradient(*values, *rest)
+def _gradient_of(
+    values: Sequence[Any], moving: Sequence[Any], y: Any, options: CallOptions
+) -> list[Any]:
+    (dy,) = values
+    return formula.gradient(dy, moving, y, options)
 
 
 def _tangent_transpose(
@@ -207,7 +212,7 @@ def _gradient_transpose(
 
 
 ad.primitive_jvps[FORWARD] = _forward_jvp
-ad.primitive_jvps[TANGENT] = _linear_jvp(TANGENT, _tangent_computed, steps_of)
-ad.primitive_jvps[GRADIENT] = _linear_jvp(GRADIENT, _gradient_computed, lambda _: 1)
+ad.primitive_jvps[TANGENT] = _linear_jvp(TANGENT, formula.tangent, steps_of)
+ad.primitive_jvps[GRADIENT] = _linear_jvp(GRADIENT, _gradient_of, lambda _: 1)
 ad.primitive_transposes[TANGENT] = _tangent_transpose
 ad.primitive_transposes[GRADIENT] = _gradient_transpose
