@@ -41,6 +41,7 @@ def normalized(
     """Return y; statistics that the gradient does not go through are cut by stop_gradient."""
     import jax  # noqa: PLC0415 - only where JAX is there
 
+    x = jax.numpy.asarray(x)
     axis %= x.ndim
     axes = tuple(k for k in range(x.ndim) if k != axis)
     counts = None if mask is None else jax.numpy.expand_dims(mask, axis)

@@ -51,7 +51,8 @@ def assert_same_bits(x: Any, dy: Any, **options: Any) -> None:
         assert_bits(np.asarray(got["residual"]), want.dresidual)
     for name in ("mean", "var", "inv_std") if "mean" not in arrays else ():
         values = np.asarray(getattr(batch, name))
-        assert_bits(values, getattr(forward, name).astype(values.dtype))
+        with np.errstate(over="ignore"):  # of numbers around 1e-42 inv_std is infinite in float32
+            assert_bits(values, getattr(forward, name).astype(values.dtype))
     assert int(batch.n) == forward.n
 
 

@@ -47,6 +47,7 @@ def check_orders(function: Any, operands: Any) -> None:
     check_grads(compiled, operands, 3, modes=("fwd", "rev"), eps=1e-4, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_derivatives_are_those_of_differences_to_order_3(activation: str) -> None:
     """In both modes, and in each mix of them that JAX tries."""
@@ -59,6 +60,7 @@ def test_derivatives_are_those_of_differences_to_order_3(activation: str) -> Non
     check_orders(function, operands)
 
 
+@pytest.mark.thorough
 def test_statistics_have_derivatives() -> None:
     """They are functions of x, to order 3."""
 
@@ -69,6 +71,7 @@ def test_statistics_have_derivatives() -> None:
     check_orders(function, (X[:, :2, :2],))
 
 
+@pytest.mark.thorough
 def test_given_statistics_have_derivatives() -> None:
     """They are arguments like any other, to order 3."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import jax
 from jax import numpy as jnp
@@ -92,8 +92,7 @@ def eps_of(value: ArrayLike) -> float | jax.Array:
 
 def aligned(*arrays: jax.Array) -> list[jax.Array]:
     """Mark all arrays as different on the devices on which one is, within `jax.shard_map`."""
-    names: list[frozenset[str]]
-    names = [getattr(jax.typeof(array_), "vma", frozenset()) for array_ in arrays]
+    names = [_varying(jax.typeof(array_)) for array_ in arrays]
     every = frozenset().union(*names)
     if not every:
         return list(arrays)
@@ -103,3 +102,10 @@ def aligned(*arrays: jax.Array) -> list[jax.Array]:
         else array_
         for array_, known in zip(arrays, names, strict=True)
     ]
+
+
+def _varying(aval: Any) -> frozenset[str]:
+    """Return the names of the axes over which an array differs; JAX has renamed where they are."""
+    names: frozenset[str]
+    names = aval.mat.varying if hasattr(aval, "mat") else getattr(aval, "vma", frozenset())
+    return names
