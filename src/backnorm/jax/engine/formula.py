@@ -76,7 +76,7 @@ def tangent(
     axis, ndim = options.axis, x.ndim
     x_step, scale_step, bias_step, *residual_step = steps
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
-    z_step = _project(x_step.astype(mean.dtype), x_hat, options)
+    z_step = _project(x_step.astype(mean.dtype), x_hat, _of_variance(x_hat, options), options)
     z_step = z_step * per_channel(scale * inv_std, ndim, axis)
     z_step = z_step + x_hat * per_channel(scale_step, ndim, axis)
     z_step = z_step + per_channel(bias_step, ndim, axis)
@@ -93,20 +93,33 @@ def gradient(
     axis, ndim = options.axis, x.ndim
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
     dz = _grad_through_activation(dy.astype(mean.dtype), y, options)
-    dx = _project(dz, x_hat, options) * per_channel(scale * inv_std, ndim, axis)
+    projected = _project(dz, _of_variance(x_hat, options), x_hat, options)
+    dx = projected * per_channel(scale * inv_std, ndim, axis)
     axes = reduced(ndim, axis)
     gradients = [dx.astype(x.dtype), total(dz * x_hat, axes), total(dz, axes)]
     return gradients + [dz.astype(x.dtype)] * options.has_residual
 
 
-def _project(values: jax.Array, x_hat: jax.Array, options: CallOptions) -> jax.Array:
-    """Subtract the paths through the mean and the variance; the map is symmetric."""
+def _project(
+    values: jax.Array, outer: jax.Array, inner: jax.Array, options: CallOptions
+) -> jax.Array:
+    """Subtract the paths through the mean and the variance; outer and inner are both x_hat."""
     result = values
     if options.through_mean:
         result = result - average(values, options.axis)
     if options.through_variance:
-        result = result - x_hat * average(values * x_hat, options.axis)
+        result = result - outer * average(values * inner, options.axis)
     return result
+
+
+def _of_variance(x_hat: jax.Array, options: CallOptions) -> jax.Array:
+    """Return x_hat as the step of the variance has it.
+
+    The mean in it is that of x, also where the mean in y is a constant. Then its own mean, 0, is
+    subtracted, which changes further derivatives and no value.
+    """
+    cut = options.through_variance and not options.through_mean
+    return x_hat - average(x_hat, options.axis) if cut else x_hat
 
 
 def _grad_through_activation(
