@@ -20,6 +20,8 @@ ARGS ?=
 # Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
 WORKERS ?= auto --maxprocesses 4
 TEST_EXTRAS ?= test torch files data examples exporters
+# Packages whose headers the C++ part takes where they are there: jaxlib, for backnorm.jax
+HEADERS ?=
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
 BUILD_OPTIONS ?=
 
@@ -80,7 +82,7 @@ test-numpy:
 # What is compared with keras, jax and flax: they want a say in each other's versions, and bring a hundred packages, so they
 # have an environment of their own.
 test-frameworks:
-	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks TEST_EXTRAS='test torch files frameworks examples' \
+	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks HEADERS=jaxlib TEST_EXTRAS='test torch files frameworks examples' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
 
 # The rows of the dialects beside frameworks that want versions of Python or NumPy of their own: each has a list in
@@ -171,7 +173,7 @@ pictures:
 # make frameworks OTHERS='mxnet=old/bin/python caffe=other/bin/python'
 # The sections of frameworks that are not named stay. tinygrad compiles with clang, which is the system's own (apt-get install clang).
 frameworks:
-	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks
+	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks HEADERS=jaxlib
 	.venv-frameworks/bin/python tools/pages.py frameworks $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
@@ -244,7 +246,7 @@ $(VENV)/.made-in: constraints.txt
 	@rm -rf $(VENV) $(BUILD)
 	@$(PYTHON) -m venv $(VENV)
 	@$(pip_install) --upgrade pip
-	@$(pip_install) scikit-build-core nanobind numpy
+	@$(pip_install) scikit-build-core nanobind numpy $(HEADERS)
 	@echo '$(CURDIR)' > $@
 
 # Editable: Python files are used where they are, so only a change of the C++ part, of the metadata or of the list of files comes by here.

@@ -19,8 +19,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ENGLISH]
 """Chinese pages have the same code, which test_chinese.py holds equal: it runs once."""
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-HAS_TORCH = importlib.util.find_spec("torch") is not None
-TORCH_BLOCK = re.compile(r"^```python\n(?:(?!^```).)*\btorch\b.*?^```", re.DOTALL | re.MULTILINE)
+MISSING = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is None]
+"""Frameworks whose examples cannot run here: those of JAX run in tests/with_frameworks/jax."""
+MISSING_BLOCKS = [
+    re.compile(rf"^```python\n(?:(?!^```).)*\b{name}\b.*?^```", re.DOTALL | re.MULTILINE)
+    for name in MISSING
+]
 
 
 def modules() -> list[str]:
@@ -43,7 +47,7 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The Python blocks of a page, one after the other, in one namespace and an empty folder."""
     monkeypatch.chdir(tmp_path)
     document = Sybil([PythonCodeBlockParser(doctest_optionflags=OPTIONS)]).parse(page)
-    blocks = [] if HAS_TORCH else [match.span() for match in TORCH_BLOCK.finditer(document.text)]
+    blocks = [m.span() for pattern in MISSING_BLOCKS for m in pattern.finditer(document.text)]
     for example in document.examples():
         if not any(start <= example.start < end for start, end in blocks):
             example.evaluate()
@@ -52,8 +56,8 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples of a module give the values they show."""
-    if name.startswith("backnorm.torch") and not HAS_TORCH:
-        pytest.skip("torch is not installed; make test has it")
+    if name.startswith(tuple(f"backnorm.{framework}" for framework in MISSING)):
+        pytest.skip("its framework is not installed here")
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     failed, attempted = doctest.testmod(module, optionflags=OPTIONS)

@@ -385,6 +385,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RangeError.exact_in_parts("a mask"),
+        (
+            "sums must be \"float64\" with a mask, got 'exact'. The kernels take exact sums of "
+            'whole arrays only. Pass sums="float64", or leave it out.'
+        ),
+    ),
+    (
         RangeError.channel_axis(4, 4),
         (
             "channel_axis must be an integer from -4 to 3, got 4. x has 4 axes. Use 1 for "

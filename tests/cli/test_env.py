@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import backnorm
 from backnorm.cli import main
+from backnorm.kernels import native_kernel
 
 
 def test_versions_kernel_threads_and_processor_are_shown() -> None:
@@ -21,6 +22,8 @@ def test_versions_kernel_threads_and_processor_are_shown() -> None:
     assert known["numpy"].strip() == np.__version__
     assert known["threads"].strip() == str(backnorm.get_num_threads())
     assert {"python", "platform", "kernel", "processor"} <= set(known)
+    built = "C++" if native_kernel.jax_handlers() else "jax.numpy"
+    assert known["jax"].strip().endswith(f", kernels: {built}")
     assert all(value.strip() for value in known.values())
     starts = {
         len(line) - len(line.split(":", 1)[1].lstrip()) for line in result.stdout.splitlines()

@@ -79,6 +79,12 @@ def test_torch_computes_each() -> None:
     assert keys_of(path, "ACTIVATIONS") == list(NAMES)
 
 
+def test_jax_computes_each() -> None:
+    """backnorm/jax/engine has an entry for each; read from the source, so without JAX too."""
+    path = PACKAGE / "jax" / "engine" / "activations.py"
+    assert keys_of(path, "ACTIVATIONS") == list(NAMES)
+
+
 def test_conversion_of_torch_models_knows_each() -> None:
     """So has backnorm/torch/conversion, but for identity, which no model calls."""
     path = PACKAGE / "torch" / "conversion" / "activations.py"

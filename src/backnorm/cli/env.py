@@ -14,12 +14,16 @@ def env() -> None:
     """Show versions, the kernel in use, threads and the processor."""
     from backnorm import __version__, get_num_threads
     from backnorm.kernels import describe
-    from backnorm.report.environment import environment, processor
+    from backnorm.kernels.native_kernel import jax_handlers
+    from backnorm.report.environment import environment, processor, version_of
 
     facts = {
         "backnorm": __version__,
         **environment(),
         **describe(),
+        "jax": ", kernels: ".join(
+            (version_of("jax") or "not installed", "C++" if jax_handlers() else "jax.numpy")
+        ),
         "threads": str(get_num_threads()),
         "processor": processor(),
     }

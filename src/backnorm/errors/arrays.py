@@ -16,14 +16,22 @@ class ShapeError(BacknormError, ValueError):
     """An array has the wrong number of axes, or the wrong length along one."""
 
     @classmethod
-    def per_channel(cls, name: str, got: Sequence[int], c: int, channel_axis: int) -> ShapeError:
+    def per_channel(
+        cls,
+        name: str,
+        got: Sequence[int],
+        c: int,
+        channel_axis: int,
+        *,
+        argument: str = "channel_axis",
+    ) -> ShapeError:
         """Return the error of a per-channel array whose shape is not (C,)."""
         return cls(
             name,
             f"have shape ({c},)",
             as_tuple(got),
-            f"{c} is x.shape[{channel_axis}], since channel_axis={channel_axis}.",
-            "Pass one value per channel, or set channel_axis.",
+            f"{c} is x.shape[{channel_axis}], since {argument}={channel_axis}.",
+            f"Pass one value per channel, or set {argument}.",
         )
 
     @classmethod
@@ -49,14 +57,21 @@ class ShapeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def empty(cls, got: Sequence[int], channel_axis: int) -> ShapeError:
+    def empty(
+        cls,
+        got: Sequence[int],
+        channel_axis: int,
+        *,
+        argument: str = "channel_axis",
+        frozen: str = "running_mean and running_var",
+    ) -> ShapeError:
         """Return the error of an x with no values to reduce over: n = 0."""
         return cls(
             "x",
             "have at least one value per channel",
-            f"shape {as_tuple(got)} with channel_axis={channel_axis}",
+            f"shape {as_tuple(got)} with {argument}={channel_axis}",
             "The mean of no values is undefined.",
-            "Skip empty batches, or pass running_mean and running_var.",
+            f"Skip empty batches, or pass {frozen}.",
         )
 
     @classmethod

@@ -216,10 +216,10 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
-    def channel_axis(cls, got: object, ndim: int) -> RangeError:
+    def channel_axis(cls, got: object, ndim: int, *, argument: str = "channel_axis") -> RangeError:
         """Return the error of an axis that x does not have."""
         return cls(
-            "channel_axis",
+            argument,
             f"be an integer from {-ndim} to {ndim - 1}",
             shown(got),
             f"x has {ndim} axes.",
@@ -268,6 +268,17 @@ class RangeError(BacknormError, ValueError):
             "None",
             "Frozen statistics are a mean and a variance.",
             f"Pass {missing}, or leave {given} out to use the statistics of the batch.",
+        )
+
+    @classmethod
+    def exact_in_parts(cls, because: str = "an array that is not on one CPU") -> RangeError:
+        """Return the error of exact sums that backnorm.jax does not take."""
+        return cls(
+            "sums",
+            f'be "float64" with {because}',
+            "'exact'",
+            "The kernels take exact sums of whole arrays only.",
+            'Pass sums="float64", or leave it out.',
         )
 
     @classmethod

@@ -27,6 +27,7 @@ __all__ = [
     "borrow",
     "copy",
     "empty_cache",
+    "jax_handlers",
     "least_move",
     "levels",
     "limb_statistics",
@@ -122,6 +123,11 @@ def tensor_calls() -> Any:
     Levels are indices, 0 for the best.
     """
     return _native
+
+
+def jax_handlers() -> dict[str, Any]:
+    """Return the handlers for XLA by name; {} if the headers of jaxlib were not there."""
+    return _native.jax_handlers() if _native else {}
 
 
 def usual_fields() -> dict[str, tuple[str, ...]]:

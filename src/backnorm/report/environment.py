@@ -7,13 +7,13 @@ import platform
 from pathlib import Path
 from typing import Final
 
-__all__ = ["environment", "processor"]
+__all__ = ["environment", "processor", "version_of"]
 
 PACKAGES: Final = ("numpy", "torch")
 """Packages whose version changes what is measured."""
 
 
-def _version_of(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     """Return the version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
     >>> sorted(environment())[0]
     'numpy'
     """
-    versions = {package: _version_of(package) for package in PACKAGES}
+    versions = {package: version_of(package) for package in PACKAGES}
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

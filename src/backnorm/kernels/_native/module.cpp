@@ -11,6 +11,7 @@
 #include "copy.hpp"
 #include "exact_limbs.hpp"
 #include "gil.hpp"
+#include "jax_calls.hpp"
 #include "levels.hpp"
 #include "memory.hpp"
 #include "moment_bins.hpp"
@@ -279,6 +280,7 @@ NB_MODULE(_native_ext, m) {
     backnorm::define_tensor_calls(m);
     backnorm::define_usual_tensors(m);
     if (!backnorm::define_numpy_calls(m.ptr())) throw nb::python_error();
+    m.def("jax_handlers", &backnorm::jax_handlers);
     m.def("set_thread_count", &backnorm::set_thread_count);
     m.def("thread_count", &backnorm::thread_count);
     m.def("openmp_is_awake", &backnorm::openmp_is_awake);
