@@ -149,32 +149,45 @@ def batch_norm(
     parameters = (weight, bias, running_mean, running_var)
     if process_group is not None:
         options = options._replace(sums="exact")
-        given = (input, parameters, residual, mask, process_group, options)
-        y = passes.of_function(*given, reduce=reduce_parameters) if training else None
+        part = (input, parameters, residual, mask, process_group, options)
+        y = passes.of_function(*part, reduce=reduce_parameters) if training else None
         if y is not None:
             return y
     if mask is not None:
         return _of_counted(input, mask, parameters, residual, options)
-    if not (_in_range(options) and kernels.available()):
-        return stock.batch_norm(input, *parameters, residual, options)
-    if inplace and only_runs() and is_lazy(input):
-        input.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
-    if not (
-        _runs(input, residual, parameters)
-        and kernels.accepts(input, weight, bias, running_mean, running_var, training)
-    ):
-        fits = not is_exported() and takes(input, parameters, training=training)
-        function = operator.batch_norm if fits else stock.batch_norm
-        return function(input, *parameters, residual, options)
-    if inplace and _may_overwrite(input, weight, bias, options):
-        return overwrite(input, weight, bias, running_mean, running_var, options)
-    return normalize(input, weight, bias, running_mean, running_var, residual, options)
+    return _of_all(input, parameters, residual, options, inplace=inplace)
 
 
 def _given(**arguments: object) -> dict[str, object]:
     """Return the arguments that are not their defaults, None and False."""
     # By identity: a mask may be a torch.fx.Proxy, which does not compare.
     return {k: v for k, v in arguments.items() if v is not None and v is not False}
+
+
+def _of_all(
+    x: torch.Tensor,
+    parameters: Parameters,
+    residual: torch.Tensor | None,
+    options: CallOptions,
+    *,
+    inplace: bool,
+) -> torch.Tensor:
+    """Return y of a batch that counts as a whole."""
+    weight, bias, running_mean, running_var = parameters
+    if not (_in_range(options) and kernels.available()):
+        return stock.batch_norm(x, *parameters, residual, options)
+    if inplace and only_runs() and is_lazy(x):
+        x.data_ptr()  # makes PyTorch copy the lazy copy, since y is written there
+    if not (
+        _runs(x, residual, parameters)
+        and kernels.accepts(x, weight, bias, running_mean, running_var, options.training)
+    ):
+        fits = not is_exported() and takes(x, parameters, training=options.training)
+        function = operator.batch_norm if fits else stock.batch_norm
+        return function(x, *parameters, residual, options)
+    if inplace and _may_overwrite(x, weight, bias, options):
+        return overwrite(x, weight, bias, running_mean, running_var, options)
+    return normalize(x, weight, bias, running_mean, running_var, residual, options)
 
 
 def _of_counted(
@@ -185,21 +198,12 @@ def _of_counted(
     options: CallOptions,
 ) -> torch.Tensor:
     masked.check(mask, x)
-    weight, bias, running_mean, running_var = parameters
     if mask.dtype != torch.bool or not only_runs():
         fits = _in_range(options) and kernels.available() and not is_exported()
         fits = fits and takes(x, parameters, training=options.training)
-        given = (x, mask, weight, bias, running_mean, running_var, residual)
-        return masked_call.batch_norm(*given, options, fits=fits)
-    y = batch_norm(
-        masked.gather(x, mask),
-        running_mean,
-        running_var,
-        weight,
-        bias,
-        residual=None if residual is None else masked.gather(residual, mask),
-        **options._asdict(),
-    )
+        return masked_call.batch_norm(x, mask, *parameters, residual, options, fits=fits)
+    added = None if residual is None else masked.gather(residual, mask)
+    y = _of_all(masked.gather(x, mask), parameters, added, options, inplace=False)
     return masked.spread(y, x, mask)
 
 
@@ -232,7 +236,8 @@ def _check_extras(
         raise RangeError.not_in_place(activation, activations.INVERTIBLE, has_residual=has_residual)
 
 
-Parameters = tuple[torch.Tensor | None, ...]
+Maybe = torch.Tensor | None
+Parameters = tuple[Maybe, Maybe, Maybe, Maybe]
 
 PLAIN_TYPES: Final = frozenset((torch.Tensor, torch.nn.Parameter, type(None)))
 
