@@ -176,7 +176,8 @@ def batch_norm(
 
 def _given(**arguments: object) -> dict[str, object]:
     """Return the arguments that are not their defaults, None and False."""
-    return {name: value for name, value in arguments.items() if value not in (None, False)}
+    # By identity: a mask may be a torch.fx.Proxy, which does not compare.
+    return {k: v for k, v in arguments.items() if v is not None and v is not False}
 
 
 def _of_part(
