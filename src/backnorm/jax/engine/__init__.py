@@ -4,3 +4,7 @@
 derivatives, `batching` their rules for vmap, `lowering` says who computes them: the C++ kernels on
 the CPU, and the formulas of `formula` elsewhere.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

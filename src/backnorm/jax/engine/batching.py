@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import jax
 
-    from backnorm.jax.engine.options import CallOptions
+    from backnorm.jax.engine.options import PrimitiveOptions
 
 __all__ = ["register"]
 
@@ -25,32 +25,32 @@ CHANNELS_OF_ROWS = 1
 """The axis of the channels in rows of statistics."""
 
 
-def _forward_kinds(options: CallOptions) -> tuple[list[str], list[str]]:
+def _forward_kinds(options: PrimitiveOptions) -> tuple[list[str], list[str]]:
     operands = [X, CHANNEL, CHANNEL] + [X] * options.has_residual + [CHANNEL] * 3 * options.frozen
     return operands, [X, *[CHANNEL] * 4, ROWS]
 
 
-def _fixed_kinds(options: CallOptions) -> list[str]:
+def _fixed_kinds(options: PrimitiveOptions) -> list[str]:
     return [X, *[CHANNEL] * 4, ROWS] + [X] * options.needs_output
 
 
-def _parameter_kinds(options: CallOptions) -> list[str]:
+def _parameter_kinds(options: PrimitiveOptions) -> list[str]:
     return [X, CHANNEL, CHANNEL] + [X] * options.has_residual
 
 
-def _tangent_kinds(options: CallOptions) -> tuple[list[str], list[str]]:
+def _tangent_kinds(options: PrimitiveOptions) -> tuple[list[str], list[str]]:
     return _parameter_kinds(options) + _fixed_kinds(options), [X]
 
 
-def _gradient_kinds(options: CallOptions) -> tuple[list[str], list[str]]:
+def _gradient_kinds(options: PrimitiveOptions) -> tuple[list[str], list[str]]:
     return [X, *_fixed_kinds(options)], _parameter_kinds(options)
 
 
 def _batched(
-    primitive: Any, kinds_of: Callable[[CallOptions], tuple[list[str], list[str]]]
+    primitive: Any, kinds_of: Callable[[PrimitiveOptions], tuple[list[str], list[str]]]
 ) -> Callable[..., tuple[list[jax.Array], list[int | None]]]:
     def rule(
-        operands: Sequence[jax.Array], dims: Sequence[int | None], *, options: CallOptions
+        operands: Sequence[jax.Array], dims: Sequence[int | None], *, options: PrimitiveOptions
     ) -> tuple[list[jax.Array], list[int | None]]:
         operand_kinds, result_kinds = kinds_of(options)
         size = next(a.shape[d] for a, d in zip(operands, dims, strict=True) if d is not None)
@@ -70,7 +70,7 @@ def _batched(
 
 
 def _forward_batched(
-    operands: Sequence[jax.Array], dims: Sequence[int | None], *, options: CallOptions
+    operands: Sequence[jax.Array], dims: Sequence[int | None], *, options: PrimitiveOptions
 ) -> tuple[list[jax.Array], list[int | None]]:
     """Leave x where it is if the frozen statistics and the parameters are the same for all."""
     kinds = _forward_kinds(options)[0]

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     import jax
 
-    from backnorm.jax.engine.options import CallOptions
+    from backnorm.jax.engine.options import PrimitiveOptions
 
-__all__ = ["Statistics", "centred", "gradient", "inverse_deviation", "normalize", "tangent"]
+__all__ = ["ChannelStatistics", "centred", "gradient", "inverse_deviation", "normalize", "tangent"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Statistics:
+class ChannelStatistics:
     """Statistics of each channel, shape (C,); mean + low is the mean in twice the precision."""
 
     mean: jax.Array
@@ -49,9 +49,9 @@ def normalize(
     scale: jax.Array,
     bias: jax.Array,
     residual: jax.Array | None,
-    statistics: Statistics,
+    statistics: ChannelStatistics,
     inv_std: jax.Array,
-    options: CallOptions,
+    options: PrimitiveOptions,
 ) -> jax.Array:
     """Return y, in the dtype of x."""
     axis = options.axis
@@ -66,7 +66,7 @@ def tangent(
     steps: Sequence[jax.Array],
     moving: Sequence[jax.Array],
     y: jax.Array | None,
-    options: CallOptions,
+    options: PrimitiveOptions,
 ) -> list[jax.Array]:
     """Return the step of y, of the steps of x, scale, bias and the residual.
 
@@ -86,7 +86,7 @@ def tangent(
 
 
 def gradient(
-    dy: jax.Array, moving: Sequence[jax.Array], y: jax.Array | None, options: CallOptions
+    dy: jax.Array, moving: Sequence[jax.Array], y: jax.Array | None, options: PrimitiveOptions
 ) -> list[jax.Array]:
     """Return dx, dscale, dbias and dresidual: `tangent`, transposed."""
     x, scale, mean, low, inv_std = moving
@@ -101,7 +101,7 @@ def gradient(
 
 
 def _project(
-    values: jax.Array, outer: jax.Array, inner: jax.Array, options: CallOptions
+    values: jax.Array, outer: jax.Array, inner: jax.Array, options: PrimitiveOptions
 ) -> jax.Array:
     """Subtract the paths through the mean and the variance; outer and inner are both x_hat."""
     result = values
@@ -112,7 +112,7 @@ def _project(
     return result
 
 
-def _of_variance(x_hat: jax.Array, options: CallOptions) -> jax.Array:
+def _of_variance(x_hat: jax.Array, options: PrimitiveOptions) -> jax.Array:
     """Return x_hat as the step of the variance has it.
 
     The mean in it is that of x, also where the mean in y is a constant. Then its own mean, 0, is
@@ -123,7 +123,7 @@ def _of_variance(x_hat: jax.Array, options: CallOptions) -> jax.Array:
 
 
 def _grad_through_activation(
-    values: jax.Array, y: jax.Array | None, options: CallOptions
+    values: jax.Array, y: jax.Array | None, options: PrimitiveOptions
 ) -> jax.Array:
     if y is None:
         return values

@@ -11,9 +11,9 @@ from jax import numpy as jnp
 from backnorm import _check
 from backnorm.errors import NotInstalledError, RangeError
 from backnorm.jax.engine import arguments, batching, lowering
-from backnorm.jax.engine.formula import Statistics, inverse_deviation
+from backnorm.jax.engine.formula import ChannelStatistics, inverse_deviation
 from backnorm.jax.engine.moments import Parts, batch_moments, count
-from backnorm.jax.engine.options import CallOptions
+from backnorm.jax.engine.options import PrimitiveOptions
 from backnorm.jax.engine.primitives import FORWARD
 from backnorm.jax.engine.result import NormalizedBatch
 from backnorm.kernels import activations
@@ -147,7 +147,7 @@ def batch_norm(
             {"a mask": mask is not None, "an axis_name": bool(parts), "a traced eps": traced}
         )
     whole = not given and mask is None and parts is None and not traced
-    options = CallOptions(
+    options = PrimitiveOptions(
         axis=axis,
         eps=0.0 if traced else eps,
         activation=activation,
@@ -193,16 +193,16 @@ def _parameters(
     )
 
 
-def _as_given(mean: jax.Array, var: jax.Array, wide: jnp.dtype) -> Statistics:
-    return Statistics(mean.astype(wide), jnp.zeros(mean.shape, wide), var.astype(wide))
+def _as_given(mean: jax.Array, var: jax.Array, wide: jnp.dtype) -> ChannelStatistics:
+    return ChannelStatistics(mean.astype(wide), jnp.zeros(mean.shape, wide), var.astype(wide))
 
 
 def _normalized(
     operands: list[jax.Array],
-    statistics: Statistics,
+    statistics: ChannelStatistics,
     eps: float | jax.Array,
     through: Through,
-    options: CallOptions,
+    options: PrimitiveOptions,
 ) -> jax.Array:
     """Return y of statistics that are at hand; the gradient goes to them, and on to x."""
     mean, low, var = statistics.mean, statistics.low, statistics.var

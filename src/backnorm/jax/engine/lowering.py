@@ -19,7 +19,7 @@ from backnorm.kernels.activations import ACTIVATIONS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backnorm.jax.engine.options import CallOptions
+    from backnorm.jax.engine.options import PrimitiveOptions
 
 __all__ = ["has_kernels", "register"]
 
@@ -31,13 +31,13 @@ def has_kernels() -> bool:
     return bool(HANDLERS)
 
 
-def _forward(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
+def _forward(*operands: jax.Array, options: PrimitiveOptions) -> list[jax.Array]:
     if options.exact:
         raise RangeError.exact_in_parts()
     x, scale, bias, *rest = operands
     residual = rest.pop(0) if options.has_residual else None
     if options.frozen:
-        statistics = formula.Statistics(*rest)
+        statistics = formula.ChannelStatistics(*rest)
     else:
         n = count(x, options.axis)
         statistics = batch_moments(x, options.axis, scale.dtype, n)
@@ -47,19 +47,19 @@ def _forward(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
     return [y, statistics.mean, statistics.low, statistics.var, inv_std, rows]
 
 
-def _tangent(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
+def _tangent(*operands: jax.Array, options: PrimitiveOptions) -> list[jax.Array]:
     linear = steps_of(options)
     moving, _, y = fixed_parts(operands[linear:])
     return formula.tangent(operands[:linear], moving, y, options)
 
 
-def _gradient(dy: jax.Array, *fixed: jax.Array, options: CallOptions) -> list[jax.Array]:
+def _gradient(dy: jax.Array, *fixed: jax.Array, options: PrimitiveOptions) -> list[jax.Array]:
     moving, _, y = fixed_parts(fixed)
     return formula.gradient(dy, moving, y, options)
 
 
 def _call(
-    name: str, like: list[jax.Array], operands: list[jax.Array], options: CallOptions
+    name: str, like: list[jax.Array], operands: list[jax.Array], options: PrimitiveOptions
 ) -> list[jax.Array]:
     """Call a handler of jax_calls.cpp."""
     results = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in like]
@@ -77,13 +77,15 @@ def _call(
     return list(jax.ffi.ffi_call(f"backnorm_{name}", results)(*operands, **attributes))
 
 
-def _forward_on_cpu(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
+def _forward_on_cpu(*operands: jax.Array, options: PrimitiveOptions) -> list[jax.Array]:
     x, scale = operands[:2]
     rows = jax.ShapeDtypeStruct((4, *scale.shape, 2), jnp.uint32)
     return _call("forward", [x, *[scale] * 4, rows], list(operands), options)
 
 
-def _gradient_on_cpu(dy: jax.Array, *fixed: jax.Array, options: CallOptions) -> list[jax.Array]:
+def _gradient_on_cpu(
+    dy: jax.Array, *fixed: jax.Array, options: PrimitiveOptions
+) -> list[jax.Array]:
     (x, scale, *_), rows, y = fixed_parts(fixed)
     like = [x, scale, scale] + [x] * options.has_residual
     return _call("gradient", like, [dy, x, scale, rows] + [y] * options.needs_output, options)
@@ -101,12 +103,12 @@ def _on_one_device(kernel: Callable[..., Any], formulas: Callable[..., Any]) -> 
     itself, and sums over devices. Within shard_map a kernel gets the part of one device.
     """
 
-    def rule(context: Any, *operands: Any, **parameters: Any) -> Any:
+    def rule(context: Any, *operands: Any, options: PrimitiveOptions) -> Any:
         axes = context.module_context.axis_context
         several = getattr(axes, "num_devices", 1) > 1
         if hasattr(axes, "manual_axes"):
             several = set(axes.manual_axes) != set(axes.mesh.axis_names)
-        return (formulas if several else kernel)(context, *operands, **parameters)
+        return (formulas if several else kernel)(context, *operands, options=options)
 
     return rule
 

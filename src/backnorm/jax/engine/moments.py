@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jax import lax
 from jax import numpy as jnp
 
-from backnorm.jax.engine.formula import Statistics
+from backnorm.jax.engine.formula import ChannelStatistics
 from backnorm.jax.engine.sums import per_channel, reduced, total
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def batch_moments(
     n: jax.Array,
     mask: jax.Array | None = None,
     parts: Parts | None = None,
-) -> Statistics:
+) -> ChannelStatistics:
     """Return the statistics of n values a channel in the dtype `wide`.
 
     x is finite where it does not count. A part in which nothing counts adds zeros, so that parts
@@ -73,4 +73,4 @@ def batch_moments(
     deviation = deviation - per_channel(second, x.ndim, axis)
     mean = first + second
     var = sum_of(deviation * deviation) / divisor
-    return Statistics(mean, (first - mean) + second, var)
+    return ChannelStatistics(mean, (first - mean) + second, var)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from backnorm._types import Activation
 
-__all__ = ["CallOptions"]
+__all__ = ["PrimitiveOptions"]
 
 
 @dataclass(frozen=True, slots=True)
-class CallOptions:
+class PrimitiveOptions:
     """The parameter of each primitive: it can be hashed, so that JAX compiles each once.
 
     Attributes

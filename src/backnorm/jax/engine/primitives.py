@@ -31,7 +31,7 @@ from backnorm.jax.engine.sums import average
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backnorm.jax.engine.options import CallOptions
+    from backnorm.jax.engine.options import PrimitiveOptions
 
 __all__ = ["FORWARD", "GRADIENT", "TANGENT", "fixed_parts", "steps_of"]
 
@@ -40,7 +40,7 @@ def _primitive(name: str) -> Any:
     primitive = Primitive(f"backnorm_{name}")
     primitive.multiple_results = True
 
-    def run(*operands: jax.Array, options: CallOptions) -> list[jax.Array]:
+    def run(*operands: jax.Array, options: PrimitiveOptions) -> list[jax.Array]:
         found: list[jax.Array] = primitive.bind(*operands, options=options)
         return found
 
@@ -53,7 +53,7 @@ TANGENT = _primitive("tangent")
 GRADIENT = _primitive("gradient")
 
 
-def steps_of(options: CallOptions) -> int:
+def steps_of(options: PrimitiveOptions) -> int:
     """Return how many operands of `TANGENT` are steps."""
     return 3 + options.has_residual
 
@@ -64,7 +64,7 @@ def fixed_parts(fixed: Sequence[Any]) -> tuple[list[Any], Any, Any]:
     return [x, scale, mean, low, inv_std], rows, y[0] if y else None
 
 
-def _forward_shapes(x: Any, scale: Any, *_: Any, options: CallOptions) -> list[Any]:
+def _forward_shapes(x: Any, scale: Any, *_: Any, options: PrimitiveOptions) -> list[Any]:
     del options
     rows = _other(x, (4, *scale.shape, 2), jnp.dtype("uint32"))
     return [_like(x), *[_other(x, scale.shape, scale.dtype)] * 4, rows]
@@ -80,11 +80,11 @@ def _other(x: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return x.update(shape=shape, dtype=dtype, weak_type=False, sharding=whole)
 
 
-def _tangent_shapes(*operands: Any, options: CallOptions) -> list[Any]:
+def _tangent_shapes(*operands: Any, options: PrimitiveOptions) -> list[Any]:
     return [_like(operands[steps_of(options)])]
 
 
-def _gradient_shapes(_: Any, x: Any, scale: Any, *__: Any, options: CallOptions) -> list[Any]:
+def _gradient_shapes(_: Any, x: Any, scale: Any, *__: Any, options: PrimitiveOptions) -> list[Any]:
     parameter = _other(x, scale.shape, scale.dtype)
     return [_like(x), parameter, parameter] + [_like(x)] * options.has_residual
 
@@ -108,7 +108,7 @@ def _whole(step: Any, value: Any) -> Any:
 
 
 def _forward_jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, options: CallOptions
+    primals: Sequence[Any], tangents: Sequence[Any], *, options: PrimitiveOptions
 ) -> tuple[list[Any], list[Any]]:
     found = FORWARD.bind(*primals, options=options)
     if all(map(_is_zero, tangents)):
@@ -152,12 +152,12 @@ def _moment_steps(
 
 
 def _linear_jvp(
-    primitive: Any, computed: Callable[..., list[Any]], count: Callable[[CallOptions], int]
+    primitive: Any, computed: Callable[..., list[Any]], count: Callable[[PrimitiveOptions], int]
 ) -> Callable[..., tuple[list[Any], list[Any]]]:
     """Return the derivative of a primitive that is linear in its first `count` operands."""
 
     def rule(
-        primals: Sequence[Any], tangents: Sequence[Any], *, options: CallOptions
+        primals: Sequence[Any], tangents: Sequence[Any], *, options: PrimitiveOptions
     ) -> tuple[list[Any], list[Any]]:
         found = primitive.bind(*primals, options=options)
         linear = count(options)
@@ -182,14 +182,14 @@ def _linear_jvp(
 
 
 def _gradient_of(
-    values: Sequence[Any], moving: Sequence[Any], y: Any, options: CallOptions
+    values: Sequence[Any], moving: Sequence[Any], y: Any, options: PrimitiveOptions
 ) -> list[Any]:
     (dy,) = values
     return formula.gradient(dy, moving, y, options)
 
 
 def _tangent_transpose(
-    cotangents: Sequence[Any], *operands: Any, options: CallOptions
+    cotangents: Sequence[Any], *operands: Any, options: PrimitiveOptions
 ) -> list[Any]:
     linear = steps_of(options)
     fixed = operands[linear:]
@@ -202,7 +202,7 @@ def _tangent_transpose(
 
 
 def _gradient_transpose(
-    cotangents: Sequence[Any], dy: Any, *fixed: Any, options: CallOptions
+    cotangents: Sequence[Any], dy: Any, *fixed: Any, options: PrimitiveOptions
 ) -> list[Any]:
     del dy
     if all(map(_is_zero, cotangents)):
