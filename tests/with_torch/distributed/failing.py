@@ -54,6 +54,11 @@ def wrong_mask(rank: int) -> None:
     SyncBatchNorm(3)(batch(rank), mask=torch.ones(4, 5 - rank, dtype=torch.bool))
 
 
+def weights(rank: int) -> None:
+    """One rank has weights in place of a mask."""
+    SyncBatchNorm(3)(batch(rank), mask=torch.ones(4, 5, dtype=(torch.bool, torch.float32)[rank]))
+
+
 def wrong_weight(rank: int) -> None:
     """One rank has a weight for another number of channels."""
     group, weight = distributed.group.WORLD, torch.ones(3 - rank)
@@ -132,6 +137,7 @@ CASES: tuple[Callable[[int], None], ...] = (
     wrong_axes,
     integers,
     wrong_mask,
+    weights,
     wrong_weight,
     other_residual,
     lost_input,

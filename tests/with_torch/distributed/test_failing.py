@@ -30,6 +30,7 @@ WANTED = {
     "wrong_axes": (ELSEWHERE, "ShapeError: input must have 2 to 8 axes, got shape (60,)."),
     "integers": (ELSEWHERE, "DtypeError: input must have one of the dtypes torch.float16"),
     "wrong_mask": (ELSEWHERE, "ShapeError: mask must have shape (4, 5), that of x"),
+    "weights": (ELSEWHERE, "DtypeError: mask must have dtype bool, got torch.float32."),
     "wrong_weight": (ELSEWHERE, "ShapeError: weight must have shape (3,), got (2,)."),
     "other_residual": (ELSEWHERE, "ShapeError: residual must have the shape of input"),
     "lost_input": (ELSEWHERE, "StorageError: "),

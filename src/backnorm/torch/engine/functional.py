@@ -236,8 +236,9 @@ def _check_extras(
         raise RangeError.not_in_place(activation, activations.INVERTIBLE, has_residual=has_residual)
 
 
-Maybe = torch.Tensor | None
-Parameters = tuple[Maybe, Maybe, Maybe, Maybe]
+Parameters = tuple[
+    torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None
+]
 
 PLAIN_TYPES: Final = frozenset((torch.Tensor, torch.nn.Parameter, type(None)))
 
