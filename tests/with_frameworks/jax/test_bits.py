@@ -29,9 +29,11 @@ SCALE, BIAS = draw(6, seed=1, dtype=np.float32), draw(6, seed=2, dtype=np.float3
 def assert_same_bits(x: Any, dy: Any, **options: Any) -> None:
     """Compare y, all gradients and the statistics, compiled, with those of the NumPy functions."""
     through, sums = options.pop("through", "both"), options.pop("sums", "float64")
-    forward = bn.batch_norm(x, SCALE, BIAS, channel_axis=1, sums=sums, **options)
+    wide = np.float64 if x.dtype == np.float64 else np.float32
+    scale, bias = SCALE.astype(wide), BIAS.astype(wide)
+    forward = bn.batch_norm(x, scale, bias, channel_axis=1, sums=sums, **options)
     want = bn.batch_norm_backward(dy, forward, through=through)
-    arrays = {"x": x, "scale": SCALE, "bias": BIAS}
+    arrays = {"x": x, "scale": scale, "bias": bias}
     if "residual" in options:
         arrays["residual"] = options.pop("residual")
     if "running_mean" in options:

@@ -96,19 +96,6 @@ def test_nothing_counts_at_all() -> None:
     assert not np.asarray(gradient).any()
 
 
-def test_groups_of_parts() -> None:
-    """Each group is a batch of its own."""
-
-    def part(x: Any) -> Any:
-        groups = [[0, 1], [2, 3]]
-        return batch_norm(x, axis_name="batch", axis_index_groups=groups).y
-
-    got = jax.pmap(part, axis_name="batch")(X) if jax.device_count() >= len(X) else None
-    if got is None:
-        pytest.skip("JAX has groups for devices only, and this process has one")
-    assert parts(got, np.concatenate([normalized(X[:2]), normalized(X[2:])])) < CLOSE
-
-
 def test_given_statistics_take_no_part_in_it() -> None:
     """They are the same for all parts; a mask still counts."""
     mean, var = draw(5, seed=8), draw(5, seed=9) ** 2 + 0.5

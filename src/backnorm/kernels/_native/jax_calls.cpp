@@ -12,6 +12,7 @@
 
 #include "call.hpp"
 #include "levels.hpp"
+#include "memory.hpp"
 #include "threads.hpp"
 #include "xla/ffi/api/ffi.h"
 
@@ -57,6 +58,12 @@ Dtype dtype_of(const Array& x) {
 
 Operand operand_of(const Array& x, const Shape& shape) {
     return {x.untyped_data(), shape.channels * shape.inner, shape.inner};
+}
+
+// XLA allocates memory anew for each run of a program, and a fresh page of 4 KiB costs more than what is computed on it.
+Operand result_of(const Array& y, const Shape& shape) {
+    prefer_huge_pages(y.untyped_data(), y.size_bytes());
+    return operand_of(y, shape);
 }
 
 // One value for each channel, which is float32 or float64 outside.
@@ -121,7 +128,7 @@ ffi::Error forward(Array x, Array scale, Array bias, ffi::RemainingArgs rest, Ou
         const size_t first = residual ? 1 : 0;
         if (frozen)
             freeze(*rest.get<Array>(first), *rest.get<Array>(first + 1), *rest.get<Array>(first + 2), eps, rows);
-        const ForwardCall call{shape, dtype_of(x), operand_of(x, shape), operand_of(*y, shape),
+        const ForwardCall call{shape, dtype_of(x), operand_of(x, shape), result_of(*y, shape),
                                residual ? operand_of(*rest.get<Array>(0), shape) : Operand{}, gamma.data(), beta.data(),
                                rows, frozen, eps, activation_of(int(activation)), slope, thread_count(), exact};
         levels()[0]->forward(call);
@@ -145,8 +152,8 @@ ffi::Error gradient(Array dy, Array x, Array scale, Array saved, ffi::RemainingA
         call.dy = operand_of(dy, shape);
         call.x = operand_of(x, shape);
         if (output.size() > 0) call.y = operand_of(*output.get<Array>(0), shape);
-        call.dx = operand_of(*dx, shape);
-        if (residual) call.dresidual = operand_of(**rest.get<Array>(0), shape);
+        call.dx = result_of(*dx, shape);
+        if (residual) call.dresidual = result_of(**rest.get<Array>(0), shape);
         call.dgamma = sums.data();
         call.dbeta = sums.data() + shape.channels;
         call.gamma = gamma.data();

@@ -36,6 +36,12 @@ const int watching = pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mut
                                     [] { pool().mutex.unlock(); });
 
 // Aligned to huge pages: more is mapped than asked for, and both ends are cut off.
+// Where the system does not follow it, small pages serve as well.
+void advise([[maybe_unused]] void* start, [[maybe_unused]] size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    madvise(start, bytes, MADV_HUGEPAGE);
+#endif
+}
 void* map(size_t bytes) {
     const size_t mapped = bytes + huge_page;
     void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -44,13 +50,12 @@ void* map(size_t bytes) {
     const size_t head = (huge_page - reinterpret_cast<uintptr_t>(start) % huge_page) % huge_page;
     if (head) munmap(start, head);
     munmap(start + head + bytes, mapped - head - bytes);
-#if defined(MADV_HUGEPAGE)
-    madvise(start + head, bytes, MADV_HUGEPAGE);  // where it fails, small pages serve as well
-#endif
+    advise(start + head, bytes);
     return start + head;
 }
 void unmap(const Loan& loan) { munmap(loan.data, loan.capacity); }
 #else
+void advise(void*, size_t) {}
 void* map(size_t) { return nullptr; }
 void unmap(const Loan&) {}
 #endif
@@ -107,6 +112,12 @@ void give_back(const Loan& loan) {
         trim(p, surplus);
     }
     unmap_all(surplus);
+}
+
+void prefer_huge_pages(void* data, size_t bytes) {
+    const size_t head = (huge_page - reinterpret_cast<uintptr_t>(data) % huge_page) % huge_page;
+    if (bytes < head + huge_page) return;
+    advise(static_cast<char*>(data) + head, (bytes - head) / huge_page * huge_page);
 }
 
 void empty_cache() {

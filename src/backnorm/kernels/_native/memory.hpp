@@ -22,6 +22,9 @@ struct Loan {
 Loan borrow(size_t bytes);
 void give_back(const Loan& loan);
 
+// Asks for huge pages where memory that somebody else allocated was not touched yet; it changes nothing but time.
+void prefer_huge_pages(void* data, size_t bytes);
+
 void empty_cache();
 void set_cache_limit(int64_t bytes);
 MemoryUsage memory_usage();
