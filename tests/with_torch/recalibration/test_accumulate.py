@@ -195,3 +195,16 @@ def test_another_k_is_refused(k: Any) -> None:
         accumulate(nn.BatchNorm2d(2), k),
     ):
         pass
+
+
+@pytest.mark.parametrize("by_place", [True, False])
+def test_a_mask_hides_values(by_place: Any) -> None:
+    """What counts of a masked call is pooled; a call of which nothing counts changes nothing."""
+    x = torch.tensor([[1.0], [3.0], [float("nan")], [11.0]])
+    mask = torch.tensor([True, True, False, True])
+    layer = ours.BatchNorm1d(1, momentum=1.0)
+    with accumulate(layer):
+        for counts in (mask, torch.zeros_like(mask)):
+            _ = layer(x, None, counts) if by_place else layer(x, mask=counts)
+    assert layer.running_mean.item() == 5.0
+    assert layer.running_var.item() == 28.0

@@ -106,8 +106,7 @@ class _Pending:
     def note(self, layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Add the input of a layer; called before its forward."""
         if layer.training and not runs_backward():
-            x = given[0] if given else named["input"]
-            self._statistics.setdefault(layer, PooledStatistics()).add(x)
+            self._statistics.setdefault(layer, PooledStatistics()).add(given, named)
 
     def count(self, model: nn.Module, *_: Any) -> None:
         """Count a forward pass of the model; called after it."""

@@ -88,18 +88,18 @@ class _Pass:
         """Return what is called before the forward of a layer."""
 
         def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._called(name, given[0] if given else named["input"])
+            self._called(name, given, named)
 
         return before
 
-    def _called(self, name: str, x: torch.Tensor) -> None:
+    def _called(self, name: str, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         calls = self._calls[name] = self._calls.get(name, 0) + 1
         self.found.calls[name] = max(calls, self.found.calls.get(name, 0))
         if self._is_first and not self._measured:
             self._measured = {name: 0}
         if name not in self._measured:
             return
-        self.found.statistics.setdefault(name, PooledStatistics()).add(x)
+        self.found.statistics.setdefault(name, PooledStatistics()).add(given, named)
         done = all(0 < most <= self._calls.get(m, 0) for m, most in self._measured.items())
         if done:
             raise _Reached

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -10,9 +10,15 @@ import torch
 from backnorm.moments import Moments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from backnorm._types import Float64Array, Variance
 
 __all__ = ["PooledStatistics"]
+
+
+MASK: Final = 2
+"""Where forward of the engine's layers has the mask; those of torch.nn take one argument."""
 
 
 class PooledStatistics:
@@ -37,12 +43,14 @@ class PooledStatistics:
         """How many calls there were."""
         return self.squares.n
 
-    def add(self, x: torch.Tensor) -> None:
-        """Add the input of one call, (N, C, ...)."""
+    def add(self, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """Add the input of one call of a layer, (N, C, ...): what counts of it."""
+        x: torch.Tensor = given[0] if given else named["input"]
+        mask = given[MASK] if len(given) > MASK else named.get("mask")
         values = x.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values  # NumPy has none
         call = Moments()
-        call.update(values.resolve_neg().numpy())
+        call.update(values.resolve_neg().numpy(), mask=None if mask is None else mask.cpu().numpy())
         if call.n:
             self.values.merge(call)
             self.squares.update((call.n * call.var)[np.newaxis])
