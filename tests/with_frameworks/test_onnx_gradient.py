@@ -1,4 +1,4 @@
-"""The gradient of ONNX nodes by onnxruntime-training, which has an environment of its own."""
+"""The gradient of ONNX nodes by onnxruntime-training, in a separate environment."""
 
 from __future__ import annotations
 

@@ -199,13 +199,14 @@ def test_another_k_is_refused(k: Any) -> None:
 
 @pytest.mark.parametrize("by_place", [True, False])
 def test_a_mask_hides_values(by_place: Any) -> None:
-    """What counts of a masked call is pooled; weights that differ are refused."""
+    """What counts of a masked call is pooled, if anything does; weights that differ are refused."""
     x = torch.tensor([[1.0], [3.0], [float("nan")], [11.0]])
     mask = torch.tensor([True, True, False, True])
     for counts in (mask, mask * 0.5):
         layer = ours.BatchNorm1d(1, momentum=1.0)
         with accumulate(layer):
             _ = layer(x, None, counts) if by_place else layer(x, mask=counts)
+            _ = layer(x, mask=torch.zeros_like(counts))
         assert layer.running_mean.item() == 5.0
         assert layer.running_var.item() == 28.0
     layer = ours.BatchNorm1d(1)

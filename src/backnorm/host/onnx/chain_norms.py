@@ -68,7 +68,7 @@ def _varies(shape, rank):
 
 
 def _eps_of(graph, nodes):
-    """Return the small constant that is added, or that is the least; None where there is none."""
+    """Return the small constant that is added or that bounds from below; None without one."""
     for node in nodes:
         if node.op_type in ("Add", "Max", "Clip"):
             for name in node.input[1:] if node.op_type == "Clip" else node.input:
