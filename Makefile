@@ -68,7 +68,7 @@ format: $(VENV)/.with-lint
 
 bench: $(VENV)/.with-bench $(VENV)/.with-torch
 	@mkdir -p out
-	$(VENV)/bin/backnorm bench $(or $(ARGS),$(BENCH)) --json out/bench.json --plot out/bench.png $(if $(ARGS),,--against docs/performance-onednn.json)
+	$(VENV)/bin/backnorm bench $(or $(ARGS),$(BENCH)) --json out/bench.json --plot out/bench.png $(if $(ARGS),,--against docs/performance.json)
 
 docs: $(VENV)/.with-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -1,19 +1,18 @@
-"""The tables of docs/performance.md beside PyTorch and oneDNN, from several runs."""
+"""The tables of docs/performance.md beside PyTorch and oneDNN."""
 
 from __future__ import annotations
 
 import json
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from backnorm.bench.suites import SUITES, BenchCase
-from backnorm.bench.summary import BenchRow, by_suite
+from backnorm.bench.suites import SUITES
+from backnorm.bench.summary import BenchRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["median_run", "tables"]
+__all__ = ["tables"]
 
 NETWORKS: Final = ("resnet50", "mobilenetv2")
 COLUMNS: Final = tuple((suite, layout) for suite in NETWORKS for layout in ("nchw", "nhwc"))
@@ -33,43 +32,6 @@ AT_MEMORY: Final = 1.15
 
 AT_SUMS: Final = 1.4
 """In cache, sums in float64 take up to this many times the bound (docs/performance.md)."""
-
-
-def median_run(paths: Iterable[Path]) -> dict[str, Any]:
-    """Return one run made of several, which other programs may have disturbed.
-
-    Each time is the median over the runs of a call's lower quartile: where threads wait for a core
-    that another program has, a median within a run says more about that program.
-    """
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    same: dict[tuple[object, ...], list[dict[str, Any]]] = {}
-    for run in runs:
-        for row in run["rows"]:
-            same.setdefault(_key(row), []).append(row)
-    rows = [_median_row(found) for found in same.values()]
-    return {**runs[0], "runs": len(runs), "rows": rows, "summary": by_suite(rows)}
-
-
-def _key(row: dict[str, Any]) -> tuple[object, ...]:
-    return row["suite"], row["op"], row["layout"], row["dtype"], tuple(row["shape"])
-
-
-def _median_row(rows: list[dict[str, Any]]) -> BenchRow:
-    first = rows[0]
-    quartiles = {
-        name: (_middle(rows, name, 0), _middle(rows, name, 1)) for name in first["quartiles"]
-    }
-    seconds = {name: low for name, (low, _) in quartiles.items()}
-    peers = {name: seconds[name] for name in first["peers"]}
-    case = BenchCase(first["suite"], tuple(first["shape"]), first["weight"])
-    return BenchRow.of(
-        case, first["op"], first["layout"], first["dtype"], first["threads"], seconds, peers,
-        cache=first["cache"], quartiles=quartiles, errors=first["errors"],
-    )  # fmt: skip
-
-
-def _middle(rows: list[dict[str, Any]], call: str, end: int) -> float:
-    return median(row["quartiles"][call][end] for row in rows)
 
 
 def tables(path: Path) -> dict[str, str]:

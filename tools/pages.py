@@ -11,7 +11,7 @@
                                                            adapter, installed there and audited
     python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
                                                            those installed here, and of those named
-    python tools/pages.py peers RUN …                      the medians of several runs of
+    python tools/pages.py performance RUN …                the medians of several runs of
                                                            `backnorm bench --json RUN`
     python tools/pages.py cheatsheet                       cheatsheet.pdf in docs/ and in docs/zh/,
                                                            printed from site/
@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import _cheatsheet
@@ -41,6 +40,7 @@ import _packages
 import _peers
 import _performance
 import _programs
+import _runs
 from backnorm._meter import metered
 from backnorm.cli._targets import is_installed
 from backnorm.host.calls import FRAMEWORKS
@@ -49,7 +49,7 @@ from backnorm.report.findings import to_findings, to_method_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-PEERS = DOCS / "performance-onednn.json"
+PERFORMANCE = DOCS / "performance.json"
 
 METHOD_MARK = "<!-- from here written by tools/pages.py -->\n"
 FRAMEWORKS_MARK = "<!-- written by hand from here -->"
@@ -64,7 +64,7 @@ def pages() -> dict[Path, str]:
     method, performance = DOCS / "audit-method.md", DOCS / "performance.md"
     by_hand = method.read_text(encoding="utf-8").partition(METHOD_MARK)[0]
     text = performance.read_text(encoding="utf-8")
-    tables = _performance.tables(DOCS / "performance.json") | _peers.tables(PEERS)
+    tables = _performance.tables(PERFORMANCE) | _peers.tables(PERFORMANCE)
     for name, table in tables.items():
         text = with_table(text, name, table)
     return {
@@ -159,10 +159,10 @@ def write_frameworks(arguments: list[str]) -> None:
     path.write_text(with_sections(path.read_text(encoding="utf-8"), new), encoding="utf-8")
 
 
-def write_peers(runs: list[Path]) -> None:
-    """Write the medians of several runs, and the tables that show them."""
-    run = _peers.median_run(runs)
-    PEERS.write_text(json.dumps(run, indent=1, default=asdict) + "\n", encoding="utf-8")
+def write_performance(runs: list[Path]) -> None:
+    """Write the medians of several runs, and the tables and the figure that show them."""
+    run = _runs.median_run(runs)
+    PERFORMANCE.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     write_tables()
 
 
@@ -187,8 +187,8 @@ def main(arguments: list[str]) -> None:
             for name in ("cheatsheet", "zh/cheatsheet"):
                 page = DOCS.parent / "site" / f"{name}.html"
                 _cheatsheet.print_page(page, DOCS / f"{name}.pdf")
-        case ["peers", _, *_]:
-            write_peers(list(map(Path, arguments[1:])))
+        case ["performance", _, *_]:
+            write_performance(list(map(Path, arguments[1:])))
         case ["frameworks", *others]:
             write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:

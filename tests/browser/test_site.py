@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ pytest.importorskip("websockets", reason="backnorm[browser] is not installed; ma
 pytest.importorskip("axe_core_python", reason="backnorm[browser] is not installed")
 pytest.importorskip("mkdocs", reason="backnorm[docs] is not installed; make test-browser is")
 
+from browser import firefox
 from browser.axe import violations
 from browser.chromium import Tab, browser, found
 from browser.quality import VIEWS
@@ -48,6 +50,13 @@ HEADINGS = """(table => [
     [...table.querySelectorAll('tbody tr:first-child td')].slice(1).map(
         one => getComputedStyle(one, '::before').content),
 ])(document.querySelector('table[data-columns]'))"""
+
+SEARCH = """(field => { document.querySelector('#__search').click(); field.value = 'variance';
+    field.dispatchEvent(new KeyboardEvent('keyup', { bubbles: true }));
+    field.dispatchEvent(new Event('input', { bubbles: true })); return null })(
+    document.querySelector('.md-search__input'))"""
+
+FOUND = "document.querySelectorAll('.md-search-result__item').length"
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +101,22 @@ def test_each_value_has_its_heading_on_a_phone(tab: Tab, site: Path) -> None:
     assert tab.value("getComputedStyle(document.querySelector('thead')).display") == "none"
     tab.open(site / "frameworks.html", **VIEWS["light-desktop"])
     assert set(tab.value(HEADINGS)[1]) == {"none"}
+
+
+@pytest.mark.skipif(
+    firefox.found() is None, reason="Firefox is not installed: apt-get install firefox-esr"
+)
+def test_no_page_has_an_error_in_firefox(site: Path) -> None:
+    """And the search finds something, from the disk."""
+    with firefox.firefox() as window:
+        for page in PAGES:
+            window.open(site / f"{page}.html")
+            assert window.value(SEARCH) is None
+            for _ in range(1000):  # the index is loaded, which leaving the page would break off
+                if window.value(FOUND):
+                    break
+                time.sleep(0.1)
+            assert window.value(FOUND)
+            assert window.value("document.querySelector('.md-content').innerText.length") > 500
+            assert window.value("document.querySelectorAll('.md-nav__link').length") > 10
+        assert window.entries == []
