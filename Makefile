@@ -41,7 +41,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
+.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages performance pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -69,6 +69,12 @@ format: $(VENV)/.with-lint
 bench: $(VENV)/.with-bench $(VENV)/.with-torch
 	@mkdir -p out
 	$(VENV)/bin/backnorm bench $(or $(ARGS),$(BENCH)) --json out/bench.json --plot out/bench.png $(if $(ARGS),,--against docs/performance.json)
+
+# The record and the tables of docs/performance.md: three runs of it. Nothing else may run meanwhile.
+performance: $(VENV)/.with-bench $(VENV)/.with-torch
+	@mkdir -p out
+	for run in 1 2 3; do $(VENV)/bin/backnorm bench $(BENCH) --json out/bench-$$run.json || exit 1; done
+	$(python) tools/pages.py performance out/bench-1.json out/bench-2.json out/bench-3.json
 
 docs: $(VENV)/.with-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
@@ -123,7 +129,7 @@ pages: $(VENV)/.installed
 	$(python) tools/pages.py
 
 # Every figure of README and docs/, and the cheat sheet: what is measured in a minute is measured now. The times of the
-# performance figure are those of docs/performance.json, a run of `make bench`.
+# performance figure are those of docs/performance.json, which `make performance` writes.
 figures: numerics pages pictures recorded cheatsheet
 
 # The figure of the lab's recorded run.
