@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm import kernels
-from backnorm.bench import BenchOptions, engine, idle, run, timing
+from backnorm.bench import BenchOptions, accuracy, engine, idle, run, timing
 from backnorm.bench.suites import SUITES, cases
 from backnorm.bench.summary import CACHED_BYTES, LARGE_BYTES, BenchRow, by_suite, summary
 from backnorm.bench.table import _bar, errors_line
@@ -146,14 +147,37 @@ def test_bar_is_as_long_as_the_slowest() -> None:
     assert _bar(row(), 4.0) == ":" * 5 + "#" * 5 + "-" * 10
 
 
-def test_alternate_calls_in_turn() -> None:
+def test_alternate_calls_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each round takes one sample of each call, after untimed calls of the same."""
+    monkeypatch.setattr(timing, "LEAST_WARM_UP", 0.0)
     seen: list[str] = []
     seconds = {"a": 1.0, "b": LEAST_SAMPLE / 2}  # a call that returns a float has timed itself
     calls = {name: lambda name=name: seen.append(name) or seconds[name] for name in seconds}
     assert alternate(calls, 3) == seconds
     first, second = "a" * (WARM_UP + 1), "b" * (WARM_UP + 2)  # the short one twice a sample
     assert "".join(seen).endswith((first + second) * 3)
+
+
+def test_threads_of_other_libraries_fall_asleep_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rest comes before our calls, and before each that is named; none where nothing is."""
+    monkeypatch.setattr(timing, "LEAST_WARM_UP", 0.0)
+    seen: list[str] = []
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: seen.append(str(seconds)))
+    calls = {name: lambda name=name: seen.append(name) or 1.0 for name in "abc"}
+    assert sampled(calls, 2, apart={"c"}) == {name: [1.0, 1.0] for name in "abc"}
+    times = WARM_UP + 1
+    around = ["0.02", *"a" * times, *"b" * times, "0.02", *"c" * times]
+    assert seen[-2 * len(around) :] == around * 2
+    seen.clear()
+    sampled(calls, 2)
+    assert "0.02" not in seen
+
+
+def test_an_error_where_nothing_is_right_but_zero() -> None:
+    """It is 0 for a zero, and infinite for anything else."""
+    exact = np.zeros(2)
+    for result, error in ((0.0, 0.0), (1e-9, math.inf)):
+        assert accuracy._error(np.array([0.0, result]), exact, [0, 1]) == error
 
 
 def test_a_rest_comes_before_every_single_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
     if layer is not None:
         errors[onednn.NAME] = accuracy.errors(op, arrays, onednn.results(op, layer))
         peer_calls[onednn.NAME] = layer
-    samples = sampled(calls | peer_calls, options.rounds)
+    samples = sampled(calls | peer_calls, options.rounds, apart=peer_calls)
     seconds = {name: median(values) for name, values in samples.items()}
     others = {name: value for name, value in seconds.items() if name not in ours}
     for peer, interpreter in options.interpreters:

@@ -7,7 +7,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = ["REST", "WARM_UP", "after_rest", "alternate", "quartiles", "sampled"]
 
@@ -15,6 +15,8 @@ __all__ = ["REST", "WARM_UP", "after_rest", "alternate", "quartiles", "sampled"]
 LEAST_SAMPLE = 300e-6
 # Calls until the time is stable. Measured on arrays of 26 MB: 2.4, 2.2, 1.6, 1.3, 1.3 ms.
 WARM_UP = 3
+# And at least so long, in which all threads of a call wake up.
+LEAST_WARM_UP = 1e-3
 
 # Seconds of rest before a call: threads of OpenMP spin for some milliseconds before they sleep.
 REST = 0.02
@@ -27,12 +29,21 @@ def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return {name: median(values) for name, values in sampled(calls, rounds).items()}
 
 
-def sampled(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each call in each round."""
+def sampled(
+    calls: dict[str, Callable[[], object]], rounds: int, apart: Collection[str] = ()
+) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round.
+
+    Before each round, and before each call that `apart` names, the process rests. Threads of OpenMP
+    spin for up to 20 ms after their work: they would keep a core from the next call, if that has
+    threads of another library.
+    """
     repeats = {name: _repeats(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, call in calls.items():
+        for at, (name, call) in enumerate(calls.items()):
+            if apart and (at == 0 or name in apart):
+                time.sleep(REST)
             samples[name].append(_sample(call, repeats[name]))
     return samples
 
@@ -70,12 +81,14 @@ def _repeats(call: Callable[[], object]) -> int:
 def _sample(call: Callable[[], object], repeats: int) -> float:
     """Return the seconds of one call; a call that times itself returns a float.
 
-    Untimed calls come first: the call timed before has filled the caches with other arrays and, for
-    some milliseconds, left threads that wait actively. Each result is dropped at once, so that its
-    memory is recycled, as in a network that consumes it.
+    Untimed calls come first: the call timed before has filled the caches with other arrays, and
+    threads may be asleep. Each result is dropped at once, so that its memory is recycled, as in a
+    network that consumes it.
     """
-    for _ in range(WARM_UP):
+    calls, began = 0, time.perf_counter()
+    while calls < WARM_UP or time.perf_counter() - began < LEAST_WARM_UP:
         call()
+        calls += 1
     begin = time.perf_counter()
     for _ in range(repeats - 1):
         call()
