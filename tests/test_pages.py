@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import _peers
+import _runs
 import pages
 from backnorm.bench.suites import SUITES
 from backnorm.bench.summary import BenchRow
@@ -165,7 +166,7 @@ def made_up(seconds: float, path: Path) -> Path:
 def test_several_runs_make_one(tmp_path: Path) -> None:
     """Of each time the median over the runs of the fastest quarter."""
     paths = [made_up(seconds, tmp_path / f"{seconds}.json") for seconds in (8.0, 2.0, 4.0)]
-    run = _peers.median_run(paths)
+    run = _runs.median_run(paths)
     (row,) = run["rows"]
     assert (run["runs"], row.backnorm, row.peers["onednn"], row.bound) == (3, 2.0, 0.5, 2.0)
     assert row.quartiles["backnorm"] == (2.0, 4.0)
@@ -173,6 +174,14 @@ def test_several_runs_make_one(tmp_path: Path) -> None:
     assert "| 32x64x112x112 | nchw | forward | L2 |" in line
     assert line.endswith("| 500.000 | 0.25 | 1.00 | memory |")
     assert _peers._text(list(_peers._slower(run["rows"]))) == "None.\n"
+
+
+def test_a_record_has_few_digits(tmp_path: Path) -> None:
+    """And nothing is lost but these."""
+    run = _runs.median_run([made_up(2 / 3, tmp_path / "run.json")])
+    (row,) = json.loads(_runs.to_json(run))["rows"]
+    assert (row["backnorm"], row["shape"], row["op"]) == (0.3333, [32, 64, 112, 112], "forward")
+    assert row["quartiles"]["backnorm"] == [0.3333, 0.6667]
 
 
 def test_a_page_without_marks_is_an_error() -> None:

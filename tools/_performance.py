@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSES = ("forward", "backward")
+GROUPS = ("all", "large")
 RATIOS = ("to_copy", "to_torch", "slowest_to_torch")
 
 
@@ -30,7 +31,8 @@ def ratios(rows: list[BenchRow]) -> Iterator[str]:
     for suite in dict.fromkeys(row.suite for row in rows):
         for layout, operations in summary([row for row in rows if row.suite == suite]).items():
             for op, groups in operations.items():
-                for group, values in groups.items():
+                for group in filter(groups.get, GROUPS):
+                    values = groups[group]
                     known = (values.get(name) for name in RATIOS)
                     cells = " | ".join("" if v is None else f"{v:.2f}" for v in known)
                     yield f"| {suite} | {layout} | {op} | {group} | {cells} |"

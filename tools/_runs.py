@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["median_run"]
+__all__ = ["median_run", "to_json"]
 
 DIGITS: Final = 4
 """Of each number that is kept: more are noise, and make the file three times as long."""
@@ -32,9 +32,13 @@ def median_run(paths: Iterable[Path]) -> dict[str, Any]:
         for row in run["rows"]:
             same.setdefault(_key(row), []).append(row)
     rows = [_median_row(found) for found in same.values()]
-    made = {"runs": len(runs), "rows": list(map(asdict, rows)), "summary": by_suite(rows)}
-    short: dict[str, Any] = _rounded({**runs[0], **made})
-    return short
+    return {**runs[0], "runs": len(runs), "rows": rows, "summary": by_suite(rows)}
+
+
+def to_json(run: dict[str, Any]) -> str:
+    """Return the text of a file for a run."""
+    rows = [asdict(row) for row in run["rows"]]
+    return json.dumps(_rounded({**run, "rows": rows}), indent=1) + "\n"
 
 
 def _key(row: dict[str, Any]) -> tuple[object, ...]:

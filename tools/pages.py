@@ -162,7 +162,7 @@ def write_frameworks(arguments: list[str]) -> None:
 def write_performance(runs: list[Path]) -> None:
     """Write the medians of several runs, and the tables and the figure that show them."""
     run = _runs.median_run(runs)
-    PERFORMANCE.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    PERFORMANCE.write_text(_runs.to_json(run), encoding="utf-8")
     write_tables()
 
 
