@@ -15,7 +15,8 @@ __all__ = ["REST", "WARM_UP", "after_rest", "alternate", "quartiles", "sampled"]
 LEAST_SAMPLE = 300e-6
 # Calls until the time is stable. Measured on arrays of 26 MB: 2.4, 2.2, 1.6, 1.3, 1.3 ms.
 WARM_UP = 3
-# And at least so long: threads wake up, and callers that have waited for one work alone for 2 ms or more (pool.cpp).
+# And at least so long: threads wake up, and a caller that has waited for one works alone for 2 ms
+# or more (pool.cpp).
 LEAST_WARM_UP = 10e-3
 
 # Seconds of rest before a call: threads of OpenMP spin for some milliseconds before they sleep.
