@@ -1,4 +1,4 @@
-"""Which statistics y was normalized with: those of all ranks, of its own rank, or of a mixture."""
+"""Which statistics y was normalized with: those of all ranks, of one rank, or of a mixture."""
 
 from __future__ import annotations
 

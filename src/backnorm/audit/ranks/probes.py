@@ -36,7 +36,7 @@ WRONG: Final = {
     "equal": ("W01", "the mean of the ranks' means, and of their mean squares"),
     "equal, within": ("W01", "the mean of the ranks' means, and of their variances"),
     "within": ("W06", "the variance within the ranks: that of their means is left out"),
-    "own": ("W06", "those of its own rank"),
+    "own": ("W06", "those of one rank"),
     "other": ("W06", "neither those of all ranks nor those of one"),
 }
 """Of each law that is wrong its finding, and what is said of it."""
@@ -241,7 +241,7 @@ def masks(examination: RankExamination) -> ProbeOutcome:
     before = None if usual is None else used(unmasked, usual)
     now = None if found.whole.y is None else used(one, found.whole.y)
     if before is None or now is None:
-        return skipped("y is no straight line in x, so that its statistics are not known")
+        return skipped("y is not linear in x, so its statistics are not known")
     extra = extra_of(before, unmasked)
     hidden = differing(RankStatistics(now.mean, now.var - extra), counted(one))
     if hidden:
@@ -251,7 +251,7 @@ def masks(examination: RankExamination) -> ProbeOutcome:
 
 
 def _find_form(examination: RankExamination, one: RankCall) -> str:
-    """Find the shape in which the layer takes a mask; say why where there is none."""
+    """Find the shape in which the layer takes a mask; say why if it takes none."""
     tried = {form: examination.one.call([one], form)[0] for form in FORMS}
     fitting = [form for form, answer in tried.items() if not answer.failed]
     examination.form = (*fitting, "")[0]
@@ -265,7 +265,7 @@ def _judge_masks(
     """Judge the statistics that several ranks use with masks, where one process uses the right."""
     law = found.law(extra)
     if law == "own" and examination.law == "all":
-        text = "with a mask, the statistics of its own rank; without a mask, those of all"
+        text = "with a mask, the statistics of one rank; without a mask, those of all"
         return failed(text, finding("W03", text))
     if law not in ("all", "own"):
         code, what = WRONG[law]

@@ -23,7 +23,7 @@ class RankCall(NamedTuple):
     x, dy
         Its part of the batch and of the incoming gradient; shape (N, C, *S).
     gamma, beta
-        Parameters, the same on all ranks; None where there is no such.
+        Parameters, the same on all ranks; None for a parameter that the layer lacks.
     mask
         What counts of x, of shape (N, *S); None where all does.
     """
