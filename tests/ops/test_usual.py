@@ -119,6 +119,26 @@ def test_a_usual_call_gives_what_python_gives(
     same(gradients, bn.batch_norm_backward(dy, slow, kernel="native"))
 
 
+@pytest.mark.parametrize(
+    "shape", [(6, 5, 4, 3), (2, 64, 7, 7), (3, 8, 50), (1, 8, 1, 5), (4, 1, 3, 1)], ids=str
+)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("activation", activations.NAMES)
+def test_channels_last_is_usual(shape: tuple[int, ...], dtype: str, activation: str) -> None:
+    """(N, C, H, W) whose channels lie last in memory: as in Python, and results lie alike."""
+    last = (shape[0], *shape[2:], shape[1])
+    x = np.moveaxis(normal(*last, dtype=dtype), -1, 1)
+    dy = np.moveaxis(normal(*last, dtype=dtype)[::-1].copy(), -1, 1)
+    gamma = normal(shape[1], dtype=dtype)
+    fast = forward(x=x, gamma=gamma, activation=activation)
+    slow = bn.batch_norm(x, gamma, activation=activation, kernel="native")
+    assert fast is not None
+    same(fast, slow)
+    gradients = backward(dy=dy, fwd=fast)
+    assert gradients is not None
+    same(gradients, bn.batch_norm_backward(dy, slow, kernel="native"))
+
+
 @pytest.mark.parametrize("given", ["", "gamma", "beta"])
 def test_parameters_may_be_absent(given: str) -> None:
     """None stands for 1 and for 0, and its gradient is None."""
@@ -153,6 +173,9 @@ ODD_X = {
     "a subclass": normal(4, 3).view(Own),
     "masked": np.ma.masked_array(normal(4, 3)),
     "transposed": normal(3, 4).T,
+    "channels last with gaps": np.moveaxis(normal(4, 6, 5, 3)[:, ::2], -1, 1),
+    "channels last, rows in another order": np.moveaxis(normal(4, 6, 5, 3), (1, 2, 3), (3, 2, 1)),
+    "channels last, backwards": np.moveaxis(normal(4, 6, 5, 3), -1, 1)[::-1],
     "every second": normal(4, 6)[:, ::2],
     "float16": normal(4, 3, dtype="f2"),
     "integers": np.ones((4, 3), int),
@@ -212,6 +235,10 @@ ODD_BACKWARD: dict[str, dict[str, Any]] = {
     "another shape": {"dy": normal(3, 4)},
     "another dtype": {"dy": normal(4, 3, dtype="f8")},
     "strides": {"dy": normal(3, 4).T},
+    "another order": {
+        "fwd": bn.batch_norm(np.moveaxis(normal(4, 5, 3), -1, 1)),
+        "dy": normal(4, 3, 5),
+    },
     "no Forward": {"fwd": X},
     "no Saved": {"fwd": Forward(X, 4, tuple(FWD.saved))},  # type: ignore[arg-type]
     "an odd y": {"fwd": Forward(X.astype("f8"), 4, FWD.saved)},

@@ -14,7 +14,7 @@
 #include "threads.hpp"
 #include "usual.hpp"  // after NumPy
 
-// A call is usual if its arrays are contiguous float32 or float64 and all else is as BACKNORM_FORWARD_ARGUMENTS and
+// A call is usual if its arrays are float32 or float64, contiguous or channels last, and all else is as BACKNORM_FORWARD_ARGUMENTS and
 // BACKNORM_BACKWARD_ARGUMENTS demand. Any other call returns None before anything was written: then Python checks the
 // arguments, and lays out what has other strides. What is checked here is what Python would have let pass.
 
@@ -24,7 +24,8 @@ namespace {
 // Shorter calls keep Python's lock: they end sooner than another thread would wake up.
 constexpr int64_t values_with_gil = 1 << 12;
 
-// A contiguous array as outer x channel x inner; false if `channel_axis` is not one of its axes.
+// An array as outer x channel x inner; false if `channel_axis` is not one of its axes, or if the array is neither contiguous
+// nor channels last.
 struct Layout {
     Shape shape{1, 1, 1};
     int axis = 0;
@@ -36,6 +37,11 @@ struct Layout {
         const int axes = PyArray_NDIM(x);
         if (overflow || given < -axes || given >= axes) return false;
         axis = int(given < 0 ? given + axes : given);
+        if (!PyArray_IS_C_CONTIGUOUS(x)) {
+            shape.channels = PyArray_DIM(x, axis);
+            shape.outer = PyArray_SIZE(x) / shape.channels;
+            return is_channels_last(x, axis);
+        }
         for (int k = 0; k < axes; ++k) (k < axis ? shape.outer : k == axis ? shape.channels : shape.inner) *= PyArray_DIM(x, k);
         return true;
     }

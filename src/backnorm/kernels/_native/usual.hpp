@@ -77,18 +77,36 @@ const Arguments* named(PyObject* const* given, Py_ssize_t count) {
 PyArrayObject* array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 const double* doubles(PyObject* object) { return static_cast<const double*>(PyArray_DATA(array(object))); }
 
-bool is_contiguous_float(PyObject* object) {
-    if (!PyArray_CheckExact(object) || !PyArray_ISCARRAY_RO(array(object))) return false;
+bool is_float(PyObject* object) {
+    if (!PyArray_CheckExact(object) || !PyArray_ISBEHAVED_RO(array(object))) return false;
     const int type = PyArray_TYPE(array(object));
     return type == NPY_FLOAT || type == NPY_DOUBLE;
 }
+bool is_contiguous_float(PyObject* object) { return is_float(object) && PyArray_IS_C_CONTIGUOUS(array(object)); }
 bool is_input(PyObject* x) {
-    return is_contiguous_float(x) && PyArray_NDIM(array(x)) > 0 && PyArray_SIZE(array(x)) > 0 &&
-           PyArray_NBYTES(array(x)) < large;
+    return is_float(x) && PyArray_NDIM(array(x)) > 0 && PyArray_SIZE(array(x)) > 0 && PyArray_NBYTES(array(x)) < large;
 }
+// Of the same dtype and shape, and with its values at the same places. An axis of length 1 has no stride that counts.
 bool is_like(PyObject* object, PyObject* x) {
-    return is_contiguous_float(object) && PyArray_TYPE(array(object)) == PyArray_TYPE(array(x)) &&
-           PyArray_SAMESHAPE(array(object), array(x));
+    if (!is_float(object) || PyArray_TYPE(array(object)) != PyArray_TYPE(array(x)) ||
+        !PyArray_SAMESHAPE(array(object), array(x)))
+        return false;
+    for (int axis = 0; axis < PyArray_NDIM(array(x)); ++axis)
+        if (PyArray_DIM(array(x), axis) != 1 && PyArray_STRIDE(array(object), axis) != PyArray_STRIDE(array(x), axis)) return false;
+    return true;
+}
+// Whether the array is contiguous once its channels are moved to the end: (N, C, H, W) in the order NHWC.
+bool is_channels_last(PyArrayObject* x, int channel_axis) {
+    npy_intp expected = PyArray_ITEMSIZE(x);
+    const auto is_next = [&](int axis) {
+        const bool next = PyArray_DIM(x, axis) == 1 || PyArray_STRIDE(x, axis) == expected;
+        expected *= PyArray_DIM(x, axis);
+        return next;
+    };
+    if (!is_next(channel_axis)) return false;
+    for (int axis = PyArray_NDIM(x); axis-- > 0;)
+        if (axis != channel_axis && !is_next(axis)) return false;
+    return true;
 }
 // None, or a value per channel in the dtype of x or a wider one.
 bool is_parameter(PyObject* object, PyObject* x, int64_t channels) {
