@@ -14,6 +14,7 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 #endif
 
 namespace backnorm {
@@ -25,10 +26,13 @@ constexpr int most_threads = 256;
 constexpr int most_jobs = 4;  // at once, of several callers; others do their work alone
 // More than a piece for each thread, so that whoever begins late, or is interrupted, leaves the rest to the others.
 constexpr int64_t chunks_per_thread = 8;
-// A wait this much longer than the caller's own work means that a thread lost its processor amid a chunk: other
-// processes want them. Then callers work alone for a while, twice as long after each such wait in a row.
-constexpr auto long_wait = std::chrono::microseconds(100);
-constexpr auto shortest_solitude = std::chrono::milliseconds(2), longest_solitude = std::chrono::milliseconds(40);
+// A call that takes this much longer than twice the processor time of its caller has lost time: a thread amid a chunk, or
+// the caller itself, is without its processor, which others want. If such calls lose more than a quarter of what the calls
+// before have gained by sharing their work, callers work alone for a while, twice as long after each such call. A quarter,
+// since users feel one slow call in a hundred.
+constexpr auto long_loss = std::chrono::microseconds(20);
+constexpr int gain_for_loss = 4;
+constexpr auto shortest_solitude = std::chrono::milliseconds(2), longest_solitude = std::chrono::milliseconds(320);
 // How long a caller spins for the chunks that others have begun. Then it sleeps: they may have lost their processor.
 constexpr auto longest_spin_of_caller = std::chrono::microseconds(100);
 
@@ -90,6 +94,16 @@ struct Job {
     }
 };
 
+// The time that this thread has had a processor. A thread that it wakes may be put in its place.
+Clock::duration processor_time() {
+#if defined(CLOCK_THREAD_CPUTIME_ID)
+    timespec now;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0)
+        return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+#endif
+    return Clock::now().time_since_epoch();
+}
+
 thread_local bool working = false;
 
 void leave_signals_to_others() {
@@ -105,18 +119,21 @@ void leave_signals_to_others() {
 class Crowd {
   public:
     bool present() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
-    void observe(Clock::duration work, Clock::duration wait) {
-        const bool crowded = wait > work + long_wait && !processors_are_ours();
-        if (!crowded && solitude_.load(std::memory_order_relaxed) == 0) return;
+    // `work` is the caller's processor time, by which the others have shortened the call, `rest` what the call took beside.
+    void observe(Clock::duration work, Clock::duration rest) {
+        if (rest <= work + long_loss || processors_are_ours()) {
+            gained_.fetch_add(work.count(), std::memory_order_relaxed);
+            return;
+        }
         const auto least = Clock::duration(shortest_solitude).count(), most = Clock::duration(longest_solitude).count();
-        const auto before = solitude_.load(std::memory_order_relaxed);
-        solitude_.store(crowded ? std::clamp(2 * before, least, most) : before > least ? before / 2 : 0,
-                        std::memory_order_relaxed);
-        if (crowded) until_.store(Clock::now().time_since_epoch().count() + solitude_.load(), std::memory_order_relaxed);
+        const bool in_vain = gain_for_loss * rest.count() > gained_.exchange(0, std::memory_order_relaxed);
+        const auto solitude = in_vain ? std::clamp(2 * solitude_.load(std::memory_order_relaxed), least, most) : 0;
+        solitude_.store(solitude, std::memory_order_relaxed);
+        until_.store(Clock::now().time_since_epoch().count() + solitude, std::memory_order_relaxed);
     }
 
   private:
-    std::atomic<Clock::rep> until_{0}, solitude_{0};
+    std::atomic<Clock::rep> until_{0}, solitude_{0}, gained_{0};
 };
 
 class Pool {
@@ -132,12 +149,13 @@ class Pool {
             job->ranges[k].open(uint32_t(job->chunks * k / threads), uint32_t(job->chunks * (k + 1) / threads));
         job->threads.store(threads, std::memory_order_release);
         const auto begin = Clock::now();
+        const auto busy = processor_time();
         call(0, threads);
         job->take_part(0, threads);
         job->threads.store(0, std::memory_order_relaxed);
-        const auto end = Clock::now();
+        const auto own = std::max(Clock::duration(0), processor_time() - busy);
         job->wait();
-        crowd_.observe(end - begin, Clock::now() - end);
+        crowd_.observe(own, Clock::now() - begin - own);
         const std::exception_ptr error = job->failure.take();
         job->taken.store(false, std::memory_order_release);
         if (error) std::rethrow_exception(error);
