@@ -48,6 +48,61 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        RankError.pass_failed("OSError: no memory."),
+        (
+            "A pass of this rank has failed since the last merge_statistics: OSError: no memory. "
+            "All ranks drop the sums of this step, and the running "
+            "statistics stay as they were. Mend the error of the pass."
+        ),
+    ),
+    (
+        RankError.not_merged("evaluate"),
+        (
+            "SyncBatchNorm cannot evaluate: it has sums that are not merged. Its running "
+            "statistics lack the passes since the last merge_statistics. Call "
+            "backnorm.torch.merge_statistics(model) first, on every rank."
+        ),
+    ),
+    (
+        RankError.layers(3, 9, [(2, 3), (6, 9)]),
+        (
+            "model must have the same synchronized layers, in one order, on every rank, got 3 "
+            "layers with 9 channels here, and from 2 to 3 layers with 6 to 9 channels in the "
+            "group. Statistics of each channel are those of all ranks. Build the same model on "
+            "every rank."
+        ),
+    ),
+    (
+        RangeError.group_size(0),
+        (
+            "group_size must be a whole number, 1 or greater, with synchronize='group', got 0. So "
+            "many ranks normalize together. Pass for example group_size=8."
+        ),
+    ),
+    (
+        RangeError.size_without_groups("step", 8),
+        (
+            "group_size must be None with synchronize='step', got 8. Only groups have a size. "
+            "Pass synchronize='group', or leave out group_size."
+        ),
+    ),
+    (
+        RangeError.reduces_in_layers("step"),
+        (
+            "reduce_parameters must be False with synchronize='step', got True. Gradients of "
+            "weight and bias are those of all ranks only if each pass asks them. Let "
+            "DistributedDataParallel average them, or pass synchronize='layer'."
+        ),
+    ),
+    (
+        NotSupportedError.groups_of_some_ranks(2, 4),
+        (
+            "SyncBatchNorm cannot make groups within a process_group of 2 of 4 ranks. PyTorch "
+            "makes a group in a call of all ranks. Leave out process_group, or pass "
+            "synchronize='step'."
+        ),
+    ),
+    (
         RankError.channels(5, 4, 5),
         (
             "num_features must be the same on every rank, got 5 here, and from 4 to 5 in the "

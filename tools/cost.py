@@ -3,14 +3,15 @@
     python tools/cost.py
 
 The first table has the bytes that a rank sends in a training step of ResNet-50, beside those of
-its gradients; the second the seconds that a step waits, on three networks.
+its gradients; the second the seconds that a step waits, on three networks; the third the seconds of
+each mode on the slowest of them.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["NETWORKS", "RANKS", "Link", "bytes_of", "hops", "seconds"]
+__all__ = ["GROUP", "NETWORKS", "RANKS", "Link", "bytes_of", "hops", "merged", "seconds"]
 
 RANKS = (2, 8, 64, 1000, 10000, 100000)
 LAYERS, CHANNELS, PARAMETERS = 53, 26560, 25.6e6
@@ -18,6 +19,10 @@ LAYERS, CHANNELS, PARAMETERS = 53, 26560, 25.6e6
 
 HEAD, FORWARD, BACKWARD = 32, 48, 64
 """Bytes of a message, and for each channel in it."""
+MERGE_HEAD, MERGE_LAYER = 24, 8
+"""Bytes of the message of merge_statistics, and for each layer in it; a channel takes FORWARD."""
+GROUP = 8
+"""Ranks of a group."""
 
 
 class Link(NamedTuple):
@@ -51,8 +56,24 @@ def seconds(ranks: int, link: Link) -> tuple[float, float]:
     return 2 * LAYERS * hops(ranks) * link.hop, bytes_of(ranks) / link.speed
 
 
+def merged(ranks: int, link: Link) -> tuple[float, float]:
+    """Return how long merge_statistics waits for hops, and how long it sends."""
+    size = MERGE_HEAD + MERGE_LAYER * LAYERS + FORWARD * CHANNELS
+    return hops(ranks) * link.hop, 2 * (ranks - 1) / ranks * size / link.speed
+
+
+def modes(ranks: int, link: Link) -> list[tuple[float, float]]:
+    """Return what a step waits and sends with synchronize="layer", "group" and "step".
+
+    A group is close together: its hops and its speed are those of the first network.
+    """
+    step = merged(ranks, link)
+    group = seconds(min(ranks, GROUP), NETWORKS[0])
+    return [seconds(ranks, link), (group[0] + step[0], group[1] + step[1]), step]
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     print("| ranks | MB a rank | of gradients, MB | hops of a collective |")
     print("| --- | --- | --- | --- |")
     for ranks in RANKS:
@@ -66,6 +87,13 @@ def main() -> None:
         each = [seconds(ranks, link) for link in NETWORKS]
         times = " | ".join(f"{wait:.3g} + {volume:.3g} s" for wait, volume in each)
         print(f"| {ranks:,} | {times} |")
+    print()
+    print('| ranks | network | "layer" | "group" of 8 | "step" |')
+    print("| --- | --- | --- | --- | --- |")
+    for ranks in (64, 10000):
+        for link in NETWORKS[1:]:
+            times = " | ".join(f"{wait + sent:.3g} s" for wait, sent in modes(ranks, link))
+            print(f"| {ranks:,} | {link.name} | {times} |")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Time a training step of ResNet-50's normalizations on two ranks of one machine, in four ways.
+"""Time a training step of ResNet-50's normalizations on two ranks of one machine, in six ways.
 
     python tools/ranks.py [--batch 8] [--rounds 5]
 
 Each rank is a process with one thread and `batch` samples. The ways are taken in turn: a layer of
-the engine that is not synchronized, the same with exact sums, SyncBatchNorm, and what
-torch.nn.SyncBatchNorm computes, by PyTorch's operations on the CPU. The table has the sum of the
-medians over all layers, in milliseconds of forward and backward, and the quotient by the first.
+the engine that is not synchronized, the same with exact sums, SyncBatchNorm in its three modes (a
+group has both ranks), and what torch.nn.SyncBatchNorm computes, by PyTorch's operations on the CPU.
+The table has the sum of the medians over all layers, in milliseconds of forward and backward, and
+the quotient by the first. That of the modes "group" and "step" includes one merge_statistics of all
+layers, whose median the last line has.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from torch import distributed, multiprocessing
 from torch.nn import functional
 
 from backnorm.bench.suites import cases
-from backnorm.torch import BatchNorm2d, SyncBatchNorm
+from backnorm.torch import BatchNorm2d, SyncBatchNorm, merge_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RANKS = 2
+GROUP, STEP = 'SyncBatchNorm, synchronize="group"', 'SyncBatchNorm, synchronize="step"'
 EPS = 1e-5
 
 
@@ -74,6 +77,8 @@ def ways(channels: int) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
         "not synchronized": BatchNorm2d(channels),
         "not synchronized, exact sums": BatchNorm2d(channels, sums="exact"),
         "SyncBatchNorm": SyncBatchNorm(channels),
+        GROUP: SyncBatchNorm(channels, synchronize="group", group_size=RANKS),
+        STEP: SyncBatchNorm(channels, synchronize="step"),
         "the arithmetic of torch.nn.SyncBatchNorm": lambda x: Stock.apply(x, weight, bias),
     }
 
@@ -94,6 +99,25 @@ def timed(shape: tuple[int, ...], rounds: int) -> dict[str, float]:
     return {name: median(each[1:]) for name, each in times.items()}
 
 
+def merging(rounds: int) -> float:
+    """Return the median time of merge_statistics of all layers, after a pass."""
+    layers = [
+        SyncBatchNorm(case.shape[1], synchronize="step")
+        for case in cases("resnet50")
+        for _ in range(case.weight)
+    ]
+    model = torch.nn.ModuleList(layers)
+    times = []
+    for _ in range(rounds + 1):
+        for layer in layers:
+            layer(torch.randn(8, layer.num_features))
+        distributed.barrier()
+        start = time.perf_counter()
+        merge_statistics(model)
+        times.append(time.perf_counter() - start)
+    return median(times[1:])
+
+
 def run(rank: int, meeting: str, batch: int, rounds: int) -> None:
     """Time all shapes; rank 0 prints the table."""
     torch.set_num_threads(1)
@@ -104,6 +128,10 @@ def run(rank: int, meeting: str, batch: int, rounds: int) -> None:
     for case in cases("resnet50"):
         for name, seconds in timed((batch, *case.shape[1:]), rounds).items():
             totals[name] = totals.get(name, 0.0) + case.weight * seconds
+    merge = merging(rounds)
+    for name in (GROUP, STEP):
+        totals[name] += merge
+    totals["merge_statistics alone"] = merge
     first = next(iter(totals.values()))
     for name, seconds in totals.items() if rank == 0 else ():
         print(f"{name:42} {1e3 * seconds:8.1f} ms {seconds / first:6.2f}")

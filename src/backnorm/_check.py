@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 
-from backnorm._types import AnyArray, Request, SumLaw, Through, Variance
+from backnorm._types import AnyArray, Request, SumLaw, Synchronize, Through, Variance
 from backnorm.errors import DtypeError, RangeError, ShapeError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "DTYPES",
     "REQUESTS",
     "SUMS",
+    "SYNCHRONIZE",
     "THROUGHS",
     "VARIANCES",
     "array",
@@ -50,6 +51,7 @@ T = TypeVar("T")
 
 REQUESTS: tuple[str, ...] = get_args(Request)
 SUMS: tuple[str, ...] = get_args(SumLaw)
+SYNCHRONIZE: tuple[str, ...] = get_args(Synchronize)
 THROUGHS: tuple[str, ...] = get_args(Through)
 VARIANCES: tuple[str, ...] = get_args(Variance)
 

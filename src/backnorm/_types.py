@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Shape",
     "SumLaw",
+    "Synchronize",
     "Through",
     "Variance",
 ]
@@ -27,5 +28,6 @@ Shape: TypeAlias = tuple[int, ...]
 Activation: TypeAlias = Literal["identity", "relu", "relu6", "leaky_relu"]
 Request: TypeAlias = Literal["write", "add", "null"]
 SumLaw: TypeAlias = Literal["float64", "exact"]
+Synchronize: TypeAlias = Literal["layer", "group", "step"]
 Through: TypeAlias = Literal["both", "mean", "variance", "none"]
 Variance: TypeAlias = Literal["total", "within"]

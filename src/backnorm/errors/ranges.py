@@ -126,6 +126,39 @@ class RangeError(BacknormError, ValueError):
         )
 
     @classmethod
+    def group_size(cls, got: object) -> RangeError:
+        """Return the error of a size of groups of ranks that is not a positive integer."""
+        return cls(
+            "group_size",
+            "be a whole number, 1 or greater, with synchronize='group'",
+            shown(got),
+            "So many ranks normalize together.",
+            "Pass for example group_size=8.",
+        )
+
+    @classmethod
+    def size_without_groups(cls, synchronize: str, got: object) -> RangeError:
+        """Return the error of a size of groups where there are none."""
+        return cls(
+            "group_size",
+            f"be None with synchronize={synchronize!r}",
+            shown(got),
+            "Only groups have a size.",
+            "Pass synchronize='group', or leave out group_size.",
+        )
+
+    @classmethod
+    def reduces_in_layers(cls, synchronize: str) -> RangeError:
+        """Return the error of gradients of all ranks where a pass does not ask all ranks."""
+        return cls(
+            "reduce_parameters",
+            f"be False with synchronize={synchronize!r}",
+            "True",
+            "Gradients of weight and bias are those of all ranks only if each pass asks them.",
+            "Let DistributedDataParallel average them, or pass synchronize='layer'.",
+        )
+
+    @classmethod
     def renorm_bound(cls, name: str, least: float, got: object) -> RangeError:
         """Return the error of a bound of a correction that the warm-up cannot grow to."""
         return cls(

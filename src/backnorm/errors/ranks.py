@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backnorm.errors.base import BacknormError, counted
+from backnorm.errors.base import BacknormError, counted, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,44 @@ class RankError(BacknormError, RuntimeError):
             "Statistics are those of all ranks, so that no rank can go on without the others.",
             "Read the error of the other ranks.",
             problem=f"{counted(failed, 'other rank')} of the group could not compute this pass.",
+        )
+
+    @classmethod
+    def pass_failed(cls, error: str) -> RankError:
+        """Return the error of merging sums after a pass of this rank has raised an exception."""
+        return cls(
+            "merge_statistics",
+            "passes without an error",
+            error,
+            "All ranks drop the sums of this step, and the running statistics stay as they were.",
+            "Mend the error of the pass.",
+            problem="A pass of this rank has failed since the last merge_statistics: "
+            f"{short(error)}.",
+        )
+
+    @classmethod
+    def not_merged(cls, what: str) -> RankError:
+        """Return the error of a layer that is used while its running statistics are not current."""
+        return cls(
+            "SyncBatchNorm",
+            "running statistics of all passes",
+            "sums that are not merged",
+            "Its running statistics lack the passes since the last merge_statistics.",
+            "Call backnorm.torch.merge_statistics(model) first, on every rank.",
+            problem=f"SyncBatchNorm cannot {what}: it has sums that are not merged.",
+        )
+
+    @classmethod
+    def layers(cls, layers: int, channels: int, bounds: Sequence[tuple[int, int]]) -> RankError:
+        """Return the error of models that differ between ranks."""
+        (least, most), (fewest, more) = bounds
+        return cls(
+            "model",
+            "have the same synchronized layers, in one order, on every rank",
+            f"{counted(layers, 'layer')} with {counted(channels, 'channel')} here, and from "
+            f"{least} to {most} layers with {fewest} to {more} channels in the group",
+            "Statistics of each channel are those of all ranks.",
+            "Build the same model on every rank.",
         )
 
     @classmethod

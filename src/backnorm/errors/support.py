@@ -230,6 +230,19 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def groups_of_some_ranks(cls, ranks: int, world: int) -> NotSupportedError:
+        """Return the error of groups within a process group that has not all ranks."""
+        return cls(
+            "SyncBatchNorm",
+            "a process group of all ranks",
+            f"{ranks} of {world} ranks",
+            "PyTorch makes a group in a call of all ranks.",
+            "Leave out process_group, or pass synchronize='step'.",
+            problem=f"SyncBatchNorm cannot make groups within a process_group of {ranks} of "
+            f"{world} ranks.",
+        )
+
+    @classmethod
     def parametrized(cls, name: str) -> NotSupportedError:
         """Return the error of a normalization whose parameters are computed from others."""
         return cls(

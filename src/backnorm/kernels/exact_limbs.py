@@ -14,13 +14,30 @@ import numpy as np
 
 from backnorm.kernels import native_kernel
 from backnorm.kernels._exact_results import store_comoments, store_moments
-from backnorm.kernels._limbs import DOUBLE, SINGLE, read_comoments, read_moments, scale_of
+from backnorm.kernels._integers import IntegerSum
+from backnorm.kernels._limbs import (
+    BITS,
+    DOUBLE,
+    SINGLE,
+    read_comoments,
+    read_moments,
+    scale_of,
+    write_moments,
+)
 from backnorm.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from backnorm._types import Activation, Float64Array, Int64Array
 
-__all__ = ["are_double", "for_comoments", "for_moments", "statistics_of", "sums_of"]
+__all__ = [
+    "are_double",
+    "as_double",
+    "carried",
+    "for_comoments",
+    "for_moments",
+    "statistics_of",
+    "sums_of",
+]
 
 
 def for_moments(channels: int, *, double: bool = False) -> Int64Array:
@@ -37,6 +54,27 @@ def for_comoments(channels: int, activation: Activation, *, double: bool = False
 def are_double(limbs: Int64Array) -> bool:
     """Whether limbs are those of float64."""
     return scale_of(limbs) is DOUBLE
+
+
+def carried(limbs: Int64Array) -> Int64Array:
+    """Return the sums of several parts of the forward pass with 32 bits in each limb again."""
+    scale, out = scale_of(limbs), limbs.copy()
+    for begin, end in ((0, scale.value_limbs), (scale.value_limbs, scale.moment_limbs - 1)):
+        for k in range(begin, end - 1):
+            out[:, k + 1] += out[:, k] >> BITS
+            out[:, k] &= (1 << BITS) - 1
+    return out
+
+
+def as_double(limbs: Int64Array) -> Int64Array:
+    """Return sums of the forward pass in the limbs of float64."""
+    wide = for_moments(len(limbs), double=True)
+    shift = DOUBLE.unit - SINGLE.unit
+    sums = [
+        [IntegerSum(s.integer << shift, s.special) for s in pair] for pair in read_moments(limbs)
+    ]
+    write_moments([first for first, _ in sums], [second for _, second in sums], wide)
+    return wide
 
 
 def statistics_of(limbs: Int64Array, n: int, eps: float, *, native: bool = True) -> Float64Array:

@@ -15,6 +15,7 @@ from backnorm.torch.conversion import (  # noqa: E402 - only when torch is there
     revert,
     unfused,
 )
+from backnorm.torch.distributed.merging import merge_statistics  # noqa: E402
 from backnorm.torch.distributed.modules import SyncBatchNorm  # noqa: E402
 from backnorm.torch.engine.functional import batch_norm  # noqa: E402
 from backnorm.torch.engine.layers import (  # noqa: E402
@@ -55,6 +56,7 @@ __all__ = [
     "batch_norm",
     "conversion_report",
     "convert",
+    "merge_statistics",
     "revert",
     "unfused",
     "update_bn",

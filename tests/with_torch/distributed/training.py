@@ -69,6 +69,7 @@ def checked(rank: int) -> dict[str, str]:
         torch.tensor(0),
         4,
         False,
+        False,
         group.group_name,
         1e-5,
         "relu",

@@ -21,6 +21,7 @@ CUTS = (13, 0, 1, 26)
 SIZE = sum(CUTS)
 EPS = 1e-5
 GLOBAL = True  # gradients of parameters
+DEFERRED = False  # running statistics
 LAW = (EPS, "identity", 0.01, "both")
 CHANNELS = ("all", "largest", "smallest", "offset", "cancelling", "one value", "usual")
 
@@ -62,8 +63,8 @@ def sums(rank: int, groups: Sequence[Any]) -> list[torch.Tensor]:
 
 def _pass(x: torch.Tensor, dy: torch.Tensor, layer: SyncBatchNorm, group: str) -> torch.Tensor:
     weight, bias = torch.ones(2, len(CHANNELS), dtype=torch.float64).requires_grad_().unbind()
-    _, statistics = operators.FORWARD(
-        x, weight, bias, None, None, layer._layer, len(CHANNELS), GLOBAL, group, *LAW
+    _, statistics, _ = operators.FORWARD(
+        x, weight, bias, None, None, layer._layer, len(CHANNELS), DEFERRED, GLOBAL, group, *LAW
     )
     _, dgamma, dbeta, _ = operators.BACKWARD(
         dy, x, None, weight, bias, None, statistics, layer._layer, GLOBAL, group, *LAW, [True] * 4

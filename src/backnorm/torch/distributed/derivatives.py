@@ -81,17 +81,17 @@ def _second_shapes(*arguments: Any) -> Tensors:
 
 
 def _keep_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
-    x, weight, bias, _, mask, layer, _, *ctx.scalars = inputs
-    y, statistics = output
+    x, weight, bias, _, mask, layer, _, _, *ctx.scalars = inputs
+    y, statistics, sums = output
     law = Law(*ctx.scalars[2:])
-    ctx.mark_non_differentiable(statistics)
+    ctx.mark_non_differentiable(statistics, sums)
     ctx.set_materialize_grads(False)
     kept = None if law.activation == "identity" else y
     ctx.save_for_backward(x, kept, weight, bias, mask, statistics, layer)
 
 
-def _of_forward(ctx: Any, dy: Maybe, _: Any) -> tuple[Any, ...]:
-    nothing = (None,) * (3 + len(ctx.scalars))
+def _of_forward(ctx: Any, dy: Maybe, *_: Any) -> tuple[Any, ...]:
+    nothing = (None,) * (4 + len(ctx.scalars))
     if dy is None:
         return (*(None,) * 4, *nothing)
     wanted = list(ctx.needs_input_grad[:4])

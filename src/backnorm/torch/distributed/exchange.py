@@ -1,7 +1,8 @@
 """The collective of a pass: exact sums are added over all ranks, as integers.
 
-A message begins with four numbers: how many values a rank has, whether it has failed or needs more
-space, and what tells whether all ranks have the same windows. Then come the limbs in their windows.
+A message begins with how many values a rank has, whether it has failed or needs more space, and two
+numbers that tell whether all ranks have the same windows. Then come the limbs in their windows. It
+has the sums of one layer in a pass, and those of many where they are added once a step.
 So an exception of one rank is known to all of them in the collective in which they wait for it
 anyway. Where a sum does not fit its window all ranks repeat the collective with the whole limbs;
 with those of float64 if one of them has float64.
@@ -19,20 +20,24 @@ from backnorm.errors import RankError
 from backnorm.kernels import exact_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from backnorm._types import AnyArray, Int64Array
     from backnorm.kernels.exact_windows import Window
 
-__all__ = ["ALONE", "Total", "add_floats", "add_up", "agree"]
+__all__ = ["ALONE", "Total", "add_floats", "add_up", "agree", "agree_on_layers", "group_of"]
 
 ALONE: Final = ""
 """The name of a group of this process only, in which there are no collectives."""
 
-HEAD: Final = 4
+STATE: Final = 3
+"""Numbers in a message beside counts and limbs."""
+HEAD: Final = STATE + 1
+"""Numbers before the limbs of one layer."""
 DOUBLE: Final = 1 << 20
 FAILED: Final = 1 << 40
-"""In the second number; one rank that needs more space counts 1, one with float64 DOUBLE more."""
+"""In the first number of the state; one rank that needs more space counts 1, one with float64
+DOUBLE more."""
 
 
 class Total(NamedTuple):
@@ -44,23 +49,24 @@ class Total(NamedTuple):
         The limbs of this rank.
     limbs
         Those of all ranks together.
-    n
-        How many values each channel has on all ranks.
+    counts
+        How many values a channel of each layer has on all ranks.
     """
 
     own: Int64Array
     limbs: Int64Array
-    n: int
+    counts: Int64Array
 
 
 def add_up(
     empty: Callable[[bool], Int64Array],
     places: Int64Array,
     window: Window | None,
-    write: Callable[[Int64Array], int],
+    write: Callable[[Int64Array], Sequence[int]],
     group: str,
     *,
     double: bool,
+    layers: int = 1,
 ) -> Total:
     """Add limbs over all ranks of a group.
 
@@ -73,58 +79,60 @@ def add_up(
     window
         Where their windows are; None if that is not known.
     write
-        Writes the limbs of this rank to its argument, and returns how many values a channel has. If
-        it raises an exception, every rank raises one.
+        Writes the limbs of this rank to its argument, and returns how many values a channel of each
+        layer has. If it raises an exception, every rank raises one.
     group
         The group's name.
     double
         Whether this rank has float64.
+    layers
+        Of how many layers the limbs are.
     """
     own = empty(double)
     rows = own.reshape(-1, own.shape[-1])
-    message = np.zeros(HEAD + len(rows) * exact_windows.size_of(places), np.int64)
+    size = len(rows) * exact_windows.size_of(places)
+    message = np.zeros(layers + STATE + size, np.int64)
+    counts, state, narrow = np.split(message, (layers, layers + STATE))
     failure: Exception | None = None
     try:
-        message[0] = write(own)
+        counts[:] = write(own)
     except Exception as error:  # noqa: BLE001 - raised again when all ranks know of it
-        message[1], failure = FAILED, error
+        state[0], failure = FAILED, error
     else:
         if double:
-            message[1] = DOUBLE + 1
+            state[0] = DOUBLE + 1
         else:
-            _fill(message, rows, window)
+            _fill(state, narrow, rows, window)
     _all_reduce(message, group)
     if failure is not None:
         raise failure
-    if message[1] >= FAILED:
-        raise RankError.failed_elsewhere(int(message[1]) // FAILED)
-    if window is not None and _fit(message, group):
-        narrow = message[HEAD:].reshape(len(rows), -1)
-        return Total(
-            own, exact_windows.widened(narrow, window, rows).reshape(own.shape), int(message[0])
-        )
-    if message[1] >= DOUBLE and not double:
+    if state[0] >= FAILED:
+        raise RankError.failed_elsewhere(int(state[0]) // FAILED)
+    if window is not None and _fit(state, group):
+        wide = exact_windows.widened(narrow.reshape(len(rows), -1), window, rows)
+        return Total(own, wide.reshape(own.shape), counts)
+    if state[0] >= DOUBLE and not double:
         own = empty(True)
         write(own)
     limbs = own.copy()
     _all_reduce(limbs, group)
-    return Total(own, limbs, int(message[0]))
+    return Total(own, limbs, counts)
 
 
-def _fill(message: Int64Array, rows: Int64Array, window: Window | None) -> None:
+def _fill(state: Int64Array, space: Int64Array, rows: Int64Array, window: Window | None) -> None:
     narrow = None if window is None else exact_windows.narrowed(rows, window)
     if window is None or narrow is None:
-        message[1] = 1
+        state[0] = 1
         return
     # If the sum of squares of what all ranks send is as small as it can be, they send the same.
-    message[2], message[3] = window.digest, window.digest**2
-    message[HEAD:] = narrow.ravel()
+    state[1:] = window.digest, window.digest**2
+    space[:] = narrow.ravel()
 
 
-def _fit(message: Int64Array, group: str) -> bool:
+def _fit(state: Int64Array, group: str) -> bool:
     """Whether all ranks have sent their sums, in the same windows: every rank finds the same."""
-    ranks = 1 if group == ALONE else distributed.get_world_size(_group(group))
-    _, needs_space, first, second = map(int, message[:HEAD])
+    ranks = 1 if group == ALONE else distributed.get_world_size(group_of(group))
+    needs_space, first, second = map(int, state)
     return needs_space == 0 and ranks * second == first * first
 
 
@@ -154,21 +162,37 @@ def agree(channels: int, group: str) -> None:
 
     Their messages have different lengths otherwise, at which the gloo backend ends the process.
     """
-    bounds = np.array([channels, -channels])
-    _all_reduce(bounds, group, "MAX")
-    most, least = int(bounds[0]), -int(bounds[1])
+    ((least, most),) = _bounds([channels], group)
     if least != most:
         raise RankError.channels(channels, least, most)
+
+
+def agree_on_layers(channels: Sequence[int], digest: int, group: str) -> None:
+    """Raise an error on every rank unless all of them have layers of the same channels.
+
+    The digest is that of the numbers of channels in the order of the layers.
+    """
+    bounds = _bounds([len(channels), sum(channels), digest], group)
+    if any(least != most for least, most in bounds):
+        raise RankError.layers(len(channels), sum(channels), bounds[:2])
+
+
+def _bounds(values: Sequence[int], group: str) -> list[tuple[int, int]]:
+    """Return the least and the greatest of each value over all ranks."""
+    bounds = np.array([[value, -value] for value in values])
+    _all_reduce(bounds, group, "MAX")
+    return [(-least, most) for most, least in bounds.tolist()]
 
 
 def _all_reduce(message: AnyArray, group: str, operation: str = "SUM") -> None:
     if group == ALONE:
         return
     op = getattr(distributed.ReduceOp, operation)
-    distributed.all_reduce(torch.from_numpy(message), op=op, group=_group(group))
+    distributed.all_reduce(torch.from_numpy(message), op=op, group=group_of(group))
 
 
-def _group(name: str) -> Any:
+def group_of(name: str) -> Any:
+    """Return the group with this name."""
     # Looked up when it is needed: not every PyTorch has torch.distributed.
     resolve: Any = vars(distributed.distributed_c10d)["_resolve_process_group"]
     return resolve(name)

@@ -3,6 +3,9 @@
 torch.compile, DDP and checkpointing see one functional operator a pass. The statistics that it
 returns have a fifth row: how many values each channel has on all ranks. A mask is applied inside,
 so that no shape depends on it.
+
+Where running statistics move later (`deferred`), the forward pass returns the sums of this rank
+too, `pending.kept` of them, and a batch may be empty on all ranks of the group.
 """
 
 from __future__ import annotations
@@ -14,23 +17,24 @@ import torch
 
 from backnorm.errors import DtypeError, RangeError, ShapeError
 from backnorm.kernels import exact_limbs, exact_windows
-from backnorm.torch.distributed import exchange, parts
+from backnorm.torch.distributed import exchange, parts, pending
 from backnorm.torch.distributed.parts import Law
 from backnorm.torch.distributed.windows import remember, windows_of
 from backnorm.torch.engine import backends, kernels, masked, memory, schema
 
 if TYPE_CHECKING:
-    from backnorm._types import Int64Array
+    from backnorm._types import Float64Array, Int64Array
     from backnorm.torch.engine.schema import Maybe, Tensors
 
-__all__ = ["BACKWARD", "FORWARD", "LAW", "N_ROW", "between_zeros", "counting"]
+__all__ = ["BACKWARD", "FORWARD", "LAW", "N_ROW", "between_zeros", "counting", "with_count"]
 
 LAW: Final = "float eps, str activation, float negative_slope, str through"
 N_ROW: Final = 4
 
 schema.LIBRARY.define(
     "sync_batch_norm(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, Tensor? mask,"
-    f" Tensor layer, int channels, bool reduce_parameters, str group, {LAW}) -> (Tensor, Tensor)"
+    " Tensor layer, int channels, bool deferred, bool reduce_parameters, str group,"
+    f" {LAW}) -> (Tensor, Tensor, Tensor)"
 )
 schema.LIBRARY.define(
     "sync_batch_norm_backward(Tensor dy, Tensor x, Tensor? y, Tensor? weight, Tensor? bias,"
@@ -50,21 +54,24 @@ def _forward(
     mask: Maybe,
     layer: torch.Tensor,
     channels: int,
+    deferred: bool,
     reduce_parameters: bool,  # noqa: ARG001 - for the gradient
     group: str,
     *scalars: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     law = Law(*scalars)
     own: list[Any] = []
 
-    def write(limbs: Int64Array) -> int:
+    def write(limbs: Int64Array) -> tuple[int]:
         _check(x, residual, mask, channels)
         _check_parameters(weight, bias, channels)
         named = {"input": x, "weight": weight, "bias": bias, "residual": residual, "mask": mask}
         memory.check(named)
-        given, _ = own[:] = counting((x, residual), mask)
+        # It is called again with limbs of float64 if another rank has that dtype.
+        first = own[2] if own else limbs
+        given, *_ = own[:] = [*counting((x, residual), mask), first]
         parts.write_moments(given, limbs)
-        return parts.count(given)
+        return (parts.count(given),)
 
     total = exchange.add_up(
         lambda double: exact_limbs.for_moments(channels, double=double),
@@ -74,15 +81,24 @@ def _forward(
         group,
         double=x.dtype == torch.float64,
     )
-    if total.n < 2:  # noqa: PLR2004 - of one value there is no unbiased variance
-        raise RangeError.one_value_on_all_ranks(total.n)
-    statistics = exact_limbs.statistics_of(total.limbs, total.n, law.eps)
-    remember(layer, "forward", exact_windows.for_moments(statistics, total.n))
-    given, added = own
+    n = int(total.counts[0])
+    if n < 2 and not (deferred and n == 0):  # noqa: PLR2004 - of one value no unbiased variance
+        raise RangeError.one_value_on_all_ranks(n)
+    statistics = exact_limbs.statistics_of(total.limbs, max(n, 1), law.eps)
+    if n:
+        remember(layer, "forward", exact_windows.for_moments(statistics, n))
+    given, added, limbs = own
     y = _empty_like(given)
-    parts.normalize(given, y, added, (weight, bias), statistics, total.n, law)
-    rows = np.concatenate([statistics, np.full((1, channels), float(total.n))])
-    return between_zeros(y, x, mask), torch.from_numpy(rows)
+    parts.normalize(given, y, added, (weight, bias), statistics, n, law)
+    sums = (
+        pending.kept(limbs, parts.count(given)) if deferred else torch.empty(0, dtype=torch.int64)
+    )
+    return between_zeros(y, x, mask), with_count(statistics, n), sums
+
+
+def with_count(statistics: Float64Array, n: int) -> torch.Tensor:
+    """Return the statistics with a row of how many values they are of."""
+    return torch.from_numpy(np.concatenate([statistics, np.full((1, statistics.shape[1]), n)]))
 
 
 def _check(x: torch.Tensor, residual: Maybe, mask: Maybe, channels: int) -> None:
@@ -127,11 +143,11 @@ def _backward(
     rows = rows[:N_ROW]
     own: list[Any] = []
 
-    def write(limbs: Int64Array) -> int:
+    def write(limbs: Int64Array) -> tuple[int]:
         memory.check({"dy": dy, "input": x, "output": y, "weight": weight, "mask": mask})
         own_dy, own_x, own_y = own[:] = counting((dy, x, y), mask)
         parts.write_comoments(own_dy, own_x, own_y, limbs, law)
-        return 0
+        return (0,)
 
     total = exchange.add_up(
         lambda double: exact_limbs.for_comoments(channels, law.activation, double=double),
@@ -142,7 +158,8 @@ def _backward(
         double=x.dtype == torch.float64,
     )
     sums = exact_limbs.sums_of(total.limbs, rows, law.negative_slope)
-    remember(layer, "backward", exact_windows.for_comoments(rows, sums, n, total.own.shape[1]))
+    if n:
+        remember(layer, "backward", exact_windows.for_comoments(rows, sums, n, total.own.shape[1]))
     of_rank = sums
     if not reduce_parameters:
         of_rank = exact_limbs.sums_of(total.own, rows, law.negative_slope)
@@ -188,9 +205,12 @@ def _forward_shapes(
     _mask: Any,
     _layer: Any,
     channels: int,
+    deferred: bool,
     *_: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return _shape_like(x), x.new_empty((N_ROW + 1, channels), dtype=torch.float64)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    shape = (channels, pending.width(x.dtype)) if deferred else (0,)
+    sums = x.new_empty(shape, dtype=torch.int64)
+    return _shape_like(x), x.new_empty((N_ROW + 1, channels), dtype=torch.float64), sums
 
 
 def _backward_shapes(

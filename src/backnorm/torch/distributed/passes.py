@@ -52,10 +52,12 @@ def normalize(
     law: Law,
     *,
     reduce_parameters: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    deferred: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return y, and the statistics of all ranks; layer is its name.
 
-    What is wrong on one rank is found in the operator, so that every rank has an error.
+    The third result has the sums of this rank if running statistics are deferred. What is wrong on
+    one rank is found in the operator, so that every rank has an error.
     """
     if not x.is_cpu:
         raise NotSupportedError.other_device(str(x.device))
@@ -65,12 +67,10 @@ def normalize(
     if not (compiles or group == exchange.ALONE or windows.has_agreed(layer, group)):
         exchange.agree(channels, group)
         windows.remember_agreement(layer, group)
-    y: torch.Tensor
-    statistics: torch.Tensor
-    y, statistics = operators.FORWARD(
-        x, *parameters, residual, mask, layer, channels, reduce_parameters, group, *law
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = operators.FORWARD(
+        x, *parameters, residual, mask, layer, channels, deferred, reduce_parameters, group, *law
     )
-    return y, statistics
+    return found
 
 
 def of_function(
@@ -94,7 +94,7 @@ def of_function(
     kept = next((t for t in (running_mean, weight, bias) if t is not None), None)
     channels = math.prod(x.shape[1:2]) if kept is None else kept.numel()
     name, law = windows.name_of(kept), Law.of(options)
-    y, statistics = normalize(
+    y, statistics, _ = normalize(
         x, (weight, bias), residual, mask, name, channels, group, law, reduce_parameters=reduce
     )
     if running_mean is not None and running_var is not None:

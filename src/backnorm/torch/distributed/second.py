@@ -73,7 +73,7 @@ class Part(NamedTuple):
             outer.residual,
             inv_std,
             inv_std if weight is None else weight.double() * inv_std,
-            int(n[0]),
+            max(int(n[0]), 1),  # no value: nothing is divided by it
             reduce_parameters,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
@@ -26,14 +26,14 @@ __all__ = [
     "windows_of",
 ]
 
-Direction = Literal["forward", "backward"]
+Direction = Literal["forward", "backward", "merge"]
 
 UNNAMED: Final = torch.tensor(0)
 """The name of a layer that has none."""
 
 _names: Final = itertools.count(1)
 _windows: Final[dict[tuple[int, Direction], Window]] = {}
-_groups: Final[dict[int, str]] = {}
+_groups: Final[dict[int, set[str]]] = {}
 _of_tensors = WeakIdKeyDictionary()
 
 
@@ -69,17 +69,20 @@ def remember(name: torch.Tensor, of_pass: Direction, window: Window) -> None:
 
 
 def has_agreed(name: torch.Tensor, group: str) -> bool:
-    """Whether the ranks of a group have agreed on the number of channels."""
-    return _groups.get(int(name)) == group
+    """Whether the ranks of a group have agreed on the number of channels.
+
+    `merging` asks it of all layers of a model, under another name than that of the group.
+    """
+    return group in _groups.get(int(name), ())
 
 
 def remember_agreement(name: torch.Tensor, group: str) -> None:
     """Keep that they have."""
     if int(name):
-        _groups[int(name)] = group
+        _groups.setdefault(int(name), set()).add(group)
 
 
 def _forget(name: int) -> None:
     _groups.pop(name, None)
-    for of_pass in ("forward", "backward"):
+    for of_pass in get_args(Direction):
         _windows.pop((name, of_pass), None)

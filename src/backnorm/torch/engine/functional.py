@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import Activation, SumLaw, Through
 
-__all__ = ["batch_norm", "takes"]
+__all__ = ["batch_norm", "check_extras", "takes"]
 
 
 def batch_norm(
@@ -142,7 +142,7 @@ def batch_norm(
         rare = _given(mask=mask, process_group=process_group, reduce_parameters=reduce_parameters)
         return call_function_in_graph(batch_norm, given, {**extras, **others, **rare})  # type: ignore[no-any-return]
     if activation != "identity" or residual is not None or through != "both" or inplace:
-        _check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
+        check_extras(input, activation, negative_slope, residual, through, inplace=inplace)
     if sums != "float64":
         _check.name_of("sums", sums, _check.SUMS)
     options = CallOptions(training, momentum, eps, activation, negative_slope, through, sums)
@@ -212,7 +212,7 @@ def _in_range(options: CallOptions) -> bool:
     return options.eps > 0.0 or (options.eps == 0.0 and not options.training)
 
 
-def _check_extras(
+def check_extras(
     x: torch.Tensor,
     activation: Activation,
     negative_slope: float,
@@ -221,6 +221,7 @@ def _check_extras(
     *,
     inplace: bool,
 ) -> None:
+    """Raise an error if arguments that torch.nn.functional.batch_norm does not have are wrong."""
     _check.name_of("activation", activation, activations.NAMES)
     _check.name_of("through", through, _check.THROUGHS)
     _check.slope(negative_slope)

@@ -10,8 +10,9 @@ from torch import nn
 from backnorm import _check
 from backnorm.errors import RangeError
 from backnorm.torch.engine import tools
+from backnorm.torch.engine.functional import check_extras
 from backnorm.torch.engine.grouped import normalize_groups
-from backnorm.torch.engine.measured import move_running, training_options
+from backnorm.torch.engine.measured import check_mask, move_running, training_options
 from backnorm.torch.engine.modules import _Engine
 
 if TYPE_CHECKING:
@@ -40,21 +41,38 @@ class _Ghost(_Engine):
         self.virtual_batch_size = size
         self.variance: Variance = variance
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
-        """Return y."""
+    def forward(
+        self,
+        input: torch.Tensor,  # noqa: A002 - the name in torch.nn
+        residual: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return y of what counts, with the residual added."""
         if not self.training or tools.is_traced(input):
-            return self._normalize(input)
+            return self._normalize(input, residual=residual, mask=mask)
         self._check_input_dim(input)
+        if mask is not None:
+            check_mask(mask, input)
         sizes = group_sizes(input.shape[0], self.virtual_batch_size)
-        return self._normalize(input) if len(sizes) == 1 else self._in_groups(input, sizes)
+        if len(sizes) == 1:
+            return self._normalize(input, residual=residual, mask=mask)
+        if residual is not None:
+            check_extras(input, "identity", 0.01, residual, self.through, inplace=False)
+        return self._in_groups(input, residual, mask, sizes)
 
-    def _in_groups(self, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    def _in_groups(
+        self,
+        x: torch.Tensor,
+        residual: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        sizes: list[int],
+    ) -> torch.Tensor:
         options = training_options(self.eps, self.through, self.sums)
-        y, groups = normalize_groups(x, sizes, self.weight, self.bias, options)
+        y, groups = normalize_groups(x, sizes, self.weight, self.bias, options, residual, mask)
         if self.track_running_stats:
             with torch.no_grad():
-                mean, var = pooled(groups, self.variance)
-            move_running(self, mean, var, self._count(self.momentum))
+                mean, var, n = pooled(groups, self.variance)
+            move_running(self, mean, var, n, self._count(self.momentum))
         return y
 
     def extra_repr(self) -> str:
@@ -76,16 +94,20 @@ def group_sizes(n: int, size: int) -> list[int]:
 
 def pooled(
     groups: Sequence[MeasuredStatistics], variance: Variance
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean of all groups and their unbiased variance, in no order of the groups."""
+) -> tuple[torch.Tensor, torch.Tensor, int | torch.Tensor]:
+    """Return the mean of all groups, their unbiased variance and number of values.
+
+    The order of the groups does not count, and neither does a group that is masked as a whole.
+    """
     means, variances = (torch.stack([getattr(g, name) for g in groups]) for name in ("mean", "var"))
-    counts = torch.tensor([[group.n] for group in groups], dtype=means.dtype, device=means.device)
+    counts = torch.stack([torch.as_tensor(group.n).to(means).reshape(1) for group in groups])
     n = sum(group.n for group in groups)
     mean = _total(counts * means) / n
     squares = _total(counts * variances)
     if variance == "within":
-        return mean, squares / (n - len(groups))
-    return mean, (squares + _total(counts * (means - mean) ** 2)) / (n - 1)
+        filled = len(groups) if isinstance(n, int) else (counts > 0).sum()
+        return mean, squares / (n - filled), n
+    return mean, (squares + _total(counts * (means - mean) ** 2)) / (n - 1), n
 
 
 def _total(values: torch.Tensor) -> torch.Tensor:
@@ -120,6 +142,8 @@ class GhostBatchNorm2d(_Ghost):
     Source: Hoffer, Hubara and Soudry, Train longer, generalize better, 2017, algorithm 1. There
     each group moves the running statistics in turn, so that the last one counts most. Here a batch
     moves them once, and the order of the groups does not count.
+    `forward(x, residual=None, mask=None)`: with a bool mask, see `batch_norm`, the statistics of a
+    group are those of what counts of it; a group in which nothing counts is left out.
     State: that of torch.nn.BatchNorm2d. It is not a subclass of it.
     Accuracy: as `batch_norm`, for each group.
     Cost: as `batch_norm`.

@@ -14,6 +14,8 @@ from backnorm.torch.engine.measured import MeasuredStatistics, normalize_measure
 from backnorm.torch.engine.memory import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backnorm.torch.engine.kernels import CallOptions
     from backnorm.torch.engine.schema import Maybe
 
@@ -21,17 +23,32 @@ __all__ = ["normalize_groups"]
 
 
 def normalize_groups(
-    x: torch.Tensor, sizes: list[int], weight: Maybe, bias: Maybe, options: CallOptions
+    x: torch.Tensor,
+    sizes: list[int],
+    weight: Maybe,
+    bias: Maybe,
+    options: CallOptions,
+    residual: Maybe = None,
+    mask: Maybe = None,
 ) -> tuple[torch.Tensor, list[MeasuredStatistics]]:
     """Normalize each group of some samples by its statistics; return y and them."""
     parts = x.split(sizes)
-    if not _is_plain(parts, (x, weight, bias), options):
-        pairs = [normalize_measured(part, weight, bias, options) for part in parts]
+    rare = residual is not None or mask is not None
+    if rare or not _is_plain(parts, (x, weight, bias), options):
+        others = (_split(tensor, sizes) for tensor in (residual, mask))
+        pairs = [
+            normalize_measured(part, weight, bias, options, *extras)
+            for part, *extras in zip(parts, *others, strict=True)
+        ]
         return torch.cat([y for y, _ in pairs]), [found for _, found in pairs]
     statistics: list[bytes] = []
     y: torch.Tensor = _Groups.apply(x, weight, bias, sizes, options, statistics)  # type: ignore[attr-defined] # of its base in C++
     rows = map(kernels.rows, statistics)
     return y, [statistics_of(*pair) for pair in zip(parts, rows, strict=True)]
+
+
+def _split(tensor: Maybe, sizes: list[int]) -> Sequence[Maybe]:
+    return [None] * len(sizes) if tensor is None else tensor.split(sizes)
 
 
 def _is_plain(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backnorm.torch.engine.kernels import CallOptions
     from backnorm.torch.engine.schema import Maybe
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "normalize"]
 
 
 def batch_norm(
@@ -40,16 +40,35 @@ def batch_norm(
 ) -> torch.Tensor:
     """Return y, by the operator if the engine computes this; move running statistics."""
     tensors = (x, mask, weight, bias, running_mean, running_var, residual)
-    if fits:
-        y, statistics = masked_schema.FORWARD(*tensors, *schema.in_schema_order(options))
-    else:
-        y, statistics = _by_formulas(*tensors, options)
+    y, statistics = normalize(*tensors, options, fits=fits)
     if options.training and running_mean is not None and running_var is not None:
         mean, counted = statistics[StatisticsRow.MEAN], statistics[masked_schema.COUNTED_ROW]
         unbiased = statistics[masked_schema.UNBIASED_ROW]
         operator.move(running_mean, mean, options.momentum, counted)
         operator.move(running_var, unbiased, options.momentum, counted)
-    return y  # type: ignore[no-any-return] # of an operator
+    return y
+
+
+def normalize(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    weight: Maybe,
+    bias: Maybe,
+    running_mean: Maybe,
+    running_var: Maybe,
+    residual: Maybe,
+    options: CallOptions,
+    *,
+    fits: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return y and the rows of statistics of `masked_schema`."""
+    tensors = (x, mask, weight, bias, running_mean, running_var, residual)
+    if fits:
+        found: tuple[torch.Tensor, torch.Tensor] = masked_schema.FORWARD(
+            *tensors, *schema.in_schema_order(options)
+        )
+        return found
+    return _by_formulas(*tensors, options)
 
 
 def _by_formulas(

@@ -12,7 +12,12 @@ from backnorm import _check
 from backnorm.errors import RangeError
 from backnorm.torch.engine import tools
 from backnorm.torch.engine.functional import batch_norm
-from backnorm.torch.engine.measured import move_running, normalize_measured, training_options
+from backnorm.torch.engine.measured import (
+    check_mask,
+    move_running,
+    normalize_measured,
+    training_options,
+)
 from backnorm.torch.engine.modules import _Engine
 
 __all__ = ["BatchRenorm1d", "BatchRenorm2d", "BatchRenorm3d"]
@@ -48,15 +53,22 @@ class _Renorm(_Engine):
         self.rmax_steps = _steps("rmax_steps", rmax_steps, self.warmup_steps)
         self.dmax_steps = _steps("dmax_steps", dmax_steps, self.warmup_steps)
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch.nn
-        """Return y."""
+    def forward(
+        self,
+        input: torch.Tensor,  # noqa: A002 - the name in torch.nn
+        residual: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return y of what counts, with the residual added."""
         if not self.training or tools.is_traced(input) or input.numel() == 0:
-            return self._normalize(input)
+            return self._normalize(input, residual=residual, mask=mask)
         self._check_input_dim(input)
+        if mask is not None:
+            check_mask(mask, input)
         with torch.no_grad():
             options = training_options(self.eps, self.through, self.sums)
-            _, (mean, var, n) = normalize_measured(input.detach(), None, None, options)
-            r, d = self._corrections(mean, var)
+            _, batch = normalize_measured(input.detach(), None, None, options, mask=mask)
+            r, d = self._corrections(batch.mean, batch.var)
         weight, bias = self._corrected(r, d)
         y = batch_norm(
             input,
@@ -68,9 +80,12 @@ class _Renorm(_Engine):
             eps=self.eps,
             through=self.through,
             sums=self.sums,
+            residual=residual,
+            mask=mask,
         )
         if self.track_running_stats:
-            move_running(self, mean, var * (n / (n - 1)), self._count(self.momentum))
+            momentum = self._count(self.momentum)
+            move_running(self, batch.mean, batch.unbiased_var, batch.n, momentum)
         return y
 
     def _corrections(
@@ -165,6 +180,8 @@ class BatchRenorm2d(_Renorm):
     Source: Ioffe, Batch Renormalization, 2017, algorithm 1 and section 4. The paper averages std;
     here std comes from the running variance of BatchNorm2d, so that evaluation and checkpoints are
     the same.
+    `forward(x, residual=None, mask=None)` takes a bool mask, see `batch_norm`; r and d are those of
+    what counts.
     State: that of torch.nn.BatchNorm2d. It is not a subclass of it.
     A forward pass that activation checkpointing repeats has other running statistics than the
     first one: keep these layers out of it.

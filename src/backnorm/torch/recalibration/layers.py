@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from backnorm.errors import NotSupportedError
+from backnorm.torch.distributed.pending import MERGED_LATER
 from backnorm.torch.engine import layers
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def move_towards(
 
 def _kept(module: nn.Module) -> _Kept:
     buffers = dict(module.named_buffers(recurse=False))
+    sums = vars(module).get(MERGED_LATER)
+    if sums is not None:
+        buffers[MERGED_LATER] = sums
     return _Kept(buffers, {name: buffer.clone() for name, buffer in buffers.items()})
 
 
