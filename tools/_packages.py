@@ -84,9 +84,16 @@ def _rows(package: PythonPackage, source: Path, folder: Path) -> list[str]:
         print(f"== {package.name}", flush=True)
         _install(package, python)
         stamp.touch()
-    versions = ", ".join(word for words in package.installed for word in words.split())
-    shown = versions.partition("==")[2].partition(",")[0]
-    return [row_of(target, shown) for target in _audited(package, source, python)]
+    audited = _audited(package, source, python)
+    return [row_of(target, _version(package, target["target"])) for target in audited]
+
+
+def _version(package: PythonPackage, target: str) -> str:
+    """Return the version of what a target is of; of the first package where its name says none."""
+    words = [word for words in package.installed for word in words.split()]
+    pairs = [word.replace("-", "_").split("==") for word in words if "==" in word]
+    module = target.partition(".")[0]
+    return next((one for name, one in pairs if name.startswith(module)), pairs[0][1])
 
 
 def _install(package: PythonPackage, python: Path) -> None:

@@ -126,7 +126,11 @@ def changed(found: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[
         found.pop(FAULT[3:], None)
     if FAULT == "integers":
         found["y"] = found["y"].astype(np.int64)
-    turned = {"always float32": lambda v: v.astype(np.float32), "big endian": np.ndarray.byteswap}
+    turned = {
+        "half for float32": lambda v: v.astype(np.float16),
+        "always float32": lambda v: v.astype(np.float32),
+        "big endian": np.ndarray.byteswap,
+    }
     if FAULT in turned:
         found = {name: turned[FAULT](value) for name, value in found.items()}
     if FAULT == "fixed n":

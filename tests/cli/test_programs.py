@@ -101,6 +101,7 @@ FAULTY = {
     "no dx": ("G22", "y, dgamma, dbeta"),
     "no dgamma": ("G13", "an error of 1.0e+00"),
     "integers": ("G23", "int64"),
+    "half for float32": ("G23", "float16"),
     "big endian": ("G23", "the highest byte first"),
     "error": ("G20", "error: no such thing"),
     "empty error": ("G20", "error: no words"),

@@ -116,7 +116,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
         if name.startswith(STATE)
     }
     spec = {
-        "name": (words.get("name") or target)[:LONGEST_NAME],
+        "name": _text(words.get("name") or "")[:LONGEST_NAME] or target,
         "kind": kind,
         "sample_shape": sample if rows else _with_channels_first(sample, axes),
         "parameter_shape": params,
@@ -154,6 +154,11 @@ def _fact(word: str, words: Mapping[str, str | None]) -> str:
     if word not in words:
         return f"no {word}"
     return word if words[word] is None else f"{word}={words[word]}"
+
+
+def _text(word: str) -> str:
+    """Return a word as UTF-8; each byte of a line is a character here."""
+    return word.encode("latin-1").decode(errors="replace")
 
 
 def _shape(target: str, words: Mapping[str, str | None], name: str) -> Shape:

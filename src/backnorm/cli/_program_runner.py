@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgramRunner"]
 
+FULL: Final = np.dtype("float32").itemsize
+"""Bytes of a value of the narrowest dtype in which a gradient is judged."""
+
 NOTHING: Final = np.zeros(0)
 """In place of an array that is not in an answer."""
 
@@ -176,7 +179,8 @@ class ProgramRunner:
         self._state_in(found)
         arrays = {name: one for name, one in found.items() if not name.startswith(STATE)}
         for name, array in arrays.items():
-            if array.dtype.kind != "f":
+            narrow = array.dtype.itemsize < FULL and not self.dtype
+            if array.dtype.kind != "f" or narrow:
                 raise ProgramError.not_a_number(self.name, name, array.dtype.name)
             if swapped(array):
                 raise ProgramError.big_endian(self.name, name)

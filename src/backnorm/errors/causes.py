@@ -182,7 +182,7 @@ def causes_of_shape(what: str, got: Sequence[int], want: Sequence[int]) -> tuple
         order = "its axes are in another order" if len(got) == len(want) else ""
         return (order or "it has axes of length 1 too many or too few (keepdims)",)
     if what in ("y", "dx") and len(got) == len(want) and got[1:] == want[1:]:
-        return ("its number of samples is fixed, or that of another call",)
+        return ("its number of samples is fixed, or that of another call", "it is sliced")
     if what in ("y", "dx"):
         few = "an axis is summed or indexed away"
         cause = few if len(got) < len(want) else "it is sliced, or broadcast against another array"

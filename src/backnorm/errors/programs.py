@@ -268,12 +268,12 @@ class ProgramError(SubjectError):
 
     @classmethod
     def not_a_number(cls, name: str, what: str, dtype: str) -> ProgramError:
-        """Return the error of an array in an answer whose dtype is not a float's."""
+        """Return the error of an array in an answer whose dtype is not that of x, or float32."""
         return cls(
             name,
             f"{what} in the dtype of x",
             dtype,
-            "y and gradients are floats.",
+            "y and gradients are float32 or float64, unless x was sent in half precision.",
             f"Write {what} in the dtype of x.",
             problem=f"{name} returned {what} as {dtype}, not in the dtype of x.",
             code="G23",
