@@ -17,7 +17,7 @@ from backnorm.host.find import find
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; make test has it")
 
-from onnx_models import chain_of, constants, node, save_model  # noqa: E402 - it needs onnx
+from onnx_models import chain_of, constants, group_chain, node, save_model  # noqa: E402 - it needs onnx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -307,6 +307,29 @@ def test_shapes_that_the_file_fixes_take_other_samples(tmp_path: Path) -> None:
     held = {**constants(), "back": np.array([2, 5, 1])}
     (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=(2, 5, 6)))
     assert (record.kind, codes(record)) == ("layer", [])
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["behind", "inside"])
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_a_chain_on_split_channels_is_a_group_normalization(
+    tmp_path: Path, *, last: bool, inside: bool, groups: int
+) -> None:
+    """Whose target of the reshape is computed from the lengths of x, and whose y has these."""
+    shape = ("N", 8, 8, 6) if last else ("N", 6, 8, 8)
+    nodes, held = group_chain(last=last, inside=inside, groups=groups)
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=shape))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+    assert record.law == "biased variance, eps 0.001 inside the root"
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_a_fault_in_a_chain_on_split_channels_is_found(tmp_path: Path, *, last: bool) -> None:
+    """Without an eps a group of equal values is NaN."""
+    shape = ("N", 8, 8, 6) if last else ("N", 6, 8, 8)
+    nodes, held = group_chain(last=last, inside=False, eps=0.0)
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=shape))
+    assert (record.kind, codes(record)) == ("group", ["L04"])
 
 
 def test_a_root_that_is_not_a_normalization_is_left(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .graph import attribute
+from .groups import grouped_chain
 from .norm import CHANNELS, OnnxNorm
 
 __all__ = ["norm_of"]
@@ -20,6 +21,12 @@ def norm_of(graph, region, x, reduction, centred):
         shape = [None] * max(3, -min(axes))
     rank = len(shape)
     axes = sorted(axis % rank for axis in axes)
+    count = [shape[axis] for axis in axes]
+    norm = grouped_chain(graph, region, x, axes, _counts(graph, region, count)) if centred else None
+    if norm is not None:
+        norm.name = region.nodes[-1].name or region.y
+        norm.told["eps"] = _eps_of(graph, region.nodes)
+        return norm
     affine = [graph.value(name).shape for name in (region.gamma, region.beta) if name]
     kind, text, channels = _kind_of(axes, rank, centred, affine)
     if kind is None:
@@ -29,7 +36,6 @@ def norm_of(graph, region, x, reduction, centred):
     norm.kind, norm.axes = kind, text
     norm.told["eps"] = _eps_of(graph, region.nodes)
     fixed = _rewritten(graph, norm)
-    count = [shape[axis] for axis in axes]
     keeps = fixed or _counts(graph, region, count)
     _sizes(norm, region, shape, axes, channels, keeps)
     return norm

@@ -132,9 +132,38 @@ class OnnxGraph:
         if self.is_constant(name):
             return list(self.value(name).shape)
         known = self._type(name)
-        if known is None or not known.HasField("shape"):
+        told = None
+        if known is not None and known.HasField("shape"):
+            told = [one.dim_value if one.HasField("dim_value") else None for one in known.shape.dim]
+        node = self.maker(name)
+        if node is None or node.op_type != "Reshape" or (told is not None and None not in told[1:]):
+            return told
+        # Shape inference does not follow what a file computes from its own lengths.
+        target = self.lengths(node.input[1])
+        if target is None or (told is not None and len(told) != len(target)):
+            return told
+        found = [one if one is not None and one > 0 else None for one in target]
+        return found if told is None else [a if a is not None else b for a, b in zip(told, found)]
+
+    def lengths(self, name):
+        """Return the values of a vector that says a shape, None where unknown; None without any.
+
+        Exporters compute it from ``Shape`` of another value, of which some lengths are known.
+        """
+        node = self.maker(name)
+        if self.is_constant(name):
+            return [int(one) for one in self.value(name).ravel()]
+        if node is None:
             return None
-        return [one.dim_value if one.HasField("dim_value") else None for one in known.shape.dim]
+        if node.op_type == "Shape":
+            own = self.shape(node.input[0])
+            return own and own[attribute(node, "start", 0) : attribute(node, "end", len(own))]
+        parts = [self.lengths(one) for one in node.input[: None if node.op_type == "Concat" else 1]]
+        joined = None if None in parts else [one for part in parts for one in part]
+        if node.op_type == "Gather" and self.is_constant(node.input[1]) and joined is not None:
+            return [joined[int(place)] for place in self.value(node.input[1]).ravel()]
+        kept = ("Concat", "Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape")
+        return joined if node.op_type in kept else None
 
     def dtype(self, name):
         """Return ONNX's number of the dtype of a value; that of float32 where it is unknown."""
