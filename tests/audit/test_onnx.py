@@ -344,6 +344,30 @@ def test_a_root_that_is_not_a_normalization_is_left(tmp_path: Path) -> None:
         audited(path)
 
 
+UNIT = {
+    "reciprocal": [("Mul", "z z", "s"), ("ReduceSum", "s axes", "q"), ("Sqrt", "q", "r"),
+                   ("Reciprocal", "r", "i"), ("Min", "i large", "m"), ("Mul", "z m", "unit")],
+    "bounded": [("Mul", "z z", "s"), ("ReduceSum", "s axes", "q"), ("Max", "q eps", "m"),
+                ("Sqrt", "m", "r"), ("Div", "z r", "unit")],
+    "norm": [("ReduceL2", "z axes", "q"), ("Clip", "q eps", "m"), ("Div", "z m", "unit")],
+}  # fmt: skip
+"""The unit normalization of Keras, one written by hand, and that of PyTorch."""
+
+
+@pytest.mark.parametrize("form", UNIT)
+def test_a_unit_normalization_is_told_and_not_audited(tmp_path: Path, form: str) -> None:
+    """It is no root mean square: a finding about its law would be wrong."""
+    shifted = node("Add", "scaled beta", "z")
+    nodes = [*chain_of()[:-1], shifted, *(node(*line) for line in UNIT[form])]
+    held = {**constants(), "large": np.float32(1e12)}
+    (record,) = audited(
+        save_model(tmp_path / "m.onnx", [*nodes, node("Identity", "unit", "y")], held)
+    )
+    assert (record.kind, codes(record)) == ("layer", [])
+    (note,) = [note for note in record.notes if note.startswith("Not audited in ")]
+    assert ": /unit, where x is divided by the root of the sum of its squares" in note
+
+
 def test_one_node_of_a_file_is_named(tmp_path: Path) -> None:
     """file.onnx:node is that node alone, and a name that is not there is told."""
     nodes, held = stack([1e-3, 1e-3])
