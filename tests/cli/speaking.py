@@ -173,6 +173,7 @@ def spoilt(answer: bytes, given: dict[str, np.ndarray]) -> bytes:
         "blank line": lambda: b"\n" + answer,
         "text mode": lambda: line + b"\n" + rest.replace(b"\n", b"\r\n") + b"\r\n",
         "no shape": lambda: answer.replace(b"[5,3,2]", b"").replace(b"[2,3,2]", b""),
+        "bytes in another order": lambda: line + b"\n" + swapped_first(rest, given),
         "y twice": lambda: line + line[2:] + b"\n" + rest + rest,
         "hello for ever": lambda: b"ok kind=batch sample=3,2 params=3 dtypes=float64\n",
         "other facts": lambda: answer if given["x"].size else os.abort(),
@@ -188,6 +189,12 @@ def after(answer: bytes) -> bytes:
     OUT.write(answer)
     OUT.flush()
     sys.exit(0)
+
+
+def swapped_first(rest: bytes, given: dict[str, np.ndarray]) -> bytes:
+    """Exchange the first two arrays of an answer with gradients, y and dx."""
+    size = given["x"].nbytes if "dy" in given else 0
+    return rest[size : 2 * size] + rest[:size] + rest[2 * size :]
 
 
 HELD: list[bytes] = []

@@ -102,6 +102,7 @@ FAULTY = {
     "no dgamma": ("G13", "an error of 1.0e+00"),
     "integers": ("G23", "int64"),
     "half for float32": ("G23", "float16"),
+    "bytes in another order": ("G16", "of the largest y between calls with and without a gradient"),
     "big endian": ("G23", "the highest byte first"),
     "error": ("G20", "error: no such thing"),
     "empty error": ("G20", "error: no words"),
