@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["PACKAGES", "table"]
+__all__ = ["PACKAGES", "table", "version_of"]
 
 NO_PYTHON = "{} needs Python {}, which is neither on the path nor among pyenv's."
 NO_AUDIT = "The norms of examples/frameworks/{} were not audited: {}"
@@ -85,10 +85,10 @@ def _rows(package: PythonPackage, source: Path, folder: Path) -> list[str]:
         _install(package, python)
         stamp.touch()
     audited = _audited(package, source, python)
-    return [row_of(target, _version(package, target["target"])) for target in audited]
+    return [row_of(target, version_of(package, target["target"])) for target in audited]
 
 
-def _version(package: PythonPackage, target: str) -> str:
+def version_of(package: PythonPackage, target: str) -> str:
     """Return the version of what a target is of; of the first package where its name says none."""
     words = [word for words in package.installed for word in words.split()]
     pairs = [word.replace("-", "_").split("==") for word in words if "==" in word]
