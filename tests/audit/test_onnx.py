@@ -323,6 +323,35 @@ def test_a_chain_on_split_channels_is_a_group_normalization(
     assert record.law == "biased variance, eps 0.001 inside the root"
 
 
+def test_one_group_of_a_sequence_is_a_group_normalization(tmp_path: Path) -> None:
+    """(N, 7, 6) becomes (N, 7, 1, 6), which may also be read as a split of the 7."""
+    nodes, held = group_chain(last=True, inside=False, groups=1)
+    held |= {"others": np.array([7, 1, 6]), "axes": np.array([1, 3])}
+    path = save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 7, 6))
+    (record,) = audited(path)
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
+def test_the_target_of_a_reshape_is_computed_from_the_lengths_of_x(tmp_path: Path) -> None:
+    """As Keras exports it: the channels divided by the groups, and -1 for the samples."""
+    nodes, held = group_chain(last=True, inside=True)
+    lengths = [
+        node("Gather", "shape three", "channels"),
+        node("Div", "channels groups", "each"),
+        node("Cast", "each", "whole", to=7),
+        node("Unsqueeze", "whole first", "last"),
+        node("Concat", "minus others last", "target", axis=0),
+        node("Concat", "ones last", "row", axis=0),
+        node("Reshape", "flat row", "gamma"),
+    ]
+    nodes = [nodes[0], *lengths, *nodes[4:]]
+    held |= {"three": np.array(3), "groups": np.array(3), "minus": np.array([-1])}
+    held |= {"others": np.array([8, 8, 3]), "ones": np.array([1, 1, 1, 3])}
+    held["flat"] = held.pop("gamma").ravel()
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 8, 8, 6)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 def test_a_fault_in_a_chain_on_split_channels_is_found(tmp_path: Path, *, last: bool) -> None:
     """Without an eps a group of equal values is NaN."""

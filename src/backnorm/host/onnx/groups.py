@@ -51,8 +51,8 @@ def grouped_chain(graph, region, x, axes, keeps):
     """
     before, split = graph.maker(x), graph.shape(x)
     own = graph.shape(before.input[0]) if _reshapes(before) else None
-    at = None if own is None or split is None else _split_at(own, split)
-    if at is None or axes != [axis for axis in range(1, len(split)) if axis != at]:
+    at = None if own is None or split is None else _split_at(own, split, axes)
+    if at is None:
         return None
     groups, each, rank = split[at], split[at + 1], len(own)
     nodes, y, affine = _behind(graph, region, len(split))
@@ -83,10 +83,12 @@ def grouped_chain(graph, region, x, axes, keeps):
     return norm
 
 
-def _split_at(own, split):
-    """Return the axis that a reshape splits in two; None where it does anything else."""
+def _split_at(own, split, axes):
+    """Return the axis that a reshape splits in two, if the axes are all but groups and samples."""
     for at in range(1, len(own)):
         if len(split) != len(own) + 1 or None in (own[at], split[at], split[at + 1]):
+            continue
+        if axes != [axis for axis in range(1, len(split)) if axis != at]:
             continue
         same = own[1:at] == split[1:at] and own[at + 1 :] == split[at + 2 :]
         if same and own[at] == split[at] * split[at + 1] and at in (1, len(own) - 1):
