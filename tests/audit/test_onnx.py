@@ -323,6 +323,21 @@ def test_a_chain_on_split_channels_is_a_group_normalization(
     assert record.law == "biased variance, eps 0.001 inside the root"
 
 
+def test_a_global_pool_is_a_mean(tmp_path: Path) -> None:
+    """As tf2onnx writes a mean over the last axis of three, and over all axes behind the groups."""
+    pools = (("GlobalAveragePool", "x", "mean"), ("GlobalAveragePool", "square", "var"))
+    path = save_model(tmp_path / "a.onnx", chain_of(*pools), constants())
+    (record,) = audited(path)
+    assert (record.kind, record.mode, codes(record)) == ("layer", "batch", [])
+    nodes, held = group_chain(last=False, inside=True)
+    pooled = {"mean": node("GlobalAveragePool", "r", "mean")}
+    pooled["var"] = node("GlobalAveragePool", "square", "var")
+    nodes = [pooled.get(one.output[0], one) for one in nodes]
+    del held["axes"]
+    (record,) = audited(save_model(tmp_path / "b.onnx", nodes, held, shape=("N", 6, 8, 8)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
 def test_one_group_of_a_sequence_is_a_group_normalization(tmp_path: Path) -> None:
     """(N, 7, 6) becomes (N, 7, 1, 6), which may also be read as a split of the 7."""
     nodes, held = group_chain(last=True, inside=False, groups=1)

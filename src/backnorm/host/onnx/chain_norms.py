@@ -12,7 +12,7 @@ __all__ = ["norm_of"]
 def norm_of(graph, region, x, reduction, centred):
     """Return the norm of a region; None where its axes are those of no kind."""
     shape = graph.shape(x) or graph.shape(region.y)
-    axes = _axes_of(graph, reduction)
+    axes = _axes_of(graph, reduction, len(shape or ()))
     if not axes:
         return None
     if shape is None:
@@ -41,7 +41,9 @@ def norm_of(graph, region, x, reduction, centred):
     return norm
 
 
-def _axes_of(graph, reduction):
+def _axes_of(graph, reduction, rank):
+    if reduction.op_type == "GlobalAveragePool":
+        return list(range(2, rank))
     axes = attribute(reduction, "axes")
     if axes is None and len(reduction.input) > 1 and graph.is_constant(reduction.input[1]):
         axes = graph.value(reduction.input[1]).ravel().tolist()

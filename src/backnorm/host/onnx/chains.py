@@ -11,7 +11,10 @@ from .chain_norms import norm_of
 
 __all__ = ["chains_in", "units_in"]
 
-REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2")
+MEANS = ("ReduceMean", "GlobalAveragePool")
+"""Operators that take a mean; the second, which tf2onnx writes, does so over all axes behind 1."""
+
+REDUCTIONS = (*MEANS, "ReduceSum", "ReduceSumSquare", "ReduceL2")
 
 SHAPES = ("Shape", "Size", "Gather", "ReduceProd", "Slice", "Concat", "Range", "ConstantOfShape")
 """Operators that may count values, for a divisor of n or n - 1."""
@@ -71,7 +74,7 @@ def units_in(graph):
 
 def _is_mean(graph, root, reduction):
     """Whether a root is of a mean: of one by its operator, or of a sum that is divided before."""
-    if reduction.op_type == "ReduceMean":
+    if reduction.op_type in MEANS:
         return True
     waiting, seen = [root.input[0]], set()
     while waiting:
