@@ -55,9 +55,8 @@ for module in (group_norm, layer_norm, rms_norm):
     module.rsqrt = _rsqrt
 
 
-
 class GroupNormInFloat32:
-    """LigerGroupNorm as a pair in float32 alone: in float64 its dgamma is NaN in the interpreter."""
+    """LigerGroupNorm as a pair in float32 alone: in float64 its dgamma is NaN here."""
 
     kind, sample_shape, parameter_shape = "group", (CHANNELS, 2, 2), (CHANNELS,)
     groups, dtypes = GROUPS, ("float32",)

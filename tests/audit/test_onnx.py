@@ -338,6 +338,21 @@ def test_a_global_pool_is_a_mean(tmp_path: Path) -> None:
     assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
 
 
+def test_a_group_normalization_of_rows_has_several_values_in_a_group(tmp_path: Path) -> None:
+    """PyTorch's exporters write it for (N, C) too; two values would always become 1 and -1."""
+    nodes = [
+        node("Reshape", "x split", "r"),
+        node("InstanceNormalization", "r ones zeros", "x_hat", epsilon=1e-3),
+        node("Reshape", "x_hat back", "whole"),
+        node("Mul", "whole gamma", "scaled"),
+        node("Add", "scaled beta", "y"),
+    ]
+    held = {**constants(8), "split": np.array([0, 2, -1]), "back": np.array([-1, 8])}
+    held |= {"ones": np.ones(2, np.float32), "zeros": np.zeros(2, np.float32)}
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 8)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
 def test_one_group_of_a_sequence_is_a_group_normalization(tmp_path: Path) -> None:
     """(N, 7, 6) becomes (N, 7, 1, 6), which may also be read as a split of the 7."""
     nodes, held = group_chain(last=True, inside=False, groups=1)

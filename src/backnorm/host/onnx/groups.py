@@ -7,6 +7,10 @@ from .norm import CHANNELS, INPUT, SPATIAL, OnnxNorm
 __all__ = ["grouped", "grouped_chain"]
 
 
+FLAT = 2
+"""Axes of an x that has channels alone."""
+
+
 def grouped(graph, node):
     """Return the norm of an InstanceNormalization that stands between two reshapes; None else."""
     before, after = graph.maker(node.input[0]), graph.reader(node.output[0])
@@ -29,8 +33,10 @@ def grouped(graph, node):
     norm = OnnxNorm(graph, nodes, x, y)
     norm.kind, norm.groups = "group", shape[1]
     rank = len(graph.shape(x) or graph.shape(y) or [0] * 4)
-    channels = 2 * norm.groups if norm.groups > 1 else CHANNELS
-    norm.sample = (channels,) + SPATIAL.get(max(rank, 3), (3, 2))
+    # Without other axes two channels in a group would be all values, and y would be 1 and -1.
+    each = CHANNELS if rank == FLAT or norm.groups == 1 else 2
+    channels = each * norm.groups
+    norm.sample = (channels,) + SPATIAL.get(rank, (3, 2))
     norm.parameter = (channels,)
     for name, role in affine:
         norm.replace(name, role)
@@ -59,7 +65,7 @@ def grouped_chain(graph, region, x, axes, keeps):
     # What does not vary along the channels alone stays as it is, and so do the lengths.
     suiting = [one for one in affine if graph.value(one[0]).size == own[at]]
     keeps = keeps or suiting != affine
-    each = each if keeps or each == 1 else (CHANNELS if groups == 1 else 2)
+    each = each if keeps or each == 1 else (CHANNELS if groups == 1 or rank == FLAT else 2)
     norm = OnnxNorm(graph, [before, *nodes], before.input[0], y)
     norm.kind, norm.groups, norm.axes = "group", groups, "" if at == 1 else "N...C"
     small = iter(SPATIAL[rank] if rank in SPATIAL else (2,) * (rank - 2))
