@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backnorm._types import AnyArray
 
-__all__ = ["CHAIN", "chain_of", "constants", "node", "save_model"]
+__all__ = ["CHAIN", "chain_of", "constants", "group_chain", "node", "save_model"]
 
 
 CHAIN: tuple[tuple[str, str, str], ...] = (
@@ -52,6 +52,58 @@ def constants(
     parameters = {"gamma": np.ones(channels) + 0.1, "beta": np.zeros(channels) + 0.2}
     found |= {name: value.astype(dtype) for name, value in parameters.items() if name not in found}
     return {"axes": np.array([-1]), **found}
+
+
+def group_chain(
+    *, last: bool, inside: bool, eps: float = 1e-3, groups: int = 3
+) -> tuple[list[Any], dict[str, AnyArray]]:
+    """Make a group normalization of (N, 8, 8, 6) or (N, 6, 8, 8), and its tensors.
+
+    As Keras exports it: a reshape, whose target is computed from the number of samples, splits the
+    channels, and gamma and beta stand inside, folded with the root, or behind the reshape back.
+    """
+    split, each = [groups, 6 // groups], (6,) if last else (6, 1, 1)
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape zero", "n"),
+        node("Unsqueeze", "n first", "samples"),
+        node("Concat", "samples others", "target", axis=0),
+        node("Reshape", "x target", "r"),
+        node("ReduceMean", "r axes", "mean"),
+        node("Sub", "r mean", "d"),
+        node("Mul", "d d", "square"),
+        node("ReduceMean", "square axes", "var"),
+        node("Add", "var eps", "raised"),
+        node("Sqrt", "raised", "root"),
+        node("Reciprocal", "root", "inverse"),
+    ]
+    if inside:
+        each = (1, 1, 1, *split) if last else (1, *split, 1, 1)
+        nodes += [
+            node("Mul", "inverse gamma", "factor"),
+            node("Mul", "r factor", "scaled"),
+            node("Mul", "mean factor", "moved"),
+            node("Sub", "beta moved", "term"),
+            node("Add", "scaled term", "shifted"),
+            node("Reshape", "shifted shape", "y"),
+        ]
+    else:
+        nodes += [
+            node("Mul", "d inverse", "x_hat"),
+            node("Reshape", "x_hat shape", "back"),
+            node("Mul", "back gamma", "scaled"),
+            node("Add", "scaled beta", "y"),
+        ]
+    tensors = {
+        "zero": np.array(0),
+        "first": np.array([0]),
+        "others": np.array([8, 8, *split] if last else [*split, 8, 8]),
+        "axes": np.array([1, 2, 4] if last else [2, 3, 4]),
+        "eps": np.float32(eps),
+        "gamma": np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(each),
+        "beta": np.linspace(-1, 1, 6, dtype=np.float32).reshape(each),
+    }
+    return nodes, tensors
 
 
 def save_model(

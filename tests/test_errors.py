@@ -1812,6 +1812,45 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        ProgramError.not_started("norm", "Exec format error"),
+        (
+            "norm cannot be started: Exec format error. It is run without a shell. Name the "
+            "interpreter before it, such as 'sh norm.sh', or build it for this machine."
+        ),
+    ),
+    (
+        ProgramError.other_facts("norm", "version=2", "version=1"),
+        (
+            "norm was started again, and answered hello with version=2, not version=1. It ended in "
+            "place of an answer, and was started again. Answer hello with the same facts in every "
+            "start, or keep it from ending."
+        ),
+    ),
+    (
+        ProgramError.surplus("norm", "another answer", FailedRequest("call train")),
+        (
+            "norm wrote another answer after its answer to `call train`. It was ended. Write "
+            "nothing after the bytes of the arrays. See docs/programs.md, or take a helper from "
+            "backnorm program."
+        ),
+    ),
+    (
+        ProgramError.out_of_order("norm", 3, 1, 24),
+        (
+            "norm answered 24 requests in another order: in place 3 came the answer to request 1. "
+            "Requests are sent before earlier ones are answered. Answer each request before the "
+            "next one is read."
+        ),
+    ),
+    (
+        ProgramError.lacks("norm", "dx", ("y",)),
+        (
+            "norm answered without dx: its answer has y. Without dx the gradient cannot be judged. "
+            "Name dx in the line of the answer to a request with dy, and write its bytes. See "
+            "docs/programs.md, or take a helper from backnorm program."
+        ),
+    ),
+    (
         ProgramError.not_split("./norm 'x", ValueError("No closing quotation")),
         (
             "The command ./norm 'x cannot be read: No closing quotation. It is split as a "
@@ -1878,8 +1917,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         ProgramError.not_a_number("norm", "y", "int64"),
         (
-            "norm returned y as int64, not in the dtype of x. y and gradients are floats. "
-            "Write y in the dtype of x."
+            "norm returned y as int64, not in the dtype of x. y and gradients are float32 or "
+            "float64, unless x was sent in half precision. Write y in the dtype of x."
         ),
     ),
     (
@@ -1901,6 +1940,35 @@ MESSAGES: list[tuple[BacknormError, str]] = [
 """One of each constructor in errors.py, and its text."""
 
 MORE: list[tuple[BacknormError, str]] = [
+    (
+        ProgramError.lacks("norm", "y", ()),
+        (
+            "norm answered without y: its answer has no arrays. Without y the gradient cannot be "
+            "judged. Name y in the line of the answer, and write its bytes. See docs/programs.md, "
+            "or take a helper from backnorm program."
+        ),
+    ),
+    (
+        ProgramError.ended(
+            "norm",
+            "exit status 101",
+            "thread 'main' panicked at r.rs:2:5:\nindex out of bounds\nstack backtrace:\n 0: main",
+            FailedRequest("hello 1"),
+        ),
+        (
+            "norm ended with exit status 101, last output: thread 'main' panicked at r.rs:2:5: "
+            "index out of bounds, in place of an answer to `hello 1`. It is started again for the "
+            "next request. Send it this request by hand, or run it under a debugger. See "
+            "docs/programs.md, or take a helper from backnorm program."
+        ),
+    ),
+    (
+        SubjectError.raised("norm", ValueError("no"), FailedCall("forward", answered=True)),
+        (
+            "norm raised in its forward pass: ValueError: no. If it takes other shapes, correct "
+            "its answer to hello; if it has one mode, pass --mode."
+        ),
+    ),
     (
         ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
         (

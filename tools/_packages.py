@@ -8,13 +8,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from _interpreters import interpreter
 from _programs import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["PACKAGES", "table"]
+__all__ = ["PACKAGES", "table", "version_of"]
+
+NO_PYTHON = "{} needs Python {}, which is neither on the path nor among pyenv's."
+NO_AUDIT = "The norms of examples/frameworks/{} were not audited: {}"
 
 
 class PythonPackage(NamedTuple):
@@ -25,7 +29,7 @@ class PythonPackage(NamedTuple):
     name
         Its name, and that of its environment.
     python
-        The Python that makes the environment.
+        The version of Python that makes the environment.
     installed
         What pip installs, by arguments of its commands.
     file
@@ -42,23 +46,23 @@ class PythonPackage(NamedTuple):
 
 
 PACKAGES = (
-    PythonPackage("mygrad", "python3.11", ("mygrad==2.5.0",), "mygrad_norm.py"),
-    PythonPackage("autograd", "python3.11", ("autograd==1.9.1",), "autograd_norm.py"),
+    PythonPackage("mygrad", "3.11", ("mygrad==2.5.0",), "mygrad_norm.py"),
+    PythonPackage("autograd", "3.11", ("autograd==1.9.1",), "autograd_norm.py"),
     PythonPackage(
         "aesara",
-        "python3.10",
+        "3.10",
         ("aesara==2.9.4 numpy<1.24 setuptools<70",),
         "aesara_norm.py",
         (("AESARA_FLAGS", "mode=FAST_COMPILE,cxx="),),
     ),
-    PythonPackage("numpy-ml", "python3.9", ("numpy-ml==0.1.2 numpy<1.24",), "numpy_ml_norm.py"),
+    PythonPackage("numpy-ml", "3.9", ("numpy-ml==0.1.2 numpy<1.24",), "numpy_ml_norm.py"),
     PythonPackage(
         "triton",
-        "python3.11",
+        "3.11",
         (
-            "torch==2.13.0 triton==3.9.0",
+            "torch==2.13.0 triton==3.9.0 numpy",
             "--no-deps liger-kernel==0.8.5 fla-core==0.6.0 flash-linear-attention==0.6.0",
-            "einops==0.8.2",
+            "einops==0.8.2 packaging",
         ),
         "triton_norms.py",
     ),
@@ -75,15 +79,32 @@ def table(source: Path, folder: Path) -> str:
 
 def _rows(package: PythonPackage, source: Path, folder: Path) -> list[str]:
     python = folder / package.name / "bin" / "python"
-    if not python.exists():
+    stamp = folder / package.name / "installed"
+    if not stamp.exists():
         print(f"== {package.name}", flush=True)
-        subprocess.run([package.python, "-m", "venv", python.parents[1]], check=True)
-        for words in package.installed:
-            install = [python, "-m", "pip", "install", "-q", *words.split()]
-            subprocess.run(install, check=True)
-    versions = ", ".join(word for words in package.installed for word in words.split())
-    shown = versions.partition("==")[2].partition(",")[0]
-    return [row_of(target, shown) for target in _audited(package, source, python)]
+        _install(package, python)
+        stamp.touch()
+    audited = _audited(package, source, python)
+    return [row_of(target, version_of(package, target["target"])) for target in audited]
+
+
+def version_of(package: PythonPackage, target: str) -> str:
+    """Return the version of what a target is of; of the first package where its name says none."""
+    words = [word for words in package.installed for word in words.split()]
+    pairs = [word.replace("-", "_").split("==") for word in words if "==" in word]
+    module = target.partition(".")[0]
+    return next((one for name, one in pairs if name.startswith(module)), pairs[0][1])
+
+
+def _install(package: PythonPackage, python: Path) -> None:
+    base = interpreter(package.python)
+    if base is None:
+        raise SystemExit(NO_PYTHON.format(package.name, package.python))
+    subprocess.run([base, "-m", "venv", "--clear", python.parents[1]], check=True)
+    # The pip that an older Python brings does not find the wheels of today.
+    for words in ("--upgrade pip", *package.installed):
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        subprocess.run([*pip, *words.split()], check=True)
 
 
 def _audited(package: PythonPackage, source: Path, python: Path) -> Sequence[dict[str, Any]]:
@@ -94,5 +115,7 @@ def _audited(package: PythonPackage, source: Path, python: Path) -> Sequence[dic
     done = subprocess.run(
         words, cwd=source, env=variables, capture_output=True, text=True, check=False
     )
+    if not done.stdout:
+        raise SystemExit(NO_AUDIT.format(package.file, done.stderr.strip()))
     targets: Sequence[dict[str, Any]] = json.loads(done.stdout)["targets"]
     return targets

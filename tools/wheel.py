@@ -20,6 +20,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from _interpreters import interpreter
+
 ROOT = Path(__file__).parents[1]
 WHEELS = ROOT / "out" / "wheels"
 ENVIRONMENTS = ROOT / "build" / "wheels"
@@ -38,21 +40,6 @@ def versions(project: str) -> list[str]:
     names = tomllib.loads(project)["project"]["classifiers"]
     found = [name.rpartition(" ")[2] for name in names if re.search(r"Python :: 3\.\d+$", name)]
     return [found[0], found[-1]]
-
-
-def interpreter(version: str) -> str | None:
-    """Return a Python of this version: the one on the path, or one of pyenv's."""
-    home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    candidates = [f"python{version}", *sorted(home.glob(f"versions/{version}.*/bin/python"))]
-    for candidate in map(str, candidates):
-        if (
-            shutil.which(candidate)
-            and not subprocess.run(
-                [candidate, "-c", "import ensurepip, venv"], capture_output=True, check=False
-            ).returncode
-        ):
-            return candidate
-    return None
 
 
 def faults(names: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ import os
 os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
 
 import numpy as np
+import torch
 import triton.language as tl
 from triton.runtime import Autotuner, interpreter
 
@@ -45,6 +46,7 @@ Autotuner.run = _first_config
 
 from fla.modules import GroupNorm, LayerNorm, RMSNorm
 from liger_kernel.ops import group_norm, layer_norm, rms_norm
+from liger_kernel.ops.group_norm import LigerGroupNormFunction
 from liger_kernel.transformers.group_norm import LigerGroupNorm
 from liger_kernel.transformers.layer_norm import LigerLayerNorm
 from liger_kernel.transformers.rms_norm import LigerRMSNorm
@@ -52,9 +54,31 @@ from liger_kernel.transformers.rms_norm import LigerRMSNorm
 for module in (group_norm, layer_norm, rms_norm):
     module.rsqrt = _rsqrt
 
+
+class GroupNormInFloat32:
+    """LigerGroupNorm as a pair in float32 alone: in float64 its dgamma is NaN here."""
+
+    kind, sample_shape, parameter_shape = "group", (CHANNELS, 2, 2), (CHANNELS,)
+    groups, dtypes = GROUPS, ("float32",)
+
+    @staticmethod
+    def forward(x, gamma, beta):
+        """Return y, and what leads back to x, gamma and beta."""
+        leaves = [torch.tensor(value, requires_grad=True) for value in (x, gamma, beta)]
+        y = LigerGroupNormFunction.apply(*leaves, CHANNELS, GROUPS, 1e-6)
+        return y.detach().numpy().copy(), (y, leaves)
+
+    @staticmethod
+    def backward(dy, cache):
+        """Return dx, dgamma and dbeta."""
+        y, leaves = cache
+        return tuple(one.numpy() for one in torch.autograd.grad(y, leaves, torch.tensor(dy)))
+
+
 NORMS = {
     "liger_kernel.LigerLayerNorm": LigerLayerNorm(CHANNELS),
     "liger_kernel.LigerGroupNorm": LigerGroupNorm(CHANNELS, GROUPS),
+    "liger_kernel.LigerGroupNorm in float32": GroupNormInFloat32,
     "liger_kernel.LigerRMSNorm": LigerRMSNorm(CHANNELS),
     "fla.LayerNorm": LayerNorm(CHANNELS),
     "fla.GroupNorm": GroupNorm(GROUPS, CHANNELS),

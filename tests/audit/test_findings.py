@@ -88,7 +88,8 @@ CAUSES = {
     "other axes": ("dgamma", (2,), (3,), "it is summed over other axes"),
     "axes in another order": ("dx", (5, 2, 3), (5, 3, 2), "its axes are in another order"),
     "an axis of y is gone": ("y", (5, 3), (5, 3, 2), "an axis is summed or indexed away"),
-    "y is sliced": ("y", (4, 3), (5, 3), "it is sliced, or broadcast"),
+    "y is sliced": ("y", (5, 2), (5, 3), "it is sliced, or broadcast"),
+    "another number of samples": ("y", (4, 3), (5, 3), "its number of samples is fixed"),
 }
 
 

@@ -17,7 +17,7 @@ from backnorm.host.find import find
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; make test has it")
 
-from onnx_models import chain_of, constants, node, save_model  # noqa: E402 - it needs onnx
+from onnx_models import chain_of, constants, group_chain, node, save_model  # noqa: E402 - it needs onnx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -309,6 +309,88 @@ def test_shapes_that_the_file_fixes_take_other_samples(tmp_path: Path) -> None:
     assert (record.kind, codes(record)) == ("layer", [])
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["behind", "inside"])
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_a_chain_on_split_channels_is_a_group_normalization(
+    tmp_path: Path, *, last: bool, inside: bool, groups: int
+) -> None:
+    """Whose target of the reshape is computed from the lengths of x, and whose y has these."""
+    shape = ("N", 8, 8, 6) if last else ("N", 6, 8, 8)
+    nodes, held = group_chain(last=last, inside=inside, groups=groups)
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=shape))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+    assert record.law == "biased variance, eps 0.001 inside the root"
+
+
+def test_a_global_pool_is_a_mean(tmp_path: Path) -> None:
+    """As tf2onnx writes a mean over the last axis of three, and over all axes behind the groups."""
+    pools = (("GlobalAveragePool", "x", "mean"), ("GlobalAveragePool", "square", "var"))
+    path = save_model(tmp_path / "a.onnx", chain_of(*pools), constants())
+    (record,) = audited(path)
+    assert (record.kind, record.mode, codes(record)) == ("layer", "batch", [])
+    nodes, held = group_chain(last=False, inside=True)
+    pooled = {"mean": node("GlobalAveragePool", "r", "mean")}
+    pooled["var"] = node("GlobalAveragePool", "square", "var")
+    nodes = [pooled.get(one.output[0], one) for one in nodes]
+    del held["axes"]
+    (record,) = audited(save_model(tmp_path / "b.onnx", nodes, held, shape=("N", 6, 8, 8)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
+def test_a_group_normalization_of_rows_has_several_values_in_a_group(tmp_path: Path) -> None:
+    """PyTorch's exporters write it for (N, C) too; two values would always become 1 and -1."""
+    nodes = [
+        node("Reshape", "x split", "r"),
+        node("InstanceNormalization", "r ones zeros", "x_hat", epsilon=1e-3),
+        node("Reshape", "x_hat back", "whole"),
+        node("Mul", "whole gamma", "scaled"),
+        node("Add", "scaled beta", "y"),
+    ]
+    held = {**constants(8), "split": np.array([0, 2, -1]), "back": np.array([-1, 8])}
+    held |= {"ones": np.ones(2, np.float32), "zeros": np.zeros(2, np.float32)}
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 8)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
+def test_one_group_of_a_sequence_is_a_group_normalization(tmp_path: Path) -> None:
+    """(N, 7, 6) becomes (N, 7, 1, 6), which may also be read as a split of the 7."""
+    nodes, held = group_chain(last=True, inside=False, groups=1)
+    held |= {"others": np.array([7, 1, 6]), "axes": np.array([1, 3])}
+    path = save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 7, 6))
+    (record,) = audited(path)
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
+def test_the_target_of_a_reshape_is_computed_from_the_lengths_of_x(tmp_path: Path) -> None:
+    """As Keras exports it: the channels divided by the groups, and -1 for the samples."""
+    nodes, held = group_chain(last=True, inside=True)
+    lengths = [
+        node("Gather", "shape three", "channels"),
+        node("Div", "channels groups", "each"),
+        node("Cast", "each", "whole", to=7),
+        node("Unsqueeze", "whole first", "last"),
+        node("Concat", "minus others last", "target", axis=0),
+        node("Concat", "ones last", "row", axis=0),
+        node("Reshape", "flat row", "gamma"),
+    ]
+    nodes = [nodes[0], *lengths, *nodes[4:]]
+    held |= {"three": np.array(3), "groups": np.array(3), "minus": np.array([-1])}
+    held |= {"others": np.array([8, 8, 3]), "ones": np.array([1, 1, 1, 3])}
+    held["flat"] = held.pop("gamma").ravel()
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=("N", 8, 8, 6)))
+    assert (record.kind, record.mode, codes(record)) == ("group", "batch", [])
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+def test_a_fault_in_a_chain_on_split_channels_is_found(tmp_path: Path, *, last: bool) -> None:
+    """Without an eps a group of equal values is NaN."""
+    shape = ("N", 8, 8, 6) if last else ("N", 6, 8, 8)
+    nodes, held = group_chain(last=last, inside=False, eps=0.0)
+    (record,) = audited(save_model(tmp_path / "m.onnx", nodes, held, shape=shape))
+    assert (record.kind, codes(record)) == ("group", ["L04"])
+
+
 def test_a_root_that_is_not_a_normalization_is_left(tmp_path: Path) -> None:
     """The length of a vector is a root of squares too; nothing of x's size is scaled by it."""
     nodes = [
@@ -319,6 +401,30 @@ def test_a_root_that_is_not_a_normalization_is_left(tmp_path: Path) -> None:
     path = save_model(tmp_path / "m.onnx", nodes, {"axes": np.array([-1])}, shape=("N", 5, 1))
     with pytest.raises(SubjectError, match="has no normalization"):
         audited(path)
+
+
+UNIT = {
+    "reciprocal": [("Mul", "z z", "s"), ("ReduceSum", "s axes", "q"), ("Sqrt", "q", "r"),
+                   ("Reciprocal", "r", "i"), ("Min", "i large", "m"), ("Mul", "z m", "unit")],
+    "bounded": [("Mul", "z z", "s"), ("ReduceSum", "s axes", "q"), ("Max", "q eps", "m"),
+                ("Sqrt", "m", "r"), ("Div", "z r", "unit")],
+    "norm": [("ReduceL2", "z axes", "q"), ("Clip", "q eps", "m"), ("Div", "z m", "unit")],
+}  # fmt: skip
+"""The unit normalization of Keras, one written by hand, and that of PyTorch."""
+
+
+@pytest.mark.parametrize("form", UNIT)
+def test_a_unit_normalization_is_told_and_not_audited(tmp_path: Path, form: str) -> None:
+    """It is no root mean square: a finding about its law would be wrong."""
+    shifted = node("Add", "scaled beta", "z")
+    nodes = [*chain_of()[:-1], shifted, *(node(*line) for line in UNIT[form])]
+    held = {**constants(), "large": np.float32(1e12)}
+    (record,) = audited(
+        save_model(tmp_path / "m.onnx", [*nodes, node("Identity", "unit", "y")], held)
+    )
+    assert (record.kind, codes(record)) == ("layer", [])
+    (note,) = [note for note in record.notes if note.startswith("Not audited in ")]
+    assert ": /unit, where x is divided by the root of the sum of its squares" in note
 
 
 def test_one_node_of_a_file_is_named(tmp_path: Path) -> None:

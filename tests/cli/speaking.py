@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ FACTS = {
     "groups": "kind=group sample=4,2 params=4 dtypes=float64 groups=2",
     "no groups": "kind=group sample=4,2 params=4 dtypes=float64",
     "last": "kind=batch sample=4,3 params=3 dtypes=float64",
+    "two kinds": "kind=layer kind=batch sample=3,2 params=3 dtypes=float64",
     "named": "kind=batch sample=3,2 params=3 dtypes=float64 name=their.norm version=1.2",
 }
 """What the faults of hello, and some that are none, answer."""
@@ -120,17 +122,19 @@ def changed(found: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> dict[
         found["dx"] = found["dx"][:, :, :1]
     if FAULT == "flat":
         found["y"] = found["y"].ravel()
-    if FAULT == "no dx":
-        found.pop("dx", None)
-    if FAULT == "no y":
-        found.pop("y")
-    if FAULT == "no dgamma":
-        found.pop("dgamma", None)
+    if FAULT in ("no y", "no dx", "no dgamma"):
+        found.pop(FAULT[3:], None)
     if FAULT == "integers":
         found["y"] = found["y"].astype(np.int64)
-    turned = {"always float32": lambda v: v.astype(np.float32), "big endian": np.ndarray.byteswap}
+    turned = {
+        "half for float32": lambda v: v.astype(np.float16),
+        "always float32": lambda v: v.astype(np.float32),
+        "big endian": np.ndarray.byteswap,
+    }
     if FAULT in turned:
         found = {name: turned[FAULT](value) for name, value in found.items()}
+    if FAULT == "fixed n":
+        found["y"] = np.resize(found["y"], (5, *found["y"].shape[1:]))
     if FAULT == "more arrays":
         found["mean"] = given["x"].mean((0, 2))
     return found
@@ -164,9 +168,46 @@ def spoilt(answer: bytes, given: dict[str, np.ndarray]) -> bytes:
         "error": lambda: b"error no such thing\n",
         "empty error": lambda: b"error\n",
         "words in the answer": lambda: line + b" took=3ms thanks\n" + rest,
+        "answers twice": lambda: answer + answer,
+        "newline at the end": lambda: answer + b"\n",
+        "blank line": lambda: b"\n" + answer,
+        "text mode": lambda: line + b"\n" + rest.replace(b"\n", b"\r\n") + b"\r\n",
+        "no shape": lambda: answer.replace(b"[5,3,2]", b"").replace(b"[2,3,2]", b""),
+        "bytes in another order": lambda: line + b"\n" + swapped_first(rest, given),
+        "y twice": lambda: line + line[2:] + b"\n" + rest + rest,
+        "hello for ever": lambda: b"ok kind=batch sample=3,2 params=3 dtypes=float64\n",
+        "other facts": lambda: answer if given["x"].size else os.abort(),
+        "exits after an answer": lambda: after(answer) if calls == 50 else answer,
+        "out of order": lambda: held_back(answer),
         "carriage return": lambda: line + b"\r\n" + rest,
     }
     return actions.get(FAULT, lambda: answer)()
+
+
+def after(answer: bytes) -> bytes:
+    """Answer, and exit as a program does that has done its work."""
+    OUT.write(answer)
+    OUT.flush()
+    sys.exit(0)
+
+
+def swapped_first(rest: bytes, given: dict[str, np.ndarray]) -> bytes:
+    """Exchange the first two arrays of an answer with gradients, y and dx."""
+    size = given["x"].nbytes if "dy" in given else 0
+    return rest[size : 2 * size] + rest[:size] + rest[2 * size :]
+
+
+HELD: list[bytes] = []
+
+
+def held_back(answer: bytes) -> bytes:
+    """Hold answers back as long as requests come, and return them from the last to the first."""
+    HELD.append(answer)
+    if IN.peek() if select.select([IN], [], [], 0.02)[0] else b"":  # type: ignore[attr-defined]
+        return b""
+    answers = b"".join(reversed(HELD))
+    HELD.clear()
+    return answers
 
 
 def leave_a_process() -> None:
@@ -179,6 +220,7 @@ def leave_a_process() -> None:
 def hello() -> bytes:
     """Answer hello, or do what a fault does instead."""
     noise = {
+        "indented": b" ok kind=batch sample=3,2 params=3 dtypes=float64\n",
         "noise": b"Loading...\nNo GPU found, ok\n",
         "binary noise": bytes(range(128, 256)) + b"\n",
         "noise without end": b"x" * (1 << 21),
@@ -190,8 +232,15 @@ def hello() -> bytes:
         return b"error no license\n"
     if FAULT == "exits at once":
         sys.exit("cannot open model.bin")
-    if FAULT == "silent":
+    if FAULT in ("silent", "indented"):
         time.sleep(600)
+    if FAULT == "says and exits":
+        OUT.write(b"usage: norm FILE\n")
+        OUT.flush()
+        sys.exit(0)
+    if FAULT == "other facts":
+        now = time.time_ns()
+        return message(f"ok kind=batch sample=3,2 params=3 dtypes=float64 version={now}", {})
     state = {}
     if FAULT in ("other state", "state"):
         state = {"state.count": np.zeros(3)}

@@ -101,22 +101,28 @@ def test_a_sound_and_a_wrong_example_get_their_verdicts(
 MY_NORM = """
 #include <cmath>
 #include <cstddef>
+#include <vector>
 const size_t C = 3, S = 4;
+using Values = std::vector<double>;
+struct Gradients { Values dx, dgamma, dbeta; };
 template <class F> void each(size_t n, size_t c, F f) {
   for (size_t i = 0; i < n; i++) for (size_t s = 0; s < S; s++) f((i * C + c) * S + s); }
-inline void moments(size_t n, const double* x, size_t c, double& mean, double& r) {
+inline void moments(size_t n, const Values& x, size_t c, double& mean, double& r) {
   double var = 0; mean = 0;
   each(n, c, [&](size_t i) { mean += x[i] / (n * S); });
   each(n, c, [&](size_t i) { var += (x[i] - mean) * (x[i] - mean) / (n * S); });
   r = 1 / std::sqrt(var + 1e-5); }
-inline void my_norm(size_t n, const double* x, const double* gamma, const double* beta, double* y) {
+inline Values my_norm(const Values& x, const Values& gamma, const Values& beta) {
+  Values y(x.size()); size_t n = x.size() / (C * S);
   for (size_t c = 0; c < C; c++) { double mean, r; moments(n, x, c, mean, r);
-    each(n, c, [&](size_t i) { y[i] = gamma[c] * (x[i] - mean) * r + beta[c]; }); } }
-inline void my_norm_backward(size_t n, const double* x, const double* gamma, const double* dy,
-                             double* dx, double* dgamma, double* dbeta) {
+    each(n, c, [&](size_t i) { y[i] = gamma[c] * (x[i] - mean) * r + beta[c]; }); }
+  return y; }
+inline Gradients my_norm_backward(const Values& x, const Values& gamma, const Values& dy) {
+  Gradients g{Values(x.size()), Values(C), Values(C)}; size_t n = x.size() / (C * S);
   for (size_t c = 0; c < C; c++) { double mean, r; moments(n, x, c, mean, r);
-    each(n, c, [&](size_t i) { dbeta[c] += dy[i]; dgamma[c] += dy[i] * (x[i] - mean) * r; });
-    each(n, c, [&](size_t i) { dx[i] = gamma[c] * r * (dy[i] - dbeta[c] / (n * S)); }); } }
+    each(n, c, [&](size_t i) { g.dbeta[c] += dy[i]; g.dgamma[c] += dy[i] * (x[i] - mean) * r; });
+    each(n, c, [&](size_t i) { g.dx[i] = gamma[c] * r * (dy[i] - g.dbeta[c] / (n * S)); }); }
+  return g; }
 """
 """A layer as an author has it: its gradient takes the variance as a constant."""
 
@@ -134,7 +140,7 @@ def test_the_path_of_an_author_is_as_the_page_says(
     blocks = re.findall(r"```cpp\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     program = textwrap.dedent("    " + blocks[1].lstrip())
     assert len([line for line in program.splitlines() if line.strip()]) <= OWN_LINES
-    assert "my_norm_backward(size_t n" in blocks[0]
+    assert all(line in MY_NORM for line in blocks[0].replace(");", ")").splitlines())
     (tmp_path / "audit.cpp").write_text(program)
     (tmp_path / "my_norm.hpp").write_text(MY_NORM)
     (tmp_path / "backnorm.hpp").write_text(text_of("cpp"))
@@ -142,6 +148,31 @@ def test_the_path_of_an_author_is_as_the_page_says(
     monkeypatch.chdir(tmp_path)
     (record,) = audited(["./audit"], quick=True)
     assert [found.code for found in record.findings] == ["G02"]
+
+
+MISTAKES = {
+    'c.put("y", "x", c.get("gamma"));': "y has 3 values, and x has 24",
+    'c.put("y", "inputs", c.get("x"));': "inputs is not in this request",
+    'c.out("y", "x")[0] = c.get("running_mean")[0];': "running_mean is not in this request",
+}
+
+
+def test_a_mistake_with_the_helper_for_cpp_is_told_by_its_name(tmp_path: Path) -> None:
+    """A length or a name that is wrong is the error of one request."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    lines = " ".join(f"if (which == {n}) {{ {line} }}" for n, line in enumerate(MISTAKES))
+    (tmp_path / "norm.cpp").write_text(f"""#include "backnorm.hpp"
+    int main(int, char** words) {{ int which = std::stoi(words[1]);
+      backnorm::serve<double>("kind=batch sample=3,4 params=3",
+        [&](backnorm::Call<double>& c) {{ {lines} }}); }}""")
+    (tmp_path / "backnorm.hpp").write_text(text_of("cpp"))
+    subprocess.run([compiler, "norm.cpp", "-o", "norm"], cwd=tmp_path, check=True)
+    records = audited([f"{tmp_path / 'norm'} {n}" for n in range(len(MISTAKES))], quick=True)
+    assert [found.code for record in records for found in record.findings] == ["G20"] * 3
+    for record, want in zip(records, MISTAKES.values(), strict=True):
+        assert want in record.findings[0].got
 
 
 def test_a_function_of_a_library_is_audited(

@@ -94,6 +94,8 @@ def why_not_judged(m: Measurement) -> str:
     if vague(m) == "G16" and wavers(m):
         name, _ = largest_wavering(m.comparison.wavering)
         return f"{name} differs from call to call on the same input"
+    if vague(m) == "G16" and m.comparison.by_pass:
+        return "y of a call with a gradient is not y of the same call without"
     if vague(m) == "G16":
         return "y differs from call to call, so that the derivative cannot be measured"
     if m.comparison.staircase.found:

@@ -166,13 +166,17 @@ def told(name: str, called: Callable[[], FailedCall] = FailedCall) -> Iterator[N
     except Exception as error:
         said = named_error(type(error).__name__, words_of(error), place_of(error))
         refused = ABOUT_SHAPES.search(f"{type(error).__name__}: {said}") is not None
-        call = called()._replace(place=place_of(error), refused=refused)
+        answered = getattr(error, "answered", False)
+        call = called()._replace(place=place_of(error), refused=refused, answered=answered)
         raise SubjectError.raised(name, said, call) from error
 
 
-def named_error(name: str, words: str, place: str) -> Exception:
-    """Return an error of this name, these words and this place, as of one raised elsewhere."""
-    error: Exception = type(name, (Exception,), {"place": place})(words)
+def named_error(name: str, words: str, place: str, *, answered: bool = False) -> Exception:
+    """Return an error of this name, these words and this place, as of one raised elsewhere.
+
+    `answered` says that it was not raised: a program answered so.
+    """
+    error: Exception = type(name, (Exception,), {"place": place, "answered": answered})(words)
     return error
 
 

@@ -95,6 +95,7 @@ def _findings(subject: Subject, m: Measurement, path: Path) -> Iterator[Finding]
     errors = m.comparison.certain
     if vague(m):
         differ = f"a difference of {m.comparison.unrepeated:.1e} of the largest y"
+        differ += " between calls with and without a gradient" * m.comparison.by_pass
         if m.comparison.unrepeated <= REPEAT_LIMIT:
             differ = "{} differs by {:.1e} of its size".format(
                 *largest_wavering(m.comparison.wavering)

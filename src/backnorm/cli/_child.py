@@ -146,6 +146,15 @@ class Child:
             if ended or left <= LOOK_SECONDS:
                 return {"lost": "died" if ended else "hung"}
 
+    @property
+    def ahead(self) -> str:
+        """What it has sent beyond the messages that were taken; nothing where that is its end."""
+        with contextlib.suppress(queue.Empty):
+            message = self.answers.get_nowait()
+            self.answers.put(message)
+            return "" if message is None else message.get("what", "another answer")
+        return ""
+
     def lost(self, message: Mapping[str, Any]) -> Ending:
         """End a lost child: a child that closed its pipe exits by itself, others do not."""
         return self.end() if message["lost"] == "died" else self.kill()

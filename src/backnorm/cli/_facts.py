@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray, Shape
     from backnorm.audit.subjects.request import AuditRequest
 
-__all__ = ["Facts", "read_facts"]
+__all__ = ["Facts", "read_facts", "refuse_other_words"]
 
 FULL: Final = ("float32", "float64")
 HALF: Final = ("float16", "bfloat16")
@@ -30,6 +30,9 @@ KNOWN: Final = re.compile(
 SHAPE: Final = re.compile(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*")
 LARGEST: Final = 4096
 """Values of a sample: every one of them is moved by itself, several times."""
+
+LONGEST_NAME: Final = 200
+"""Characters of a name: it stands in every table."""
 
 LAST: Final = "N...C"
 """The order of axes of a program whose channels are the last axis."""
@@ -113,7 +116,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
         if name.startswith(STATE)
     }
     spec = {
-        "name": words.get("name") or target,
+        "name": _text(words.get("name") or "")[:LONGEST_NAME] or target,
         "kind": kind,
         "sample_shape": sample if rows else _with_channels_first(sample, axes),
         "parameter_shape": params,
@@ -135,6 +138,27 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
     half = tuple(dtype for dtype in HALF if dtype in dtypes)
     higher = "higher" in (words.get("can") or "").split(",")
     return Facts(spec, state, half, higher, tuple(unknown), last)
+
+
+def refuse_other_words(
+    target: str, words: Mapping[str, str | None], before: Mapping[str, str | None]
+) -> None:
+    """Raise ProgramError if a program says something else of itself than in the start before."""
+    changed = [word for word in {**before, **words} if before.get(word) != words.get(word)]
+    if changed:
+        got, want = (_fact(changed[0], said) for said in (words, before))
+        raise ProgramError.other_facts(target, got, want)
+
+
+def _fact(word: str, words: Mapping[str, str | None]) -> str:
+    if word not in words:
+        return f"no {word}"
+    return word if words[word] is None else f"{word}={words[word]}"
+
+
+def _text(word: str) -> str:
+    """Return a word as UTF-8; each byte of a line is a character here."""
+    return word.encode("latin-1").decode(errors="replace")
 
 
 def _shape(target: str, words: Mapping[str, str | None], name: str) -> Shape:

@@ -54,6 +54,8 @@ class FailedCall(NamedTuple):
         How many layers with parameters it is made of; 0 if that is not known.
     in_model
         Whether a model called it.
+    answered
+        Whether it is a program, which answered with an error.
     """
 
     stage: str = ""
@@ -63,6 +65,7 @@ class FailedCall(NamedTuple):
     refused: bool = False
     parts: int = 0
     in_model: bool = False
+    answered: bool = False
 
     def raised(self, name: str, got: str) -> str:
         """Return the sentence that says what a subject raised, in which pass, and where."""
@@ -99,6 +102,15 @@ NO_DEVICE: Final[tuple[tuple[str, ...], str]] = (
 )
 """Cause and remedy of a layer that asks for a GPU."""
 
+TOLD: Final = re.compile("panicked at|^Exception in thread |terminate called |^Fatal error")
+"""How the message begins that a runtime writes before a backtrace: Rust, Java, C++, OCaml, PHP."""
+
+REFUSED: Final[tuple[tuple[str, ...], str]] = (
+    ("it does not take this shape or this mode", "a mistake in it"),
+    "If it takes other shapes, correct its answer to hello; if it has one mode, pass --mode.",
+)
+"""Cause and remedy of a program that answers with an error."""
+
 UNKNOWN_CALL: Final = FailedCall()
 """A call that nothing is known of."""
 
@@ -117,8 +129,8 @@ def causes_of_call(call: FailedCall, got: str) -> tuple[tuple[str, ...], str]:
             "Look the parameter up by its name, keep the table as an attribute of the layer, which "
             "is copied with it, or audit the layer within its model with --model."
         )
-    if lacks_device(got):
-        return NO_DEVICE
+    if call.answered or lacks_device(got):
+        return REFUSED if call.answered else NO_DEVICE
     if call.stage == "forward":
         return _causes_in_forward(call, got)
     if call.stage == "backward":
@@ -169,6 +181,8 @@ def causes_of_shape(what: str, got: Sequence[int], want: Sequence[int]) -> tuple
     if math.prod(got) == math.prod(want):
         order = "its axes are in another order" if len(got) == len(want) else ""
         return (order or "it has axes of length 1 too many or too few (keepdims)",)
+    if what in ("y", "dx") and len(got) == len(want) and got[1:] == want[1:]:
+        return ("its number of samples is fixed, or that of another call", "it is sliced")
     if what in ("y", "dx"):
         few = "an axis is summed or indexed away"
         cause = few if len(got) < len(want) else "it is sliced, or broadcast against another array"
@@ -198,6 +212,9 @@ def causes_of_tuple(what: str, sort: str) -> tuple[tuple[str, ...], str]:
 
 
 def last_line(words: str) -> str:
-    """Return the last line of a traceback, which says what was raised; other words as they are."""
+    """Return the lines of an output that say what was raised; other words as they are."""
     lines = words.strip().splitlines()
-    return lines[-1] if "Traceback (most recent call last)" in words else words
+    if "Traceback (most recent call last)" in words:
+        return lines[-1]
+    told = [place for place, line in enumerate(lines) if TOLD.search(line)]
+    return " ".join(lines[told[-1] :][:2]) if told else words

@@ -63,6 +63,19 @@ class ProgramError(SubjectError):
         )
 
     @classmethod
+    def not_started(cls, name: str, why: str) -> ProgramError:
+        """Return the error of a program that the system refuses to run, for this reason."""
+        return cls(
+            name,
+            "a program that can be started",
+            why,
+            "It is run without a shell.",
+            "Name the interpreter before it, such as 'sh norm.sh', or build it for this machine.",
+            problem=f"{name} cannot be started: {why}.",
+            code="G27",
+        )
+
+    @classmethod
     def not_split(cls, command: str, error: ValueError) -> ProgramError:
         """Return the error of a command that cannot be split into words."""
         got = str(error) if command.strip() else "nothing"
@@ -117,6 +130,20 @@ class ProgramError(SubjectError):
         )
 
     @classmethod
+    def other_facts(cls, name: str, got: str, want: str) -> ProgramError:
+        """Return the error of a program that says something else of itself when started again."""
+        return cls(
+            name,
+            f"the answer to hello that it gave before, with {want}",
+            got,
+            "It ended in place of an answer, and was started again.",
+            "Answer hello with the same facts in every start, or keep it from ending.",
+            problem=f"{name} was started again, and answered hello with {got}, not {want}.",
+            code="G26",
+            causes=("its facts depend on the time or on a file", "it was built anew meanwhile"),
+        )
+
+    @classmethod
     def ended(cls, name: str, how: str, last_words: str, request: FailedRequest) -> ProgramError:
         """Return the error of a program that ended in place of an answer.
 
@@ -167,6 +194,8 @@ class ProgramError(SubjectError):
                 "it is slow or hangs",
                 "its answer is not flushed",
                 "its line announces more bytes than it writes",
+                "it writes values as text, not as bytes",
+                "its answer does not begin with ok",
             ),
         )
 
@@ -183,18 +212,68 @@ class ProgramError(SubjectError):
             code="G25",
             causes=(
                 "it or a library prints to stdout",
-                "it writes more bytes than its line announces",
+                "its line names an array in another form than y=float64[4,3]",
             ),
         )
 
     @classmethod
+    def surplus(cls, name: str, what: str, request: FailedRequest) -> ProgramError:
+        """Return the error of a program that wrote something after an answer, unasked."""
+        return cls(
+            name,
+            "one answer to each request, with as many bytes as its line announces",
+            what,
+            f"It was ended.{ended_too(request.others)}",
+            f"Write nothing after the bytes of the arrays. {PROTOCOL}",
+            problem=f"{name} wrote {what} after its answer to `{short(request.line)}`.",
+            code="G25",
+            causes=(
+                "it answers twice, or ends the bytes with a newline",
+                "it writes more bytes than its line announces",
+                "its stdout is in text mode, which changes bytes such as 10",
+            ),
+        )
+
+    @classmethod
+    def out_of_order(cls, name: str, place: int, of: int, count: int) -> ProgramError:
+        """Return the error of a program whose answer belongs to another of several requests."""
+        return cls(
+            name,
+            "the answers in the order of the requests",
+            f"the answer to request {of} of {count} in place {place}",
+            "Requests are sent before earlier ones are answered.",
+            "Answer each request before the next one is read.",
+            problem=f"{name} answered {count} requests in another order: in place {place} came the "
+            f"answer to request {of}.",
+            code="G25",
+            causes=("it answers several requests at once, in threads or tasks",),
+        )
+
+    @classmethod
+    def lacks(cls, name: str, what: str, arrays: Sequence[str]) -> ProgramError:
+        """Return the error of an answer without an array that it must have."""
+        listed = ", ".join(arrays) or "no arrays"
+        when = "" if what == "y" else " to a request with dy"
+        cause = "it reads no line after hello" if what == "y" else "it has no backward pass"
+        return cls(
+            name,
+            f"{what} in each answer{when}",
+            listed,
+            f"Without {what} the gradient cannot be judged.",
+            f"Name {what} in the line of the answer{when}, and write its bytes. {PROTOCOL}",
+            problem=f"{name} answered without {what}: its answer has {listed}.",
+            code="G22",
+            causes=(cause, "a typing mistake in the line of its answer"),
+        )
+
+    @classmethod
     def not_a_number(cls, name: str, what: str, dtype: str) -> ProgramError:
-        """Return the error of an array in an answer whose dtype is not a float's."""
+        """Return the error of an array in an answer whose dtype is not that of x, or float32."""
         return cls(
             name,
             f"{what} in the dtype of x",
             dtype,
-            "y and gradients are floats.",
+            "y and gradients are float32 or float64, unless x was sent in half precision.",
             f"Write {what} in the dtype of x.",
             problem=f"{name} returned {what} as {dtype}, not in the dtype of x.",
             code="G23",

@@ -29,6 +29,9 @@ CHUNK = 1 << 16
 TELLING = 4
 """Values that tell the order of their bytes: fewer may make sense in both by chance."""
 
+ARRAYS = re.compile(r"y|dx|dgamma|dbeta|state\..*")
+"""Names of arrays in an answer, and of nothing else."""
+
 PLACE = re.compile(r"(\w+)\[((?:\d+(?:,\d+)*)?)\]")
 
 DTYPES = {
@@ -47,12 +50,13 @@ class OutOfStep(ValueError):
     @classmethod
     def no_answer(cls, line):
         """Return the error of a line that is not an answer."""
-        return cls("%s, where an answer begins with ok or error," % quoted(line))
+        what = quoted(line) if line else "an empty line"
+        return cls("%s, where an answer begins with ok or error," % what)
 
     @classmethod
-    def noise(cls):
+    def noise(cls, line):
         """Return the error of a program that writes too much before its first answer."""
-        return cls("more than 1 MiB before its first answer,")
+        return cls("more than 1 MiB before its first answer, at the end %s," % quoted(line))
 
     @classmethod
     def long_line(cls, start, limit):
@@ -68,6 +72,11 @@ class OutOfStep(ValueError):
     def word(cls, word):
         """Return the error of a word that looks like an array and is none."""
         return cls("%s, which is not an array such as y=float64[4,3]," % quoted(word))
+
+    @classmethod
+    def twice(cls, name):
+        """Return the error of a line that has a name twice."""
+        return cls("%s twice in one answer" % name)
 
     @classmethod
     def size(cls, line):
@@ -160,13 +169,21 @@ class LineWire:
             return "%d of the %d bytes after its line %s" % (there, wanted, quoted(line))
         if self.held:
             return "%s, without the end of the line" % quoted(bytes(self.held).decode("latin-1"))
+        if self.noise and not self.greeted:
+            lines = "%d line%s" % (len(self.noise), "s" * (len(self.noise) > 1))
+            return "%s that cannot be an answer, at the end %s" % (lines, quoted(self.noise[-1]))
         return ""
+
+    @property
+    def beyond(self):
+        """What has come after the last answer that was read."""
+        return quoted(bytes(self.held[: 2 * SHOWN]).decode("latin-1")) if self.held else ""
 
     def _skip(self, line):
         self.noise.append(line)
         self.skipped += len(line) + 1
         if self.skipped > MOST_NOISE:
-            raise OutOfStep.noise()
+            raise OutOfStep.noise(line)
 
     def _line(self, pipe):
         limit = LONGEST_LINE if self.greeted else MOST_NOISE
@@ -193,8 +210,10 @@ class LineWire:
         for word in words:
             name, equals, value = word.partition("=")
             found = PLACE.fullmatch(value)
-            if found is None and "[" in value:
+            if found is None and ("[" in value or ARRAYS.fullmatch(name)):
                 raise OutOfStep.word(word)
+            if name in plain or name in (known for known, _, _ in places):
+                raise OutOfStep.twice(name)
             if found is None:
                 plain[name] = value if equals else None
             elif found.group(1) not in DTYPES:

@@ -94,6 +94,8 @@ class Comparison:
     wavering
         Largest differences of the gradients between calls on the same input, relative to the same
         sizes as the errors; y is None here.
+    by_pass
+        Whether y differs between forward passes with and without a backward pass alone.
     """
 
     errors: Errors
@@ -104,6 +106,7 @@ class Comparison:
     responding: float
     staircase: Staircase = SMOOTH
     wavering: Errors = field(default_factory=Errors)
+    by_pass: bool = False
 
     @property
     def certain(self) -> Errors:
@@ -149,6 +152,7 @@ def compare(subject: Subject, rng: np.random.Generator, dtype: str) -> Compariso
         max(comparison.responding for comparison in comparisons),
         find_steps(subject, dtype),
         _worst_of([comparison.wavering for comparison in comparisons]),
+        any(comparison.by_pass for comparison in comparisons),
     )
 
 
@@ -212,11 +216,19 @@ def compare_one(subject: Subject, inputs: Inputs, fineness: Resolution) -> Compa
     errors = Errors(**{name: _error_of(run, name, one) for name, one in found.items()})
     apart = {name: _apart(run, others, name, one) for name, one in found.items()}
     apart_y = max(_largest(again - one.y) for one in (run, *others))
+    by_pass = apart_y > 0 and all(np.array_equal(run.y, one.y) for one in others)
     unrepeated = apart_y / max(_largest(again), _TINY)
     skipped, kinked = 1.0 - float(np.mean(by_x.smooth)), float(np.mean(by_x.kinked))
     responding = float(np.mean(by_x.values != 0))
     return Comparison(
-        errors, fineness, skipped, kinked, unrepeated, responding, wavering=Errors(**apart)
+        errors,
+        fineness,
+        skipped,
+        kinked,
+        unrepeated,
+        responding,
+        wavering=Errors(**apart),
+        by_pass=by_pass,
     )
 
 

@@ -7,7 +7,7 @@ there where onnxruntime-training is. Plain: Python 3.6, NumPy, onnx and onnxrunt
 import os
 
 from ..no_subject import NoSubject
-from .chains import chains_in
+from .chains import chains_in, units_in
 from .graph import graphs_of, read_model
 from .operators import operators_in
 from .runner import NormRunner
@@ -23,9 +23,17 @@ ENOUGH = 4
 """Normalizations of a kind, from which one whose eps is another stands out."""
 
 
+UNITS = (
+    "Not audited in %s: %s, where x is divided by the root of the sum of its squares, which is no "
+    "kind that the audit knows."
+)
+"""What the first record of a file says of other nodes in it."""
+
+
 def specs_in(path, wanted=""):
     """Return a spec of each normalization in a file, or of the one whose name is wanted."""
-    norms = _norms_in(path)
+    graphs = _graphs_in(path)
+    norms = _norms_in(graphs)
     if not norms:
         raise NoSubject.no_norms()
     names = _names_of(norms)
@@ -33,15 +41,23 @@ def specs_in(path, wanted=""):
         raise NoSubject.no_norm(wanted, names[:LISTED] + ["..."] * (len(names) > LISTED))
     usual = _usual_eps(norms)
     pairs = [pair for pair in zip(names, norms) if wanted in ("", pair[0])]
-    return [_spec("%s:%s" % (path, name), norm, usual.get(norm.kind)) for name, norm in pairs]
+    found = [_spec("%s:%s" % (path, name), norm, usual.get(norm.kind)) for name, norm in pairs]
+    units = [name for graph in graphs for name in units_in(graph)]
+    if units and not wanted:
+        listed = ", ".join(units[:LISTED]) + ", ..." * (len(units) > LISTED)
+        found[0]["notes"].append(UNITS % (path, listed))
+    return found
 
 
-def _norms_in(path):
+def _graphs_in(path):
     folder = os.path.dirname(os.path.abspath(path))
     try:
-        graphs = list(graphs_of(read_model(path), folder))
+        return list(graphs_of(read_model(path), folder))
     except Exception as error:
         raise NoSubject.unreadable(error) from error
+
+
+def _norms_in(graphs):
     norms = []
     for graph in graphs:
         single = list(operators_in(graph))

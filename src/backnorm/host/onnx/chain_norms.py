@@ -3,6 +3,7 @@
 import numpy as np
 
 from .graph import attribute
+from .groups import grouped_chain
 from .norm import CHANNELS, OnnxNorm
 
 __all__ = ["norm_of"]
@@ -11,7 +12,7 @@ __all__ = ["norm_of"]
 def norm_of(graph, region, x, reduction, centred):
     """Return the norm of a region; None where its axes are those of no kind."""
     shape = graph.shape(x) or graph.shape(region.y)
-    axes = _axes_of(graph, reduction)
+    axes = _axes_of(graph, reduction, len(shape or ()))
     if not axes:
         return None
     if shape is None:
@@ -20,6 +21,12 @@ def norm_of(graph, region, x, reduction, centred):
         shape = [None] * max(3, -min(axes))
     rank = len(shape)
     axes = sorted(axis % rank for axis in axes)
+    count = [shape[axis] for axis in axes]
+    norm = grouped_chain(graph, region, x, axes, _counts(graph, region, count)) if centred else None
+    if norm is not None:
+        norm.name = region.nodes[-1].name or region.y
+        norm.told["eps"] = _eps_of(graph, region.nodes)
+        return norm
     affine = [graph.value(name).shape for name in (region.gamma, region.beta) if name]
     kind, text, channels = _kind_of(axes, rank, centred, affine)
     if kind is None:
@@ -29,13 +36,14 @@ def norm_of(graph, region, x, reduction, centred):
     norm.kind, norm.axes = kind, text
     norm.told["eps"] = _eps_of(graph, region.nodes)
     fixed = _rewritten(graph, norm)
-    count = [shape[axis] for axis in axes]
     keeps = fixed or _counts(graph, region, count)
     _sizes(norm, region, shape, axes, channels, keeps)
     return norm
 
 
-def _axes_of(graph, reduction):
+def _axes_of(graph, reduction, rank):
+    if reduction.op_type == "GlobalAveragePool":
+        return list(range(2, rank))
     axes = attribute(reduction, "axes")
     if axes is None and len(reduction.input) > 1 and graph.is_constant(reduction.input[1]):
         axes = graph.value(reduction.input[1]).ravel().tolist()

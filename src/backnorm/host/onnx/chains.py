@@ -9,9 +9,12 @@ import numpy as np
 
 from .chain_norms import norm_of
 
-__all__ = ["chains_in"]
+__all__ = ["chains_in", "units_in"]
 
-REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2")
+MEANS = ("ReduceMean", "GlobalAveragePool")
+"""Operators that take a mean; the second, which tf2onnx writes, does so over all axes behind 1."""
+
+REDUCTIONS = (*MEANS, "ReduceSum", "ReduceSumSquare", "ReduceL2")
 
 SHAPES = ("Shape", "Size", "Gather", "ReduceProd", "Slice", "Concat", "Range", "ConstantOfShape")
 """Operators that may count values, for a divisor of n or n - 1."""
@@ -35,6 +38,8 @@ def chains_in(graph, taken):
         if start is None:
             continue
         x, reduction, centred = start
+        if not centred and not _is_mean(graph, root, reduction):
+            continue
         inside = _following(graph, x)
         region = _region(graph, inside, x, root)
         if region is None or any(node is other for node in region.nodes for other in taken):
@@ -43,6 +48,44 @@ def chains_in(graph, taken):
         norm = norm_of(graph, region, x, reduction, centred)
         if norm is not None:
             yield norm
+
+
+def units_in(graph):
+    """Yield the name of each node that divides x by the root of the sum of its squares.
+
+    It is no kind of normalization that the audit knows: the root is of a sum and not of a mean.
+    """
+    for root in graph.nodes:
+        x = root.input[0] if root.op_type == "ReduceL2" else None
+        if x is None and _is_root(graph, root):
+            start = _start_of(graph, root)
+            if start is not None and not start[2] and not _is_mean(graph, root, start[1]):
+                x = start[0]
+        after = {root.output[0]}
+        for node in graph.nodes if x is not None else ():
+            inputs = [one for one in node.input if one]
+            if not after.intersection(inputs):
+                continue
+            if node.op_type in ("Mul", "Div") and x in [_before_cast(graph, n) for n in inputs]:
+                yield node.name or node.output[0]
+                break
+            after.update(node.output if node.op_type in ALLOWED.union(("Min",)) else ())
+
+
+def _is_mean(graph, root, reduction):
+    """Whether a root is of a mean: of one by its operator, or of a sum that is divided before."""
+    if reduction.op_type in MEANS:
+        return True
+    waiting, seen = [root.input[0]], set()
+    while waiting:
+        node = graph.maker(waiting.pop())
+        if node is None or node is reduction or node.output[0] in seen:
+            continue
+        if node.op_type in ("Mul", "Div"):
+            return True
+        seen.add(node.output[0])
+        waiting += [one for one in node.input if one]
+    return False
 
 
 def _is_root(graph, node):

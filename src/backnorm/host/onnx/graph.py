@@ -15,6 +15,16 @@ LARGEST = 1 << 31
 """Bytes that protocol buffers hold; what is larger has its weights in files beside."""
 
 
+COMPUTED = ("Cast", "Unsqueeze", "Squeeze", "Concat", "Add", "Sub", "Mul", "Div", "Identity")
+"""Operators by which files compute a shape from lengths."""
+
+SHAPED = ("Reshape", "Expand", "Tile")
+"""Operators whose second input is a shape."""
+
+INTEGERS = (6, 7)
+"""ONNX's numbers of int32 and int64."""
+
+
 def read_model(path):
     """Return the model in a file, with its functions put in place; weights beside stay there."""
     model = onnx.load(path, load_external_data=False)
@@ -63,6 +73,38 @@ class OnnxGraph:
         known = list(proto.input) + list(proto.value_info) + list(proto.output)
         self.types = {one.name: one.type.tensor_type for one in known}
         self.constants = {}
+        for node in self.nodes:
+            self._fold_length(node)
+        self.constants.clear()
+
+    def _fold_length(self, node):
+        """Make a constant of a length that is known, where it goes into other shapes alone.
+
+        A length that divides a sum stays: the number of values is that of the x that is given.
+        """
+        shape = self.makers.get(node.input[0]) if node.op_type == "Gather" else None
+        if shape is None or shape.op_type != "Shape" or not self.is_constant(node.input[1]):
+            return
+        own, places = self.lengths(shape.output[0]), self.value(node.input[1])
+        if own is None or any(not -len(own) <= place < len(own) for place in places.ravel()):
+            return
+        found = [own[int(place)] for place in places.ravel()]
+        if None not in found and self._goes_into_shapes(node.output[0]):
+            del self.makers[node.output[0]]
+            self.add(node.output[0], np.array(found, np.int64).reshape(places.shape))
+
+    def _goes_into_shapes(self, name):
+        waiting = [name]
+        while waiting:
+            known = waiting.pop()
+            for node in self.readers.get(known, []):
+                if node.op_type in COMPUTED and not (
+                    node.op_type == "Cast" and attribute(node, "to") not in INTEGERS
+                ):
+                    waiting += node.output
+                elif node.op_type not in SHAPED or node.input[0] == known:
+                    return False
+        return True
 
     def maker(self, name):
         """Return the node that makes a value; None if it is given."""
@@ -132,9 +174,38 @@ class OnnxGraph:
         if self.is_constant(name):
             return list(self.value(name).shape)
         known = self._type(name)
-        if known is None or not known.HasField("shape"):
+        told = None
+        if known is not None and known.HasField("shape"):
+            told = [one.dim_value if one.HasField("dim_value") else None for one in known.shape.dim]
+        node = self.maker(name)
+        if node is None or node.op_type != "Reshape" or (told is not None and None not in told[1:]):
+            return told
+        # Shape inference does not follow what a file computes from its own lengths.
+        target = self.lengths(node.input[1])
+        if target is None or (told is not None and len(told) != len(target)):
+            return told
+        found = [one if one is not None and one > 0 else None for one in target]
+        return found if told is None else [a if a is not None else b for a, b in zip(told, found)]
+
+    def lengths(self, name):
+        """Return the values of a vector that says a shape, None where unknown; None without any.
+
+        Exporters compute it from ``Shape`` of another value, of which some lengths are known.
+        """
+        node = self.maker(name)
+        if self.is_constant(name):
+            return [int(one) for one in self.value(name).ravel()]
+        if node is None:
             return None
-        return [one.dim_value if one.HasField("dim_value") else None for one in known.shape.dim]
+        if node.op_type == "Shape":
+            own = self.shape(node.input[0])
+            return own and own[attribute(node, "start", 0) : attribute(node, "end", len(own))]
+        parts = [self.lengths(one) for one in node.input[: None if node.op_type == "Concat" else 1]]
+        joined = None if None in parts else [one for part in parts for one in part]
+        if node.op_type == "Gather" and self.is_constant(node.input[1]) and joined is not None:
+            return [joined[int(place)] for place in self.value(node.input[1]).ravel()]
+        kept = ("Concat", "Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape")
+        return joined if node.op_type in kept else None
 
     def dtype(self, name):
         """Return ONNX's number of the dtype of a value; that of float32 where it is unknown."""
