@@ -682,6 +682,29 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        DtypeError.not_a_jax_model({}),
+        (
+            "model must be an nnx.Module, or a tree with modules of Equinox, got dict. Its layers "
+            "are objects of these frameworks. Pass the model."
+        ),
+    ),
+    (
+        DtypeError.not_a_jax_model(dict),
+        (
+            "model must be an nnx.Module, or a tree with modules of Equinox, got the class dict. "
+            "Its layers are objects of these frameworks. Pass an instance, dict(...)."
+        ),
+    ),
+    (
+        NotSupportedError.layers_in_methods("ResNet", "flax.linen"),
+        (
+            "ResNet cannot be converted: it is a module of flax.linen. Modules of flax.linen build "
+            "their layers in their methods. Call it within flax.linen.intercept_methods("
+            "backnorm.jax.layers.linen.interceptor), or build it from "
+            "backnorm.jax.layers.linen.BatchNorm."
+        ),
+    ),
+    (
         DtypeError.script(3),
         (
             "model must consist of Python modules, got the TorchScript module int. Its layers are "
