@@ -81,7 +81,7 @@ def _on_jax(name: str, files: tuple[str, ...], package: str) -> Upstream:
         ".venv-frameworks",
         ("test", "frameworks"),
         ("HEADERS=jaxlib",),
-        ("-k", "batch_norm or batchnorm", f"--layers-of={name}"),
+        ("-k", "batch_norm or batchnorm or init_state", f"--layers-of={name}"),
     )
 
 

@@ -97,7 +97,7 @@ def test_a_tree_of_equinox_keeps_its_arrays_and_its_state(mode: str) -> None:
 
     def run(model: Any) -> Any:
         call = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
-        y, after = eqx.filter_jit(call)(X, state)
+        y, after = call(X, state)
         return y, jax.tree.leaves(after)
 
     assert type(model.layers[0]) is eqx.nn.BatchNorm

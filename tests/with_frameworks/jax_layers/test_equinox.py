@@ -122,9 +122,9 @@ def test_it_is_scanned_and_mapped_further(mode: str) -> None:
         layer, state = made(cls, mode=mode)
         scanned = jax.lax.scan(lambda state, x: over(layer, x, state)[::-1], state, xs)
         both = eqx.tree_at(lambda one: one.axis_name, layer, ["batch", "more"])
-        mapped = jax.vmap(over, (None, 0, None))(layer, xs, eqx.nn.State(layer))
+        mapped = jax.vmap(over, (None, 0, None))(layer, xs, state)
         call = jax.vmap(over, (None, 0, None), (0, None), axis_name="more")
-        return jax.tree.leaves((scanned, mapped, call(both, xs, eqx.nn.State(both))))
+        return jax.tree.leaves((scanned, mapped, call(both, xs, state)))
 
     assert_alike(run(BatchNorm), run(eqx.nn.BatchNorm), limit_of("float32"))
 

@@ -133,11 +133,11 @@ def test_a_batch_in_parts_is_whole() -> None:
     whole = nnx.BatchNorm(2, rngs=nnx.Rngs(0))
     graph, state = nnx.split(spread)
 
-    def run(x: Any, mask: Any) -> Any:
+    def run(state: Any, x: Any, mask: Any) -> Any:
         layer = nnx.merge(graph, state)
         return layer(x, mask=mask), nnx.state(layer, nnx.BatchStat)
 
-    y, after = jax.vmap(run, axis_name="shards")(x, mask)
+    y, after = jax.vmap(run, (None, 0, 0), axis_name="shards")(state, x, mask)
     assert_alike(y, whole(x, mask=mask), limit_of("float32"))
     kept = jax.tree.leaves(jax.tree.map(lambda a: a[2], after))
     assert_alike(kept, jax.tree.leaves(nnx.state(whole, nnx.BatchStat)), limit_of("float32"))
