@@ -689,13 +689,6 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
-        DtypeError.not_a_jax_model(dict),
-        (
-            "model must be an nnx.Module, or a tree with modules of Equinox, got the class dict. "
-            "Its layers are objects of these frameworks. Pass an instance, dict(...)."
-        ),
-    ),
-    (
         NotSupportedError.layers_in_methods("ResNet", "flax.linen"),
         (
             "ResNet cannot be converted: it is a module of flax.linen. Modules of flax.linen build "
@@ -1869,6 +1862,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
 """One of each constructor in errors.py, and its text."""
 
 MORE: list[tuple[BacknormError, str]] = [
+    (
+        DtypeError.not_a_jax_model(dict),
+        (
+            "model must be an nnx.Module, or a tree with modules of Equinox, got the class dict. "
+            "Its layers are objects of these frameworks. Pass an instance, dict(...)."
+        ),
+    ),
     (
         ProgramError.late("norm", 5.0, FailedRequest("call train", answered=90)),
         (

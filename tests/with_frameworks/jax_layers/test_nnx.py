@@ -68,6 +68,7 @@ def results(cls: Any, x: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.sampled(2)
 @pytest.mark.usefixtures("x64")
+@pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types")  # Flax, in float64
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_is_as_in_flax(dtype: str, options: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionRow", "JaxReport", "conversion_report", "convert", "revert"]
 
-Model = TypeVar("Model")
+JaxModel = TypeVar("JaxModel")
 
 KNOWN: Final = ("flax.nnx", "equinox")
 """Frameworks whose models can be converted: the last part names the file here."""
@@ -32,7 +32,7 @@ IN_METHODS: Final = {
 """Frameworks whose modules build layers in their methods, and the classes of these modules."""
 
 
-def convert(model: Model) -> Model:
+def convert(model: JaxModel) -> JaxModel:
     """Convert the batch normalizations of a model to layers of `backnorm.jax.layers`.
 
     Parameters, states, names and fields stay as they are, so that checkpoints and optimizers stay
@@ -73,11 +73,11 @@ def convert(model: Model) -> Model:
     framework = _framework_of(model)
     if not framework.found(model):
         warnings.warn(NothingConvertedWarning.of(type(model).__name__), stacklevel=2)
-    converted: Model = framework.with_classes(model, framework.STOCK, framework.OURS)
+    converted: JaxModel = framework.with_classes(model, framework.STOCK, framework.OURS)
     return converted
 
 
-def revert(model: Model) -> Model:
+def revert(model: JaxModel) -> JaxModel:
     """Give all layers of `backnorm.jax.layers` in a model the classes of their originals.
 
     Parameters
@@ -107,7 +107,7 @@ def revert(model: Model) -> Model:
     0
     """
     framework = _framework_of(model)
-    reverted: Model = framework.with_classes(model, framework.OURS, framework.STOCK)
+    reverted: JaxModel = framework.with_classes(model, framework.OURS, framework.STOCK)
     return reverted
 
 

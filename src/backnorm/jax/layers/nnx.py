@@ -85,7 +85,8 @@ class BatchNorm(nnx.BatchNorm):  # type: ignore[misc] # Flax is not there where 
         # The original does so too: references to arrays take no values that are differentiated.
         cut = any(getattr(variable, "_can_update", False) for variable in running)
         for variable, new in zip(running, (mean, var), strict=True):
-            moved = moved_towards(variable[...], new, self.momentum, n)
+            old = variable[...]
+            moved = moved_towards(old, new, self.momentum, n).astype(old.dtype)
             variable[...] = jax.lax.stop_gradient(moved) if cut else moved
 
 
