@@ -87,7 +87,8 @@ class BatchNorm(equinox.nn.BatchNorm):  # type: ignore[misc] # Equinox is not th
             jnp.where(first, new.astype(moved.dtype), moved)
             for new, moved in zip(seen, self._moved(running, batch), strict=True)
         )
-        state = state.set(self.ema_first_time_index, jnp.array(False))
+        # Not a new array, which within shard_map would not be of the mesh: Equinox refuses it.
+        state = state.set(self.ema_first_time_index, first & False)
         state = state.set(self.ema_state_index, running)
         return self._by_statistics(x, *running), state
 
