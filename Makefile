@@ -117,12 +117,10 @@ test-architectures:
 	    TEST_EXTRAS='test torch files architectures' \
 	    ARGS='$(or $(ARGS),tests/with_torch/architectures tests/with_torch/conversion/test_tools.py)'
 
-# The tests of models in a checkout of timm's repository, with stock and with converted models.
+# The own tests of timm, Flax, Equinox or Haiku, from a checkout of the repository: with stock and with the engine.
 test-upstream:
-	@[ -f '$(SOURCE)/tests/test_models.py' ] || { \
-	    echo "SOURCE must be a checkout of timm's repository: make test-upstream SOURCE=path" >&2; exit 1; }
-	$(MAKE) $(addprefix .venv-architectures/.with-,test torch architectures) VENV=.venv-architectures
-	OMP_WAIT_POLICY=passive .venv-architectures/bin/python tools/upstream.py '$(SOURCE)'
+	@needs=$$($(PYTHON) tools/upstream.py needs '$(SOURCE)') || exit 1; \
+	    $(MAKE) $$needs && OMP_WAIT_POLICY=passive "$${needs%%/*}/bin/python" tools/upstream.py '$(SOURCE)'
 
 # The pages of docs/ that are made of the package's own tables; a test says whether they are current.
 pages: $(VENV)/.installed

@@ -737,6 +737,22 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        DtypeError.not_a_jax_model({}),
+        (
+            "model must be an nnx.Module, or a tree with modules of Equinox, got dict. Its layers "
+            "are objects of these frameworks. Pass the model."
+        ),
+    ),
+    (
+        NotSupportedError.layers_in_methods("ResNet", "flax.linen"),
+        (
+            "ResNet cannot be converted: it is a module of flax.linen. Modules of flax.linen build "
+            "their layers in their methods. Call it within flax.linen.intercept_methods("
+            "backnorm.jax.layers.linen.interceptor), or build it from "
+            "backnorm.jax.layers.linen.BatchNorm."
+        ),
+    ),
+    (
         DtypeError.script(3),
         (
             "model must consist of Python modules, got the TorchScript module int. Its layers are "
@@ -1967,6 +1983,13 @@ MORE: list[tuple[BacknormError, str]] = [
         (
             "norm raised in its forward pass: ValueError: no. If it takes other shapes, correct "
             "its answer to hello; if it has one mode, pass --mode."
+        ),
+    ),
+    (
+        DtypeError.not_a_jax_model(dict),
+        (
+            "model must be an nnx.Module, or a tree with modules of Equinox, got the class dict. "
+            "Its layers are objects of these frameworks. Pass an instance, dict(...)."
         ),
     ),
     (

@@ -34,6 +34,14 @@ CALLS = PACKAGE / "host" / "calls"
 """How each framework is called."""
 
 
+BUILT_ON_JAX = {
+    "flax": ("layers/linen.py", "layers/nnx.py", "conversion/nnx.py"),
+    "haiku": ("layers/haiku.py",),
+    "equinox": ("layers/equinox.py", "conversion/equinox.py"),
+}
+"""Where backnorm.jax imports them."""
+
+
 def name_of(path: Path) -> str:
     """Name of the module in a file, as it is imported."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -94,8 +102,19 @@ def outside_functions(tree: ast.Module) -> list[ast.AST]:
 
 
 def named_at_top(tree: ast.Module) -> list[str]:
-    """Names of the classes in a module, and of the aliases of types at its top."""
-    named = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    """Names of the classes in a module, and of the aliases of types at its top.
+
+    A class that stands in for a framework's has its name, by which Flax and Haiku name parameters:
+    ``class BatchNorm(linen.BatchNorm)``.
+    """
+    named = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and not any(
+            isinstance(base, ast.Attribute) and base.attr == node.name for base in node.bases
+        )
+    ]
     for node in outside_functions(tree):
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
@@ -156,8 +175,12 @@ def in_tree() -> list[Path]:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_framework_appears_in_its_adapter_only(framework: str) -> None:
-    """Its calls, backnorm/torch for torch, the benchmark's peers and the readers' children do."""
+    """Its calls, backnorm/torch for torch, the benchmark's peers and the readers' children do.
+
+    So do the layers and the conversion of a framework that is built on JAX.
+    """
     homes = {PACKAGE / framework, PACKAGE / "bench" / "peers.py", *calls_that_may_import(framework)}
+    homes |= {PACKAGE / "jax" / part for part in BUILT_ON_JAX.get(framework, ())}
     homes |= set((PACKAGE / "convert" / "files").rglob("_*_child.py"))  # run, and never imported
     strangers = [p for p in SOURCES if not homes & {p, *p.parents} and imports(p, framework)]
     assert strangers == []

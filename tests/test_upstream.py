@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import upstream
+from _upstreams import UPSTREAMS, upstream_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODELS = ("one", "two")
 
@@ -76,6 +80,30 @@ def test_the_table_counts_by_function() -> None:
 
 
 def test_a_call_without_a_checkout_says_what_is_missing() -> None:
-    """The text names the argument."""
-    with pytest.raises(SystemExit, match=r"SOURCE is a checkout of timm's repository"):
-        upstream.main([])
+    """The text names the argument; so it does for a folder that is another one."""
+    for arguments in ([], ["needs"], ["."], ["other", "."]):
+        with pytest.raises(SystemExit, match=r"SOURCE is a checkout of the repository of timm"):
+            upstream.main(arguments)
+
+
+def test_a_checkout_is_recognized_by_its_tests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And make is told the environment that they need."""
+    for one in UPSTREAMS:
+        for file in one.files:
+            path = tmp_path / one.name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        assert upstream_of(tmp_path / one.name) is one
+    upstream.main(["needs", str(tmp_path / "haiku")])
+    stamps = ".venv-frameworks/.with-test .venv-frameworks/.with-frameworks"
+    assert capsys.readouterr().out == f"{stamps} VENV=.venv-frameworks HEADERS=jaxlib\n"
+
+
+def test_complex_numbers_may_be_refused_of_jax() -> None:
+    """And nothing else."""
+    stock = {"test_complex": outcome("passed"), "test_real": outcome("passed")}
+    refused = {name: outcome("refused", layers=1) for name in stock}
+    found = upstream.faults(stock, refused | {"test_more": outcome("passed")}, (), "complex")
+    assert found == ["test_real: refused if converted\nthe traceback"]

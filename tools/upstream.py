@@ -1,11 +1,14 @@
-"""Run timm's own tests of models: converted models must pass what stock models pass.
+"""Run another project's own tests: the engine's models or layers must pass what stock passes.
 
-    python tools/upstream.py SOURCE        SOURCE is a checkout of timm's repository
+    python tools/upstream.py SOURCE        SOURCE is a checkout of the repository of timm, Flax,
+                                           Equinox or Haiku
+    python tools/upstream.py needs SOURCE  what to say to make, to have the environment for it
 
-The tests are run as they are, once with stock and once with converted models of the timm that is
-installed (tests/with_torch/architectures/timm_plugin.py). Tests of TorchScript may be refused
-instead, with the message that names `revert`. Weights are not downloaded: tests that need them fail
-with stock models as well, and the table counts them.
+The tests are run as they are, with the package that is installed: once with stock, and once with
+converted models (timm) or with the layers of `backnorm.jax.layers`. `tools/_upstreams.py` says
+which tests. Some may be refused instead: those of TorchScript and of complex numbers, with the
+message of the refusal. Weights are not downloaded: tests that need them fail with stock models as
+well, and the table counts them.
 """
 
 from __future__ import annotations
@@ -18,22 +21,14 @@ import tempfile
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from _upstreams import upstream_of
+
+if TYPE_CHECKING:
+    from _upstreams import Upstream
 
 ROOT = Path(__file__).parents[1]
-
-MODELS = (
-    "densenet121",
-    "efficientnet_b0",
-    "mobilenetv3_small_100",
-    "regnetx_002",
-    "resnet18",
-    "vgg11_bn",
-)
-"""Normalizations of PyTorch in blocks and in a Sequential, and timm's with and without activation.
-
-`regnetx_002` is the model of timm's test of features that TorchScript compiles.
-"""
 
 RAN = (0, 1)
 """Exit codes of pytest after it ran all tests; 1 if some failed."""
@@ -41,38 +36,47 @@ RAN = (0, 1)
 HEAD = """| test | stock passes | converted passes | refused | stock does not pass |
 |---|---|---|---|---|"""
 
+SHARED = {"HF_HUB_OFFLINE": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+"""Variables of the tests: Haiku's look for eight devices, if it starts them itself."""
 
-def outcomes(source: Path, models: tuple[str, ...], *, converted: bool) -> dict[str, Any]:
-    """Run the tests of the models in another process, and return the outcome of each."""
+
+def outcomes(source: Path, upstream: Upstream, *, converted: bool) -> dict[str, Any]:
+    """Run the tests of a checkout in another process, and return the outcome of each."""
     environment = {name: v for name, v in os.environ.items() if name != "GITHUB_ACTIONS"}
-    environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "tests")}
+    environment |= SHARED | {"PYTHONPATH": str(ROOT / "tests")}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outcomes.json"
+        file, none = Path(folder) / "outcomes.json", Path(folder) / "pytest.ini"
+        none.write_text("[pytest]\n", encoding="utf-8")
+        settings = source / upstream.settings if upstream.settings else none
         command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:randomly"]
-        command += ["-p", "no:cacheprovider", "-p", "with_torch.architectures.timm_plugin"]
-        # Under importlib the checkout does not come before the installed timm.
-        command += ["--import-mode=importlib", f"--rootdir={source}"]
-        command += [f"--config-file={source / 'pyproject.toml'}", f"--models={','.join(models)}"]
-        command += [f"--outcomes={file}", *["--converted"] * converted]
-        done = subprocess.run(
-            [*command, str(source / "tests" / "test_models.py")], check=False, env=environment
-        )
+        command += ["-p", "no:cacheprovider", "-p", upstream.plugin]
+        # Under importlib the checkout does not come before the installed package.
+        command += ["--import-mode=importlib", f"--rootdir={source}", f"--config-file={settings}"]
+        command += [f"--outcomes={file}", *["--converted"] * converted, *upstream.options]
+        tests = [str(source / name) for name in upstream.files if "test" in Path(name).name]
+        done = subprocess.run([*command, *tests], check=False, env=environment)
         if done.returncode not in RAN:
             raise SystemExit(done.returncode)
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
-def faults(stock: dict[str, Any], converted: dict[str, Any], models: tuple[str, ...]) -> list[str]:
+def faults(
+    stock: dict[str, Any],
+    converted: dict[str, Any],
+    models: tuple[str, ...],
+    refusable: str = "torchscript",
+) -> list[str]:
     """Return what is wrong, a text for each fault.
 
-    A test of TorchScript may be refused; every other test that stock passes must pass converted,
-    and have converted layers. Each model must pass some test, or the comparison says nothing of it.
+    A test with the word `refusable` in its name may be refused; every other test that stock passes
+    must pass converted, and have layers of the engine. Each model must pass some test, or the
+    comparison says nothing of it.
     """
     found = []
     for test in filter(lambda name: passes(stock[name]), stock):
         outcome = converted[test]
-        if not passes(outcome) and not is_refused(test, outcome):
+        if not passes(outcome) and not is_refused(test, outcome, refusable):
             found.append(f"{test}: {outcome['outcome']} if converted\n{outcome['text']}")
         elif not outcome["layers"]:
             found.append(f"{test}: no layer was converted")
@@ -85,17 +89,23 @@ def passes(outcome: dict[str, Any]) -> bool:
     return bool(outcome["outcome"] == "passed")
 
 
-def is_refused(test: str, outcome: dict[str, Any]) -> bool:
-    """Tell whether a test of TorchScript ended in the refusal that names the way out."""
-    return "torchscript" in test and outcome["outcome"] == "refused"
+def is_refused(test: str, outcome: dict[str, Any], refusable: str) -> bool:
+    """Tell whether a test that may be refused was."""
+    return refusable in test and outcome["outcome"] == "refused"
 
 
-def table(stock: dict[str, Any], converted: dict[str, Any]) -> str:
+def table(stock: dict[str, Any], converted: dict[str, Any], refusable: str = "torchscript") -> str:
     """Return a row for each function of the test file, in its order, and the sums."""
     rows: dict[str, list[int]] = {}
     for test, outcome in stock.items():
-        after, row = converted[test], rows.setdefault(test.partition("[")[0], [0] * 4)
-        counted = [passes(outcome), passes(after), is_refused(test, after), not passes(outcome)]
+        function = test.partition("[")[0].rstrip("0123456789")  # absl numbers cases at the end
+        after, row = converted[test], rows.setdefault(function, [0] * 4)
+        counted = [
+            passes(outcome),
+            passes(after),
+            is_refused(test, after, refusable),
+            not passes(outcome),
+        ]
         row[:] = [n + more for n, more in zip(row, counted, strict=True)]
     rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
     return "\n".join(
@@ -111,12 +121,18 @@ def reasons(stock: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> None:
     """Run the tests twice, print the table, and end with exit code 1 if something is wrong."""
-    if len(arguments) != 1:
+    *word, path = arguments or [""]
+    source = Path(path).resolve()
+    upstream = upstream_of(source) if path and word in ([], ["needs"]) else None
+    if upstream is None:
         raise SystemExit(__doc__)
-    source = Path(arguments[0]).resolve()
-    stock, converted = (outcomes(source, MODELS, converted=c) for c in (False, True))
-    wrong = faults(stock, converted, MODELS)
-    print(f"timm {version('timm')}, torch {version('torch')}\n\n{table(stock, converted)}\n")
+    if word:
+        print(upstream.needs())
+        return
+    stock, converted = (outcomes(source, upstream, converted=c) for c in (False, True))
+    wrong = faults(stock, converted, upstream.subjects, upstream.refusable)
+    versions = ", ".join(f"{name} {version(name)}" for name in upstream.versions)
+    print(f"{versions}\n\n{table(stock, converted, upstream.refusable)}\n")
     print(reasons(stock))
     if wrong:
         raise SystemExit("\n\n".join(wrong))

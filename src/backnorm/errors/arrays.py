@@ -234,6 +234,20 @@ class DtypeError(BacknormError, TypeError):
         )
 
     @classmethod
+    def not_a_jax_model(cls, got: object) -> DtypeError:
+        """Return the error of a model of JAX that is neither of flax.nnx nor of Equinox."""
+        found, advice = type(got).__name__, "Pass the model."
+        if isinstance(got, type):
+            found, advice = f"the class {got.__name__}", f"Pass an instance, {got.__name__}(...)."
+        return cls(
+            "model",
+            "be an nnx.Module, or a tree with modules of Equinox",
+            found,
+            "Its layers are objects of these frameworks.",
+            advice,
+        )
+
+    @classmethod
     def script(cls, got: object) -> DtypeError:
         """Return the error of a model that TorchScript has compiled."""
         return cls(

@@ -243,6 +243,20 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def layers_in_methods(cls, name: str, framework: str) -> NotSupportedError:
+        """Return the error of converting a module of JAX that builds its layers when it runs."""
+        ours = f"backnorm.jax.layers.{framework.rpartition('.')[2]}"
+        return cls(
+            name,
+            "a model of flax.nnx or Equinox, whose layers are objects in it",
+            f"a module of {framework}",
+            f"Modules of {framework} build their layers in their methods.",
+            f"Call it within {framework}.intercept_methods({ours}.interceptor), or build it from "
+            f"{ours}.BatchNorm.",
+            problem=f"{name} cannot be converted: it is a module of {framework}.",
+        )
+
+    @classmethod
     def parametrized(cls, name: str) -> NotSupportedError:
         """Return the error of a normalization whose parameters are computed from others."""
         return cls(

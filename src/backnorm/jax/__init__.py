@@ -6,7 +6,22 @@ from backnorm.jax._require import require_jax
 
 require_jax()
 
-from backnorm.jax.engine.functional import batch_norm  # noqa: E402 - only when JAX is there
+from backnorm.jax.conversion import (  # noqa: E402 - only when JAX is there
+    ConversionRow,
+    JaxReport,
+    conversion_report,
+    convert,
+    revert,
+)
+from backnorm.jax.engine.functional import batch_norm  # noqa: E402
 from backnorm.jax.engine.result import NormalizedBatch  # noqa: E402
 
-__all__ = ["NormalizedBatch", "batch_norm"]
+__all__ = [
+    "ConversionRow",
+    "JaxReport",
+    "NormalizedBatch",
+    "batch_norm",
+    "conversion_report",
+    "convert",
+    "revert",
+]

@@ -7,8 +7,6 @@ models. The tests know nothing of it: they call `timm.create_model`, which the p
 from __future__ import annotations
 
 import functools
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +14,12 @@ import torch
 
 from backnorm.errors import NotSupportedError
 from backnorm.torch import conversion_report, convert
+from upstream_outcomes import Outcomes, add_options
 from with_torch.architectures import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from pathlib import Path
 
 WAY_OUT = "backnorm.torch.revert(model)"
 """What the message of a refusal by design names."""
@@ -27,10 +27,8 @@ WAY_OUT = "backnorm.torch.revert(model)"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that `tools/upstream.py` passes."""
-    group = parser.getgroup("backnorm")
+    group = add_options(parser)
     group.addoption("--models", required=True, help="architectures to run, comma-separated")
-    group.addoption("--outcomes", required=True, type=Path, help="file for the outcomes, in JSON")
-    group.addoption("--converted", action="store_true", help="convert each model that is created")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,22 +45,28 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(patch.undo)
 
 
-class Run:
-    """One run of the tests: which of them, and what came of each.
+class Run(Outcomes):
+    """One run of the tests of timm: which of them, and what came of each.
 
     Parameters
     ----------
     models
         Names of architectures; a test that is not about one of them is left out.
     file
-        Where the outcomes are written: by test, its outcome, how many layers were converted in it,
-        and why it did not pass.
+        Where the outcomes are written.
     """
 
     def __init__(self, models: list[str], file: Path) -> None:
-        self.models, self.file = models, file
-        self.outcomes: dict[str, dict[str, Any]] = {}
-        self.layers = 0
+        super().__init__(file)
+        self.models = models
+
+    def subject(self, item: pytest.Function) -> str:
+        """Return the architecture."""
+        return architecture(item)
+
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """Tell whether an error names the way out."""
+        return isinstance(error, NotSupportedError) and WAY_OUT in str(error)
 
     def converting(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Return timm's function followed by the conversion of all normalizations."""
@@ -88,30 +92,7 @@ class Run:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
         """Start each test from the same random state: weights and inputs are stock's."""
-        self.layers = 0
         torch.manual_seed(0)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Function, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Keep what came of the test."""
-        report = yield
-        if call.when == "call" or not report.passed:
-            error = call.excinfo.value if call.excinfo else None
-            refused = isinstance(error, NotSupportedError) and WAY_OUT in str(error)
-            self.outcomes[item.name] = {
-                "model": architecture(item),
-                "outcome": "refused" if refused else report.outcome,
-                "layers": self.layers,
-                "why": "" if error is None else f"{type(error).__name__}: {error}",
-                "text": report.longreprtext,
-            }
-        return report
-
-    def pytest_sessionfinish(self) -> None:
-        """Write the outcomes."""
-        self.file.write_text(json.dumps(self.outcomes), encoding="utf-8")
 
 
 def architecture(item: pytest.Function) -> str:

@@ -5,7 +5,7 @@
 
 import importlib
 
-__all__ = ["FRAMEWORKS", "calls_of", "listed"]
+__all__ = ["FRAMEWORKS", "calls_of", "listed", "own"]
 
 FRAMEWORKS = (
     "torch",
@@ -41,3 +41,14 @@ def listed(title, owner, rows):
     """
     known = ((name, kind, getattr(owner, name, None), given) for name, kind, given in rows)
     return [(title + "." + n, kind, cls, given) for n, kind, cls, given in known if cls is not None]
+
+
+def own(module):
+    """Return a module of backnorm, or None where an interpreter lacks it: nothing here needs it.
+
+    Layers that come with the audit are listed with those of their framework.
+    """
+    try:
+        return importlib.import_module("backnorm.%s" % module)
+    except ImportError:
+        return None

@@ -2,6 +2,7 @@
 
 from .. import defaults
 from ..names import mode_arguments
+from . import own
 
 __all__ = ["LAYERS", "NAMES", "base", "layer", "layer_classes", "layers"]
 
@@ -27,18 +28,22 @@ LAYERS = (
 )
 """Names, kinds and arguments. SpectralNorm and WeightNorm normalize weights."""
 
+OWN = "jax.layers.equinox"
+"""Where backnorm has such layers, if an interpreter has it."""
+
 
 def layers():
     """Return all normalization layers."""
     from equinox import nn
 
     found = []
-    for name, kind, arguments in LAYERS:
-        cls = getattr(nn, name, None)
-        mode = arguments.get("mode")
-        title = "equinox.nn.%s%s" % (name, ", mode=%s" % mode if mode else "")
-        if cls is not None:
-            found.append((title, kind, cls, arguments))
+    for home, owner in (("equinox.nn", nn), ("backnorm.jax.layers.equinox", own(OWN))):
+        for name, kind, arguments in LAYERS:
+            cls = getattr(owner, name, None)
+            mode = arguments.get("mode")
+            title = "%s.%s%s" % (home, name, ", mode=%s" % mode if mode else "")
+            if cls is not None:
+                found.append((title, kind, cls, arguments))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from .. import defaults
 from ..names import mode_arguments, role_of
+from . import listed, own
 
 __all__ = ["LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
@@ -46,6 +47,8 @@ def layers():
             cls = getattr(owner, name, None)
             if cls is not None:
                 found.append(("flax.%s.%s" % (part, name), kind, cls, arguments))
+    for part, row in (("linen", LAYERS[0][:3]), ("nnx", LAYERS[0][:2] + LAYERS[0][3:])):
+        found += listed("backnorm.jax.layers." + part, own("jax.layers." + part), (row,))
     return found
 
 

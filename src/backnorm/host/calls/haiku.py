@@ -4,7 +4,7 @@ import functools
 
 from .. import defaults
 from ..names import mode_arguments, role_of
-from . import listed
+from . import listed, own
 
 __all__ = ["BOTH", "LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
@@ -37,7 +37,8 @@ def layers():
     """Return all normalization layers."""
     import haiku
 
-    return listed("haiku", haiku, LAYERS)
+    ours = listed("backnorm.jax.layers.haiku", own("jax.layers.haiku"), LAYERS[:1])
+    return listed("haiku", haiku, LAYERS) + ours
 
 
 def build(cls, arguments):

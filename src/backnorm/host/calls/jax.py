@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 
 from ..runners import first_of
+from . import own
 
 __all__ = [
     "differentiate",
@@ -29,7 +30,16 @@ def layers():
     def standardize(x):
         return jax.nn.standardize(x)
 
-    return [("jax.nn.standardize", "layer", standardize, None)]
+    found = [("jax.nn.standardize", "layer", standardize, None)]
+    ours = own("jax")
+    if ours is not None:
+
+        def batch_norm(x, gamma, beta):
+            return ours.batch_norm(x, gamma, beta).y
+
+        batch_norm.channels_last = True
+        found.append(("backnorm.jax.batch_norm", "batch", batch_norm, None))
+    return found
 
 
 def double(arrays):

@@ -4,10 +4,9 @@ Plain: see `backnorm.host.specs`.
 """
 
 import functools
-import importlib
 
 from ..names import name_of as full_name_of
-from . import listed
+from . import listed, own
 from .torch_modules import (
     ModuleRunner,
     holding_graphs,
@@ -63,9 +62,8 @@ LAYERS = (
 """Names, kinds and arguments. SyncBatchNorm runs on several GPUs only, and the local response
 normalizations divide by sums over neighbours: they do not belong to the five kinds."""
 
-OWN = ("backnorm.torch", "backnorm.torch.engine.layers")
-"""Layers that come with the audit: what reports call the package, and where they are. They are
-listed where an interpreter has that package, and nothing else here needs it."""
+OWN = ("backnorm.torch", "torch.engine.layers")
+"""Layers that come with the audit: what reports call the package, and where they are in it."""
 
 OWN_LAYERS = (
     ("BatchNorm1d", "batch", {"num_features": 4}),
@@ -90,12 +88,8 @@ def layers():
     """Return all normalization layers."""
     from torch import nn
 
-    found = listed("torch.nn", nn, LAYERS)
     name, place = OWN
-    try:
-        return found + listed(name, importlib.import_module(place), OWN_LAYERS)
-    except ImportError:
-        return found
+    return listed("torch.nn", nn, LAYERS) + listed(name, own(place), OWN_LAYERS)
 
 
 def build(cls, arguments):

@@ -97,11 +97,18 @@ def aligned(*arrays: jax.Array) -> list[jax.Array]:
     if not every:
         return list(arrays)
     return [
-        jax.lax.pcast(array_, tuple(sorted(every - known)), to="varying")
-        if every - known
-        else array_
+        _as_varying(array_, tuple(sorted(every - known))) if every - known else array_
         for array_, known in zip(arrays, names, strict=True)
     ]
+
+
+def _as_varying(array_: jax.Array, names: tuple[str, ...]) -> jax.Array:
+    varying: jax.Array
+    if hasattr(jax.lax, "pcast"):
+        varying = jax.lax.pcast(array_, names, to="varying")
+    else:  # an older version of JAX, with another name for it
+        varying = jax.lax.pvary(array_, names)
+    return varying
 
 
 def _varying(aval: Any) -> frozenset[str]:

@@ -1,0 +1,25 @@
+"""Two devices: JAX counts them when it starts, so that they need a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jax", reason="JAX is not installed; make test-frameworks has it")
+
+CASES = Path(__file__).with_name("on_devices.py")
+
+
+def test_layers_on_two_devices() -> None:
+    """The cases are in on_devices.py."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", CASES]
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    ran = subprocess.run(
+        command, env=environment, capture_output=True, check=False, text=True, cwd=CASES.parents[3]
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
