@@ -1,0 +1,44 @@
+"""Keras's layer on each backend: Keras takes one for a process, so that each has its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("keras") is None:  # it cannot be imported without its backend
+    pytest.skip("Keras is not installed; make test-frameworks has it", allow_module_level=True)
+
+CASES = Path(__file__).with_name("on_a_backend.py")
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_layer_on_a_backend(backend: str, request: pytest.FixtureRequest) -> None:
+    """The cases are in on_a_backend.py."""
+    pytest.importorskip(backend)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", CASES]
+    command += ["--thorough"] * bool(request.config.getoption("--thorough"))
+    ran = subprocess.run(
+        command,
+        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=CASES.parents[3],
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+def test_another_backend_is_refused() -> None:
+    """In words, before anything of it is used."""
+    code = "import backnorm.keras"
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=False, text=True
+    )
+    assert "backnorm.keras does not support the backend numpy of Keras." in ran.stderr
+    assert ran.returncode == 1
