@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from backnorm import _check
-from backnorm.errors import NotSupportedError
+from backnorm.errors import BacknormError, NotSupportedError
 
 if keras.backend.backend() == "jax":
     from backnorm.jax import keras as engine
@@ -93,10 +93,17 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         """Return y of the dtype in which the layer computes."""
         if self._is_stock(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
-        x = _float(inputs)
+        try:
+            return self._normalized(_float(inputs), mask, trains=bool(training and self.trainable))
+        except BacknormError as error:
+            # Keras would raise another error instead, with the name of the argument as its message.
+            error._keras_call_info_injected = True  # type: ignore[attr-defined]  # noqa: SLF001
+            raise
+
+    def _normalized(self, x: Any, mask: Any, *, trains: bool) -> Any:
         gamma, beta = (None if v is None else v.value for v in (self.gamma, self.beta))
         axis = self.axis % len(x.shape)
-        if not (training and self.trainable):
+        if not trains or (0 in x.shape and not self._spread()):
             mean, var = self.moving_mean.value, self.moving_variance.value
             y = engine.evaluated(x, gamma, beta, mean, var, axis=axis, eps=self.epsilon)
             return ops.cast(y, self.compute_dtype)

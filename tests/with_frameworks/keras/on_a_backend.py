@@ -17,7 +17,7 @@ from sybil import Sybil  # noqa: E402
 from sybil.parsers.markdown import PythonCodeBlockParser  # noqa: E402
 
 import backnorm as bn  # noqa: E402
-from backnorm.errors import BacknormError  # noqa: E402
+from backnorm.errors import BacknormError, ShapeError  # noqa: E402
 from backnorm.keras import BatchNormalization, convert, left_alone, revert  # noqa: E402
 from backnorm.testing.budget import FRAMEWORK_PARTS, NETWORK_OUTPUT, parts  # noqa: E402
 from with_frameworks.keras.layer_steps import BACKEND, built, step  # noqa: E402
@@ -129,6 +129,49 @@ def test_nothing_counts() -> None:
     assert_same(results[0][:4], results[1][:4])
     assert_same([keras.ops.convert_to_numpy(v) for v in ours.weights], before)
     assert np.isfinite(results[0][0]).all()
+
+
+def test_an_empty_batch_changes_nothing() -> None:
+    """Running statistics of Keras become NaN."""
+    layer = built(BatchNormalization, (None, 3))
+    before = [keras.ops.convert_to_numpy(v).copy() for v in layer.weights]
+    assert tuple(layer(draw((0, 3)), training=True).shape) == (0, 3)
+    assert_same([keras.ops.convert_to_numpy(v) for v in layer.weights], before)
+
+
+def test_an_error_of_the_engine_keeps_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras puts another error in the place of one that its layers raise."""
+    layer = built(BatchNormalization, (6, 3))
+    error = ShapeError.same_as("residual", (2,), "x", (6, 3))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    engine = sys.modules[BatchNormalization.__module__].engine
+    monkeypatch.setattr(engine, "trained", fail)
+    with pytest.raises(ShapeError) as raised:
+        layer(draw((6, 3)), training=True)
+    assert raised.value is error
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="on PyTorch Keras has one device")
+def test_a_batch_on_two_devices_is_one_batch() -> None:
+    """As Keras spreads it; test_backends.py gives JAX two devices."""
+    spread = keras.distribution
+    devices = spread.list_devices("cpu")
+    assert len(devices) == 2
+    x = draw((16, 5))
+    x[8:] += 5
+    before = spread.distribution()
+    spread.set_distribution(spread.DataParallel(devices=devices))
+    try:
+        model = keras.Sequential([keras.Input((5,)), BatchNormalization(momentum=0.0)])
+        model.compile("sgd", "mse")
+        model.fit(x, x, batch_size=16, verbose=0)
+        mean = keras.ops.convert_to_numpy(model.layers[0].moving_mean)
+    finally:
+        spread.set_distribution(before)
+    assert parts(mean, x.mean(0)) <= CLOSE
 
 
 def test_a_mask_of_another_rank_is_refused_by_keras() -> None:

@@ -15,6 +15,11 @@ if importlib.util.find_spec("keras") is None:  # it cannot be imported without i
 
 CASES = Path(__file__).with_name("on_a_backend.py")
 
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+}
+
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_layer_on_a_backend(backend: str, request: pytest.FixtureRequest) -> None:
@@ -24,7 +29,7 @@ def test_the_layer_on_a_backend(backend: str, request: pytest.FixtureRequest) ->
     command += ["--thorough"] * bool(request.config.getoption("--thorough"))
     ran = subprocess.run(
         command,
-        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend},
         capture_output=True,
         check=False,
         text=True,
