@@ -238,9 +238,10 @@ def test_an_unknown_argument_is_refused_by_keras() -> None:
         BatchNormalization(renorn=True)
 
 
-def test_an_audit_finds_nothing() -> None:
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.thorough)])
+def test_an_audit_finds_nothing(quick: bool) -> None:  # noqa: FBT001
     """Probe after probe."""
-    record = bn.audit(BatchNormalization(), kind="batch")
+    record = bn.audit(BatchNormalization(), kind="batch", quick=quick)
     assert record.sound
     assert list(record.findings) == []
 

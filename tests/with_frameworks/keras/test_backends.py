@@ -21,12 +21,22 @@ ENVIRONMENT = {
 }
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_layer_on_a_backend(backend: str, request: pytest.FixtureRequest) -> None:
-    """The cases are in on_a_backend.py."""
+def test_the_layer_on_jax(request: pytest.FixtureRequest) -> None:
+    """With two devices."""
+    run_cases("jax", request.config)
+
+
+def test_the_layer_on_torch(request: pytest.FixtureRequest) -> None:
+    """One test for each, so that `--every` leaves none out."""
+    run_cases("torch", request.config)
+
+
+def run_cases(backend: str, config: pytest.Config) -> None:
+    """Run on_a_backend.py on a backend."""
     pytest.importorskip(backend)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", CASES]
-    command += ["--thorough"] * bool(request.config.getoption("--thorough"))
+    command += [f"--every={config.getoption('--every')}"]
+    command += ["--thorough"] * bool(config.getoption("--thorough"))
     ran = subprocess.run(
         command,
         env={**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend},
