@@ -9,7 +9,7 @@
 #   make figures   every figure of README and docs/
 #   make wheel     the wheels as they are shipped, and their tests
 #   make aarch64   the kernels' tests on another processor, emulated
-#   make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
+#   make bench-jax, make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
 #   make networks, make programs, make packages, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
@@ -41,7 +41,7 @@ native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: aarch64 architectures audit bench cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages performance pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
+.PHONY: aarch64 architectures audit bench bench-jax cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages performance pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -75,6 +75,13 @@ performance: $(VENV)/.with-bench $(VENV)/.with-torch
 	@mkdir -p out
 	for run in 1 2 3; do $(VENV)/bin/backnorm bench $(BENCH) --json out/bench-$$run.json || exit 1; done
 	$(python) tools/pages.py performance out/bench-1.json out/bench-2.json out/bench-3.json
+
+# The record and the table of docs/jax.md: three runs of it, in the environment of `make test-frameworks`.
+bench-jax:
+	@mkdir -p out
+	$(MAKE) .venv-frameworks/.with-frameworks .venv-frameworks/.with-bench VENV=.venv-frameworks HEADERS=jaxlib
+	for run in 1 2 3; do .venv-frameworks/bin/backnorm bench --op jax $(or $(ARGS),--rounds 5) --json out/bench-jax-$$run.json || exit 1; done
+	.venv-frameworks/bin/python tools/pages.py jax out/bench-jax-1.json out/bench-jax-2.json out/bench-jax-3.json
 
 docs: $(VENV)/.with-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -19,10 +19,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ENGLISH]
 """Chinese pages have the same code, which test_chinese.py holds equal: it runs once."""
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-MISSING = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is None]
-"""Frameworks whose examples cannot run here: those of JAX run in tests/with_frameworks/jax."""
+WORDS = {"torch": "torch", "jax": "jax", "keras": "import keras"}
+"""What the examples of a framework say. Others name it too: it is a dialect."""
+MISSING = [name for name in WORDS if importlib.util.find_spec(name) is None]
+"""Frameworks whose examples cannot run here: tests/with_frameworks runs those of JAX and Keras."""
 MISSING_BLOCKS = [
-    re.compile(rf"^```python\n(?:(?!^```).)*\b{name}\b.*?^```", re.DOTALL | re.MULTILINE)
+    re.compile(rf"^```python\n(?:(?!^```).)*\b{WORDS[name]}\b.*?^```", re.DOTALL | re.MULTILINE)
     for name in MISSING
 ]
 

@@ -127,6 +127,40 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        NotSupportedError.keras_backend("tensorflow", ("jax", "torch")),
+        (
+            "backnorm.keras does not support the backend tensorflow of Keras. The engine computes "
+            "on the backends jax and torch. Set KERAS_BACKEND=jax before Keras is imported."
+        ),
+    ),
+    (
+        NotSupportedError.synchronized_without_axis(),
+        (
+            "BatchNormalization cannot synchronize on JAX without the name of an axis. Under jit "
+            "the statistics are those of the whole batch, on all devices. Within shard_map, pmap "
+            "or vmap they are those of one part. Pass axis_name, or leave synchronized out."
+        ),
+    ),
+    (
+        NotSupportedError.named_axis("torch"),
+        (
+            "BatchNormalization takes an axis_name on JAX only. Axes have no names on the backend "
+            "torch. Pass synchronized=True, which takes the default group of torch.distributed."
+        ),
+    ),
+    (
+        ConversionError.synchronized_in_keras("norm"),
+        (
+            "norm cannot become a layer of Keras: it synchronizes. The layer of Keras takes the "
+            "statistics of one process. Set its synchronized to False and its axis_name to None "
+            "first."
+        ),
+    ),
+    (
+        DtypeError.not_of_keras([]),
+        "model must be a keras.Model or a keras.layers.Layer, got list. Pass the model.",
+    ),
+    (
         NotSupportedError.unknown_forward("Own"),
         (
             "Own cannot become a SyncBatchNorm: its class defines its forward. What its forward "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import _jax_times
 import _peers
 import _runs
 import pages
@@ -228,3 +229,29 @@ def test_the_frameworks_page_is_as_the_script_would_leave_it() -> None:
         name = section.split("\n", 1)[0]
         assert f"`backnorm audit {name}" in section
         assert "Versions: python" in section
+
+
+def test_the_times_under_jax_are_a_table(tmp_path: Path) -> None:
+    """All shapes, a column for each peer that was there, and a mean for each layout."""
+    rows = [
+        BenchRow.of(
+            SUITES["resnet50"][0], "jax", layout, "float32", 2,
+            {"backnorm": 0.5, "copy (plain)": 0.1, "copy (streaming)": 0.1},
+            {"jax.numpy": slower, "flax formula": 1.0},
+        )
+        for layout, slower in (("nchw", 2.0), ("nhwc", 0.5))
+    ]  # fmt: skip
+    record = tmp_path / "record.json"
+    known = {"environment": {"jax": "1.2"}, "rows": [asdict(row) for row in rows]}
+    record.write_text(json.dumps(known))
+    said, _, *table = _jax_times.tables(record)["times"].splitlines()
+    assert said.endswith("three runs of `make bench-jax`, 2 threads, JAX 1.2:")
+    assert table == [
+        "| shape | channels | ms | Flax's formula | two passes |",
+        "|---|---|---|---|---|",
+        "| 32x64x112x112 | first | 500.00 | 2.0 | 4.0 |",
+        "| 32x64x112x112 | last | 500.00 | 2.0 | 1.0 |",
+        "| geometric mean | first | | 2.0 | 4.0 |",
+        "| geometric mean | last | | 2.0 | 1.0 |",
+    ]
+    assert _jax_times.tables(tmp_path / "none") == {}

@@ -13,6 +13,7 @@
                                                            those installed here, and of those named
     python tools/pages.py performance RUN …                the medians of several runs of
                                                            `backnorm bench --json RUN`
+    python tools/pages.py jax RUN …                        the same of `backnorm bench --op jax`
     python tools/pages.py cheatsheet                       cheatsheet.pdf in docs/ and in docs/zh/,
                                                            printed from site/
 
@@ -36,6 +37,7 @@ import _cheatsheet
 import _chinese
 import _figures
 import _frameworks
+import _jax_times
 import _packages
 import _peers
 import _performance
@@ -50,6 +52,7 @@ from backnorm.report.findings import to_findings, to_method_tables
 DOCS = Path(__file__).parents[1] / "docs"
 
 PERFORMANCE = DOCS / "performance.json"
+JAX_TIMES = DOCS / "performance-jax.json"
 
 METHOD_MARK = "<!-- from here written by tools/pages.py -->\n"
 FRAMEWORKS_MARK = "<!-- written by hand from here -->"
@@ -67,8 +70,12 @@ def pages() -> dict[Path, str]:
     tables = _performance.tables(PERFORMANCE) | _peers.tables(PERFORMANCE)
     for name, table in tables.items():
         text = with_table(text, name, table)
+    jax = (DOCS / "jax.md").read_text(encoding="utf-8")
+    for name, table in _jax_times.tables(JAX_TIMES).items():
+        jax = with_table(jax, name, table)
     return {
         DOCS / "dialects.md": to_page(),
+        DOCS / "jax.md": jax,
         DOCS / "findings.md": to_findings(),
         DOCS / "zh" / "findings.md": _chinese.findings(DOCS / "zh" / "findings.json"),
         method: by_hand + METHOD_MARK + to_method_tables(),
@@ -159,11 +166,14 @@ def write_frameworks(arguments: list[str]) -> None:
     path.write_text(with_sections(path.read_text(encoding="utf-8"), new), encoding="utf-8")
 
 
-def write_performance(runs: list[Path]) -> None:
+def write_performance(record: Path, runs: list[Path]) -> None:
     """Write the medians of several runs, and the tables and the figure that show them."""
     run = _runs.median_run(runs)
-    PERFORMANCE.write_text(_runs.to_json(run), encoding="utf-8")
+    record.write_text(_runs.to_json(run), encoding="utf-8")
     write_tables()
+
+
+RECORDS = {"performance": PERFORMANCE, "jax": JAX_TIMES}
 
 
 MEASURED = {"numerics": write_numerics, "architectures": write_architectures}
@@ -187,8 +197,8 @@ def main(arguments: list[str]) -> None:
             for name in ("cheatsheet", "zh/cheatsheet"):
                 page = DOCS.parent / "site" / f"{name}.html"
                 _cheatsheet.print_page(page, DOCS / f"{name}.pdf")
-        case ["performance", _, *_]:
-            write_performance(list(map(Path, arguments[1:])))
+        case [("performance" | "jax") as name, _, *_]:
+            write_performance(RECORDS[name], list(map(Path, arguments[1:])))
         case ["frameworks", *others]:
             write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
         case _:

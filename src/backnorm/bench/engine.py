@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from backnorm import ops, reference
+from backnorm.bench import peers
 from backnorm.errors import BenchmarkError, NotInstalledError
 from backnorm.kernels import memory, native_kernel
 from backnorm.results import Forward, Gradients
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTOGRAD",
+    "JAX",
     "OPERATIONS",
     "CaseArrays",
     "autograd_calls",
@@ -29,11 +31,14 @@ __all__ = [
     "checked_channels",
     "data",
     "exact",
+    "jax_calls",
 ]
 
 OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu")
 AUTOGRAD = "autograd"
 """The operation of PyTorch modules, backnorm's and torch.nn's: forward and backward together."""
+JAX = "jax"
+"""The operation of compiled functions of JAX: forward and backward together."""
 
 IN_MEMORY = {"nchw": "contiguous", "nhwc": "channels last"}
 
@@ -92,6 +97,22 @@ def autograd_calls(
     _check(AUTOGRAD, arrays, own.results())
     plain, streaming = _copies(arrays)
     return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, {"torch": stock}
+
+
+def jax_calls(
+    arrays: CaseArrays, layout: str
+) -> tuple[dict[str, Callable[[], object]], dict[str, Callable[[], object]]]:
+    """Return the timed calls of ours under JAX, with two copies of x, and those of the formulas."""
+    if find_spec("jax") is None:
+        raise NotInstalledError.package("jax", "jax", f"--op {JAX}")
+    from backnorm.jax.layer_step import JaxStep  # noqa: PLC0415 - no other call needs it
+
+    own = JaxStep(arrays.x, arrays.dy, arrays.gamma, arrays.beta, layout=layout)
+    _check(JAX, arrays, own.results())
+    plain, streaming = _copies(arrays)
+    formulas: Callable[..., dict[str, Callable[[], object]]] = peers.jax_steps
+    others = formulas(layout, arrays.x.dtype.name, list(arrays.x.shape))
+    return {"backnorm": own, "copy (plain)": plain, "copy (streaming)": streaming}, others
 
 
 def _engine(op: str, arrays: CaseArrays, sums: SumLaw) -> tuple[EngineCall, EngineCall]:

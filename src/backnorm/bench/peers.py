@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-__all__ = ["OPERATIONS", "PEERS", "main"]
+__all__ = ["OPERATIONS", "PEERS", "jax_steps", "main"]
 
 OPERATIONS = ("forward", "backward")
 
@@ -82,6 +82,69 @@ def jax_calls(op, layout, dtype, shape, threads):
 
     compiled = jax.jit(gradients)
     return {"jax": lambda: jax.block_until_ready(compiled(x, ones, zeros, dy))}
+
+
+def jax_steps(layout, dtype, shape):
+    """JAX: forward and backward, compiled: two passes, Flax's formula, and Flax's layer."""
+    import jax
+    import numpy as np
+    from jax import numpy as jnp
+
+    axis = len(shape) - 1 if layout == "nhwc" else 1
+    extent = shape[:1] + shape[2:] + shape[1:2] if layout == "nhwc" else shape
+    reduced = tuple(i for i in range(len(shape)) if i != axis)
+    x, dy = (jnp.asarray(np.random.randn(*extent), dtype) for _ in range(2))
+    wide = "float64" if dtype == "float64" else "float32"
+    scale, bias = jnp.ones(shape[1], wide), jnp.zeros(shape[1], wide)
+    view = [1] * len(shape)
+    view[axis] = shape[1]
+
+    def normalized(x, mean, var, scale, bias):
+        factor = jax.lax.rsqrt(var + 1e-5) * scale
+        y = (x - mean.reshape(view)) * factor.reshape(view) + bias.reshape(view)
+        return y.astype(dtype)
+
+    def two_passes(x, scale, bias):
+        x = x.astype(wide)
+        mean = x.mean(reduced)
+        var = jnp.square(x - mean.reshape(view)).mean(reduced)
+        return normalized(x, mean, var, scale, bias)
+
+    def flax_formula(x, scale, bias):
+        x = x.astype(wide)
+        mean, square = x.mean(reduced), jnp.square(x).mean(reduced)
+        return normalized(x, mean, jnp.maximum(0, square - jnp.square(mean)), scale, bias)
+
+    functions = {"jax.numpy": two_passes, "flax formula": flax_formula}
+    try:
+        from flax import linen
+    except ImportError:
+        pass
+    else:
+        layer = linen.BatchNorm(use_running_average=False, axis=axis, epsilon=1e-5)
+        state = {"mean": jnp.zeros_like(scale), "var": jnp.ones_like(scale)}
+
+        def flax_layer(x, scale, bias):
+            variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": state}
+            return layer.apply(variables, x, mutable=["batch_stats"])
+
+        functions["flax layer"] = flax_layer
+    return {
+        name: _compiled_step(function, x, scale, bias, dy) for name, function in functions.items()
+    }
+
+
+def _compiled_step(function, x, scale, bias, dy):
+    import jax
+
+    @jax.jit
+    def step(x, scale, bias, dy):
+        y, pull, *state = jax.vjp(
+            function, x, scale, bias, has_aux=function.__name__ == "flax_layer"
+        )
+        return (y, state) + pull(dy)
+
+    return lambda: jax.block_until_ready(step(x, scale, bias, dy))
 
 
 def tensorflow_calls(op, layout, dtype, shape, threads):

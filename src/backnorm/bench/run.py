@@ -16,7 +16,7 @@ from backnorm.bench.suites import BenchCase, cases
 from backnorm.bench.summary import BenchRow, by_suite
 from backnorm.bench.timing import quartiles, sampled
 from backnorm.kernels.threads import get_num_threads
-from backnorm.report.environment import environment
+from backnorm.report.environment import environment, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +39,11 @@ def run(options: BenchOptions) -> Iterator[BenchRow]:
 
 def result(rows: list[BenchRow]) -> dict[str, Any]:
     """Return the rows and their summary, ready for JSON."""
+    of_jax = {row.op for row in rows} & {engine.JAX}
+    versions = {name: version_of(name) for name in ("jax", "jaxlib", "flax") if of_jax}
     return {
         "schema": 2,
-        "environment": environment(),
+        "environment": environment() | {name: v for name, v in versions.items() if v},
         "machine": machine(),
         "rows": [asdict(row) for row in rows],
         "summary": by_suite(rows),
@@ -55,6 +57,8 @@ def _time(case: BenchCase, layout: str, op: str, options: BenchOptions) -> Bench
     threads = get_num_threads()
     if op == engine.AUTOGRAD:
         calls, peer_calls = engine.autograd_calls(arrays, threads)
+    elif op == engine.JAX:
+        calls, peer_calls = engine.jax_calls(arrays, layout)
     else:
         calls, peer_calls = engine.calls(op, arrays, options.sums), {}
         peer_calls |= _peer_calls(op, case, layout, options, threads)

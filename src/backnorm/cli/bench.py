@@ -28,7 +28,15 @@ SUITES = ("resnet50", "mobilenetv2", "small", "dense", "all")
 LAYOUTS = ("nchw", "nhwc")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 SUMS = ("float64", "exact")
-OPERATIONS = ("forward", "backward", "forward_relu", "forward_residual_relu", "autograd", "idle")
+OPERATIONS = (
+    "forward",
+    "backward",
+    "forward_relu",
+    "forward_residual_relu",
+    "autograd",
+    "jax",
+    "idle",
+)
 LEAST_WIDTH = 150  # columns of the table; a narrower terminal wraps it
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet", "caffe")
 PEERS = (*FRAMEWORKS, "onednn")
@@ -55,6 +63,10 @@ OF_SHAPES = (
 )
 OF_PEERS = ("peers", "interpreters")
 OF_ENGINE = ("sums",)
+OF_FRAMEWORKS = {
+    "autograd": "whose peer is torch.nn",
+    "jax": "whose peers are jax.numpy and Flax",
+}
 OF_MODELS = ("batches", "size", "steps", "inplace")
 
 
@@ -176,6 +188,8 @@ def bench(
     """Time the engine, a copy of the same bytes, and other frameworks.
 
     With --op autograd, time forward and backward of PyTorch modules: backnorm's and torch.nn's.
+    With --op jax, time forward and backward of compiled functions of JAX: backnorm's, two passes in
+    jax.numpy, Flax's formula, and Flax's layer where it is installed.
     With --op idle, time forward calls after 20 ms of rest, in which threads fall asleep.
 
     With --model, time training steps of a network with PyTorch's layers, with backnorm's, and
@@ -188,10 +202,12 @@ def bench(
         _refuse(context, OF_SHAPES, "cannot be used with --model")
     else:
         _refuse(context, OF_MODELS, "needs --model")
-    if "autograd" in operations:
-        _refuse(context, OF_ENGINE, "cannot be used with --op autograd")
-    if set(operations) == {"autograd"}:
-        _refuse(context, OF_PEERS, "cannot be used with --op autograd, whose peer is torch.nn")
+    for name in OF_FRAMEWORKS:
+        if name in operations:
+            _refuse(context, OF_ENGINE, f"cannot be used with --op {name}")
+    alone = operations[0] if len(set(operations)) == 1 else ""
+    if alone in OF_FRAMEWORKS:
+        _refuse(context, OF_PEERS, f"cannot be used with --op {alone}, {OF_FRAMEWORKS[alone]}")
     try:
         if model is None:
             given = context.get_parameter_source("peers") is ParameterSource.COMMANDLINE

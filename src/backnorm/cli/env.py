@@ -24,6 +24,7 @@ def env() -> None:
         "jax": ", kernels: ".join(
             (version_of("jax") or "not installed", "C++" if jax_handlers() else "jax.numpy")
         ),
+        "keras": version_of("keras") or "not installed",
         "threads": str(get_num_threads()),
         "processor": processor(),
     }

@@ -248,6 +248,14 @@ class DtypeError(BacknormError, TypeError):
         )
 
     @classmethod
+    def not_of_keras(cls, got: object) -> DtypeError:
+        """Return the error of a model that is not a layer of Keras."""
+        found = f"the class {got.__name__}" if isinstance(got, type) else type(got).__name__
+        return cls(
+            "model", "be a keras.Model or a keras.layers.Layer", found, "", "Pass the model."
+        )
+
+    @classmethod
     def script(cls, got: object) -> DtypeError:
         """Return the error of a model that TorchScript has compiled."""
         return cls(

@@ -86,6 +86,18 @@ class ConversionError(BacknormError, ValueError):
         )
 
     @classmethod
+    def synchronized_in_keras(cls, layer: str) -> ConversionError:
+        """Return the error of a layer that synchronizes and is to become one of Keras."""
+        return cls(
+            layer,
+            "statistics of one process",
+            "statistics of several",
+            "The layer of Keras takes the statistics of one process.",
+            "Set its synchronized to False and its axis_name to None first.",
+            problem=f"{layer} cannot become a layer of Keras: it synchronizes.",
+        )
+
+    @classmethod
     def of_layer(cls, file: str, layer: str, error: BacknormError) -> ConversionError:
         """Return the error of one layer of a file."""
         place = place_in(file, f"layer {layer}")

@@ -293,6 +293,43 @@ class NotSupportedError(BacknormError, RuntimeError):
         )
 
     @classmethod
+    def keras_backend(cls, got: str, known: Sequence[str]) -> NotSupportedError:
+        """Return the error of a backend of Keras on which backnorm computes nothing."""
+        return cls(
+            "backnorm.keras",
+            f"one of the backends {', '.join(known)}",
+            got,
+            f"The engine computes on the backends {' and '.join(known)}.",
+            f"Set KERAS_BACKEND={known[0]} before Keras is imported.",
+            problem=f"backnorm.keras does not support the backend {got} of Keras.",
+        )
+
+    @classmethod
+    def synchronized_without_axis(cls) -> NotSupportedError:
+        """Return the error of a layer of Keras that would synchronize over an unknown axis."""
+        return cls(
+            "synchronized",
+            "an axis_name",
+            "None",
+            "Under jit the statistics are those of the whole batch, on all devices. Within "
+            "shard_map, pmap or vmap they are those of one part.",
+            "Pass axis_name, or leave synchronized out.",
+            problem="BatchNormalization cannot synchronize on JAX without the name of an axis.",
+        )
+
+    @classmethod
+    def named_axis(cls, backend: str) -> NotSupportedError:
+        """Return the error of the name of an axis where axes have no names."""
+        return cls(
+            "axis_name",
+            "the backend jax of Keras",
+            backend,
+            f"Axes have no names on the backend {backend}.",
+            "Pass synchronized=True, which takes the default group of torch.distributed.",
+            problem="BatchNormalization takes an axis_name on JAX only.",
+        )
+
+    @classmethod
     def script(cls, name: str) -> NotSupportedError:
         """Return the error of torch.jit.script on a layer of the engine."""
         return cls(

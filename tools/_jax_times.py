@@ -1,0 +1,69 @@
+"""The table of docs/jax.md, from runs that `make bench-jax` wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from backnorm.bench.summary import BenchRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PEERS = {
+    "flax formula": "Flax's formula",
+    "jax.numpy": "two passes",
+    "flax layer": "Flax's layer",
+}
+"""The timed calls and what the page calls them."""
+
+PLACES = {"nchw": "first", "nhwc": "last"}
+
+
+def tables(path: Path) -> dict[str, str]:
+    """Return the text and the table by the name of their marks; nothing without a record."""
+    if not path.is_file():
+        return {}
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rows = [BenchRow(**(row | {"shape": tuple(row["shape"])})) for row in document["rows"]]
+    text = [*_said(document, rows), "", *_table(rows)]
+    return {"times": "\n".join(text) + "\n"}
+
+
+def _said(document: dict[str, Any], rows: list[BenchRow]) -> Iterator[str]:
+    versions = document["environment"]
+    names = " and ".join(
+        f"{n} {versions[n.lower()]}" for n in ("JAX", "Flax") if n.lower() in versions
+    )
+    yield (
+        "Forward and backward pass, compiled, float32: how many times as long as `batch_norm` take "
+        "jitted functions with Flax's formula (E[x^2] - E[x]^2), with two passes of jax.numpy, and "
+        "Flax's own layer. Medians of three runs of `make bench-jax`, "
+        f"{rows[0].threads} threads, {names}:"
+    )
+
+
+def _table(rows: list[BenchRow]) -> Iterator[str]:
+    """Give a line for each shape and layout, and the geometric means of each layout."""
+    peers = [name for name in PEERS if any(name in row.peers for row in rows)]
+    yield "| shape | channels | ms | " + " | ".join(PEERS[name] for name in peers) + " |"
+    yield "|---|---|---|" + "---|" * len(peers)
+    for row in sorted(rows, key=lambda row: -row.bytes):  # sorted keeps the layouts of a shape
+        shape = "x".join(map(str, row.shape))
+        ratios = _cells([row.peers[name] / row.backnorm for name in peers])
+        yield f"| {shape} | {PLACES[row.layout]} | {row.backnorm * 1e3:.2f} | {ratios} |"
+    for layout, place in PLACES.items():
+        some = [row for row in rows if row.layout == layout]
+        means = [_mean([row.peers[name] / row.backnorm for row in some]) for name in peers]
+        if some:
+            yield f"| geometric mean | {place} | | {_cells(means)} |"
+
+
+def _cells(ratios: list[float]) -> str:
+    return " | ".join(f"{ratio:.1f}" for ratio in ratios)
+
+
+def _mean(ratios: list[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / max(len(ratios), 1))
