@@ -108,7 +108,7 @@ def _of_all_ranks(
 ) -> tuple[torch.Tensor, KerasStatistics]:
     law = Law(eps, "identity", 0.01, "both")
     name = windows.name_of(layer)
-    y, rows = passes.normalize(
+    y, rows, _ = passes.normalize(
         x, parameters, None, mask, name, x.shape[1], group, law, reduce_parameters=False
     )
     rows = rows.detach()
