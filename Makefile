@@ -19,7 +19,7 @@ VENV ?= .venv
 ARGS ?=
 # Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
 WORKERS ?= auto --maxprocesses 4
-TEST_EXTRAS ?= test torch files data examples exporters
+TEST_EXTRAS ?= test torch files data dask examples exporters
 # Packages whose headers the C++ part takes where they are there: jaxlib, for backnorm.jax
 HEADERS ?=
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
