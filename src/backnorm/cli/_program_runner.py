@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from backnorm.audit.subjects.runner import Step
     from backnorm.cli._facts import Facts
     from backnorm.cli._hosts import Host
-    from backnorm.cli._programs import Program
 
 __all__ = ["ProgramRunner"]
 
@@ -27,6 +26,15 @@ FULL: Final = np.dtype("float32").itemsize
 
 NOTHING: Final = np.zeros(0)
 """In place of an array that is not in an answer."""
+
+
+class AskedProgram(Protocol):
+    """What a runner needs of the program that it asks; `backnorm.cli._programs.Program` is one."""
+
+    in_order: bool
+
+    def refuse_surplus(self, name: str, host: Host, message: Mapping[str, Any]) -> None:
+        """Raise ProgramError if it has written more than its answers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +63,7 @@ class ProgramRunner:
     """
 
     host: Host
-    program: Program
+    program: AskedProgram
     name: str
     mode: str
     facts: Facts

@@ -96,7 +96,8 @@ class Program:
         """Return the arrays of an answer, or raise what it says."""
         del name
         if "error" in answer:
-            raise named_error("error", answer["error"], "", answered=True)
+            error = named_error("error", answer["error"], "", answered=True)
+            raise error
         return answer["arrays"]
 
     def lost(
