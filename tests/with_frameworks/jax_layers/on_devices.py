@@ -56,7 +56,7 @@ def test_nnx() -> None:
         graph, state = nnx.split(layer)
 
         def normalized(x: Any) -> Any:
-            made = nnx.merge(graph, state, copy=True)
+            made = nnx.merge(graph, jax.tree.map(jnp.copy, state))
             return made(x), nnx.state(made, nnx.BatchStat)
 
         def total(x: Any) -> Any:
