@@ -1,5 +1,7 @@
 """How layers of Flax are called, linen and nnx. Plain: see `backnorm.host.specs`."""
 
+import inspect
+
 from .. import defaults
 from ..names import mode_arguments, role_of
 from . import listed, own
@@ -179,11 +181,14 @@ def _nnx(module, kind, train):
     if shapes:
         length = shapes[0][0]
 
+    # Versions before 0.11 have no `copy`, and always make new variables.
+    copy = {"copy": True} if "copy" in inspect.signature(nnx.merge).parameters else {}
+
     def made(arrays, training):
         parameters = {role: arrays[role] for role in ("gamma", "beta") if role in arrays}
         old = {key.partition(".")[2]: value for key, value in arrays.items()}
         filled = [_filled(trained, parameters), _filled(kept, old)]
-        fresh = nnx.merge(graph, *filled, others, copy=True)
+        fresh = nnx.merge(graph, *filled, others, **copy)
         fresh.train() if training else fresh.eval()
         return fresh
 
