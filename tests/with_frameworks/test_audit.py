@@ -65,6 +65,7 @@ def imported(framework: str) -> Any:
     return pytest.importorskip(framework, reason=f"{framework} is not installed")
 
 
+@pytest.mark.thorough
 def test_a_blend_of_running_and_batch_statistics_passes_its_share() -> None:
     """Equinox's mode="ema" normalizes with a hundredth of the batch's after many steps."""
     pytest.importorskip("equinox", reason="Equinox is not installed")

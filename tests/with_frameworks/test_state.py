@@ -75,6 +75,7 @@ def test_evaluation_is_followed(framework: str) -> None:
     assert "biased variance" in record.state
 
 
+@pytest.mark.thorough
 def test_layers_that_keep_nothing_are_followed_too() -> None:
     """There is nothing to find, and no running law."""
     record = examined("flax", "flax.linen.LayerNorm")
