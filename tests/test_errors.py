@@ -60,7 +60,7 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         (
             "SyncBatchNorm cannot evaluate: it has sums that are not merged. Its running "
             "statistics lack the passes since the last merge_statistics. Call "
-            "backnorm.torch.merge_statistics(model) first, on every rank."
+            "backnorm.torch.merge_statistics(model) once a step, on every rank."
         ),
     ),
     (

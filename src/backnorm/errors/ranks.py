@@ -61,7 +61,7 @@ class RankError(BacknormError, RuntimeError):
             "running statistics of all passes",
             "sums that are not merged",
             "Its running statistics lack the passes since the last merge_statistics.",
-            "Call backnorm.torch.merge_statistics(model) first, on every rank.",
+            "Call backnorm.torch.merge_statistics(model) once a step, on every rank.",
             problem=f"SyncBatchNorm cannot {what}: it has sums that are not merged.",
         )
 

@@ -65,6 +65,24 @@ def test_what_waits_for_the_merge(mode: dict[str, Any], use: Any, what: str) -> 
 
 @needs_engine
 @both
+def test_a_checkpoint_drops_what_is_not_merged(mode: dict[str, Any]) -> None:
+    """Its running statistics are others; a part of a checkpoint without the layer drops nothing."""
+    model, other = (nn.Sequential(SyncBatchNorm(3, **mode), nn.Linear(5, 5)) for _ in range(2))
+    saved = model.state_dict()
+    model(images() + 100.0)
+    model.load_state_dict(model[1].state_dict(prefix="1."), strict=False)
+    with pytest.raises(RankError, match="SyncBatchNorm cannot evaluate"):
+        model.eval()(images())
+    model.load_state_dict(saved)
+    assert model.eval()(images()).isfinite().all()
+    for each in (model.train(), other):
+        each(images())
+        merge_statistics(each)
+    assert torch.equal(model[0].running_mean, other[0].running_mean)
+
+
+@needs_engine
+@both
 def test_one_process_moves_as_the_mode_layer_does(mode: dict[str, Any]) -> None:
     """With one pass a step: the same bits."""
     deferred, plain = called(mode), called({})

@@ -242,6 +242,13 @@ class SyncBatchNorm(modules._Engine, _BatchNorm):
         pending.check_merged(self, "save its state")
         super()._save_to_state_dict(*arguments)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        if f"{prefix}running_mean" in state_dict and self.synchronize != "layer":
+            pending.drop(self)  # they would be merged into statistics that they do not belong to
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: not what belongs to this process."""
         pending.check_merged(self, "be copied")
