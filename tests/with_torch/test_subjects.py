@@ -84,6 +84,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_controls_of_modules_and_functions_come_out(name: str) -> None:
     """Each path is recognized around PyTorch."""

@@ -40,6 +40,7 @@ def alone(case: modes.Case, part: dict[str, torch.Tensor]) -> list[torch.Tensor]
     return modes.normalized(call, part, case)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("case", modes.CASES, ids=str)
 def test_running_statistics_are_those_of_all_ranks(

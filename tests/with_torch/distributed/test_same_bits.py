@@ -51,12 +51,14 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return together(same_bits.run_mixed, 2, tmp_path_factory.mktemp("mixed"))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_bits_are_those_of_one_process(parts: dict[int, list[Any]], case: Case) -> None:
     """For any cut, layout, dtype and activation, with empty ranks and ranks of one sample."""
     assert_same(case, [rank[CASES.index(case)] for rank in parts[len(case.cuts)]])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", [case for case in CASES if len(case.cuts) == 2], ids=str)
 def test_kernels_may_be_different(mixed: list[Any], case: Case) -> None:
     """A rank without the C++ part has the same bits."""
