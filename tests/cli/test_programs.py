@@ -70,6 +70,7 @@ SOUND = {
     "extra words": "Its answer to hello has words that mean nothing here: color=blue fast.",
     "groups": "",
     "no groups": "",
+    "rows": "",
     "last": "Its channels were taken to be the last axis of x, since params is the last length",
     "words in the answer": "",
     "carriage return": "",
