@@ -1986,6 +1986,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "state.mean as float64[3], or leave it out if it has not changed."
         ),
     ),
+    (
+        SubjectError.other_file("./audit", "./audit", "program"),
+        (
+            "Cannot import ./audit: ./audit is a program, not a Python file. Pass it as one: "
+            "backnorm audit --program ./audit."
+        ),
+    ),
 ]
 """One of each constructor in errors.py, and its text."""
 
@@ -2058,6 +2065,27 @@ MORE: list[tuple[BacknormError, str]] = [
         (
             "Cannot import pkg/net.py:Norm: ImportError: no parent. It is imported by itself, "
             "without the package around it. Pass it as a module, in the folder /src: pkg.net:Norm."
+        ),
+    ),
+    (
+        SubjectError.other_file("my norm:f", "my norm", "program"),
+        (
+            "Cannot import my norm:f: my norm is a program, not a Python file. Pass it as one: "
+            """backnorm audit --program ''"'"'./my norm'"'"''."""
+        ),
+    ),
+    (
+        SubjectError.other_file("libnorm.so:norm", "libnorm.so", "library"),
+        (
+            "Cannot import libnorm.so:norm: libnorm.so is a shared library, not a Python file. "
+            "Pass a function of it: backnorm audit --library ./libnorm.so:FUNCTION."
+        ),
+    ),
+    (
+        SubjectError.other_file("norm.hpp", "norm.hpp", "other"),
+        (
+            "Cannot import norm.hpp: norm.hpp is not a Python file. Audit code of another language "
+            "as a program: see docs/programs.md."
         ),
     ),
     (
