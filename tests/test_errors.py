@@ -2027,6 +2027,28 @@ MORE: list[tuple[BacknormError, str]] = [
         ),
     ),
     (
+        SubjectError.raised(
+            "norm",
+            ValueError("state.mean has 4 values, and state.mean has 3"),
+            FailedCall("forward", answered=True),
+        ),
+        (
+            "norm raised in its forward pass: ValueError: state.mean has 4 values, and state.mean "
+            "has 3. Correct the array, or the shapes in its answer to hello."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "norm",
+            ValueError("y has 3 values, not shape 2,3"),
+            FailedCall("backward", answered=True),
+        ),
+        (
+            "norm raised in its backward pass: ValueError: y has 3 values, not shape 2,3. Correct "
+            "the array, or the shapes in its answer to hello."
+        ),
+    ),
+    (
         DtypeError.not_a_jax_model(dict),
         (
             "model must be an nnx.Module, or a tree with modules of Equinox, got the class dict. "

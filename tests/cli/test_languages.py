@@ -241,6 +241,7 @@ def test_a_mistake_with_the_helper_for_cpp_is_told_by_its_name(tmp_path: Path) -
     assert [found.code for record in records for found in record.findings] == ["G20"] * 3
     for record, want in zip(records, MISTAKES.values(), strict=True):
         assert want in record.findings[0].got
+        assert ("if it has one mode" in record.findings[0].remedy) == ("values" not in want)
 
 
 def test_a_function_of_a_library_is_audited(
