@@ -1986,6 +1986,13 @@ MESSAGES: list[tuple[BacknormError, str]] = [
             "state.mean as float64[3], or leave it out if it has not changed."
         ),
     ),
+    (
+        SubjectError.other_file("./audit", "./audit", "program"),
+        (
+            "Cannot import ./audit: ./audit is a program, not a Python file. Pass it as one: "
+            "backnorm audit --program ./audit."
+        ),
+    ),
 ]
 """One of each constructor in errors.py, and its text."""
 
@@ -2017,6 +2024,28 @@ MORE: list[tuple[BacknormError, str]] = [
         (
             "norm raised in its forward pass: ValueError: no. If it takes other shapes, correct "
             "its answer to hello; if it has one mode, pass --mode."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "norm",
+            ValueError("state.mean has 4 values, and state.mean has 3"),
+            FailedCall("forward", answered=True),
+        ),
+        (
+            "norm raised in its forward pass: ValueError: state.mean has 4 values, and state.mean "
+            "has 3. Correct the array, or the shapes in its answer to hello."
+        ),
+    ),
+    (
+        SubjectError.raised(
+            "norm",
+            ValueError("y has 3 values, not shape 2,3"),
+            FailedCall("backward", answered=True),
+        ),
+        (
+            "norm raised in its backward pass: ValueError: y has 3 values, not shape 2,3. Correct "
+            "the array, or the shapes in its answer to hello."
         ),
     ),
     (
@@ -2058,6 +2087,27 @@ MORE: list[tuple[BacknormError, str]] = [
         (
             "Cannot import pkg/net.py:Norm: ImportError: no parent. It is imported by itself, "
             "without the package around it. Pass it as a module, in the folder /src: pkg.net:Norm."
+        ),
+    ),
+    (
+        SubjectError.other_file("my norm:f", "my norm", "program"),
+        (
+            "Cannot import my norm:f: my norm is a program, not a Python file. Pass it as one: "
+            """backnorm audit --program ''"'"'./my norm'"'"''."""
+        ),
+    ),
+    (
+        SubjectError.other_file("libnorm.so:norm", "libnorm.so", "library"),
+        (
+            "Cannot import libnorm.so:norm: libnorm.so is a shared library, not a Python file. "
+            "Pass a function of it: backnorm audit --library ./libnorm.so:FUNCTION."
+        ),
+    ),
+    (
+        SubjectError.other_file("norm.hpp", "norm.hpp", "other"),
+        (
+            "Cannot import norm.hpp: norm.hpp is not a Python file. Audit code of another language "
+            "as a program: see docs/programs.md."
         ),
     ),
     (

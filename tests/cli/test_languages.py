@@ -150,6 +150,74 @@ def test_the_path_of_an_author_is_as_the_page_says(
     assert [found.code for found in record.findings] == ["G02"]
 
 
+MY_BATCH_NORM = """
+#include <cmath>
+#include <cstddef>
+#include <vector>
+using Values = std::vector<float>;
+struct MyBatchNorm {
+  Values gamma, beta, dgamma, dbeta, running_mean, running_var;
+  bool training = true;
+  explicit MyBatchNorm(size_t channels) : dgamma(channels), dbeta(channels), C(channels) {}
+  Values forward(const Values& x) {
+    Values y(x.size()); h = Values(x.size()), r = Values(C), n = x.size() / (C * S);
+    for (size_t c = 0; c < C; c++) {
+      double mean = 0, var = 0;
+      each(c, [&](size_t i) { mean += x[i] / double(n * S); });
+      each(c, [&](size_t i) { var += (x[i] - mean) * (x[i] - mean) / double(n * S); });
+      if (training) {
+        running_mean[c] = 0.9 * running_mean[c] + 0.1 * mean;
+        running_var[c] = 0.9 * running_var[c] + 0.1 * var * (n * S) / (n * S - 1.0);
+      } else mean = running_mean[c], var = running_var[c];
+      r[c] = 1 / std::sqrt(var + 1e-5);
+      each(c, [&](size_t i) { h[i] = (x[i] - mean) / std::sqrt(var + 1e-5);
+                              y[i] = gamma[c] * h[i] + beta[c]; }); }
+    return y; }
+  Values backward(const Values& dy) {
+    Values dx(dy.size());
+    for (size_t c = 0; c < C; c++) {
+      double sum = 0, along = 0, m = training ? n * S : INFINITY;
+      each(c, [&](size_t i) { sum += dy[i]; along += double(dy[i]) * h[i]; });
+      dbeta[c] = sum, dgamma[c] = along;
+      each(c, [&](size_t i) { dx[i] = gamma[c] * r[c] * (dy[i] - sum / m - h[i] * along / m); }); }
+    return dx; }
+ private:
+  size_t C, S = 4, n = 0; Values h, r;
+  template <class F> void each(size_t c, F f) {
+    for (size_t i = 0; i < n; i++) for (size_t s = 0; s < S; s++) f((i * C + c) * S + s); }
+};
+"""
+"""A layer with running statistics as an author has it: right, with the law of torch."""
+
+CLASS_LINES = 16
+
+
+def test_a_class_with_running_statistics_is_audited_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its 16 lines compile as they stand there; the law of its running statistics is named."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    blocks = re.findall(r"```cpp\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks[3].splitlines()) == CLASS_LINES
+    declared = blocks[2].replace(";", "").splitlines()
+    assert all(line in MY_BATCH_NORM.replace(";", "") for line in declared)
+    (tmp_path / "audit.cpp").write_text(blocks[3])
+    (tmp_path / "my_batch_norm.hpp").write_text(MY_BATCH_NORM)
+    (tmp_path / "backnorm.hpp").write_text(text_of("cpp"))
+    subprocess.run([compiler, "-O1", "audit.cpp", "-o", "audit"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    train, evaluation = audited(["./audit"])
+    assert [(one.mode, one.sound, one.findings) for one in (train, evaluation)] == [
+        ("batch", True, ()),
+        ("frozen", True, ()),
+    ]
+    law, _, dialects = train.state.partition(". Dialects with this law: ")
+    assert law == "mean = 0.9*mean + 0.1*mean; var = 0.9*var + 0.1*unbiased variance"
+    assert "torch" in dialects.split(", ")
+
+
 MISTAKES = {
     'c.put("y", "x", c.get("gamma"));': "y has 3 values, and x has 24",
     'c.put("y", "inputs", c.get("x"));': "inputs is not in this request",
@@ -173,6 +241,7 @@ def test_a_mistake_with_the_helper_for_cpp_is_told_by_its_name(tmp_path: Path) -
     assert [found.code for record in records for found in record.findings] == ["G20"] * 3
     for record, want in zip(records, MISTAKES.values(), strict=True):
         assert want in record.findings[0].got
+        assert ("if it has one mode" in record.findings[0].remedy) == ("values" not in want)
 
 
 def test_a_function_of_a_library_is_audited(

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from backnorm.audit.conduct import conduct
+from backnorm.audit.record import OTHER_FUNCTION
 from backnorm.audit.specimens.plain import Plain
 from backnorm.audit.subjects.request import AuditRequest
 from backnorm.cli import main
@@ -69,11 +70,16 @@ SOUND = {
     "extra words": "Its answer to hello has words that mean nothing here: color=blue fast.",
     "groups": "",
     "no groups": "",
+    "rows": "",
     "last": "Its channels were taken to be the last axis of x, since params is the last length",
     "words in the answer": "",
     "carriage return": "",
     "more arrays": "",
     "always float32": "It accepts float64 and computes in a narrower dtype.",
+    "misread": (
+        "y is not a normalization of kind batch: the gradient was judged as that of another "
+        "function. If it should be one, check kind, sample and params in its answer to hello."
+    ),
 }
 
 
@@ -89,6 +95,7 @@ def test_what_is_no_fault_is_no_finding(fault: str, harmless: list[Record]) -> N
     record = harmless[list(SOUND).index(fault)]
     assert (record.sound, codes(record)) == (True, [])
     assert any(SOUND[fault] in note for note in ("", *record.notes))
+    assert any(note.startswith(OTHER_FUNCTION) for note in record.notes) == (fault == "misread")
 
 
 FAULTY = {

@@ -77,6 +77,41 @@ def test_a_target_that_does_not_import_says_why(target: str) -> None:
     assert caught.value.advice.startswith(advice.rstrip("?"))
 
 
+OTHER_FILES = {
+    "./mine": "a program, not a Python file",
+    "mine": "a program, not a Python file",
+    "mine:norm": "a program, not a Python file",
+    "./libnorm.so:norm": "a shared library, not a Python file",
+    "norm.hpp": "not a Python file",
+    "./norm.hpp:Norm": "not a Python file",
+    "./nothing": "no file ./nothing",
+    "here/nothing.hpp": "no file here/nothing.hpp",
+}
+
+
+@pytest.mark.parametrize("target", OTHER_FILES)
+def test_a_file_that_is_not_python_is_told(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as a module that is not there, nor as one whose code raises."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "libnorm.so", "norm.hpp"):
+        (tmp_path / name).touch(mode=0o644 if name == "norm.hpp" else 0o755)
+    with pytest.raises(SubjectError, match=r"^Cannot import ") as caught:
+        find_subjects(target, AuditRequest())
+    assert (caught.value.code, caught.value.got) == ("G27", OTHER_FILES[target])
+
+
+def test_a_module_goes_before_a_file_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program named json hides no module."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json").touch(mode=0o755)
+    with pytest.raises(SubjectError, match=r"no Norm in json"):
+        find_subjects("json:Norm", AuditRequest())
+
+
 def test_a_target_that_is_no_layer_is_refused() -> None:
     """It imports, and is nothing that can be audited."""
     with pytest.raises(SubjectError, match=r"its type is int") as caught:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from backnorm.audit.findings import finding
-from backnorm.audit.record import Coefficients, Expected
-from backnorm.report import to_text
+from backnorm.audit.record import OTHER_FUNCTION, Coefficients, Expected
+from backnorm.report import to_markdown, to_text
 from report.records import CUT, HOSTILE, LOST, OPEN, RMS, SOUND, WARNED
 
 
@@ -167,3 +167,19 @@ def test_probes_and_state_are_told_on_request() -> None:
     assert "  G01  pass, paths of the gradient: direct 1, mean 1, variance 1 [0.50 s]" in text
     assert "  G15  skipped, kinks: y has none" in text
     assert "kinks" not in to_text([SOUND])
+
+
+def test_another_function_than_a_program_says_is_told_below_the_table() -> None:
+    """Once for all targets of a kind, with and without the notes."""
+    note = f"{OTHER_FUNCTION}batch: check sample."
+    records = [replace(SOUND, target=name, notes=(note, "Another.")) for name in ("./a", "./b")]
+    for verbose in (False, True):
+        text = to_text(records, verbose=verbose)
+        assert text.endswith(f"2 layers audited: 2 sound.\n./a, ./b: {note}\n")
+        assert text.count(note) == 1
+        assert ("./a, ./b: Another." in text) == verbose
+    line = to_markdown(records).splitlines()[2]
+    assert (
+        line == "2 layers audited: 2 sound. ./a, ./b: y is not a normalization of kind batch: "
+        "check sample."
+    )

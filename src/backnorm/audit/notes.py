@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from backnorm.audit.decision import FOR_TRAINING, known_fault, near, path_of, vague
 from backnorm.audit.kinds import has_mean
+from backnorm.audit.record import OTHER_FUNCTION
 from backnorm.audit.thresholds import STRAIGHT_THROUGH_LIMIT
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield "In evaluation mode it normalizes with the batch's statistics."
     if m.forward_law.mode == "other" and m.forward_law.straight:
         yield f"It normalizes with {m.forward_law}."
+    if subject.stated_in and not subject.misfit and _is_other_function(m):
+        yield (
+            f"{OTHER_FUNCTION}{subject.kind}: the gradient was judged as that of another function."
+            f" If it should be one, check kind, sample and params in {subject.stated_in}."
+        )
     form = m.forward_law.form
     if form.gamma_law != "gamma":
         yield f"It multiplies by {form.gamma_law}."
@@ -109,6 +115,12 @@ def _notes_on_law(subject: Subject, m: Measurement) -> Iterator[str]:
         yield f"It was judged through its activation, {form.activation.name}."
     if form.constants is not None:
         yield "It multiplies by constants beside gamma, or adds some beside beta."
+
+
+def _is_other_function(m: Measurement) -> bool:
+    """Whether y repeats, and is not normalized with a share of the rows' statistics at all."""
+    law = m.forward_law
+    return law.mode == "other" and law.blend is None and not vague(m)
 
 
 def _notes_on_numbers(measurements: Sequence[Measurement]) -> Iterator[str]:

@@ -16,6 +16,7 @@ __all__ = [
     "AUDIT_ERROR",
     "IMPOSSIBLE",
     "NOTE_FAMILIES",
+    "OTHER_FUNCTION",
     "ChannelParts",
     "Coefficients",
     "Errors",
@@ -37,6 +38,9 @@ Sweep: TypeAlias = Literal["offset", "scale"]
 
 IMPOSSIBLE: Final = "not possible here: "
 """Prefix of the reason where the subject, or what calls it, lacks the means for a probe."""
+
+OTHER_FUNCTION: Final = "y is not a normalization of kind "
+"""Beginning of the note on a program whose y is not what its facts say: summaries show it."""
 
 AUDIT_ERROR: Final = "C03"
 """The finding which says that the audit itself raised an error."""

@@ -71,6 +71,8 @@ class Subject:
     declared
         What a model file says of it: eps, momentum, running_mean and running_var, as far as it
         does, and usual_eps, the eps of all others of its kind in the file, if that is another.
+    stated_in
+        Where it states its kind and shapes itself, as programs do; empty for others.
     expected
         For specimens: the verdict they must get. Carried into the record, never looked at.
     """
@@ -92,6 +94,7 @@ class Subject:
     parts: int = 0
     forward_only: str = ""
     declared: Mapping[str, Any] = field(default_factory=dict)
+    stated_in: str = ""
     expected: Expected | None = None
 
     def forward(self, x: AnyArray, gamma: AnyArray | None, beta: AnyArray | None) -> AnyArray:

@@ -129,6 +129,7 @@ def read_facts(target: str, answer: Mapping[str, Any], asked: AuditRequest) -> F
         "dtypes": _full(target, dtypes),
         "axes": axes,
         "given": True,
+        "stated_in": "its answer to hello",
         "asked": bool(asked.kind or asked.axes),
     }
     _refuse_other_params(target, kind, own, params)

@@ -111,6 +111,15 @@ REFUSED: Final[tuple[tuple[str, ...], str]] = (
 )
 """Cause and remedy of a program that answers with an error."""
 
+OTHER_SIZE: Final = re.compile(r"\S+ has \d+ values, (and \S+ has \d+|not shape )")
+"""What the helpers for programs say of an array in an answer that has another number of values."""
+
+WRONG_ARRAY: Final[tuple[tuple[str, ...], str]] = (
+    ("it puts another array than the one that it names", "its answer to hello has other shapes"),
+    "Correct the array, or the shapes in its answer to hello.",
+)
+"""Cause and remedy of a program whose helper says so."""
+
 UNKNOWN_CALL: Final = FailedCall()
 """A call that nothing is known of."""
 
@@ -130,7 +139,8 @@ def causes_of_call(call: FailedCall, got: str) -> tuple[tuple[str, ...], str]:
             "is copied with it, or audit the layer within its model with --model."
         )
     if call.answered or lacks_device(got):
-        return REFUSED if call.answered else NO_DEVICE
+        of_program = WRONG_ARRAY if OTHER_SIZE.search(got) else REFUSED
+        return of_program if call.answered else NO_DEVICE
     if call.stage == "forward":
         return _causes_in_forward(call, got)
     if call.stage == "backward":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from backnorm.errors.base import BacknormError, as_tuple, short
@@ -563,6 +564,35 @@ class SubjectError(BacknormError, RuntimeError):
             f"Did you mean {_either(near)}?" if near else spelling,
             problem=f"Cannot import {name}: {short(got)}.",
             code="G27",
+        )
+
+    @classmethod
+    def other_file(cls, name: str, place: str, sort: str) -> SubjectError:
+        """Return the error of a target in a file that is not Python.
+
+        `sort` is "program" for one that can be executed, "library" or "other".
+        """
+        path = shlex.quote(place if "/" in place else f"./{place}")
+        what, advice = {
+            "program": (
+                "a program",
+                f"Pass it as one: backnorm audit --program {shlex.quote(path)}.",
+            ),
+            "library": (
+                "a shared library",
+                f"Pass a function of it: backnorm audit --library {path}:FUNCTION.",
+            ),
+        }.get(sort, ("", "Audit code of another language as a program: see docs/programs.md."))
+        got = f"{what}, not a Python file" if what else "not a Python file"
+        return cls(
+            name,
+            "package.module:Name, package.module.Name, path/file.py:Name, or a framework",
+            got,
+            "",
+            advice,
+            problem=f"Cannot import {name}: {place} is {got}.",
+            code="G27",
+            causes=("it is written in another language", "its name does not end in .py"),
         )
 
     @classmethod

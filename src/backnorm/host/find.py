@@ -15,6 +15,9 @@ from .no_subject import NoSubject
 
 __all__ = ["failed", "find", "names_in", "nearest"]
 
+LIBRARIES = (".so", ".dylib", ".dll")
+"""How the names of shared libraries end."""
+
 LISTED = 6
 """How many names of a module a message lists."""
 
@@ -50,13 +53,25 @@ def nearest(name, known):
     return [by_lower[m] for m in difflib.get_close_matches(name.lower(), by_lower, n=3)]
 
 
-def _from_file(place):
+def _refuse_other_file(place):
+    """Raise NoSubject if this is a file, which is not Python."""
+    if os.path.isfile(place):
+        sort = "program" if os.access(place, os.X_OK) else "other"
+        raise NoSubject.other_file(place, "library" if place.endswith(LIBRARIES) else sort)
+
+
+def _no_file(place):
+    """Return why there is no such file."""
     directory, file = os.path.split(os.path.realpath(place))
+    beside = os.listdir(directory) if os.path.isdir(directory) else []
+    python_files = [one for one in beside if one.endswith(".py")]
+    return NoSubject.no_file(place, nearest(file, python_files), os.getcwd())
+
+
+def _from_file(place):
     if not os.path.isfile(place):
-        beside = os.listdir(directory) if os.path.isdir(directory) else []
-        python_files = [one for one in beside if one.endswith(".py")]
-        near = nearest(file, python_files)
-        raise NoSubject.no_file(place, near, os.getcwd())
+        raise _no_file(place)
+    directory, file = os.path.split(os.path.realpath(place))
     stem = file[: -len(".py")]
     known = sys.modules.get(stem)
     path = os.path.join(directory, file)
@@ -122,6 +137,9 @@ def _without_backend(error):
 def _longest_module(dotted, near):
     """Import as much of a dotted name as is a module; return it and what is left."""
     parts = dotted.split(".")
+    if os.path.dirname(dotted):
+        _refuse_other_file(dotted)
+        raise _no_file(dotted)
     for count in range(len(parts), 0, -1):
         name = ".".join(parts[:count])
         try:
@@ -129,6 +147,7 @@ def _longest_module(dotted, near):
         except (Exception, SystemExit) as error:
             if not _is_missing(name, error):
                 raise failed(error, _file_of(name, error)) from error
+    _refuse_other_file(dotted)
     known = list(near) + [one.name for one in pkgutil.iter_modules()]
     raise NoSubject.no_module(parts[0], nearest(parts[0], known), os.getcwd())
 

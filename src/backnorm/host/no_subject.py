@@ -30,6 +30,11 @@ class NoSubject(Exception):
         return cls("module", {"got": "no module " + name, "near": near, "folder": folder})
 
     @classmethod
+    def other_file(cls, place, sort):
+        """Return the reason of a file that is not Python: a "program", a "library" or "other"."""
+        return cls("other file", {"place": place, "sort": sort})
+
+    @classmethod
     def no_name(cls, name, title, near, names):
         """Return the reason of a module or class without a name; ``names`` are some that it has."""
         got = "no %s in %s" % (name, title)

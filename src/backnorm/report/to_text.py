@@ -6,13 +6,14 @@ What could not be audited is told in a line. Below the table stands what each co
 from __future__ import annotations
 
 import io
+import itertools
 import textwrap
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.text import Text
 
-from backnorm.audit.record import IMPOSSIBLE, NOTE_FAMILIES
+from backnorm.audit.record import IMPOSSIBLE, NOTE_FAMILIES, OTHER_FUNCTION
 from backnorm.errors.base import counted
 from backnorm.errors.printable import printable
 from backnorm.report._lines import Column, lines_of
@@ -143,8 +144,9 @@ def _left_out(count: int, unit: str) -> Iterator[str]:
 
 
 def summary(records: Sequence[Record], unit: str = "layer") -> list[str]:
-    """Return a line of verdicts, and of what was not judged or not possible, if anything."""
-    return [_verdicts(records, unit), *_not_judged(records), *_impossible(records)]
+    """Return a line of verdicts, and lines of what was not judged, or not as its kind."""
+    lines = (_not_judged(records), _other_functions(records), _impossible(records))
+    return [_verdicts(records, unit), *itertools.chain(*lines)]
 
 
 def _verdicts(records: Sequence[Record], unit: str) -> str:
@@ -206,6 +208,13 @@ def _not_judged(records: Sequence[Record]) -> Iterator[str]:
             yield f"{head}: {_counted(whys)}."
 
 
+def _other_functions(records: Sequence[Record]) -> Iterator[str]:
+    """Say in a line for each kind which programs are another function than their facts say."""
+    for note, targets in _by_note(records).items():
+        if note.startswith(OTHER_FUNCTION):
+            yield f"{', '.join(targets)}: {note}"
+
+
 def _counted(whys: Sequence[str]) -> str:
     return "; ".join(f"{why} ({whys.count(why)})" for why in dict.fromkeys(whys))
 
@@ -254,15 +263,21 @@ def _share(share: float | None) -> str:
 
 
 def _notes(records: Sequence[Record]) -> Iterator[str]:
-    """Yield each note once, after the names of all its targets."""
+    """Yield each note once, after the names of all its targets; the summary has the others."""
+    for note, targets in _by_note(records).items():
+        if not note.startswith(OTHER_FUNCTION):
+            yield ""
+            yield from _wrapped(f"{', '.join(targets)}: {note}", "", NARROW + 20)
+    yield ""
+
+
+def _by_note(records: Sequence[Record]) -> Mapping[str, Sequence[str]]:
+    """Return the names of the targets of each note."""
     targets_of: dict[str, list[str]] = {}
     for record in records:
         for note in record.notes:
             targets_of.setdefault(printable(note), []).append(printable(record.target))
-    for note, targets in targets_of.items():
-        yield ""
-        yield from _wrapped(f"{', '.join(targets)}: {note}", "", NARROW + 20)
-    yield ""
+    return targets_of
 
 
 def _details(records: Sequence[Record], width: int) -> Iterator[str]:

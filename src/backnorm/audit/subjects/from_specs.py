@@ -142,6 +142,7 @@ def _plain_subject(spec: Mapping[str, Any]) -> Subject:
         notes=tuple(spec.get("notes", ())),
         forward_only=spec.get("forward_only", ""),
         declared=dict(spec.get("declared", {})),
+        stated_in=spec.get("stated_in", ""),
     )
 
 

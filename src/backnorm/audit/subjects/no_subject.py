@@ -15,6 +15,7 @@ __all__ = ["no_subject"]
 ERRORS: Final[Mapping[str, Callable[..., SubjectError]]] = {
     "colons": SubjectError.two_colons,
     "file": SubjectError.no_file,
+    "other file": SubjectError.other_file,
     "module": SubjectError.not_importable,
     "relative import": SubjectError.relative_import,
     "backend": SubjectError.no_backend,
