@@ -1671,7 +1671,8 @@ MESSAGES: list[tuple[BacknormError, str]] = [
         SubjectError.no_ranks("norms:Norm", "of kind layer"),
         (
             "norms:Norm is of kind layer, so that --ranks cannot run it. --ranks runs a target in "
-            "a group of torch.distributed. Leave --ranks out to audit it in one process."
+            "a group of torch.distributed, or in an axis of JAX. Leave --ranks out to audit it in "
+            "one process."
         ),
     ),
     (

@@ -1,4 +1,4 @@
-"""Processes that run one target together, each a rank of a group of torch.distributed."""
+"""Ranks that run one target together: processes of torch.distributed, or parts in one of JAX."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from backnorm.audit.ranks.conduct import over_ranks
 from backnorm.audit.ranks.probes import RankExamination
-from backnorm.audit.ranks.world import FORMS, RankAnswer, RankCall
+from backnorm.audit.ranks.world import RankAnswer, Stacked, answer_of, arguments_of
 from backnorm.audit.thresholds import RANKS_PATIENCE
 from backnorm.errors import SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from backnorm._types import AnyArray
+    from backnorm.audit.ranks.world import RankCall, RankGroup
     from backnorm.audit.record import Record
     from backnorm.audit.subject import Subject
     from backnorm.cli._child import Child
@@ -32,6 +30,9 @@ __all__ = ["Group", "OneRank", "record_over_ranks", "refused"]
 LOOK: Final = 0.3
 """Seconds that one rank is listened to while others may answer."""
 
+RANKED: Final = "PyTorch, Flax, Haiku, Equinox or JAX"
+"""What runs on ranks."""
+
 LARGEST: Final = 1e9
 """Seconds: a group gives up no earlier than the audit does, and no limit is larger."""
 
@@ -39,9 +40,9 @@ _MEETINGS: Final = itertools.count()
 
 
 def refused(subject: Subject) -> SubjectError | None:
-    """Return the error of what does not run in a group of PyTorch's processes."""
-    if "threads" not in subject.runner.can:
-        return SubjectError.no_ranks(subject.name, "not a layer or function of PyTorch")
+    """Return the error of what runs neither in a group of PyTorch's processes nor in JAX's axes."""
+    if not {"threads", "parts"} & subject.runner.can:
+        return SubjectError.no_ranks(subject.name, f"not a layer or function of {RANKED}")
     if subject.kind != "batch":
         return SubjectError.no_ranks(subject.name, f"of kind {subject.kind}")
     return None
@@ -51,7 +52,7 @@ def record_over_ranks(
     subject: Subject,
     record: Record,
     ranks: int,
-    make: Callable[[int, Callable[[], object]], Group],
+    make: Callable[[int, Callable[[], object]], RankGroup],
     at_work: Callable[[str], object],
 ) -> Record:
     """Add to the record of one process what several find.
@@ -63,7 +64,7 @@ def record_over_ranks(
     ranks
         How many processes.
     make
-        Makes a group of so many processes, which calls a function before anything is asked.
+        Makes a group of so many ranks, which calls a function before anything is asked.
     at_work
         Called with the name of a probe when it begins, and before it asks anything.
     """
@@ -73,13 +74,22 @@ def record_over_ranks(
         named[0] = name or named[0]
         at_work(named[0])
 
-    one, several = make(1, begin), make(ranks, begin)
+    one, several = (_group(subject, count, make, begin) for count in (1, ranks))
     try:
         examination = RankExamination(subject, ranks, one, several, seed=0)
         return deque(over_ranks(examination, record, begin), maxlen=1)[0]
     finally:
         one.end()
         several.end()
+
+
+def _group(
+    subject: Subject,
+    ranks: int,
+    make: Callable[[int, Callable[[], object]], RankGroup],
+    begin: Callable[[], object],
+) -> RankGroup:
+    return Stacked(subject, begin) if "parts" in subject.runner.can else make(ranks, begin)
 
 
 def _meeting(ranks: int, rank: int, place: str, seconds: float) -> dict[str, Any]:
@@ -178,7 +188,7 @@ class Group:
         """Have each rank call the subject with its part."""
         if not self.children:
             self._start()
-        ways = [self._arguments(part, form) for part in parts]
+        ways = [arguments_of(part, form, self.subject.runner.moved) for part in parts]
         has_mask = parts[0].mask is not None
         ran = self._ask([self._message("masked" if has_mask else "run", way) for way in ways])
         if has_mask or any(one.failed for one in ran):
@@ -187,6 +197,11 @@ class Group:
         after = self._values([self._message("after", [one]) for one in steps])
         states = self._values([{**self._message("state", []), "runner": n} for n in after])
         return [one._replace(state=state) for one, state in zip(ran, states, strict=True)]
+
+    @property
+    def alike(self) -> bool:
+        """Processes may have parts of any shapes."""
+        return False
 
     def end(self) -> None:
         """End all processes."""
@@ -209,20 +224,6 @@ class Group:
         call = {"do": "call", "runner": self.place, "operation": operation}
         return {**call, "arguments": list(arguments)}
 
-    def _arguments(self, part: RankCall, form: str) -> list[Any]:
-        moved = self.subject.runner.moved
-        x, dy = (a if moved is None else np.moveaxis(a, *moved) for a in (part.x, part.dy))
-        given = [np.ascontiguousarray(x), part.gamma, part.beta, np.ascontiguousarray(dy)]
-        return given if part.mask is None else [*given, self._shaped(part.mask, part.x, form)]
-
-    def _shaped(self, mask: AnyArray, x: AnyArray, form: str) -> AnyArray:
-        wide = mask[:, np.newaxis]
-        if form == FORMS[2]:
-            wide = np.broadcast_to(wide, x.shape)
-        moved = self.subject.runner.moved
-        there = wide if moved is None else np.moveaxis(wide, *moved)
-        return np.array(mask if form == FORMS[0] else there)
-
     def _values(self, messages: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Ask each rank for what must succeed; raise what went wrong otherwise."""
         values = []
@@ -240,15 +241,7 @@ class Group:
             return RankAnswer(hung=True)
         if "value" not in answer:
             return RankAnswer(raised=_words(answer))
-        found = {
-            name: value for name, value in answer["value"].items() if isinstance(value, np.ndarray)
-        }
-        moved = self.subject.runner.moved
-        if moved is not None:
-            for name in {"y", "dx"} & found.keys():
-                found[name] = np.moveaxis(found[name], *reversed(moved))
-        y, dx, dgamma, dbeta = (found.get(name) for name in ("y", "dx", "dgamma", "dbeta"))
-        return RankAnswer(y, dx, dgamma, dbeta)
+        return answer_of(answer["value"], self.subject.runner.moved)
 
     def _answers(
         self, messages: Sequence[Mapping[str, Any]], patience: float

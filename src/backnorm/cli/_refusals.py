@@ -90,7 +90,7 @@ def refuse_with_ranks(
     if not targets and not programs:
         message = "--ranks needs a target, such as path/to/layers.py:MySyncBatchNorm"
     elif lists:
-        message = f"--ranks needs one layer of PyTorch, not {lists}; name a layer, such as "
+        message = f"--ranks needs one layer of PyTorch or JAX, not {lists}; name a layer, such as "
         message += "torch.nn.BatchNorm2d"
     elif given:
         message = f"--ranks cannot be used with {given}; audit it in another run"

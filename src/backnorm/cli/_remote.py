@@ -153,6 +153,10 @@ class RemoteRunner:
         """Return y, and the values and gradients of the parameters beside gamma and beta."""
         return self._call("others", arguments)
 
+    def apart(self, *arguments: Any) -> Any:
+        """Return what each part of a batch gave."""
+        return self._call("apart", arguments)
+
     def attached(self) -> Any:
         """Return the names of what holds a graph."""
         return self._call("attached", ())

@@ -149,8 +149,8 @@ OPTIONS: Final = (
         type=click.IntRange(2, 64),
         callback=lambda _, __, count: count or 0,
         metavar="N",
-        help="Run a layer of PyTorch in N processes too, each with a part of the batch, and "
-        "compare it with one process.",
+        help="Run a layer of PyTorch in N processes too, or one of JAX on N parts, each with a "
+        "part of the batch, and compare it with one process.",
     ),
     click.option(
         "--limit",

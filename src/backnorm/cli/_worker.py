@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from backnorm.audit.conduct import conduct_by_probes, faulty
@@ -183,12 +182,12 @@ def _audited(
     def group(ranks: int, begin: Callable[[], object]) -> Group:
         return Group(ranks, interpreter, place, subject, job["seconds"], job["folder"], begin)
 
-    at_work = partial(_say_probing, say)
+    def at_work(probe: str) -> None:
+        for host in HOSTS:
+            host.begin()
+        say({"probing": probe})
+
     return record_over_ranks(subject, record, job["ranks"], group, at_work)
-
-
-def _say_probing(say: Callable[[dict[str, Any]], None], probe: str) -> None:
-    say({"probing": probe})
 
 
 @dataclass(slots=True)

@@ -456,12 +456,12 @@ class SubjectError(BacknormError, RuntimeError):
 
     @classmethod
     def no_ranks(cls, name: str, what: str) -> SubjectError:
-        """Return the error of a target of --ranks that several processes do not run together."""
+        """Return the error of a target of --ranks that several ranks do not run together."""
         return cls(
             name,
-            "a batch normalization of PyTorch",
+            "a batch normalization of PyTorch or JAX",
             what,
-            "--ranks runs a target in a group of torch.distributed.",
+            "--ranks runs a target in a group of torch.distributed, or in an axis of JAX.",
             "Leave --ranks out to audit it in one process.",
             problem=f"{name} is {what}, so that --ranks cannot run it.",
             code="G26",

@@ -39,6 +39,7 @@ def of_function(function, signature, given, kind, train):
     return {
         "call": call,
         "last": getattr(function, "channels_last", False),
+        "axis_names": _axes_of(function, signature, given),
         "shape": shape,
         "gamma": "gamma" in roles,
         "beta": "beta" in roles,
@@ -49,6 +50,16 @@ def of_function(function, signature, given, kind, train):
         "modes": bool(roles & {"training", "inference"}),
         "optional": may_be_none(signature),
     }
+
+
+def _axes_of(function, signature, given):
+    """Return the axes of JAX that a function names: by an argument, or by an attribute."""
+    argument = inspect.signature(signature).parameters.get("axis_name")
+    if argument is None:
+        return getattr(function, "axis_name", None)
+    if isinstance(given, dict) and argument.name in given:
+        return given[argument.name]
+    return None if argument.default is argument.empty else argument.default
 
 
 def may_be_none(function):

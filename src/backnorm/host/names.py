@@ -21,6 +21,7 @@ __all__ = [
     "role_of",
     "roots",
     "state_role",
+    "takes_mask",
 ]
 
 RUNNING = (
@@ -195,6 +196,17 @@ def roots(candidate):
         if root.isidentifier() and root not in found:
             found.append(root)
     return found
+
+
+def takes_mask(function):
+    """Return whether a function has an argument ``mask``, which says what counts of x.
+
+    Examples
+    --------
+    >>> takes_mask(lambda x, mask=None: x), takes_mask(lambda x: x)
+    (True, False)
+    """
+    return "mask" in inspect.signature(function).parameters
 
 
 def mode_arguments(function, train):

@@ -21,6 +21,9 @@ It has
   moved by the arrays in ``moved``, by name; "values", what each is then, and "gradients", of
   sum(y*dy) by those that it reaches, none without a dy;
 - "mask": ``masked(x, gamma, beta, dy, mask)``, y and dx where a mask says what counts of x;
+- "parts": ``apart(parts)``, in a list what each part of a batch gave, of arguments of ``run`` or,
+  with "mask", those and a mask, in place of ``masked``; and without a mask "state", what is kept
+  after that call;
 - "float16", "bfloat16", "threads", "needs_dx": ``variant(dtype, threads, needs_dx)``, a runner that
   computes in that dtype, on that many threads, and where x needs a gradient or not.
 
@@ -68,6 +71,8 @@ class LayerRunner:
             ("state", self.take_step),
             ("traces", True),
             ("overlapped", not own and hasattr(base, "overlapped")),
+            ("parts", not own and "over" in layer),
+            ("mask", not own and "over" in layer and layer.get("mask")),
         )
         self.can = [name for name, function in offers if function] + list(variants)
 
@@ -113,6 +118,28 @@ class LayerRunner:
         shaped = self._shaped(gradients, gamma, beta)
         found = {"d" + role: shaped.get(role) for role in ("x", "gamma", "beta")}
         return dict(found, y=y)
+
+    def apart(self, parts):
+        """Return what each part of a batch gave where all are called together."""
+        given = [None if each[0] is None else np.stack(each) for each in zip(*parts)]
+        x, gamma, beta, dy, *masks = given
+        leaves, alike = self._leaves(x, gamma, beta), self._constants(x.dtype)
+        constants = {name: np.stack([value] * len(parts)) for name, value in alike.items()}
+        shown = dict(constants, **dict(zip(("mask",), masks)))
+        over = self.layer["over"]
+        y, gradients = self.differentiate(over["call"], leaves, shown, dy)
+        found = {"d" + role: gradients.get(role) for role in ("x", "gamma", "beta")}
+        state = {}
+        if "step" in over and not masks:
+            state = self.base.take_step(over["step"], constants, leaves, None, True)
+        return [
+            {
+                "y": y[place],
+                "state": {name: value[place] for name, value in state.items()},
+                **{name: None if one is None else one[place] for name, one in found.items()},
+            }
+            for place in range(len(parts))
+        ]
 
     def state(self):
         """Return the state that calls start from."""

@@ -259,7 +259,9 @@ class _Host:
         return found
 
     def on_meet(self, message):
-        """Become one rank of a group of processes of PyTorch."""
+        """Become one rank of a group of processes of PyTorch, where PyTorch is installed."""
+        if importlib.util.find_spec("torch") is None:
+            return
         place = (message["rank"], message["ranks"], message["place"], message["seconds"])
         self.calls.calls_of("torch").meet(*place)
 

@@ -23,7 +23,8 @@ How a framework is called stands in its file in ``calls/``, which has
   another one, as JAX is for Flax; ``build(cls, arguments)``, if a class is not just called;
   ``function(candidate)``, what to call and what to read its arguments from, if that is not the
   candidate; ``name_of(candidate)``; ``VARIANTS``, see `runners.LayerRunner`; ``dtypes_on(device)``,
-  the dtypes on a device, or an error, where all functions take a ``device`` too; ``BACKENDS`` and
+  the dtypes on a device, or an error, where all functions take a ``device`` too; ``spread(layer)``,
+  the layer spec of a layer whose calls may have several parts of a batch; ``BACKENDS`` and
   ``VARIABLE``, packages that it runs on, and the environment variable which chooses one.
 
 A **layer spec** is a dictionary too: ``call``, a function of a dictionary of the framework's arrays
@@ -31,8 +32,8 @@ under the names x, gamma and beta, which gives y; ``shape``, that of gamma; and 
 the usual, ``gamma`` and ``beta``, whether there are such; ``stored``, the shape in which they are
 kept; ``groups``; ``last``, whether channels are the last axis; ``dtypes``; ``differentiate`` and
 ``higher``; ``modes``, whether training and evaluation differ; ``parts``, of how many layers with
-parameters it is made. In place of ``call`` it
-may have a ``runner``.
+parameters it is made; ``axis_names``, the mapped axes of JAX over which it synchronizes; ``mask``,
+whether ``call`` takes a mask beside x. In place of ``call`` it may have a ``runner``.
 
 The spec of a layer that keeps something between its calls has ``state`` too, the arrays that it
 starts from by name, which ``call`` then finds beside x; and either ``step``, a function of what
@@ -178,6 +179,8 @@ def _is_asked(asked):
 
 
 def _of_layer(name, kind, mode, layer, base, variants):
+    if "axis_names" in layer and hasattr(base, "spread"):
+        layer = base.spread(layer)
     runner = layer.get("runner") or LayerRunner(layer, base, variants)
     return {
         "name": name,

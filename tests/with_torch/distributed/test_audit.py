@@ -23,6 +23,8 @@ pytestmark = pytest.mark.skipif(
 
 FAULTY = Path(__file__).parent / "faulty.py"
 
+OTHERS = "not a layer or function of PyTorch, Flax, Haiku, Equinox or JAX"
+
 
 def audited(target: str, folder: Path, options: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
     """Audit a target on two ranks; return the exit status and its entry in the JSON."""
@@ -84,7 +86,10 @@ def test_a_layer_that_does_not_synchronize_is_not_judged(tmp_path: Path) -> None
     ("target", "why"),
     [
         ("torch.nn.LayerNorm", "of kind layer"),
-        ("backnorm.audit.specimens.plain:Plain", "not a layer or function of PyTorch"),
+        (
+            "backnorm.audit.specimens.plain:Plain",
+            "not a layer or function of PyTorch, Flax, Haiku, Equinox or JAX",
+        ),
     ],
 )
 def test_what_cannot_run_on_ranks_is_said_to_be_so(target: str, why: str, tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_what_cannot_run_on_ranks_is_said_to_be_so(target: str, why: str, tmp_pa
     ("arguments", "message"),
     [
         ([], "--ranks needs a target"),
-        (["torch"], "--ranks needs one layer of PyTorch, not torch"),
+        (["torch"], "--ranks needs one layer of PyTorch or JAX, not torch"),
         (["x:Y", "--mode", "eval"], "--ranks cannot be used with --mode"),
         (["x:Y", "--model"], "--ranks cannot be used with --model"),
         (["x:Y", "--control"], "--ranks cannot be used with --control"),

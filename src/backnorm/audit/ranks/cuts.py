@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backnorm._types import AnyArray
     from backnorm.audit.subject import Subject
 
-__all__ = ["even", "joined", "masked", "parts_of", "uneven", "with_empty", "with_none"]
+__all__ = ["even", "joined", "masked", "padded", "parts_of", "uneven", "with_empty", "with_none"]
 
 SHARES: Final = (0.9, 0.5)
 """Share of what counts on the first rank, and on the others."""
@@ -64,6 +64,23 @@ def masked(parts: Sequence[RankCall], rng: np.random.Generator) -> list[RankCall
         part._replace(mask=rng.random(_of_space(part.x)) < SHARES[rank > 0])
         for rank, part in enumerate(parts)
     ]
+
+
+def padded(parts: Sequence[RankCall]) -> list[RankCall]:
+    """Give all parts one length: samples of 0 come behind, which a mask hides."""
+    longest = max(len(part.x) for part in parts)
+    return [_longer(part, longest) for part in parts]
+
+
+def _longer(part: RankCall, samples: int) -> RankCall:
+    missing = samples - len(part.x)
+    x, dy = (
+        np.concatenate([given, np.zeros((missing, *given.shape[1:]), given.dtype)])
+        for given in (part.x, part.dy)
+    )
+    mask = np.ones(_of_space(x), np.bool_)
+    mask[len(part.x) :] = False
+    return part._replace(x=x, dy=dy, mask=mask)
 
 
 def with_none(parts: Sequence[RankCall]) -> list[RankCall]:

@@ -19,6 +19,7 @@ __all__ = [
     "RankStatistics",
     "agrees",
     "counted",
+    "counting",
     "differing",
     "extra_of",
     "law_of",
@@ -48,6 +49,8 @@ def used(call: RankCall, y: AnyArray) -> RankStatistics | None:
     """Return the mean and (variance + eps) that y was normalized with, None if by no such."""
     x, values = _rows(call.x), _rows(y)
     keep = _kept(call)
+    if not np.isfinite(values[:, keep]).all():
+        return None
     size = (len(x), int(keep.sum()))
     gamma, beta = (
         np.full(size, default) if given is None else np.repeat(given.reshape(-1, 1), size[1], 1)
@@ -113,7 +116,7 @@ def law_of(
     str
         "all", "own", a name of `known`, or "other".
     """
-    ys = [_counting(part, answer.y) for part, answer in zip(parts, answers, strict=True)]
+    ys = [counting(part, answer.y) for part, answer in zip(parts, answers, strict=True)]
     if _all_agree(parts, ys, whole):
         return "all"
     if _all_agree(parts, ys, alone):
@@ -134,7 +137,7 @@ def _all_agree(
     ys: Sequence[AnyArray | None],
     expected: Sequence[AnyArray | None],
 ) -> bool:
-    pairs = [(y, _counting(part, one)) for part, y, one in zip(parts, ys, expected, strict=True)]
+    pairs = [(y, counting(part, one)) for part, y, one in zip(parts, ys, expected, strict=True)]
     return all(y is not None and one is not None and agrees(y, one) for y, one in pairs)
 
 
@@ -149,7 +152,7 @@ def differing(found: RankStatistics, expected: RankStatistics) -> list[str]:
     return [name for name, each in off.items() if (each > 10 * RANKS_LIMIT).any()]
 
 
-def _counting(call: RankCall, y: AnyArray | None) -> AnyArray | None:
+def counting(call: RankCall, y: AnyArray | None) -> AnyArray | None:
     """Return what counts of y, channel by channel."""
     return None if y is None else _rows(y)[:, _kept(call)]
 

@@ -14,6 +14,7 @@ from backnorm.audit.ranks.laws import (
     RankStatistics,
     agrees,
     counted,
+    counting,
     differing,
     extra_of,
     law_of,
@@ -21,10 +22,10 @@ from backnorm.audit.ranks.laws import (
     used,
 )
 from backnorm.audit.ranks.world import FORMS
-from backnorm.host.names import STATISTICS, role_of
+from backnorm.host.names import STATISTICS, state_role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from backnorm._types import AnyArray, Float64Array
     from backnorm.audit.ranks.world import RankAnswer, RankCall, RankGroup
@@ -40,6 +41,8 @@ WRONG: Final = {
     "other": ("W06", "neither those of all ranks nor those of one"),
 }
 """Of each law that is wrong its finding, and what is said of it."""
+
+OF_ONE: Final = "y is that of one process"
 
 
 @dataclass(slots=True)
@@ -71,12 +74,19 @@ class RankExamination:
     form: str = field(default="", init=False)
     law: str = field(default="", init=False)
 
+    @property
+    def alike(self) -> bool:
+        """Whether all ranks must have parts of one shape, so that masks stand for other sizes."""
+        return self.several.alike
+
     def parts(self, sizes: Sequence[int]) -> list[RankCall]:
         """Draw what each rank gets."""
         return cuts.parts_of(self.subject, np.random.default_rng([self.seed, *sizes]), sizes)
 
     def compared(self, parts: Sequence[RankCall]) -> Compared:
         """Call the layer in all ways in which a cut batch is compared."""
+        if self.alike and len({part.x.shape for part in parts}) > 1:
+            parts = cuts.padded(parts)
         whole, *alone = (
             self.one.call([call], self.form)[0]
             for call in (cuts.joined(parts), *(part for part in parts if len(part.x)))
@@ -84,6 +94,29 @@ class RankExamination:
         each = iter(alone)
         own = [next(each).y if len(part.x) else part.x for part in parts]
         return Compared(list(parts), self.several.call(parts, self.form), whole, own)
+
+    def masked(self) -> list[RankCall]:
+        """Draw what each rank gets with masks that hide a part of it."""
+        plain = self.parts(cuts.even(self.ranks))
+        return cuts.masked(plain, np.random.default_rng([self.seed, 1]))
+
+    def find_form(self) -> str:
+        """Find the shape in which the layer takes a mask; say why if it takes none."""
+        if "mask" not in self.subject.runner.can:
+            return "it takes no mask"
+        one, words = cuts.joined(self.masked()), []
+        for form in FORMS if not self.form else ():
+            answer = self.one.call([one], form)[0]
+            if not answer.failed:
+                self.form = form
+                break
+            words.append(answer.raised)
+        return "" if self.form else f"it takes no mask of {' or '.join(FORMS)}: {words[0]}"
+
+    def why_of_one_size(self) -> str:
+        """Say why all ranks must have as many values; empty where some can have fewer."""
+        why = self.find_form() if self.alike else ""
+        return why and f"not judged, since parts of JAX have one shape and {why}"
 
 
 class Compared(NamedTuple):
@@ -157,12 +190,19 @@ def statistics(examination: RankExamination) -> ProbeOutcome:
     if examination.law != "all":
         code, what = WRONG[examination.law]
         return failed(f"equal parts: {what}", finding(code, f"with equal parts, {what}"))
+    why = examination.why_of_one_size()
+    if why:
+        return passed(f"{OF_ONE}, for equal parts; unequal parts {why}")
+    return _of_unequal(examination)
+
+
+def _of_unequal(examination: RankExamination) -> ProbeOutcome:
     other = examination.compared(examination.parts(cuts.uneven(examination.ranks)))
     if other.trouble:
         return failed(other.trouble, finding("W06", f"with unequal parts, {other.trouble}"))
     law = other.law()
     if law == "all":
-        return passed("y is that of one process, for equal and for unequal parts")
+        return passed(f"{OF_ONE}, for equal and for unequal parts")
     code, what = WRONG[law]
     return failed(f"unequal parts: {what}", finding(code, f"with unequal parts, {what}"))
 
@@ -199,7 +239,7 @@ def running(examination: RankExamination) -> ProbeOutcome:
     found = examination.compared(examination.parts(cuts.even(examination.ranks)))
     if found.trouble:
         return skipped(found.trouble)
-    names = [name for name in found.whole.state if role_of(name) in STATISTICS]
+    names = _statistics_in(examination, found.whole.state)
     if not names:
         return skipped("it keeps no running statistics")
     alone = [examination.one.call([part])[0] for part in found.parts]
@@ -223,16 +263,20 @@ def running(examination: RankExamination) -> ProbeOutcome:
     return passed(f"{', '.join(names)} are those of all ranks")
 
 
+def _statistics_in(examination: RankExamination, state: Mapping[str, AnyArray]) -> list[str]:
+    """Name the running statistics; in JAX a state is declared, whatever its parts are called."""
+    named = [name for name in state if state_role(name) in STATISTICS]
+    size = int(np.prod(examination.subject.parameter_shape))
+    return named or [n for n, value in state.items() if examination.alike and value.size == size]
+
+
 def masks(examination: RankExamination) -> ProbeOutcome:
     """Let masks hide values, more on some ranks than on others, and all values of one rank."""
-    if "mask" not in examination.subject.runner.can:
-        return skipped("it takes no mask")
-    plain = examination.parts(cuts.even(examination.ranks))
-    parts = cuts.masked(plain, np.random.default_rng([examination.seed, 1]))
-    one = cuts.joined(parts)
-    why = _find_form(examination, one)
+    why = examination.find_form()
     if why:
         return skipped(why)
+    plain, parts = examination.parts(cuts.even(examination.ranks)), examination.masked()
+    one = cuts.joined(parts)
     found = examination.compared(parts)
     if found.trouble:
         return failed(found.trouble, finding("W06", f"with masks, {found.trouble}"))
@@ -248,15 +292,6 @@ def masks(examination: RankExamination) -> ProbeOutcome:
         text = f"another {' and another '.join(hidden)} than that of what counts"
         return failed(text, finding("W02", text))
     return _judge_masks(examination, found, extra)
-
-
-def _find_form(examination: RankExamination, one: RankCall) -> str:
-    """Find the shape in which the layer takes a mask; say why if it takes none."""
-    tried = {form: examination.one.call([one], form)[0] for form in FORMS}
-    fitting = [form for form, answer in tried.items() if not answer.failed]
-    examination.form = (*fitting, "")[0]
-    words = tried[FORMS[0]].raised
-    return "" if fitting else f"it takes no mask of {' or '.join(FORMS)}: {words}"
 
 
 def _judge_masks(
@@ -283,27 +318,39 @@ def _all_hidden(examination: RankExamination, parts: Sequence[RankCall], law: st
     if found.trouble:
         return skipped(f"where a mask hides all: {found.trouble}")
     if found.law() != "all":
-        text = "where a mask hides all values of a rank, the statistics of the others are changed"
+        text = f"where a mask hides all values of a rank, {_change(found)}"
         return failed(text, finding("W06", text))
     return passed("what a mask hides is in no statistic, also where it hides all of a rank")
 
 
 def nothing_there(examination: RankExamination) -> ProbeOutcome:
     """Give one rank no samples: all ranks must have the result of the others, or an error."""
-    parts = examination.parts(cuts.with_empty(examination.ranks))
-    found = examination.compared(parts)
+    why = examination.why_of_one_size()
+    return skipped(why) if why else _of_empty(examination)
+
+
+def _of_empty(examination: RankExamination) -> ProbeOutcome:
+    what = "a rank of which a mask hides all" if examination.alike else "an empty rank"
+    found = examination.compared(examination.parts(cuts.with_empty(examination.ranks)))
     if found.whole.failed:
         return skipped(found.trouble)
     if any(answer.hung for answer in found.answers):
         return failed(found.trouble, finding("W05", found.trouble))
     if found.trouble:
-        return passed(f"no rank waits for ever; an empty rank is refused: {found.trouble}")
+        return passed(f"no rank waits for ever; {what} is refused: {found.trouble}")
     if examination.law == "own":
         return passed("no rank waits for ever")
     if found.law() != "all":
-        text = "with an empty rank, the statistics of the others are changed"
+        text = f"with {what}, {_change(found)}"
         return failed(text, finding("W06", text))
-    return passed("an empty rank changes nothing")
+    return passed(f"{what} changes nothing")
+
+
+def _change(found: Compared) -> str:
+    """Say what a rank without values has done to the others."""
+    seen = [counting(part, one.y) for part, one in zip(found.parts, found.answers, strict=True)]
+    finite = all(np.isfinite(y).all() for y in seen if y is not None)
+    return "the statistics of the others are changed" if finite else "y of the others is not finite"
 
 
 RANK_PROBES: Final = (

@@ -3,6 +3,7 @@
 from .. import defaults
 from ..names import mode_arguments
 from . import own
+from .jax import alone, axes_in
 
 __all__ = ["LAYERS", "NAMES", "base", "layer", "layer_classes", "layers"]
 
@@ -57,6 +58,9 @@ def layer(candidate, kind, train):
     leaves, structure = jax.tree_util.tree_flatten(first)
     names = _names(candidate, first, leaves)
 
+    # The last axis has the samples of a part, any before it the parts.
+    *spread, samples = (*axes_in(getattr(candidate, "axis_name", None)),) or (None,)
+
     def plain(arrays):
         # Over every axis before those that a layer of one sample takes.
         filled = _filled(candidate, arrays)
@@ -72,7 +76,7 @@ def layer(candidate, kind, train):
         kept = jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names])
         modes = mode_arguments(type(candidate).__call__, training)
         over = lambda x: filled(x, kept, **modes)  # noqa: E731 - a name for vmap
-        return jax.vmap(over, axis_name=candidate.axis_name, out_axes=(0, None))(arrays["x"])
+        return jax.vmap(over, axis_name=samples, out_axes=(0, None))(arrays["x"])
 
     def step(arrays, training):
         return dict(zip(names, jax.tree_util.tree_leaves(applied(arrays, training)[1])))
@@ -81,11 +85,13 @@ def layer(candidate, kind, train):
     if isinstance(candidate, equinox.nn.BatchNorm):
         # After a batch with statistics that no other has: hidden averages and counts go together.
         batch = defaults.batch_of_running(candidate.input_size)
-        start = step(dict(start, x=jnp.asarray(batch.reshape(2, -1))), True)
+        given = dict(start, x=jnp.asarray(batch.reshape(2, -1)))
+        start = alone(step, spread)(given, True)
     return {
         "call": (lambda arrays: applied(arrays, train)[0]) if names else plain,
         "step": step,
         "state": start,
+        "axis_names": tuple(spread),
         "shape": _shape(candidate, kind),
         "gamma": getattr(candidate, "weight", None) is not None,
         "beta": getattr(candidate, "bias", None) is not None,

@@ -3,8 +3,9 @@
 import inspect
 
 from .. import defaults
-from ..names import mode_arguments, role_of
+from ..names import mode_arguments, role_of, takes_mask
 from . import listed, own
+from .jax import alone, axes_in
 
 __all__ = ["LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
@@ -87,14 +88,14 @@ def _linen(module, kind, train):
         made = module.init(jax.random.PRNGKey(0), x, **mode_arguments(called, train))
         return {key: made[key] for key in made}
 
-    called = type(module).__call__
-    first = variables(jnp.ones((2, length)))
+    called, axes = type(module).__call__, axes_in(getattr(module, "axis_name", None))
+    first = alone(variables, axes)(jnp.ones((2, length)))
 
     def applied(arrays, training):
         x = arrays["x"]
         filled = _filled(variables(jnp.zeros(x.shape, x.dtype)), arrays)
         changing = [key for key in filled if key != "params"]
-        modes = mode_arguments(called, training)
+        modes = dict(mode_arguments(called, training), **_masks(arrays))
         return module.apply(filled, x, mutable=changing, **modes)
 
     def step(arrays, training):
@@ -105,12 +106,19 @@ def _linen(module, kind, train):
         "call": lambda arrays: applied(arrays, train)[0],
         "step": step,
         "state": _start({key: first[key] for key in first if key != "params"}),
+        "axis_names": axes,
+        "mask": takes_mask(called),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
         "groups": getattr(module, "num_groups", 0) if kind == "group" else 0,
         "last": kind in ("batch", "group", "instance"),
     }
+
+
+def _masks(arrays):
+    """Return the arguments that say what counts of x."""
+    return {"mask": arrays["mask"]} if "mask" in arrays else {}
 
 
 def _last(path):
@@ -203,9 +211,11 @@ def _nnx(module, kind, train):
 
     named = _names_in(trained)
     return {
-        "call": lambda arrays: made(arrays, train)(arrays["x"]),
+        "call": lambda arrays: made(arrays, train)(arrays["x"], **_masks(arrays)),
         "step": step,
         "state": in_collection(_start(kept)),
+        "axis_names": axes_in(getattr(module, "axis_name", None)),
+        "mask": takes_mask(type(module).__call__),
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,

@@ -5,6 +5,7 @@ import functools
 from .. import defaults
 from ..names import mode_arguments, role_of
 from . import listed, own
+from .jax import alone, axes_in
 
 __all__ = ["BOTH", "LAYERS", "base", "build", "layer", "layer_classes", "layers"]
 
@@ -58,6 +59,8 @@ def layer(candidate, kind, train):
         modes = mode_arguments(candidate.func.__call__, training)
         return haiku.transform_with_state(lambda x: candidate()(x, **modes))
 
+    given = candidate.keywords
+    axes = axes_in(given.get("cross_replica_axis", given.get("axis_name")))
     length = defaults.CHANNELS[kind]
     # The running statistics are there after a step in training only.
     initial = transformed(True)
@@ -72,17 +75,19 @@ def layer(candidate, kind, train):
         state = applied(arrays, training)[1]
         return {_dotted(m, n): value for m, group in state.items() for n, value in group.items()}
 
-    params, _ = initial.init(jax.random.PRNGKey(0), jnp.ones((2, 4, length)))
+    start = alone(lambda x: initial.init(jax.random.PRNGKey(0), x), axes)
+    params, _ = start(jnp.ones((2, 4, length)))
     named = {role_of(name) for group in params.values() for name in group}
     return {
         "call": lambda arrays: applied(arrays, train)[0],
         "step": step,
         # After a batch with statistics that no other has: hidden averages and counts go together.
-        "state": step({"x": jnp.asarray(defaults.batch_of_running(length))}, True),
+        "state": alone(step, axes)({"x": jnp.asarray(defaults.batch_of_running(length))}, True),
+        "axis_names": axes,
         "shape": (length,),
         "gamma": "gamma" in named,
         "beta": "beta" in named,
-        "groups": candidate.keywords.get("groups", 0) if kind == "group" else 0,
+        "groups": given.get("groups", 0) if kind == "group" else 0,
         "last": kind in ("batch", "group", "instance"),
     }
 

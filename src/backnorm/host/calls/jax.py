@@ -8,12 +8,15 @@ from ..runners import first_of
 from . import own
 
 __all__ = [
+    "alone",
+    "axes_in",
     "differentiate",
     "double",
     "dtypes_on",
     "higher",
     "layer_classes",
     "layers",
+    "spread",
     "take_step",
 ]
 
@@ -40,6 +43,61 @@ def layers():
         batch_norm.channels_last = True
         found.append(("backnorm.jax.batch_norm", "batch", batch_norm, None))
     return found
+
+
+def axes_in(value):
+    """Return the names of mapped axes in an argument of a layer: one name, several, or none."""
+    if value is None or value == "":
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def spread(layer):
+    """Return the layer spec of a layer that takes part in the mapped axes that it names.
+
+    ``call`` and ``step`` then have these axes, with one part of a batch in each; ``over`` has both
+    for several parts, which are stacked along the first axis of all arrays.
+    """
+    names = axes_in(layer["axis_names"])
+    functions = {name: layer[name] for name in ("call", "step") if name in layer}
+    over = {name: _over(function, names) for name, function in functions.items()}
+    bound = {name: alone(function, names) for name, function in functions.items()}
+    return dict(layer, over=over, **bound)
+
+
+def alone(function, names):
+    """Return a function of arrays that runs within axes of these names, each of length 1."""
+    if not names:
+        return function
+    inner, name = alone(function, names[1:]), names[0]
+
+    def run(*arguments):
+        return _first(_mapped(lambda: inner(*arguments), name, 1)())
+
+    return run
+
+
+def _over(function, names):
+    """Return a function of stacked arrays: the first of these axes has a part in each place."""
+    inner, name = alone(function, names[1:]), (tuple(names) + (None,))[0]
+
+    def run(arrays, *modes):
+        parts = len(arrays["x"])
+        return _mapped(lambda arrays: inner(arrays, *modes), name, parts)(arrays)
+
+    return run
+
+
+def _mapped(function, name, size):
+    import jax
+
+    return jax.vmap(function, axis_size=size, **({} if name is None else {"axis_name": name}))
+
+
+def _first(values):
+    import jax
+
+    return jax.tree_util.tree_map(lambda value: value[0], values)
 
 
 def double(arrays):

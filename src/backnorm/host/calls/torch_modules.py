@@ -4,12 +4,11 @@ Plain: see `backnorm.host.specs`.
 """
 
 import functools
-import inspect
 
 import numpy as np
 
 from .. import defaults
-from ..names import mode_arguments, role_of
+from ..names import mode_arguments, role_of, takes_mask
 from ..runners import shaped_like
 from ..traces import World
 from .torch_copies import deep_copy
@@ -47,7 +46,7 @@ class ModuleRunner:
     def __init__(self, module, named, held=(), way=PLAIN, origin=None):
         self.module, self.named, self.held, self.way = module, named, held, way
         self.origin = module if origin is None else origin
-        if _takes_mask(type(module)):
+        if takes_mask(type(module).forward):
             self.can = self.can + ("mask",)
 
     def forward(self, x, gamma, beta):
@@ -187,10 +186,6 @@ def _callable(module):
 
 
 @functools.lru_cache(maxsize=64)
-def _takes_mask(cls):
-    return "mask" in inspect.signature(cls.forward).parameters
-
-
 @functools.lru_cache(maxsize=64)
 def _modes(cls, train):
     """Return the mode arguments of a class: reading a signature took a tenth of a call's time."""
