@@ -242,10 +242,10 @@ def test_the_times_under_jax_are_a_table(tmp_path: Path) -> None:
         for layout, slower in (("nchw", 2.0), ("nhwc", 0.5))
     ]  # fmt: skip
     record = tmp_path / "record.json"
-    known = {"environment": {"jax": "1.2"}, "rows": [asdict(row) for row in rows]}
+    known = {"environment": {"jax": "1.2"}, "runs": 3, "rows": [asdict(row) for row in rows]}
     record.write_text(json.dumps(known))
     said, _, *table = _jax_times.tables(record)["times"].splitlines()
-    assert said.endswith("three runs of `make bench-jax`, 2 threads, JAX 1.2:")
+    assert said.endswith("3 runs of `backnorm bench --op jax`, 2 threads, JAX 1.2:")
     assert table == [
         "| shape | channels | ms | Flax's formula | two passes |",
         "|---|---|---|---|---|",

@@ -37,10 +37,12 @@ def _said(document: dict[str, Any], rows: list[BenchRow]) -> Iterator[str]:
     names = " and ".join(
         f"{n} {versions[n.lower()]}" for n in ("JAX", "Flax") if n.lower() in versions
     )
+    runs = document.get("runs", 1)
+    times = f"Medians of {runs} runs" if runs > 1 else "Lower quartiles of one run"
     yield (
-        "Forward and backward pass, compiled, float32: how many times as long as `batch_norm` take "
-        "jitted functions with Flax's formula (E[x^2] - E[x]^2), with two passes of jax.numpy, and "
-        "Flax's own layer. Medians of three runs of `make bench-jax`, "
+        "Forward and backward pass, compiled, float32: the milliseconds of `batch_norm`, and how "
+        "many times as long jitted functions take with Flax's formula (E[x^2] - E[x]^2) and with "
+        f"two passes of jax.numpy, and Flax's own layer. {times} of `backnorm bench --op jax`, "
         f"{rows[0].threads} threads, {names}:"
     )
 
