@@ -27,6 +27,7 @@ def test_two_processes_give_the_list_in_its_order() -> None:
     assert {stage.total for stage in stages} == {len(layers)}
 
 
+@pytest.mark.thorough
 def test_ctrl_c_ends_both_processes() -> None:
     """Nothing that was started is left, and the exit status is that of an interrupt."""
     command = [sys.executable, "-m", "backnorm", "audit", "torch", "--jobs", "2"]

@@ -47,6 +47,7 @@ def test_threads_have_it_too(tmp_path: Path) -> None:
         assert set(steps.merged(of_ranks)) == {steps.alone(setting)}, setting
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("channel", range(len(truth.CHANNELS)), ids=truth.CHANNELS)
 def test_sums_are_those_of_fractions(ranks: list[Any], channel: int) -> None:
     """Mean, variance and both sums of the backward pass are correctly rounded."""
