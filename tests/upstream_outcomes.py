@@ -6,6 +6,7 @@ The plugins of pytest that `tools/_upstreams.py` names begin with it.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def add_options(parser: pytest.Parser) -> Any:
     return group
 
 
-class Outcomes:
+class Outcomes(ABC):
     """One run of the tests, and what came of each.
 
     Parameters
@@ -42,9 +43,9 @@ class Outcomes:
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.layers = 0
 
+    @abstractmethod
     def subject(self, item: pytest.Function) -> str:
         """Return the model or the package that a test is about."""
-        raise NotImplementedError
 
     def is_refusal(self, error: BaseException | None) -> bool:
         """Tell whether an error is a refusal by design."""

@@ -415,7 +415,7 @@ UNIT = {
 
 @pytest.mark.parametrize("form", UNIT)
 def test_a_unit_normalization_is_told_and_not_audited(tmp_path: Path, form: str) -> None:
-    """It is no root mean square: a finding about its law would be wrong."""
+    """It divides by the root of a sum: a finding about the law of RMS would be wrong."""
     shifted = node("Add", "scaled beta", "z")
     nodes = [*chain_of()[:-1], shifted, *(node(*line) for line in UNIT[form])]
     held = {**constants(), "large": np.float32(1e12)}

@@ -180,7 +180,7 @@ class ProgramRunner:
                 raise ProgramError.out_of_order(self.name, at + 1, place + 1, len(requests))
 
     def _floats(self, found: Mapping[str, AnyArray], needed: Sequence[str] = ()) -> dict[str, Any]:
-        """Return what is no state, in float32 where it was asked for in half precision."""
+        """Return the arrays but for the state; float32 where half precision was asked for."""
         for name in needed:
             if name not in found:
                 raise ProgramError.lacks(self.name, name, tuple(found))

@@ -138,7 +138,7 @@ class RangeError(BacknormError, ValueError):
 
     @classmethod
     def size_without_groups(cls, synchronize: str, got: object) -> RangeError:
-        """Return the error of a size of groups where there are none."""
+        """Return the error of a group_size that does not fit synchronize."""
         return cls(
             "group_size",
             f"be None with synchronize={synchronize!r}",

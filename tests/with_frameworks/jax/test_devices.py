@@ -1,4 +1,4 @@
-"""Several devices: JAX counts them when it starts, so that they need a process of their own."""
+"""Several devices: JAX counts them when it starts, so each test starts a process."""
 
 from __future__ import annotations
 

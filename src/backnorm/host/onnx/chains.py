@@ -53,7 +53,7 @@ def chains_in(graph, taken):
 def units_in(graph):
     """Yield the name of each node that divides x by the root of the sum of its squares.
 
-    It is no kind of normalization that the audit knows: the root is of a sum and not of a mean.
+    The audit does not know this kind of normalization: the root is of a sum and not of a mean.
     """
     for root in graph.nodes:
         x = root.input[0] if root.op_type == "ReduceL2" else None

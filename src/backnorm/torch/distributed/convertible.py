@@ -22,7 +22,7 @@ NORMS: Final = (_BatchNorm, modules._Engine)
 
 
 def check_mode(synchronize: Synchronize, group_size: int | None, *, reduces: bool) -> int | None:
-    """Return the size of groups, or None if there are none."""
+    """Return the size of groups, None for other modes."""
     _check.name_of("synchronize", synchronize, _check.SYNCHRONIZE)
     if reduces and synchronize != "layer":
         raise RangeError.reduces_in_layers(synchronize)
