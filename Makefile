@@ -182,10 +182,11 @@ pictures:
 # The page of what the audit finds in the frameworks' own layers: those of the extra, and those that OTHERS names with the
 # interpreters of their environments:
 # make frameworks OTHERS='mxnet=old/bin/python caffe=other/bin/python'
-# The sections of frameworks that are not named stay. tinygrad compiles with clang, which is the system's own (apt-get install clang).
+# ONLY='jax flax' audits these of the extra in place of all. The sections of frameworks that are not named stay.
+# tinygrad compiles with clang, which is the system's own (apt-get install clang).
 frameworks:
 	$(MAKE) .venv-frameworks/.with-torch .venv-frameworks/.with-frameworks VENV=.venv-frameworks HEADERS=jaxlib
-	.venv-frameworks/bin/python tools/pages.py frameworks $(OTHERS)
+	.venv-frameworks/bin/python tools/pages.py frameworks $(ONLY) $(OTHERS)
 
 # Python itself is not built with the sanitizers, so their libraries have to be there before anything else is loaded, and
 # the C++ library with them. What Python never frees is not our leak. A report ends the process: pytest must not hold it back.

@@ -231,6 +231,23 @@ def test_the_frameworks_page_is_as_the_script_would_leave_it() -> None:
         assert "Versions: python" in section
 
 
+def test_frameworks_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are installed without a name; those of other interpreters come last."""
+    monkeypatch.setattr(pages, "is_installed", lambda name: name in {"torch", "jax"})
+    elsewhere = "caffe=old/bin/python"
+    assert pages.chosen_frameworks([]) == ["torch", "jax"]
+    assert pages.chosen_frameworks([elsewhere]) == ["torch", "jax", elsewhere]
+    assert pages.chosen_frameworks([elsewhere, "flax"]) == ["flax", elsewhere]
+
+
+def test_no_layer_of_backnorm_has_a_finding() -> None:
+    """In the full audits that the page shows."""
+    lines = FRAMEWORKS.read_text(encoding="utf-8").splitlines()
+    ours = [line for line in lines if line.startswith("| backnorm.")]
+    assert len(ours) >= 24
+    assert [line for line in ours if not line.endswith("| yes |")] == []
+
+
 def test_the_times_under_jax_are_a_table(tmp_path: Path) -> None:
     """All shapes, a column for each peer that was there, and a mean for each layout."""
     rows = [

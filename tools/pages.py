@@ -9,8 +9,10 @@
                                                            built there and audited
     python tools/pages.py packages FOLDER                  norms of Python packages without an
                                                            adapter, installed there and audited
-    python tools/pages.py frameworks [NAME=INTERPRETER …]  audits of the frameworks, run now: of
-                                                           those installed here, and of those named
+    python tools/pages.py frameworks [NAME …] [NAME=INTERPRETER …]
+                                                           audits of the frameworks, run now: of
+                                                           the first names, or else of all that are
+                                                           installed here, and of those elsewhere
     python tools/pages.py performance RUN …                the medians of several runs of
                                                            `backnorm bench --json RUN`
     python tools/pages.py jax RUN …                        the same of `backnorm bench --op jax`
@@ -153,6 +155,13 @@ def write_packages(folder: Path) -> None:
     path.write_text(with_table(text, "packages", table), encoding="utf-8")
 
 
+def chosen_frameworks(arguments: list[str]) -> list[str]:
+    """Return what is audited here, all that is installed if none is named, and then elsewhere."""
+    here = [argument for argument in arguments if "=" not in argument]
+    elsewhere = [argument for argument in arguments if "=" in argument]
+    return [*(here or filter(is_installed, FRAMEWORKS)), *elsewhere]
+
+
 def write_frameworks(arguments: list[str]) -> None:
     """Audit the frameworks that are named, and write their sections."""
     new = {}
@@ -199,8 +208,8 @@ def main(arguments: list[str]) -> None:
                 _cheatsheet.print_page(page, DOCS / f"{name}.pdf")
         case [("performance" | "jax") as name, _, *_]:
             write_performance(RECORDS[name], list(map(Path, arguments[1:])))
-        case ["frameworks", *others]:
-            write_frameworks([*filter(is_installed, FRAMEWORKS), *others])
+        case ["frameworks", *named]:
+            write_frameworks(chosen_frameworks(named))
         case _:
             raise SystemExit(__doc__)
 
