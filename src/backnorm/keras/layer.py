@@ -144,7 +144,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
     def _moved(self, moving: Any, seen: Any, n: Any) -> Any:
         """Return a running statistic after a batch; of a batch in which nothing counts, as is."""
-        wide = ops.cast(moving, keras.backend.result_type(moving.dtype, seen.dtype))
+        # Not by `keras.backend.result_type`: it answers float32 for two float64.
+        dtypes = {keras.backend.standardize_dtype(value.dtype) for value in (moving, seen)}
+        wide = ops.cast(moving, "float64" if "float64" in dtypes else "float32")
         now = wide * self.momentum + seen * (1.0 - self.momentum)
         return ops.where(n > 0, now, wide)
 

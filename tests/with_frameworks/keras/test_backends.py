@@ -26,20 +26,26 @@ def test_the_layer_on_jax(request: pytest.FixtureRequest) -> None:
     run_cases("jax", request.config)
 
 
+def test_float64_on_jax(request: pytest.FixtureRequest) -> None:
+    """A process has it in all of JAX or nowhere."""
+    run_cases("jax", request.config, only="float64", JAX_ENABLE_X64="1")
+
+
 def test_the_layer_on_torch(request: pytest.FixtureRequest) -> None:
     """One test for each, so that `--every` leaves none out."""
     run_cases("torch", request.config)
 
 
-def run_cases(backend: str, config: pytest.Config) -> None:
-    """Run on_a_backend.py on a backend."""
+def run_cases(backend: str, config: pytest.Config, *, only: str = "", **variables: str) -> None:
+    """Run on_a_backend.py on a backend, or some of its tests, with more environment variables."""
     pytest.importorskip(backend)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", CASES]
     command += [f"--every={config.getoption('--every')}"]
     command += ["--thorough"] * bool(config.getoption("--thorough"))
+    command += ["-k", only]
     ran = subprocess.run(
         command,
-        env={**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend},
+        env={**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend, **variables},
         capture_output=True,
         check=False,
         text=True,
