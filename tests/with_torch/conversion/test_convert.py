@@ -135,6 +135,19 @@ def test_what_is_left_alone_is_listed(why: str) -> None:
     assert classes(model) == before
 
 
+@pytest.mark.parametrize("before", [lambda model: model, lambda model: revert(convert(model))])
+def test_a_layer_that_can_be_converted_says_so(before: Any) -> None:
+    """Before a conversion, and after its end."""
+    model = nn.Sequential(nn.BatchNorm2d(3), Own(3))
+    before(model)
+    report = conversion_report(model)
+    assert (report.converted, report.left_alone) == (0, 2)
+    assert [entry.why for entry in report.entries] == [
+        "not converted yet: convert(model) does that",
+        "an unknown subclass may compute something else",
+    ]
+
+
 def test_a_lazy_layer_is_converted_after_its_first_call() -> None:
     """It is an ordinary one then."""
     model = nn.Sequential(nn.LazyBatchNorm2d(), nn.ReLU())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from backnorm.errors import DtypeError, NothingConvertedWarning, NotSupportedError
 from backnorm.jax.conversion.report import ConversionRow, JaxReport
+from backnorm.report.conversions import NOT_CONVERTED
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -145,8 +146,11 @@ def conversion_report(model: Any) -> JaxReport:
         ours, stock = (f"{home}.BatchNorm" for home in (framework.OURS.__module__, framework.HOME))
         cls = type(layer)
         was = stock if cls in {framework.OURS, framework.STOCK} else cls.__qualname__
-        now, why = (ours, "") if cls is framework.OURS else (was, framework.why_left_alone(layer))
-        rows.append(ConversionRow(name, was, now, why))
+        if cls is framework.OURS:
+            rows.append(ConversionRow(name, was, ours))
+        else:
+            why = framework.why_left_alone(layer) or NOT_CONVERTED
+            rows.append(ConversionRow(name, was, was, why))
     return JaxReport(model, tuple(rows))
 
 

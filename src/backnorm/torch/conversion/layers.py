@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _LazyNormBase
 from torch.nn.utils.parametrize import is_parametrized
 
+from backnorm.report.conversions import NOT_CONVERTED
 from backnorm.torch.conversion import generated, known
 from backnorm.torch.engine import layers, modules, tools
 
@@ -127,7 +128,7 @@ def result_of(module: nn.Module) -> FusionResult:
     """Return what is fused with a layer; for a layer that was left alone why it was."""
     if is_converted(module):
         return vars(module)[tools.MARK]  # type: ignore[no-any-return]
-    return FusionResult(why=why_left_alone(module))
+    return FusionResult(why=why_left_alone(module) or NOT_CONVERTED)
 
 
 def stock_class(module: nn.Module) -> type[nn.Module]:

@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.text import Text
-
-from backnorm._display import Displayed
-from backnorm.report._lines import Column
+from backnorm.report.conversions import LayerCounts, shown
 from backnorm.report.display import Display, display_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["LayerReport", "Report"]
-
-WIDEST = 160
-"""Characters of a line of the table; a longer reason continues on the next line."""
-
 
 COLUMNS: Final = ("layer", "was", "now", "through", "fused", "in place", "why not more")
 
@@ -63,7 +56,7 @@ class LayerReport:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Report(Displayed):
+class Report(LayerCounts):
     """What a conversion did to each batch normalization of a model.
 
     Print it to see a table; a notebook shows one.
@@ -80,11 +73,6 @@ class Report(Displayed):
     entries: tuple[LayerReport, ...]
 
     @property
-    def converted(self) -> int:
-        """How many layers the engine normalizes."""
-        return sum(entry.converted for entry in self.entries)
-
-    @property
     def fused(self) -> int:
         """How many of them compute an activation in the same pass."""
         return sum(bool(entry.fused) for entry in self.entries)
@@ -93,11 +81,6 @@ class Report(Displayed):
     def in_place(self) -> int:
         """How many of them let y take the memory of x."""
         return sum(entry.in_place for entry in self.entries)
-
-    @property
-    def left_alone(self) -> int:
-        """How many layers were not converted."""
-        return len(self.entries) - self.converted
 
     def counts(self) -> str:
         """Say how many layers were converted, fused, put in place and left alone."""
@@ -109,14 +92,9 @@ class Report(Displayed):
 
 @display_of.register
 def _(report: Report) -> Display:
-    *short, long = COLUMNS
-    columns = [*map(Column, short), Column(long, wraps=True)]
-    rows = [[Text(cell) for cell in _cells(entry)] for entry in report.entries]
-    counts = report.counts()
-    return Display(counts, columns, rows, [counts], WIDEST)
+    return shown(report.counts(), COLUMNS, map(_cells, report.entries))
 
 
 def _cells(entry: LayerReport) -> tuple[str, ...]:
     in_place = "yes" if entry.in_place else ""
-    name = entry.name or "(the model)"
-    return (name, entry.was, entry.now, entry.through, entry.fused, in_place, entry.why)
+    return (entry.name, entry.was, entry.now, entry.through, entry.fused, in_place, entry.why)
