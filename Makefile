@@ -9,8 +9,8 @@
 #   make figures   every figure of README and docs/
 #   make wheel     the wheels as they are shipped, and their tests
 #   make aarch64   the kernels' tests on another processor, emulated
-#   make bench-jax, make test-numpy, make test-frameworks, make dialects-verified, make test-architectures, make test-upstream, make test-browser,
-#   make networks, make programs, make packages, make sanitize, make coverage, make clean: see CONTRIBUTING.md
+#   make bench-jax, make test-numpy, make test-frameworks, make test-oldest-jax, make dialects-verified, make test-architectures,
+#   make test-upstream, make test-browser, make networks, make programs, make packages, make sanitize, make coverage, make clean: see CONTRIBUTING.md
 
 PYTHON ?= python3
 # Not handed on to what is run: tinygrad reads it as a number, for a device of that name
@@ -20,6 +20,7 @@ ARGS ?=
 # Processes that share the tests, as many as cores but few, since each takes 3 GB; 0 is none beside pytest itself
 WORKERS ?= auto --maxprocesses 4
 TEST_EXTRAS ?= test torch files data dask examples exporters
+CONSTRAINTS ?= constraints.txt
 # Packages whose headers the C++ part takes where they are there: jaxlib, for backnorm.jax
 HEADERS ?=
 # More options for pip when it builds backnorm, such as -C cmake.define.BACKNORM_SANITIZE=ON
@@ -34,14 +35,14 @@ BENCH := --suite all --op forward --op backward --op forward_relu --op forward_r
 BUILD := build/$(notdir $(VENV))
 python := $(VENV)/bin/python
 # Errors only: pip's warnings are about the machine, not about this project.
-pip_install := $(python) -m pip -qq --disable-pip-version-check install -c constraints.txt
+pip_install := $(python) -m pip -qq --disable-pip-version-check install -c $(CONSTRAINTS)
 # With the output of the build, of which tools/building.py shows how far it is.
-pip_verbose := $(python) -m pip -v --disable-pip-version-check install -c constraints.txt
+pip_verbose := $(python) -m pip -v --disable-pip-version-check install -c $(CONSTRAINTS)
 native := $(shell find src/backnorm/kernels/_native -type f)
 # The editable installation holds a list of the Python files, so it is made again when a file is added, moved or deleted.
 files := $(shell find src -name '*.py' | LC_ALL=C sort | cksum)
 
-.PHONY: aarch64 architectures audit bench bench-jax cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages performance pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-upstream wheel
+.PHONY: aarch64 architectures audit bench bench-jax cheatsheet clean coverage dialects-verified docs figures force format frameworks fuzz lint networks numerics packages pages performance pictures programs recorded sanitize test test-all test-architectures test-browser test-frameworks test-numpy test-oldest-jax test-upstream wheel
 .NOTPARALLEL:
 
 audit: $(VENV)/.with-torch
@@ -97,6 +98,16 @@ test-numpy:
 test-frameworks:
 	KERAS_BACKEND=torch $(MAKE) test VENV=.venv-frameworks HEADERS=jaxlib TEST_EXTRAS='test torch files frameworks examples' \
 	    ARGS='$(or $(ARGS),tests/with_frameworks)'
+
+# backnorm.jax with the lowest versions that pyproject.toml allows, and a NumPy of their time; all other packages are those of
+# constraints.txt.
+lowest_of = $(shell sed -n 's/.*"$(1)>=\([0-9.]*\)".*/\1/p' pyproject.toml | head -1)
+oldest_jax := $(foreach name,jax flax keras,$(name)==$(call lowest_of,$(name))) jaxlib==$(call lowest_of,jax) numpy==2.3.5
+test-oldest-jax:
+	@mkdir -p build
+	@{ grep -v -E '^(jax|jaxlib|flax|keras|numpy)==' constraints.txt; printf '%s\n' $(oldest_jax); } > build/oldest-jax.txt
+	KERAS_BACKEND=jax $(MAKE) test VENV=.venv-oldest-jax HEADERS=jaxlib CONSTRAINTS=build/oldest-jax.txt TEST_EXTRAS='test frameworks examples' \
+	    ARGS='$(or $(ARGS),$(addprefix tests/with_frameworks/,jax jax_layers keras))'
 
 # The rows of the dialects beside frameworks that want versions of Python or NumPy of their own: each has a list in
 # tests/with_frameworks/environments, whose first line names its Python, and an environment .venv-dialects-NAME (6 GB in all).
