@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from backnorm import _meter
 from sampling import Sample
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     taken = [sample.takes(item) for item in items]
     config.hook.pytest_deselected(items=[i for i, its in zip(items, taken, strict=True) if not its])
     items[:] = [item for item, its in zip(items, taken, strict=True) if its]
+
+
+@pytest.fixture(autouse=True)
+def _progress_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock of progress: on a busy machine a short command would say how far it is."""
+    monkeypatch.setattr(_meter, "monotonic", lambda: 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -82,7 +82,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def metered(
-    command: str, total: int | None = None, *, clock: Callable[[], float] = monotonic
+    command: str, total: int | None = None, *, clock: Callable[[], float] | None = None
 ) -> Iterator[Meter]:
     """Show how far a command is while it runs.
 
@@ -93,7 +93,7 @@ def metered(
     total
         How many parts its work has, if that is known.
     clock
-        Seconds since some moment, for the lines of a log.
+        Seconds since some moment, for the lines of a log; None for the machine's clock.
 
     Yields
     ------
@@ -104,6 +104,7 @@ def metered(
         with _bar(command, total) as tell:
             yield Meter(tell, total)
     else:
+        clock = clock or monotonic
         yield Meter(_Log(command, clock, clock()).tell, total)
 
 
