@@ -476,8 +476,9 @@ MESSAGES: list[tuple[BacknormError, str]] = [
     (
         RangeError.exact_in_parts("a mask"),
         (
-            "sums must be \"float64\" with a mask, got 'exact'. The kernels take exact sums of "
-            'whole arrays only. Pass sums="float64", or leave it out.'
+            "sums must be \"float64\" with a mask, got 'exact'. Exact sums are those of an "
+            'array on one CPU, or of parts within jax.shard_map. Pass sums="float64", or leave '
+            "it out."
         ),
     ),
     (

@@ -310,7 +310,7 @@ class RangeError(BacknormError, ValueError):
             "sums",
             f'be "float64" with {because}',
             "'exact'",
-            "The kernels take exact sums of whole arrays only.",
+            "Exact sums are those of an array on one CPU, or of parts within jax.shard_map.",
             'Pass sums="float64", or leave it out.',
         )
 

@@ -8,7 +8,7 @@ kernel writes them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from backnorm._types import Activation, Float64Array, Int64Array
 
 __all__ = [
+    "COMOMENT_WORDS",
+    "MOMENT_WORDS",
     "are_double",
     "as_double",
     "carried",
@@ -38,6 +40,10 @@ __all__ = [
     "statistics_of",
     "sums_of",
 ]
+
+MOMENT_WORDS: Final = 2 * (SINGLE.moment_limbs - 1) + 3
+COMOMENT_WORDS: Final = 2 * (SINGLE.comoment_limbs - 2) + 6
+"""How many words of 32 bits the limbs of a channel are in limb_words.hpp, or of one side of it."""
 
 
 def for_moments(channels: int, *, double: bool = False) -> Int64Array:

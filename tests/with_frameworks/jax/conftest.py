@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Who computes: the C++ kernels, or the formulas as on other platforms."""
     jax = pytest.importorskip("jax")
-    from backnorm.jax.engine import lowering  # noqa: PLC0415 - only where JAX is there
+    from backnorm.jax.engine import handlers, lowering  # noqa: PLC0415 - only where JAX is there
 
-    if request.param == "kernels" and not lowering.has_kernels():
+    if request.param == "kernels" and not handlers.has_kernels():
         pytest.skip("the C++ part was built without the headers of jaxlib")
-    lowering.register(lowering.HANDLERS if request.param == "kernels" else {})
+    lowering.register(handlers.HANDLERS if request.param == "kernels" else {})
     jax.clear_caches()
     yield request.param
-    lowering.register(lowering.HANDLERS)
+    lowering.register(handlers.HANDLERS)
     jax.clear_caches()
 
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
 from backnorm.errors import RangeError  # noqa: E402
 from backnorm.jax import batch_norm  # noqa: E402
-from backnorm.jax.engine import lowering  # noqa: E402
+from backnorm.jax.engine import handlers  # noqa: E402
 from backnorm.testing.budget import assert_bits  # noqa: E402
 from with_frameworks.jax.formulas import draw, normalized, parts  # noqa: E402
 
@@ -132,11 +132,11 @@ def test_one_of_several_devices_has_the_kernels() -> None:
     """An array that is on one device is whole."""
     x = jax.device_put(X, jax.devices()[2])
     text = jax.jit(lambda x: batch_norm(x).y).lower(x).as_text()
-    assert ("backnorm_forward" in text) == lowering.has_kernels()
+    assert ("backnorm_forward" in text) == handlers.has_kernels()
     assert_bits(np.asarray(batch_norm(x).y), np.asarray(batch_norm(X).y))
 
 
-@pytest.mark.skipif(not lowering.has_kernels(), reason="there are no exact sums at all")
+@pytest.mark.skipif(not handlers.has_kernels(), reason="there are no exact sums at all")
 def test_exact_sums_of_a_spread_array_are_refused() -> None:
     """The kernels would have to gather it."""
     x = jax.device_put(X, NamedSharding(mesh_of(4), CUT))

@@ -14,12 +14,12 @@ from jax import numpy as jnp  # noqa: E402
 
 import backnorm as bn  # noqa: E402
 from backnorm.jax import batch_norm  # noqa: E402
-from backnorm.jax.engine import lowering  # noqa: E402
+from backnorm.jax.engine import handlers  # noqa: E402
 from backnorm.testing.budget import assert_bits  # noqa: E402
 from with_frameworks.jax.formulas import ACTIVATIONS, draw  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
-    not lowering.has_kernels(), reason="the C++ part was built without the headers of jaxlib"
+    not handlers.has_kernels(), reason="the C++ part was built without the headers of jaxlib"
 )
 
 THROUGH = ("both", "mean", "variance", "none")
@@ -116,3 +116,28 @@ def test_calls_from_numpy_keep_their_bits() -> None:
     before = bn.batch_norm(tiny, eps=0.0).y
     jax.block_until_ready(batch_norm(x, axis=1))
     assert_bits(bn.batch_norm(tiny, eps=0.0).y, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_exact_sums_of_what_counts(dtype: Any) -> None:
+    """With a mask; what does not count is NaN. All is as of the values that count."""
+    mask = np.random.default_rng(0).random((4, 7)) < 0.6
+    clean, dy = (draw(4, 7, 6, seed=k, dtype=dtype) for k in (0, 3))
+    x = np.where(mask[..., None], clean, dtype(np.nan))
+    forward = bn.batch_norm(clean[mask], SCALE, BIAS, sums="exact", activation="relu")
+    want = bn.batch_norm_backward(np.ascontiguousarray(dy[mask]), forward)
+
+    def run(x: Any, scale: Any, bias: Any) -> Any:
+        batch = batch_norm(x, scale, bias, mask=mask, sums="exact", activation="relu")
+        return batch.y, batch
+
+    y, back, batch = jax.vjp(jax.jit(run), x, SCALE, BIAS, has_aux=True)
+    dx, dscale, dbias = map(np.asarray, back(jnp.asarray(dy)))
+    assert_bits(np.asarray(y)[mask], forward.y)
+    assert_bits(dx[mask], want.dx)
+    assert_bits(dscale, want.dgamma)
+    assert_bits(dbias, want.dbeta)
+    assert not np.asarray(y)[~mask].any()
+    assert not dx[~mask].any()
+    assert_bits(np.asarray(batch.var), forward.var.astype(np.float32))
+    assert int(batch.n) == forward.n

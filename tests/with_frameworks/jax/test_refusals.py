@@ -11,7 +11,7 @@ jax = pytest.importorskip("jax")
 
 from backnorm.errors import BacknormError, NotInstalledError  # noqa: E402
 from backnorm.jax import batch_norm  # noqa: E402
-from backnorm.jax.engine import lowering  # noqa: E402
+from backnorm.jax.engine import handlers  # noqa: E402
 
 X = np.ones((4, 3), np.float32)
 
@@ -35,12 +35,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"through": "all"}, "through must be"),
     ({"sums": "float32"}, "sums must be"),
     (
-        {"sums": "exact", "mask": X[:, 0] > 0},
-        "sums must be \"float64\" with a mask, got 'exact'",
+        {"sums": "exact", "mask": X[:, 0] > 0, "through": "variance"},
+        'sums must be "float64" with a mask and through="variance", got \'exact\'',
     ),
     (
         {"sums": "exact", "axis_name": "batch"},
-        "sums must be \"float64\" with an axis_name, got 'exact'",
+        "sums must be \"float64\" with an axis_name outside jax.shard_map, got 'exact'",
     ),
 ]
 
@@ -61,6 +61,6 @@ def test_exact_sums_take_a_number_for_eps() -> None:
 
 def test_exact_sums_need_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they are not built, the formulas cannot stand in for them."""
-    monkeypatch.setattr(lowering, "HANDLERS", {})
+    monkeypatch.setattr(handlers, "HANDLERS", {})
     with pytest.raises(NotInstalledError, match="extension"):
         batch_norm(X, sums="exact")

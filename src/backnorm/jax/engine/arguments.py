@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import jax
 from jax import numpy as jnp
@@ -13,9 +13,25 @@ from backnorm import _check
 from backnorm.errors import DtypeError, RangeError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jax.typing import ArrayLike
 
-__all__ = ["aligned", "array", "axis_of", "eps_of", "frozen", "like", "mask_of", "per_channel"]
+    from backnorm.jax.engine.parts import Parts
+
+__all__ = [
+    "aligned",
+    "aligned_parts",
+    "array",
+    "axis_of",
+    "eps_of",
+    "frozen",
+    "like",
+    "mask_of",
+    "per_channel",
+]
+
+OTHER_SCALES: Final = "a scale that differs between the devices"
 
 
 def array(name: str, value: ArrayLike) -> jax.Array:
@@ -92,23 +108,47 @@ def eps_of(value: ArrayLike) -> float | jax.Array:
 
 def aligned(*arrays: jax.Array) -> list[jax.Array]:
     """Mark all arrays as different on the devices on which one is, within `jax.shard_map`."""
-    names = [_varying(jax.typeof(array_)) for array_ in arrays]
-    every = frozenset().union(*names)
-    if not every:
-        return list(arrays)
-    return [
-        _as_varying(array_, tuple(sorted(every - known))) if every - known else array_
-        for array_, known in zip(arrays, names, strict=True)
-    ]
+    every = _varying_any(arrays)
+    return [_as_varying(array_, every) for array_ in arrays]
 
 
-def _as_varying(array_: jax.Array, names: tuple[str, ...]) -> jax.Array:
+def aligned_parts(
+    operands: Sequence[jax.Array], counts: jax.Array, parts: Parts | None
+) -> tuple[list[jax.Array], bool]:
+    """Align the operands of a part of a batch; tell whether all parts have the same parameters.
+
+    The operands are x, scale, bias and maybe a residual; counts, the same on all parts, come last.
+    Where the parameters are the same too, their gradients are sums over the parts, without JAX.
+    """
+    x, scale, bias, *residual = operands
+    names = frozenset() if parts is None else parts.names
+    if names & _varying_any([scale]):
+        raise RangeError.exact_in_parts(OTHER_SCALES)
+    every = _varying_any([*operands, counts])
+    different = _varying_any([scale, bias])
+    shared = bool(names) and names <= _varying_any([x, *residual]) and not names & different
+    of_parameters = every - names if shared else every
+    scale, bias = (_as_varying(values, of_parameters) for values in (scale, bias))
+    x, *residual = (_as_varying(values, every) for values in (x, *residual))
+    return [x, scale, bias, *residual, _as_varying(counts, every - names)], shared
+
+
+def _as_varying(array_: jax.Array, names: frozenset[str]) -> jax.Array:
+    """Mark an array as different on the devices along these axes of the mesh."""
+    missing = tuple(sorted(names - _varying(jax.typeof(array_))))
+    if not missing:
+        return array_
     varying: jax.Array
     if hasattr(jax.lax, "pcast"):
-        varying = jax.lax.pcast(array_, names, to="varying")
+        varying = jax.lax.pcast(array_, missing, to="varying")
     else:  # an older version of JAX, with another name for it
-        varying = jax.lax.pvary(array_, names)
+        varying = jax.lax.pvary(array_, missing)
     return varying
+
+
+def _varying_any(arrays: Sequence[jax.Array]) -> frozenset[str]:
+    """Return the names of the axes over which one of the arrays differs."""
+    return frozenset().union(*(_varying(jax.typeof(array_)) for array_ in arrays))
 
 
 def _varying(aval: Any) -> frozenset[str]:

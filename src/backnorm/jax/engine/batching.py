@@ -26,12 +26,13 @@ CHANNELS_OF_ROWS = 1
 
 
 def _forward_kinds(options: PrimitiveOptions) -> tuple[list[str], list[str]]:
-    operands = [X, CHANNEL, CHANNEL] + [X] * options.has_residual + [CHANNEL] * 3 * options.frozen
+    operands = [X, CHANNEL, CHANNEL] + [X] * options.has_residual
+    operands += [CHANNEL] * (3 * options.frozen + options.counted)
     return operands, [X, *[CHANNEL] * 4, ROWS]
 
 
 def _fixed_kinds(options: PrimitiveOptions) -> list[str]:
-    return [X, *[CHANNEL] * 4, ROWS] + [X] * options.needs_output
+    return [X, *[CHANNEL] * 4, ROWS] + [X] * options.needs_output + [CHANNEL] * options.counted
 
 
 def _parameter_kinds(options: PrimitiveOptions) -> list[str]:

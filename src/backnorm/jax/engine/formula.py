@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jax import numpy as jnp
 
 from backnorm.jax.engine.activations import ACTIVATIONS
-from backnorm.jax.engine.sums import average, per_channel, reduced, total
+from backnorm.jax.engine.sums import per_channel, reduced, total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from backnorm.jax.engine.options import PrimitiveOptions
 
-__all__ = ["ChannelStatistics", "centred", "gradient", "inverse_deviation", "normalize", "tangent"]
+__all__ = [
+    "ChannelStatistics",
+    "average",
+    "centred",
+    "gradient",
+    "inverse_deviation",
+    "normalize",
+    "tangent",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +50,20 @@ def centred(x: jax.Array, mean: jax.Array, low: jax.Array, axis: int) -> jax.Arr
     """Return x - mean in the dtype of the statistics, exact at any offset."""
     high = x.astype(mean.dtype) - per_channel(mean, x.ndim, axis)
     return high - per_channel(low, x.ndim, axis)
+
+
+def average(values: jax.Array, counts: jax.Array | None, options: PrimitiveOptions) -> jax.Array:
+    """Return the mean of each channel over the batch, in a shape that broadcasts over the values.
+
+    Where positions do not count, the values there are 0.
+    """
+    axis = options.axis
+    sums = total(values, reduced(values.ndim, axis))
+    if counts is None:
+        return per_channel(sums / (values.size // max(values.shape[axis], 1)), values.ndim, axis)
+    if options.parts is not None:
+        sums = options.parts.added(sums)
+    return per_channel(sums / jnp.maximum(counts, 1).astype(sums.dtype), values.ndim, axis)
 
 
 def normalize(
@@ -66,6 +88,7 @@ def tangent(
     steps: Sequence[jax.Array],
     moving: Sequence[jax.Array],
     y: jax.Array | None,
+    counts: jax.Array | None,
     options: PrimitiveOptions,
 ) -> list[jax.Array]:
     """Return the step of y, of the steps of x, scale, bias and the residual.
@@ -76,7 +99,8 @@ def tangent(
     axis, ndim = options.axis, x.ndim
     x_step, scale_step, bias_step, *residual_step = steps
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
-    z_step = _project(x_step.astype(mean.dtype), x_hat, _of_variance(x_hat, options), options)
+    inner = _of_variance(x_hat, counts, options)
+    z_step = _project(x_step.astype(mean.dtype), x_hat, inner, counts, options)
     z_step = z_step * per_channel(scale * inv_std, ndim, axis)
     z_step = z_step + x_hat * per_channel(scale_step, ndim, axis)
     z_step = z_step + per_channel(bias_step, ndim, axis)
@@ -86,40 +110,54 @@ def tangent(
 
 
 def gradient(
-    dy: jax.Array, moving: Sequence[jax.Array], y: jax.Array | None, options: PrimitiveOptions
+    dy: jax.Array,
+    moving: Sequence[jax.Array],
+    y: jax.Array | None,
+    counts: jax.Array | None,
+    options: PrimitiveOptions,
 ) -> list[jax.Array]:
     """Return dx, dscale, dbias and dresidual: `tangent`, transposed."""
     x, scale, mean, low, inv_std = moving
     axis, ndim = options.axis, x.ndim
     x_hat = centred(x, mean, low, axis) * per_channel(inv_std, ndim, axis)
     dz = _grad_through_activation(dy.astype(mean.dtype), y, options)
-    projected = _project(dz, _of_variance(x_hat, options), x_hat, options)
-    dx = projected * per_channel(scale * inv_std, ndim, axis)
-    axes = reduced(ndim, axis)
-    gradients = [dx.astype(x.dtype), total(dz * x_hat, axes), total(dz, axes)]
+    # The scale comes first: parts of a batch may have different ones.
+    scaled = dz * per_channel(scale, ndim, axis)
+    projected = _project(scaled, _of_variance(x_hat, counts, options), x_hat, counts, options)
+    dx = projected * per_channel(inv_std, ndim, axis)
+    sums = [total(values, reduced(ndim, axis)) for values in (dz * x_hat, dz)]
+    if options.shared and options.parts is not None:
+        sums = list(map(options.parts.added, sums))
+    gradients = [dx.astype(x.dtype), *sums]
     return gradients + [dz.astype(x.dtype)] * options.has_residual
 
 
 def _project(
-    values: jax.Array, outer: jax.Array, inner: jax.Array, options: PrimitiveOptions
+    values: jax.Array,
+    outer: jax.Array,
+    inner: jax.Array,
+    counts: jax.Array | None,
+    options: PrimitiveOptions,
 ) -> jax.Array:
     """Subtract the paths through the mean and the variance; outer and inner are both x_hat."""
     result = values
     if options.through_mean:
-        result = result - average(values, options.axis)
+        result = result - average(values, counts, options)
     if options.through_variance:
-        result = result - outer * average(values * inner, options.axis)
+        result = result - outer * average(values * inner, counts, options)
     return result
 
 
-def _of_variance(x_hat: jax.Array, options: PrimitiveOptions) -> jax.Array:
+def _of_variance(
+    x_hat: jax.Array, counts: jax.Array | None, options: PrimitiveOptions
+) -> jax.Array:
     """Return x_hat as the step of the variance has it.
 
     The mean in it is that of x, also where the mean in y is a constant. Then its own mean, 0, is
     subtracted, which changes further derivatives and no value.
     """
     cut = options.through_variance and not options.through_mean
-    return x_hat - average(x_hat, options.axis) if cut else x_hat
+    return x_hat - average(x_hat, counts, options) if cut else x_hat
 
 
 def _grad_through_activation(

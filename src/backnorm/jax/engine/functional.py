@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jax
@@ -10,10 +11,11 @@ from jax import numpy as jnp
 
 from backnorm import _check
 from backnorm.errors import NotInstalledError, RangeError
-from backnorm.jax.engine import arguments, batching, lowering
+from backnorm.jax.engine import arguments, batching, handlers, lowering
 from backnorm.jax.engine.formula import ChannelStatistics, inverse_deviation
-from backnorm.jax.engine.moments import Parts, batch_moments, count
+from backnorm.jax.engine.moments import batch_moments
 from backnorm.jax.engine.options import PrimitiveOptions
+from backnorm.jax.engine.parts import Parts, count
 from backnorm.jax.engine.primitives import FORWARD
 from backnorm.jax.engine.result import NormalizedBatch
 from backnorm.kernels import activations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_norm"]
 
 batching.register()
-lowering.register(lowering.HANDLERS)
+lowering.register(handlers.HANDLERS)
 
 
 def batch_norm(
@@ -88,7 +90,8 @@ def batch_norm(
         Through which statistics the gradient goes: the others are constants, as by
         `jax.lax.stop_gradient`. The returned statistics are those of x in any case.
     sums
-        "float64", or "exact" as in `backnorm.batch_norm`: for the kernels on whole arrays only.
+        "float64", or "exact" as in `backnorm.batch_norm`: for the kernels, on arrays of one CPU or
+        on parts within `jax.shard_map`, which then have the bits of one call on the whole batch.
 
     Returns
     -------
@@ -102,8 +105,9 @@ def batch_norm(
     DtypeError
         A dtype that is not supported.
     RangeError
-        An eps, axis or slope out of range; exact sums with a mask, an axis_name, a traced eps, or
-        an array that is not on one CPU.
+        An eps, axis or slope out of range; exact sums with a traced eps, an axis_name outside
+        `jax.shard_map`, axis_index_groups, a scale that differs between the devices, float64 and a
+        mask or an axis_name, a mask and through="variance", or an array that is not on CPUs.
     UnknownNameError
         An unknown activation, law of sums or statistic.
     NotInstalledError
@@ -142,11 +146,11 @@ def batch_norm(
     _check.name_of("activation", activation, activations.NAMES)
     _check.name_of("through", through, _check.THROUGHS)
     _check.name_of("sums", sums, _check.SUMS)
-    if sums == "exact":
-        _check_exact(
-            {"a mask": mask is not None, "an axis_name": bool(parts), "a traced eps": traced}
-        )
-    whole = not given and mask is None and parts is None and not traced
+    exact = sums == "exact"
+    counted = exact and not given and (mask is not None or parts is not None)
+    if exact:
+        _check_exact(x, eps, parts, through, masked=counted and mask is not None)
+    whole = not given and not traced and (exact or (mask is None and parts is None))
     options = PrimitiveOptions(
         axis=axis,
         eps=0.0 if traced else eps,
@@ -156,24 +160,24 @@ def batch_norm(
         through_variance=whole and through in {"both", "variance"},
         frozen=not whole,
         has_residual=residual is not None,
-        exact=sums == "exact",
+        exact=exact,
     )
-    if whole:
-        aligned = arguments.aligned(*operands)
-        y, means, _, variances, inv_std, _ = FORWARD.bind(*aligned, options=options)
-        return NormalizedBatch(y, means, variances, inv_std, count(x, axis))
     if counts is not None:
         # What does not count may be infinite or NaN, and must not meet the statistics.
         operands[0] = jnp.where(jnp.expand_dims(counts, axis), x, 0)
     n = count(x, axis, counts, parts)
-    if statistics is None:
-        taken = batch_moments(operands[0], axis, operands[1].dtype, n, counts, parts)
+    if whole:
+        y, means, variances, inv_std = _of_batch(operands, n if counted else None, parts, options)
     else:
-        taken = _as_given(*statistics, operands[1].dtype)
-    y = _normalized(operands, taken, eps, through, options)
+        if statistics is None:
+            taken = batch_moments(operands[0], axis, operands[1].dtype, n, counts, parts)
+        else:
+            taken = _as_given(*statistics, operands[1].dtype)
+        y = _normalized(operands, taken, eps, through, options)
+        means, variances, inv_std = taken.mean, taken.var, inverse_deviation(taken.var, eps)
     if counts is not None:
         y = jnp.where(jnp.expand_dims(counts, axis), y, 0)
-    return NormalizedBatch(y, taken.mean, taken.var, inverse_deviation(taken.var, eps), n)
+    return NormalizedBatch(y, means, variances, inv_std, n)
 
 
 def _parameters(
@@ -191,6 +195,20 @@ def _parameters(
         jnp.ones(shape, wide) if scale is None else given[0].astype(wide),
         jnp.zeros(shape, wide) if bias is None else given[-1].astype(wide),
     )
+
+
+def _of_batch(
+    operands: list[jax.Array], n: jax.Array | None, parts: Parts | None, options: PrimitiveOptions
+) -> tuple[jax.Array, ...]:
+    """Return y, mean, var and inv_std where the primitive takes the statistics; n if it is told."""
+    if n is None:
+        aligned = arguments.aligned(*operands)
+    else:
+        counts = jnp.broadcast_to(n, operands[1].shape)
+        aligned, shared = arguments.aligned_parts(operands, counts, parts)
+        options = replace(options, counted=True, parts=parts, shared=shared)
+    y, mean, _, var, inv_std, _ = FORWARD.bind(*aligned, options=options)
+    return y, mean, var, inv_std
 
 
 def _as_given(mean: jax.Array, var: jax.Array, wide: jnp.dtype) -> ChannelStatistics:
@@ -217,10 +235,20 @@ def _normalized(
     return y
 
 
-def _check_exact(reasons: dict[str, bool]) -> None:
+def _check_exact(
+    x: jax.Array, eps: float | jax.Array, parts: Parts | None, through: Through, *, masked: bool
+) -> None:
     """Raise unless the kernels can take the exact sums."""
+    counted = masked or parts is not None
+    reasons = {
+        "a traced eps": isinstance(eps, jax.Array),
+        "axis_index_groups": parts is not None and parts.axis_index_groups is not None,
+        "an axis_name outside jax.shard_map": parts is not None and not parts.are_of_devices(),
+        "float64 and a mask or an axis_name": counted and x.dtype == jnp.float64,
+        'a mask and through="variance"': masked and through == "variance",
+    }
     for reason, holds in reasons.items():
         if holds:
             raise RangeError.exact_in_parts(reason)
-    if not lowering.has_kernels():
+    if not handlers.has_kernels():
         raise NotInstalledError.native_kernel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jax import lax
@@ -12,35 +11,11 @@ from backnorm.jax.engine.formula import ChannelStatistics
 from backnorm.jax.engine.sums import per_channel, reduced, total
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
     import jax
 
-__all__ = ["Parts", "batch_moments", "count"]
+    from backnorm.jax.engine.parts import Parts
 
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Where the other parts of the batch are: as the arguments of `jax.lax.psum`."""
-
-    axis_name: Hashable
-    axis_index_groups: Sequence[Sequence[int]] | None
-
-    def added(self, values: jax.Array) -> jax.Array:
-        """Return the sum over all parts."""
-        groups = self.axis_index_groups
-        return lax.psum(values, self.axis_name, axis_index_groups=groups)
-
-
-def count(
-    x: jax.Array, axis: int, mask: jax.Array | None = None, parts: Parts | None = None
-) -> jax.Array:
-    """Return how many values of a channel count, in all parts; int32."""
-    if mask is None:
-        n = jnp.asarray(x.size // max(x.shape[axis], 1), jnp.int32)
-    else:
-        n = mask.sum(dtype=jnp.int32)
-    return n if parts is None else parts.added(n)
+__all__ = ["batch_moments"]
 
 
 def batch_moments(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backnorm._types import Activation
+    from backnorm.jax.engine.parts import Parts
 
 __all__ = ["PrimitiveOptions"]
 
@@ -29,6 +30,13 @@ class PrimitiveOptions:
         Whether the residual is an operand.
     exact
         Whether sums follow the exact law.
+    counted
+        Whether how many values of each channel count is an operand, as exact sums want it where the
+        array is a part of the batch, or has positions that do not count.
+    parts
+        Where the other parts of such a batch are.
+    shared
+        Whether all these parts have the same parameters, whose gradients are then of all parts.
     """
 
     axis: int
@@ -40,6 +48,9 @@ class PrimitiveOptions:
     frozen: bool
     has_residual: bool
     exact: bool
+    counted: bool = False
+    parts: Parts | None = None
+    shared: bool = False
 
     @property
     def needs_output(self) -> bool:

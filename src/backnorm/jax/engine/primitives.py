@@ -6,17 +6,19 @@ any order. Their own derivatives are those of the formulas, to any order.
 
 The operands, of which a residual and frozen statistics may be absent:
 
-- `FORWARD`: x, scale, bias, residual, mean, low, var -> y, mean, low, var, inv_std, rows;
+- `FORWARD`: x, scale, bias, residual, mean, low, var, counts -> y, mean, low, var, inv_std, rows;
 - `TANGENT`: steps of x, scale, bias and residual; fixed -> step of y;
 - `GRADIENT`: dy; fixed -> gradients of x, scale, bias and residual.
 
-`fixed` is x, scale, mean, low, inv_std, rows, and y where an activation needs it. rows are the
-statistics in float64 as the C++ kernels keep them, as bits: JAX need not know float64.
+`fixed` is x, scale, mean, low, inv_std, rows, y where an activation needs it, and counts. rows are
+the statistics in float64 as the C++ kernels keep them, as bits: JAX need not know float64. counts,
+of shape (C,), are there if x is a part of a batch, or has positions that do not count, and sums are
+exact; then the primitives add over the parts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from jax import lax
@@ -26,7 +28,6 @@ from jax.interpreters import ad
 from jax.sharding import PartitionSpec
 
 from backnorm.jax.engine import formula
-from backnorm.jax.engine.sums import average
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,16 +59,27 @@ def steps_of(options: PrimitiveOptions) -> int:
     return 3 + options.has_residual
 
 
-def fixed_parts(fixed: Sequence[Any]) -> tuple[list[Any], Any, Any]:
-    """Return of the fixed operands those with derivatives; rows; and y or None."""
-    x, scale, mean, low, inv_std, rows, *y = fixed
-    return [x, scale, mean, low, inv_std], rows, y[0] if y else None
+class FixedOperands(NamedTuple):
+    """The fixed operands: those with derivatives in `moving`; y and counts may be None."""
+
+    moving: list[Any]
+    rows: Any
+    y: Any
+    counts: Any
 
 
-def _forward_shapes(x: Any, scale: Any, *_: Any, options: PrimitiveOptions) -> list[Any]:
-    del options
-    rows = _other(x, (4, *scale.shape, 2), jnp.dtype("uint32"))
-    return [_like(x), *[_other(x, scale.shape, scale.dtype)] * 4, rows]
+def fixed_parts(fixed: Sequence[Any], options: PrimitiveOptions) -> FixedOperands:
+    """Return the fixed operands by their names."""
+    x, scale, mean, low, inv_std, rows, *rest = fixed
+    counts = rest.pop() if options.counted else None
+    return FixedOperands([x, scale, mean, low, inv_std], rows, rest[0] if rest else None, counts)
+
+
+def _forward_shapes(x: Any, scale: Any, *rest: Any, options: PrimitiveOptions) -> list[Any]:
+    # What is known of statistics of all parts: the same on each of them, as counts are.
+    of_batch = rest[-1] if options.counted else x
+    rows = _other(of_batch, (4, *scale.shape, 2), jnp.dtype("uint32"))
+    return [_like(x), *[_other(of_batch, scale.shape, scale.dtype)] * 4, rows]
 
 
 def _like(x: Any) -> Any:
@@ -85,7 +97,7 @@ def _tangent_shapes(*operands: Any, options: PrimitiveOptions) -> list[Any]:
 
 
 def _gradient_shapes(_: Any, x: Any, scale: Any, *__: Any, options: PrimitiveOptions) -> list[Any]:
-    parameter = _other(x, scale.shape, scale.dtype)
+    parameter = _other(scale if options.shared else x, scale.shape, scale.dtype)
     return [_like(x), parameter, parameter] + [_like(x)] * options.has_residual
 
 
@@ -115,7 +127,9 @@ def _forward_jvp(
         return found, list(map(_zero, found))
     y, mean, low, _, inv_std, rows = found
     x, scale = primals[:2]
-    steps = [_whole(step, value) for step, value in zip(tangents, primals, strict=True)]
+    linear = steps_of(options) + 3 * options.frozen
+    steps = list(map(_whole, tangents[:linear], primals[:linear]))
+    counts = primals[-1] if options.counted else None
     if options.frozen:
         of_statistics = steps[-3:]
         # A step of a statistic acts as one of the bias and one of the scale.
@@ -125,7 +139,7 @@ def _forward_jvp(
     elif _is_zero(tangents[0]):
         of_statistics = None
     else:
-        of_statistics = list(_moment_steps(steps[0], x, mean, low, axis=options.axis))
+        of_statistics = list(_moment_steps(steps[0], x, mean, low, counts, options))
     # What a gradient does not go through is a constant to all further derivatives too.
     batch = not options.frozen
     used_mean, used_low, used_inv_std = mean, low, inv_std
@@ -133,7 +147,8 @@ def _forward_jvp(
         used_mean, used_low = lax.stop_gradient((mean, low))
     if batch and not options.through_variance:
         used_inv_std = lax.stop_gradient(inv_std)
-    fixed = [x, scale, used_mean, used_low, used_inv_std, rows] + [y] * options.needs_output
+    fixed = [x, scale, used_mean, used_low, used_inv_std, rows]
+    fixed += [y] * options.needs_output + [counts] * options.counted
     (y_step,) = TANGENT.bind(*steps[: steps_of(options)], *fixed, options=options)
     if of_statistics is None:
         return found, [y_step, *map(_zero, found[1:])]
@@ -142,12 +157,18 @@ def _forward_jvp(
 
 
 def _moment_steps(
-    x_step: jax.Array, x: jax.Array, mean: jax.Array, low: jax.Array, *, axis: int
+    x_step: jax.Array,
+    x: jax.Array,
+    mean: jax.Array,
+    low: jax.Array,
+    counts: jax.Array | None,
+    options: PrimitiveOptions,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the steps of mean, low and var; unless they are used, XLA leaves them out."""
     wide = x_step.astype(mean.dtype)
-    products = formula.centred(x, mean, low, axis) * wide
-    mean_step, var_step = average(wide, axis).ravel(), 2 * average(products, axis).ravel()
+    products = formula.centred(x, mean, low, options.axis) * wide
+    mean_step = formula.average(wide, counts, options).ravel()
+    var_step = 2 * formula.average(products, counts, options).ravel()
     return mean_step, jnp.zeros_like(low), var_step
 
 
@@ -166,12 +187,12 @@ def _linear_jvp(
         if not all(map(_is_zero, tangents[:linear])):
             steps = map(_whole, tangents[:linear], values)
             parts.append(primitive.bind(*steps, *fixed, options=options))
-        moving, _, y = fixed_parts(fixed)
-        moving_steps = fixed_parts(tangents[linear:])[0]
+        moving, _, y, counts = fixed_parts(fixed, options)
+        moving_steps = fixed_parts(tangents[linear:], options).moving
         if not all(map(_is_zero, moving_steps)):
 
             def of_moving(*now: Any) -> list[Any]:
-                return computed(values, now, y, options)
+                return computed(values, now, y, counts, options)
 
             parts.append(jax.jvp(of_moving, moving, list(map(_whole, moving_steps, moving)))[1])
         if not parts:
@@ -182,10 +203,10 @@ def _linear_jvp(
 
 
 def _gradient_of(
-    values: Sequence[Any], moving: Sequence[Any], y: Any, options: PrimitiveOptions
+    values: Sequence[Any], moving: Sequence[Any], y: Any, counts: Any, options: PrimitiveOptions
 ) -> list[Any]:
     (dy,) = values
-    return formula.gradient(dy, moving, y, options)
+    return formula.gradient(dy, moving, y, counts, options)
 
 
 def _tangent_transpose(

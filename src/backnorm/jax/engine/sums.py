@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import jax
 
-__all__ = ["average", "per_channel", "reduced", "total"]
+__all__ = ["per_channel", "reduced", "total"]
 
 BLOCK: Final = 32
 """How many values are added in a chain. Where float64 is switched off, the sums of JAX are float32,
@@ -36,13 +36,6 @@ def total(values: jax.Array, axes: Sequence[int]) -> jax.Array:
     for axis in sorted(axes, reverse=True):
         values = _along(values, axis)
     return values
-
-
-def average(values: jax.Array, axis: int) -> jax.Array:
-    """Return the mean of each channel, in a shape that broadcasts over the values."""
-    n = values.size // max(values.shape[axis], 1)
-    sums = total(values, reduced(values.ndim, axis))
-    return per_channel(sums / n, values.ndim, axis)
 
 
 def _along(values: jax.Array, axis: int) -> jax.Array:

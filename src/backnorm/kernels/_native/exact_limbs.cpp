@@ -7,18 +7,15 @@
 namespace backnorm {
 namespace {
 
-// How many parts had infinity, -infinity and NaN as the sum of what is not finite, in fields of 21 bits.
-constexpr int field_bits = 21;
-
 int64_t written(double special) {
     if (special == 0.0) return 0;
-    return int64_t(1) << (std::isnan(special) ? 2 * field_bits : special > 0.0 ? 0 : field_bits);
+    return int64_t(1) << (std::isnan(special) ? 2 * special_bits : special > 0.0 ? 0 : special_bits);
 }
 
 double special_of(int64_t limb) {
-    constexpr int64_t mask = (int64_t(1) << field_bits) - 1;
+    constexpr int64_t mask = (int64_t(1) << special_bits) - 1;
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    const bool up = limb & mask, down = limb >> field_bits & mask, nan = limb >> (2 * field_bits);
+    const bool up = limb & mask, down = limb >> special_bits & mask, nan = limb >> (2 * special_bits);
     if (nan || (up && down)) return std::numeric_limits<double>::quiet_NaN();
     return up ? infinity : down ? -infinity : 0.0;
 }

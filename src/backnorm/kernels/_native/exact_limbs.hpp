@@ -19,6 +19,9 @@ constexpr int comoment_limbs = 2 * value_limbs + product_limbs + 2;
 // How many slopes other than 0 the activation has: with two of them the sums are taken apart.
 inline int sides_of(Activation kind) { return kind == Activation::leaky_relu ? 2 : 1; }
 
+// How many parts had infinity, -infinity and NaN as the sum of what is not finite stands in fields of so many bits.
+constexpr int special_bits = 21;
+
 void write_limbs(const ExactMoments& m, int64_t* out);
 void write_limbs(const ExactComoments& m, int sides, int64_t* out);
 
