@@ -77,7 +77,7 @@ performance: $(VENV)/.with-bench $(VENV)/.with-torch
 	for run in 1 2 3; do $(VENV)/bin/backnorm bench $(BENCH) --json out/bench-$$run.json || exit 1; done
 	$(python) tools/pages.py performance out/bench-1.json out/bench-2.json out/bench-3.json
 
-# The record and the table of docs/jax.md: three runs of it, in the environment of `make test-frameworks`.
+# The record and the table of JAX in docs/performance.md: three runs of it, in the environment of `make test-frameworks`.
 bench-jax:
 	@mkdir -p out
 	$(MAKE) .venv-frameworks/.with-frameworks .venv-frameworks/.with-bench VENV=.venv-frameworks HEADERS=jaxlib

@@ -261,7 +261,7 @@ def test_the_times_under_jax_are_a_table(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     known = {"environment": {"jax": "1.2"}, "runs": 3, "rows": [asdict(row) for row in rows]}
     record.write_text(json.dumps(known))
-    said, _, *table = _jax_times.tables(record)["times"].splitlines()
+    said, _, *table, _, aims, slower = _jax_times.tables(record)["jax"].splitlines()
     assert said.endswith("3 runs of `backnorm bench --op jax`, 2 threads, JAX 1.2:")
     assert table == [
         "| shape | channels | ms | Flax's formula | two passes |",
@@ -271,4 +271,15 @@ def test_the_times_under_jax_are_a_table(tmp_path: Path) -> None:
         "| geometric mean | first | | 2.0 | 4.0 |",
         "| geometric mean | last | | 2.0 | 1.0 |",
     ]
+    assert aims == (
+        "Arrays of 10 MB and more, channels first and last, geometric means: 2.00 and 2.00 for "
+        "Flax's formula (the aim: 2); 4.00 and 1.00 for two passes (the aim: 4). The least ratio "
+        "is 1.00 (the aim: 1.5)."
+    )
+    assert slower == "No shape is slower than Flax."
+    for row, seconds in zip(known["rows"], (0.45, 0.6), strict=True):
+        row["peers"]["flax layer"] = seconds
+    record.write_text(json.dumps(known))
+    last = _jax_times.tables(record)["jax"].splitlines()[-1]
+    assert last == "Slower than Flax, against the aim: 32x64x112x112, channels first (0.90)."
     assert _jax_times.tables(tmp_path / "none") == {}

@@ -1,4 +1,4 @@
-"""The table of docs/jax.md, from runs that `make bench-jax` wrote."""
+"""The times of backnorm.jax in docs/performance.md, from runs that `make bench-jax` wrote."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ PEERS = {
 
 PLACES = {"nchw": "first", "nhwc": "last"}
 
+LARGE = 10e6
+"""Bytes of x from which on the aims hold."""
+
+AIMS = {"flax formula": 2.0, "jax.numpy": 4.0}
+LEAST_AIM = 1.5
+
 
 def tables(path: Path) -> dict[str, str]:
     """Return the text and the table by the name of their marks; nothing without a record."""
@@ -28,8 +34,8 @@ def tables(path: Path) -> dict[str, str]:
         return {}
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     rows = [BenchRow(**(row | {"shape": tuple(row["shape"])})) for row in document["rows"]]
-    text = [*_said(document, rows), "", *_table(rows)]
-    return {"times": "\n".join(text) + "\n"}
+    text = [*_said(document, rows), "", *_table(rows), "", *_aims(rows)]
+    return {"jax": "\n".join(text) + "\n"}
 
 
 def _said(document: dict[str, Any], rows: list[BenchRow]) -> Iterator[str]:
@@ -61,6 +67,38 @@ def _table(rows: list[BenchRow]) -> Iterator[str]:
         means = [_mean([row.peers[name] / row.backnorm for row in some]) for name in peers]
         if some:
             yield f"| geometric mean | {place} | | {_cells(means)} |"
+
+
+def _aims(rows: list[BenchRow]) -> Iterator[str]:
+    """Say how far the aims are reached, and by which shapes they are missed."""
+    large = [row for row in rows if math.prod(row.shape) * 4 >= LARGE]
+    means = []
+    for name, aim in AIMS.items():
+        by_place = [
+            _mean([row.peers[name] / row.backnorm for row in large if row.layout == layout])
+            for layout in PLACES
+        ]
+        both = " and ".join(f"{mean:.2f}" for mean in by_place)
+        means.append(f"{both} for {PEERS[name]} (the aim: {aim:g})")
+    least = min(row.peers[name] / row.backnorm for row in large for name in AIMS)
+    yield (
+        "Arrays of 10 MB and more, channels first and last, geometric means: "
+        f"{'; '.join(means)}. The least ratio is {least:.2f} (the aim: {LEAST_AIM:g})."
+    )
+    slower = [
+        f"{'x'.join(map(str, row.shape))}, channels {PLACES[row.layout]} ({ratio:.2f})"
+        for row in rows
+        if (ratio := _beside_flax(row)) < 1
+    ]
+    if slower:
+        yield f"Slower than Flax, against the aim: {'; '.join(slower)}."
+    else:
+        yield "No shape is slower than Flax."
+
+
+def _beside_flax(row: BenchRow) -> float:
+    """Return how many times as long the faster of Flax's takes."""
+    return min(time for name, time in row.peers.items() if name.startswith("flax")) / row.backnorm
 
 
 def _cells(ratios: list[float]) -> str:

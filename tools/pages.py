@@ -70,14 +70,11 @@ def pages() -> dict[Path, str]:
     by_hand = method.read_text(encoding="utf-8").partition(METHOD_MARK)[0]
     text = performance.read_text(encoding="utf-8")
     tables = _performance.tables(PERFORMANCE) | _peers.tables(PERFORMANCE)
+    tables |= _jax_times.tables(JAX_TIMES)
     for name, table in tables.items():
         text = with_table(text, name, table)
-    jax = (DOCS / "jax.md").read_text(encoding="utf-8")
-    for name, table in _jax_times.tables(JAX_TIMES).items():
-        jax = with_table(jax, name, table)
     return {
         DOCS / "dialects.md": to_page(),
-        DOCS / "jax.md": jax,
         DOCS / "findings.md": to_findings(),
         DOCS / "zh" / "findings.md": _chinese.findings(DOCS / "zh" / "findings.json"),
         method: by_hand + METHOD_MARK + to_method_tables(),
