@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -13,15 +14,25 @@ from backnorm.cli._jobs import AuditJob, audit_jobs
 from cli.processes import assert_gone, wait_until
 from with_torch.test_layers import VERDICTS
 
+if TYPE_CHECKING:
+    from backnorm.audit.subjects.request import Modes
+
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
-def test_two_processes_give_the_list_in_its_order() -> None:
+@pytest.mark.parametrize("modes", ["train", pytest.param("both", marks=pytest.mark.thorough)])
+def test_two_processes_give_the_list_in_its_order(modes: Modes) -> None:
     """Each layer gets its verdict, and the progress counts the layers of the list."""
+    verdicts = {
+        name: verdict
+        for name, verdict in VERDICTS.items()
+        if modes == "both" or not name.endswith(" (eval)")
+    }
     stages = []
-    records = list(audit_jobs([AuditJob("torch", quick=True)], stages.append, workers=2))
-    assert {r.target: (r.kind, r.mode, r.through) for r in records} == VERDICTS
-    assert [record.target for record in records] == list(VERDICTS)
+    job = AuditJob("torch", modes=modes, quick=True)
+    records = list(audit_jobs([job], stages.append, workers=2))
+    assert {r.target: (r.kind, r.mode, r.through) for r in records} == verdicts
+    assert [record.target for record in records] == list(verdicts)
     assert [stage.done for stage in stages] == sorted(stage.done for stage in stages)
     layers = {target.partition(" (")[0] for target in VERDICTS}
     assert {stage.total for stage in stages} == {len(layers)}
