@@ -32,6 +32,9 @@ SCALE, BIAS = draw(5, seed=1, dtype=np.float32), draw(5, seed=2, dtype=np.float3
 CLOSE = 2e-5
 """Of second derivatives, which formulas in float32 take."""
 
+REVERSE_TWICE = jax.__version_info__ >= (0, 8)
+"""Before, JAX fails at integers within `jax.shard_map` there: docs/jax.md."""
+
 
 def mesh_of(count: int) -> Mesh:
     """The first devices."""
@@ -187,7 +190,8 @@ def test_derivatives_to_the_second_order(through: str, check: bool) -> None:  # 
         gradients = jax.grad(loss, (0, 1, 2))
         twice = jax.grad(lambda *now: sum((g * g).sum() for g in gradients(*now)), (0, 1))
         given = (x, SCALE, BIAS)
-        return along(*given), gradients(*given), twice(*given), jax.grad(along)(*given)
+        once = along(*given), gradients(*given), jax.grad(along)(*given)
+        return (*once, twice(*given)) if REVERSE_TWICE else once
 
     def whole(*now: Any) -> Any:
         return normalized(*now, activation="leaky_relu", through=through)
