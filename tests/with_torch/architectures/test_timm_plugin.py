@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import upstream  # noqa: E402
+from _upstreams import UPSTREAMS  # noqa: E402
 from with_torch.architectures import catalog  # noqa: E402
 
 if TYPE_CHECKING:
@@ -85,7 +87,9 @@ def run(folder: Path, models: tuple[str, ...], *, converted: bool) -> dict[str, 
     (folder / "tests").mkdir()
     (folder / "tests" / "test_models.py").write_text(TESTS, encoding="utf-8")
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
-    return upstream.outcomes(folder, models, converted=converted)
+    timm = next(one for one in UPSTREAMS if one.name == "timm")
+    tested = replace(timm, options=(f"--models={','.join(models)}",))
+    return upstream.outcomes(folder, tested, converted=converted)
 
 
 def test_stock_models_are_stock(tmp_path: Path) -> None:
