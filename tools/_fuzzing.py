@@ -48,8 +48,6 @@ class Target:
         self.name, self.folder = name, folder
         self.warm = False
         """Whether an input has been read: the first one loads libraries."""
-        if FORMATS[name].new_needs:  # which the first input may not write
-            importlib.import_module(FORMATS[name].new_needs)
 
     def run(self, data: bytes) -> int:
         """Run an input; -1 says that it is none."""
@@ -118,6 +116,8 @@ def main() -> None:
     for path in ("t.npz", "t.caffemodel"):  # what is converted into
         format_of(Path(path))
     format_of(Path(), name)
+    if FORMATS[name].new_needs:  # else the first input that is written loads it, in its time
+        importlib.import_module(f"backnorm.{FORMATS[name].new_needs}.files")
     for function in _functions_of(READERS):  # the loader of an editable installation has no hook
         atheris.instrument_func(function)
     _read_hdf5_in_forks()

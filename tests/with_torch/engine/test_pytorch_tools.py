@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 import backnorm.torch as ours  # noqa: E402
 from backnorm.testing.budget import assert_bits  # noqa: E402
 from backnorm.testing.cases import ACTIVATIONS  # noqa: E402
+from backnorm.torch.engine.tools import constant_result  # noqa: E402
 from with_torch.engine.tensors import array, assert_like, drawn, needs_engine  # noqa: E402
 
 pytestmark = needs_engine
@@ -308,3 +311,23 @@ def test_subclasses_keep_their_functions() -> None:
     made = model().eval()
     y = made(x.as_subclass(Named))
     assert_like(y.as_subclass(torch.Tensor).detach(), made(x).detach())
+
+
+def test_importing_does_not_load_the_compiler() -> None:
+    """It takes a second, which most programs do not need."""
+    code = "import sys, backnorm.torch; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_constant_result_is_marked_as_pytorch_marks_it() -> None:
+    """By the attribute for which Dynamo looks."""
+
+    def theirs() -> None:
+        """Do nothing."""
+
+    def mine() -> None:
+        """Do nothing."""
+
+    torch.compiler.assume_constant_result(theirs)
+    assert vars(constant_result(mine)) == vars(theirs) != {}

@@ -12,6 +12,7 @@ from torch import distributed
 from backnorm.errors import NotSupportedError
 from backnorm.torch.distributed import exchange
 from backnorm.torch.engine.ghost import group_sizes
+from backnorm.torch.engine.tools import constant_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ _names: Final[dict[tuple[str, int], tuple[weakref.ref[Any], str]]] = {}
 """Of a group and a size, the group itself, since a later one may have its name, and a name."""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # of PyTorch
+@constant_result
 def around(group: str, size: int) -> str:
     """Return the name of the group of `size` ranks of a group in which this rank is.
 

@@ -15,6 +15,7 @@ import torch
 from backnorm.errors import RankError
 from backnorm.kernels import exact_limbs
 from backnorm.torch.engine.autograd import runs_backward
+from backnorm.torch.engine.tools import constant_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def check_merged(layer: Any, what: str) -> None:
         raise RankError.not_merged(what)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # of PyTorch
+@constant_result
 def _not_merged(what: str) -> str:
     return str(RankError.not_merged(what))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import fx, nn
@@ -20,6 +20,7 @@ __all__ = [
     "MARK",
     "call_function_in_graph",
     "call_in_graph",
+    "constant_result",
     "is_exported",
     "is_program_made",
     "is_traced",
@@ -34,6 +35,17 @@ MARK: Final = "_backnorm_converted"
 
 IS_EXPORTING: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
 """Of PyTorch 2.7. Every call of a layer asks: to look it up each time takes as long again."""
+
+Marked = TypeVar("Marked", bound="Callable[..., Any]")
+
+
+def constant_result(function: Marked) -> Marked:
+    """Mark a function as `torch.compiler.assume_constant_result` does.
+
+    That one imports the compiler, which takes a second, with the module that it decorates.
+    """
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
 
 
 def is_traced(x: object) -> bool:
