@@ -33,7 +33,7 @@ CLOSE = 2e-5
 """Of second derivatives, which formulas in float32 take."""
 
 REVERSE_TWICE = jax.__version_info__ >= (0, 8)
-"""Before, JAX fails at integers within `jax.shard_map` there: docs/jax.md."""
+"""Older versions of JAX raise an error there, within `jax.shard_map`: docs/jax.md."""
 
 
 def mesh_of(count: int) -> Mesh:
@@ -110,7 +110,7 @@ def test_a_scale_that_differs_between_the_devices_is_refused(check: bool) -> Non
 
 
 def test_a_bias_that_differs_between_the_devices() -> None:
-    """Each has the gradient of its own part."""
+    """The gradient of a bias is that of the part on its device."""
     x, dy = (draw(*SHAPE, seed=k, dtype=np.float32) for k in (0, 3))
     biases = draw(4, 5, seed=7, dtype=np.float32)
 
@@ -240,7 +240,7 @@ def test_batches_that_vmap_maps_on_each_device() -> None:
 
 
 def test_one_of_two_axes_of_a_mesh() -> None:
-    """Rows of devices have batches of their own; columns are parts of one."""
+    """Each row of devices has one batch; its columns have the parts of that batch."""
     x, dy = (draw(8, 6, 5, seed=k, dtype=np.float32) for k in (0, 3))
     mesh = Mesh(np.array(jax.devices()).reshape(2, 2), ("r", "d"))
 
